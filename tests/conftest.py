@@ -1,0 +1,38 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A slow shared machine is not a failure, and a test that failed once must fail again.
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.load_profile("default")
+
+REPOSITORY = Path(__file__).parent.parent
+TESTDATA = Path(os.environ.get("CORPUS_TESTDATA", REPOSITORY / "../shared/data"))
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder of real pages, gold annotations and vocabularies; never part of this repository."""
+    if not TESTDATA.is_dir():
+        reason = f"test data not found at {TESTDATA} (set CORPUS_TESTDATA)"
+        if os.environ.get("REQUIRE_TESTDATA") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return TESTDATA.resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
