@@ -1,0 +1,265 @@
+"""Shards and their receipts: read a dataset, write a unit's shards, commit them with one record.
+
+A dataset is a folder (or object prefix):
+
+    data/<unit>-<sha12>.parquet       the rows that a unit kept
+    dropped/<unit>-<sha12>.parquet    one row for every document that it did not
+    _units/<unit>.json                the commit record: written last, once; a file that no record names is not there
+    _config/<hash12>.json             the configuration behind the hash that the records carry
+
+Rules that make a run repeatable: file names carry the hash of the content, row groups are cut by row count alone,
+nothing in a shard tells when, where or in how many attempts it was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpus.storage import LocalStorage, sha256, storage
+
+FORMAT = 1
+ROW_GROUP = 1024  # documents; small enough to stream, as nanochat's shards have
+FOLDERS = {"dropped": "dropped"}  # every other kind lives in data/
+_WAY_OUT = "use another output folder, or remove this one"
+_DICTIONARY = {"dump", "file_path", "language", "stage", "rule", "threshold"}  # few distinct values
+
+
+class Conflict(ValueError):
+    """The output holds a unit that was made from another input or by another configuration."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that a unit reads; `etag` identifies its content."""
+
+    path: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that a unit wrote; `path` is relative to the dataset."""
+
+    path: str
+    kind: str  # documents, dropped, signatures, labels, tokens
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """The receipt of one unit. `counts` has a dict a stage: stage, read, kept, dropped {rule: n}, and sums."""
+
+    unit: str
+    stage: str
+    config: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    counts: tuple[dict[str, Any], ...]
+    attempt: int = 1
+    seconds: float = 0.0
+    format: int = FORMAT
+
+    def to_json(self) -> bytes:
+        return (json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+
+    @staticmethod
+    def from_json(data: bytes, name: str) -> Record:
+        """Raises ValueError naming the file if it is not a commit record."""
+        try:
+            fields = json.loads(data)
+            fields["inputs"] = tuple(Input(**item) for item in fields["inputs"])
+            fields["outputs"] = tuple(Output(**item) for item in fields["outputs"])
+            fields["counts"] = tuple(fields["counts"])
+            return Record(**fields)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{name}: not a commit record ({error}); remove it to redo this unit") from None
+
+
+class Dataset:
+    """A dataset at a path: its records, and the shards that they name."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self.storage: LocalStorage = storage(path)
+
+    def records(self) -> list[Record]:
+        """Every committed unit, sorted by its key."""
+        return [
+            Record.from_json(self.storage.read(key) or b"", f"{self.path}/{key}")
+            for key in self.storage.list("_units")
+            if key.endswith(".json")
+        ]
+
+    def record(self, unit: str) -> Record | None:
+        data = self.storage.read(f"_units/{unit}.json")
+        return None if data is None else Record.from_json(data, f"{self.path}/_units/{unit}.json")
+
+    def files(self, kind: str) -> list[Output]:
+        """The committed files of one kind, in unit order."""
+        return [output for record in self.records() for output in record.outputs if output.kind == kind]
+
+    def batches(self, output: Output, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Stream a shard in batches of at most `rows`.
+
+        Raises ValueError naming the shard where it is damaged or has other rows than its record says.
+        """
+        seen = 0
+        with self.storage.open(output.path) as stream:
+            try:
+                for batch in pq.ParquetFile(stream).iter_batches(rows, columns=columns):
+                    seen += batch.num_rows
+                    yield batch
+            except (pa.ArrowInvalid, OSError) as error:
+                raise ValueError(f"{self.path}/{output.path}: damaged shard ({error})") from None
+        if seen != output.rows:
+            raise ValueError(f"{self.path}/{output.path}: {seen} rows, but its record says {output.rows}")
+
+    def schema(self, output: Output) -> pa.Schema:
+        """A shard's columns, without the key-value pairs of its footer."""
+        with self.storage.open(output.path) as stream:
+            return pq.read_schema(stream).remove_metadata()
+
+    def table(self, output: Output) -> pa.Table:
+        """A whole shard."""
+        with self.storage.open(output.path) as stream:
+            return pq.read_table(stream)
+
+    def configuration(self, config_hash: str) -> dict[str, Any] | None:
+        """The configuration that a record's hash stands for, None if it was not kept."""
+        data = self.storage.read(f"_config/{config_hash[:12]}.json")
+        return None if data is None else json.loads(data)
+
+    def begin(self, config: dict[str, Any]) -> str:
+        """Note the configuration that is about to write here; returns its hash."""
+        text = json.dumps(config, sort_keys=True, indent=1, ensure_ascii=False)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        self.storage.sweep()
+        self.storage.create(f"_config/{digest[:12]}.json", (text + "\n").encode())
+        return digest
+
+    def is_done(self, unit: str, config_hash: str, inputs: Sequence[Input]) -> bool:
+        """Whether the unit is committed with this configuration and these inputs.
+
+        Raises Conflict naming both if it is committed with others.
+        """
+        record = self.record(unit)
+        if record is None:
+            return False
+        if record.config != config_hash:
+            differing = _difference(self.configuration(record.config), self.configuration(config_hash))
+            raise Conflict(
+                f"{self.path}: unit {unit} was made with config {record.config[:12]}, this call has "
+                f"{config_hash[:12]}{differing}; {_WAY_OUT}"
+            )
+        for before, now in zip(record.inputs, inputs, strict=False):
+            if (before.size, before.etag) != (now.size, now.etag):
+                raise Conflict(
+                    f"{self.path}: unit {unit} was made from {before.path} ({before.size} bytes, {before.etag}), "
+                    f"now it is {now.path} ({now.size} bytes, {now.etag}); {_WAY_OUT}"
+                )
+        if len(record.inputs) != len(inputs):
+            raise Conflict(
+                f"{self.path}: unit {unit} was made from {len(record.inputs)} files, now there are {len(inputs)}; "
+                f"{_WAY_OUT}"
+            )
+        return True
+
+    def commit(self, record: Record, local: Sequence[Path]) -> Record:
+        """Publish finished local files (one for each of the record's outputs), then the record.
+
+        Returns the record that stands: another one if somebody else committed this unit first.
+        """
+        for path, output in zip(local, record.outputs, strict=True):
+            self.storage.publish(path, output.path)
+        if self.storage.create(f"_units/{record.unit}.json", record.to_json()):
+            return record
+        winner = self.record(record.unit)
+        if winner is None:
+            raise OSError(f"{self.path}/_units/{record.unit}.json: vanished while it was being written")
+        named = {output.path for output in winner.outputs}
+        for output in record.outputs:
+            if output.path not in named:
+                self.storage.remove(output.path)
+        return winner
+
+
+class ShardWriter:
+    """Rows into one local Parquet file whose bytes depend on nothing but the rows."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.rows = 0
+        self._schema = schema
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=[name for name in schema.names if name in _DICTIONARY],
+            write_statistics=True,
+        )
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._pending.append(batch.select(self._schema.names).cast(self._schema))
+        self._pending_rows += batch.num_rows
+        self.rows += batch.num_rows
+        if self._pending_rows >= ROW_GROUP:
+            self._flush(whole=False)
+
+    def _flush(self, *, whole: bool) -> None:
+        table = pa.Table.from_batches(self._pending, self._schema).combine_chunks()
+        end = table.num_rows if whole else table.num_rows - table.num_rows % ROW_GROUP
+        for start in range(0, end, ROW_GROUP):
+            # A copy, so that what is written does not depend on how the rows came in.
+            group = table.slice(start, min(ROW_GROUP, end - start))
+            self._writer.write_table(pa.concat_tables([group]).combine_chunks(), row_group_size=ROW_GROUP)
+        self._pending = table.slice(end).to_batches()
+        self._pending_rows = table.num_rows - end
+
+    def close(self, metadata: dict[str, str] | None = None) -> None:
+        """Write the last row group and the footer, with `metadata` as its key-value pairs."""
+        self._flush(whole=True)
+        if metadata:
+            self._writer.add_key_value_metadata(metadata)
+        self._writer.close()
+
+    def output(self, unit: str, kind: str) -> Output:
+        """What the record says of this (closed) file; the name carries its content's hash."""
+        digest = sha256(self.path)
+        name = f"{FOLDERS.get(kind, 'data')}/{unit}-{digest[:12]}.parquet"
+        return Output(name, kind, self.rows, self.path.stat().st_size, digest)
+
+
+def _difference(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
+    """The settings in which two configurations differ, as `: extract.favor is "balanced" there, "precision" here`."""
+    if before is None or now is None:
+        return ""
+    old, new = _flatten(before), _flatten(now)
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    old, new = ({name: json.dumps(value, ensure_ascii=False) for name, value in flat.items()} for flat in (old, new))
+    shown = [f"{name} is {old.get(name, 'not set')} there, {new.get(name, 'not set')} here" for name in names[:3]]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ": " + "; ".join(shown) + more if shown else ""
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flatten(item, f"{prefix}.{key}" if prefix else key))
+    return flat

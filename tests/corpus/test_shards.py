@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.schema import DOCUMENTS
+from corpus.shards import ROW_GROUP, Conflict, Dataset, Input, Record, ShardWriter
+from corpus.storage import LocalStorage, expand, fingerprint, storage
+
+INPUTS = (Input("a.warc.gz", 10, "etag-a"),)
+
+
+def documents(texts: list[str]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{"text": text, "id": str(i)} for i, text in enumerate(texts)], schema=DOCUMENTS)
+
+
+def write(path: Path, batches: list[pa.RecordBatch]) -> ShardWriter:
+    writer = ShardWriter(path, DOCUMENTS)
+    for batch in batches:
+        writer.write(batch)
+    writer.close()
+    return writer
+
+
+def commit(folder: Path, unit: str, texts: list[str], config: dict[str, object]) -> Record:
+    dataset = Dataset(folder)
+    digest = dataset.begin(config)
+    with dataset.storage.scratch() as scratch:
+        writer = write(scratch / "x", [documents(texts)])
+        output = writer.output(unit, "documents")
+        counts = ({"stage": "s", "read": len(texts), "kept": len(texts), "dropped": {}},)
+        return dataset.commit(Record(unit, "s", digest, INPUTS, (output,), counts), [writer.path])
+
+
+@given(st.lists(st.integers(1, 900), max_size=6))
+def test_bytes_depend_on_the_rows_alone(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    batch = documents([f"text {i} " * (i % 9) for i in range(2500)])
+    edges = sorted({0, 2500, *(sum(cuts[: i + 1]) for i in range(len(cuts)) if sum(cuts[: i + 1]) < 2500)})
+    parts = [batch.slice(a, b - a) for a, b in itertools.pairwise(edges)]
+    whole, pieces = write(folder / "whole", [batch]), write(folder / "pieces", parts)
+    assert whole.output("u", "documents") == pieces.output("u", "documents")
+    metadata = pq.ParquetFile(folder / "pieces").metadata
+    assert [metadata.row_group(i).num_rows for i in range(3)] == [ROW_GROUP, ROW_GROUP, 2500 - 2 * ROW_GROUP]
+
+
+def test_a_committed_unit_is_read_back(tmp_path: Path) -> None:
+    record = commit(tmp_path, "u", ["one", "two"], {"a": 1})
+    dataset = Dataset(tmp_path)
+    assert dataset.records() == [record]
+    (output,) = dataset.files("documents")
+    assert [b.column("text").to_pylist() for b in dataset.batches(output, 1)] == [["one"], ["two"]]
+    assert output.path == f"data/u-{output.sha256[:12]}.parquet"
+    assert not (tmp_path / "_tmp").exists()
+
+
+def test_only_files_that_a_record_names_are_there(tmp_path: Path) -> None:
+    commit(tmp_path, "u", ["one"], {})
+    (tmp_path / "data" / "zombie-000000000000.parquet").write_bytes(b"PAR1")
+    assert len(Dataset(tmp_path).files("documents")) == 1
+
+
+def test_the_first_commit_stands(tmp_path: Path) -> None:
+    first = commit(tmp_path, "u", ["one"], {})
+    second = commit(tmp_path, "u", ["another"], {})
+    assert second == first
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [Path(first.outputs[0].path).name]
+
+
+def test_done_needs_the_same_config_and_input(tmp_path: Path) -> None:
+    config = {"order": ["extract"], "extract": {"favor": "balanced"}}
+    record = commit(tmp_path, "u", ["one"], config)
+    dataset = Dataset(tmp_path)
+    assert dataset.is_done("u", record.config, INPUTS)
+    assert not dataset.is_done("v", record.config, INPUTS)
+    other = dataset.begin({"order": ["extract"], "extract": {"favor": "precision"}})
+    with pytest.raises(Conflict) as raised:
+        dataset.is_done("u", other, INPUTS)
+    for part in (record.config[:12], other[:12], 'extract.favor is "balanced" there, "precision" here'):
+        assert part in str(raised.value)
+    with pytest.raises(
+        Conflict, match=r"made from a.warc.gz \(10 bytes, etag-a\), now it is b.warc.gz \(11 bytes, etag-b\)"
+    ):
+        dataset.is_done("u", record.config, [Input("b.warc.gz", 11, "etag-b")])
+    with pytest.raises(Conflict, match="made from 1 files, now there are 2"):
+        dataset.is_done("u", record.config, [*INPUTS, Input("c", 1, "c")])
+
+
+def test_the_same_input_at_another_place_is_the_same(tmp_path: Path) -> None:
+    record = commit(tmp_path, "u", ["one"], {})
+    assert Dataset(tmp_path).is_done("u", record.config, [Input("/elsewhere/a.warc.gz", 10, "etag-a")])
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    record = commit(tmp_path, "u", ["one"] * 100, {})
+    path = tmp_path / record.outputs[0].path
+    path.write_bytes(path.read_bytes()[:-200])
+    dataset = Dataset(tmp_path)
+    with pytest.raises(ValueError, match=r"data/u-\w+.parquet: damaged shard"):
+        list(dataset.batches(record.outputs[0], 10))
+
+
+def test_a_shard_with_other_rows_than_its_record_says(tmp_path: Path) -> None:
+    record = commit(tmp_path, "u", ["one"], {})
+    wrong = dataclasses.replace(record.outputs[0], rows=2)
+    with pytest.raises(ValueError, match="1 rows, but its record says 2"):
+        list(Dataset(tmp_path).batches(wrong, 10))
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    commit(tmp_path, "u", ["one"], {})
+    (tmp_path / "_units" / "u.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"_units/u.json: not a commit record .*; remove it to redo"):
+        Dataset(tmp_path).records()
+
+
+def test_scratch_of_the_dead_is_swept_that_of_the_living_is_not(tmp_path: Path) -> None:
+    place = LocalStorage(tmp_path)
+    with place.scratch() as mine:
+        host = mine.name.rpartition("-")[0].rpartition("-")[0]
+        dead = tmp_path / "_tmp" / f"{host}-999999999-abc"
+        dead.mkdir()
+        place.sweep()
+        assert mine.is_dir()
+        assert not dead.exists()
+    assert not (tmp_path / "_tmp").exists()
+
+
+def test_publishing_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(source: object, target: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    place = LocalStorage(tmp_path)
+    assert place.create("_units/u.json", b"first")
+    assert not place.create("_units/u.json", b"second")
+    assert place.read("_units/u.json") == b"first"
+    assert [path.name for path in (tmp_path / "_units").iterdir()] == ["u.json"]
+
+
+def test_unknown_schemes_are_refused() -> None:
+    with pytest.raises(ValueError, match="s3://bucket/x: no storage for s3://"):
+        storage("s3://bucket/x")
+
+
+def test_fingerprints_tell_contents_apart_not_times(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 1_000_000)
+    before = fingerprint(path)
+    os.utime(path, (1, 1))
+    assert fingerprint(path) == before
+    for position in (0, 500_000, 999_999):
+        data = bytearray(b"x" * 1_000_000)
+        data[position] = 0
+        path.write_bytes(data)
+        assert fingerprint(path) != before
+
+
+def test_patterns(tmp_path: Path) -> None:
+    for name in ("b.warc.gz", "a.warc.gz"):
+        (tmp_path / name).touch()
+    assert [Path(p).name for p in expand([f"{tmp_path}/*.warc.gz", f"{tmp_path}/a.warc.gz"])] == [
+        "a.warc.gz",
+        "b.warc.gz",
+    ]
+    with pytest.raises(FileNotFoundError, match="nothing: no such file or directory"):
+        expand(["nothing"])
