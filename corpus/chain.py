@@ -1,0 +1,204 @@
+"""Neighbouring per-document stages, run fused over one shard, with every row accounted for.
+
+In: batches of PAGES or DOCUMENTS, each row with its ordinal (its place in the shard). Out: what the last stage
+keeps, the dropped rows in input order, and the accounts by stage. HTML is worked on a page at a time, because
+that is where pages hang; text in batches. A batch in which something hangs is run again row by row. None of this
+shows in the result: rows are independent, and dropped rows are put back in input order at the end.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from corpus.engine import Attempt, TimeLimit
+from corpus.schema import DROPPED, Drop, Outcome, dropped_rows
+
+BATCH = 64  # rows of text that go through a stage together
+
+
+class Step(NamedTuple):
+    """A stage with its settings: `module` has `process(batch, config) -> Outcome`."""
+
+    stage: str
+    module: str
+    config: Any
+    alone: bool = False  # one row at a time
+
+    def process(self, batch: pa.RecordBatch) -> Outcome:
+        result: Outcome = importlib.import_module(self.module).process(batch, self.config)
+        return result
+
+
+class Rows(NamedTuple):
+    """A batch and the ordinals of its rows."""
+
+    ordinals: list[int]
+    batch: pa.RecordBatch
+
+    def part(self, start: int, rows: int) -> Rows:
+        return Rows(self.ordinals[start : start + rows], self.batch.slice(start, rows))
+
+
+@dataclass
+class Account:
+    """One stage's line of the funnel."""
+
+    stage: str
+    read: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def to_json(self) -> dict[str, Any]:
+        if self.read != self.kept + self.dropped.total():
+            raise RuntimeError(f"{self.stage}: {self.read} read, {self.kept} kept, {self.dropped.total()} dropped")
+        dropped = dict(sorted(self.dropped.items()))
+        return {"stage": self.stage, "read": self.read, "kept": self.kept, "dropped": dropped}
+
+
+class Chain:
+    """The stages of a pass over one shard; `accounts` and `dropped` are whole when `run` is exhausted."""
+
+    def __init__(self, steps: Iterable[Step], attempt: Attempt, seconds: float) -> None:
+        self.steps = list(steps)
+        self.attempt = attempt
+        self.seconds = seconds
+        self.accounts = [Account(step.stage) for step in self.steps]
+        self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
+
+    def run(self, source: Iterable[Rows]) -> Iterator[pa.RecordBatch]:
+        """What the last stage keeps of the source, in input order."""
+        alone = next((i for i, step in enumerate(self.steps) if not step.alone), len(self.steps))
+        survivors = (kept for rows in source if (kept := self._through(0, alone, rows)))
+        for rows in _gathered(survivors):
+            kept = self._through(alone, len(self.steps), rows)
+            if kept:
+                yield kept.batch
+
+    def drop(self, ordinal: int, row: pa.RecordBatch) -> None:
+        """Take a DROPPED row from outside the chain (a record that could not be read)."""
+        self._dropped.append(([ordinal], row))
+
+    def dropped(self) -> pa.Table:
+        """All DROPPED rows in input order."""
+        ordinals = [ordinal for part, _ in self._dropped for ordinal in part]
+        table = pa.Table.from_batches([batch for _, batch in self._dropped], DROPPED)
+        return table.take(sorted(range(len(ordinals)), key=ordinals.__getitem__))
+
+    def _through(self, first: int, last: int, rows: Rows | None) -> Rows | None:
+        for index in range(first, last):
+            if rows is None:
+                break
+            self.accounts[index].read += len(rows.ordinals)
+            rows = self._step(index, rows)
+            self.accounts[index].kept += len(rows.ordinals) if rows else 0
+        return rows
+
+    def _step(self, index: int, rows: Rows) -> Rows | None:
+        step = self.steps[index]
+        remaining = self._without_quarantined(index, rows)
+        if remaining is None:
+            return None
+        count = len(remaining.ordinals)
+        if count == 1 or not self.attempt.careful:
+            try:
+                return self._guarded(index, remaining)
+            except TimeLimit:
+                if count == 1:
+                    limit = f"{self.seconds:g}"
+                    self._note(index, remaining, Drop(f"{step.stage}.timeout", limit, limit))
+                    return None
+        return _joined([self._step(index, remaining.part(start, 1)) for start in range(count)])
+
+    def _guarded(self, index: int, rows: Rows) -> Rows | None:
+        step = self.steps[index]
+        with self.attempt.guard(step.stage, rows.ordinals[0], len(rows.ordinals), self.seconds):
+            result = step.process(rows.batch)
+        if result.kept.num_rows + result.dropped.num_rows != len(rows.ordinals):
+            raise RuntimeError(
+                f"stage {step.stage} read {len(rows.ordinals)} rows, kept {result.kept.num_rows} "
+                f"and dropped {result.dropped.num_rows}"
+            )
+        kept, dropped = _split(rows, result)
+        if dropped:
+            self._dropped.append((dropped, result.dropped))
+            self.accounts[index].dropped.update(result.dropped.column("rule").to_pylist())
+        return Rows(kept, result.kept) if kept else None
+
+    def _without_quarantined(self, index: int, rows: Rows) -> Rows | None:
+        stage = self.steps[index].stage
+        bad = {
+            position: self.attempt.quarantine[ordinal]
+            for position, ordinal in enumerate(rows.ordinals)
+            if ordinal in self.attempt.quarantine and self.attempt.quarantine[ordinal].stage == stage
+        }
+        if not bad:
+            return rows
+        limit = f"{self.seconds:g}"
+        for position, why in bad.items():
+            threshold = limit if why.kind == "timeout" else "exit"
+            self._note(index, rows.part(position, 1), Drop(f"{stage}.{why.kind}", why.detail, threshold))
+        good = [position for position in range(len(rows.ordinals)) if position not in bad]
+        if not good:
+            return None
+        return Rows([rows.ordinals[position] for position in good], rows.batch.take(pa.array(good)))
+
+    def _note(self, index: int, rows: Rows, drop: Drop) -> None:
+        self._dropped.append((rows.ordinals, dropped_rows(rows.batch, self.steps[index].stage, {0: drop})))
+        self.accounts[index].dropped[drop.rule] += 1
+
+
+def _split(rows: Rows, result: Outcome) -> tuple[list[int], list[int]]:
+    """Which ordinals were kept and which dropped: both sides keep the input's order, so one walk tells."""
+    if result.dropped.num_rows == 0:
+        return rows.ordinals, []
+    if result.kept.num_rows == 0:
+        return [], rows.ordinals
+    names = [name for name in ("id", "url", "warc_offset") if name in rows.batch.schema.names]
+    names = [name for name in names if name in result.kept.schema.names]
+    keys = list(zip(*(rows.batch.column(name).to_pylist() for name in names), strict=True))
+    kept_keys = list(zip(*(result.kept.column(name).to_pylist() for name in names), strict=True))
+    kept: list[int] = []
+    dropped: list[int] = []
+    for ordinal, key in zip(rows.ordinals, keys, strict=True):
+        if len(kept) < len(kept_keys) and kept_keys[len(kept)] == key:
+            kept.append(ordinal)
+        else:
+            dropped.append(ordinal)
+    if len(kept) != len(kept_keys):
+        raise RuntimeError("a stage changed the order of its rows")
+    return kept, dropped
+
+
+def _gathered(parts: Iterable[Rows]) -> Iterator[Rows]:
+    """Join small batches until there are BATCH rows."""
+    pending: list[Rows] = []
+    count = 0
+    for rows in parts:
+        pending.append(rows)
+        count += len(rows.ordinals)
+        if count >= BATCH:
+            joined = _joined(pending)
+            if joined:
+                yield joined
+            pending, count = [], 0
+    joined = _joined(pending)
+    if joined:
+        yield joined
+
+
+def _joined(parts: Iterable[Rows | None]) -> Rows | None:
+    present = [rows for rows in parts if rows]
+    if not present:
+        return None
+    if len(present) == 1:
+        return present[0]
+    return Rows(
+        [ordinal for rows in present for ordinal in rows.ordinals],
+        pa.concat_batches([rows.batch for rows in present]),
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pytest
+
+from corpus.chain import Chain, Rows, Step
+from corpus.engine import Quarantine, TimeLimit
+from corpus.schema import DOCUMENTS
+from tests.corpus.works import Config
+
+STEP = Step("works", "tests.corpus.works", Config())
+
+
+class Attempt:
+    """An engine that only takes notes; `slow` texts run into the time limit."""
+
+    number = 1
+
+    def __init__(self, careful: bool = False, quarantine: Mapping[int, Quarantine] | None = None, hang: int = -1):
+        self.careful = careful
+        self.quarantine = quarantine or {}
+        self.hang = hang
+        self.guards: list[tuple[int, int]] = []
+
+    @contextlib.contextmanager
+    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
+        self.guards.append((first, rows))
+        if first <= self.hang < first + rows:
+            raise TimeLimit
+        yield
+
+    def progress(self, read: int, kept: int) -> None:
+        pass
+
+
+def source(texts: list[str], size: int) -> Iterator[Rows]:
+    for start in range(0, len(texts), size):
+        part = texts[start : start + size]
+        rows = [{"text": text, "id": f"<{start + i}>", "warc_offset": start + i} for i, text in enumerate(part)]
+        yield Rows(list(range(start, start + len(part))), pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+
+
+def run(chain: Chain, texts: list[str], size: int) -> tuple[list[str], list[tuple[str, str, str]]]:
+    kept = [text for batch in chain.run(source(texts, size)) for text in batch.column("text").to_pylist()]
+    dropped = chain.dropped()
+    columns = [dropped.column(name).to_pylist() for name in ("id", "rule", "value")]
+    return kept, list(zip(*columns, strict=True))
+
+
+TEXTS = [f"bad {i}" if i % 7 == 3 else f"good {i}" for i in range(200)]
+
+
+@pytest.mark.parametrize("size", [1, 10, 64, 200])
+@pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_result_does_not_depend_on_batches(size: int, careful: bool, alone: bool) -> None:
+    second = Step("works", "tests.corpus.works", Config(bad="good 5"))
+    chain = Chain([STEP._replace(alone=alone), second], Attempt(careful), 1.0)
+    kept, dropped = run(chain, TEXTS, 1 if alone else size)
+    assert kept == [text for text in TEXTS if not text.startswith(("bad", "good 5"))]
+    expected = [(f"<{i}>", "works.bad", text) for i, text in enumerate(TEXTS) if text.startswith(("bad", "good 5"))]
+    assert dropped == expected
+    first, last = (account.to_json() for account in chain.accounts)
+    assert (first["read"], first["kept"], last["kept"]) == (200, last["read"], len(kept))
+
+
+def test_a_quarantined_row_is_dropped_and_never_run() -> None:
+    attempt = Attempt(quarantine={5: Quarantine("works", "crash", "SIGSEGV"), 9: Quarantine("other", "crash", "-")})
+    chain = Chain([STEP], attempt, 1.0)
+    texts = ["x"] * 5 + ["segv"] + ["x"] * 6
+    kept, dropped = run(chain, texts, 4)
+    assert kept == ["x"] * 11
+    assert dropped == [("<5>", "works.crash", "SIGSEGV")]
+
+
+def test_a_batch_over_time_is_run_again_row_by_row() -> None:
+    attempt = Attempt(hang=6)
+    chain = Chain([STEP], attempt, 2.5)
+    kept, dropped = run(chain, [str(i) for i in range(8)], 8)
+    assert kept == ["0", "1", "2", "3", "4", "5", "7"]
+    assert dropped == [("<6>", "works.timeout", "2.5")]
+    assert attempt.guards == [(0, 8)] + [(i, 1) for i in range(8)]
+
+
+def test_a_stage_that_loses_a_row_is_a_loud_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.corpus import works
+
+    monkeypatch.setattr(works, "process", works.forgetful)
+    with pytest.raises(RuntimeError, match="stage works read 8 rows, kept 7 and dropped 0"):
+        run(Chain([STEP], Attempt(), 1.0), ["x"] * 8, 8)

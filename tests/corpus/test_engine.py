@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from corpus.engine import Event, Limits, Unit
+from corpus.engine.local import run
+from tests.corpus.works import RowsWork
+
+LIMITS = Limits(grace=0.5, poll=0.02)
+
+
+def units(count: int) -> list[Unit]:
+    return [Unit(f"u{index}", ()) for index in range(count)]
+
+
+def results(folder: Path) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_all_units_run(tmp_path: Path, workers: int) -> None:
+    events: list[Event] = []
+    assert run(RowsWork(str(tmp_path), 6), units(5), workers, events.append, LIMITS) == []
+    assert results(tmp_path) == {f"u{i}": "[0, 1, 2, 3, 4, 5] {}" for i in range(5)}
+    assert sorted(event.unit for event in events if event.kind == "done") == [f"u{i}" for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("exit", "crash exit code 3"),
+        ("segv", "crash SIGSEGV"),
+        ("kill", "crash SIGKILL"),
+        ("hang", "timeout 1"),
+        ("stop", "timeout 1"),
+    ],
+)
+def test_a_row_that_takes_its_process_along_is_quarantined(tmp_path: Path, how: str, why: str) -> None:
+    work = RowsWork(str(tmp_path), 6, (("u1", 2, how), ("u1", 5, how)))
+    assert run(work, units(3), 2, lambda event: None, LIMITS) == []
+    assert results(tmp_path) == {
+        "u0": "[0, 1, 2, 3, 4, 5] {}",
+        "u1": f"[0, 1, 3, 4] {{2: 'stage {why}', 5: 'stage {why}'}}",
+        "u2": "[0, 1, 2, 3, 4, 5] {}",
+    }
+
+
+def test_a_row_that_sleeps_is_stopped_within_its_process(tmp_path: Path) -> None:
+    events: list[Event] = []
+    assert run(RowsWork(str(tmp_path), 3, (("u0", 1, "sleep"),), batch=1), units(1), 1, events.append, LIMITS) == []
+    assert results(tmp_path) == {"u0": "[0, -1, 2] {}"}
+    assert not [event for event in events if event.kind == "quarantine"]
+
+
+def test_an_error_is_tried_three_times_and_fails_its_unit_alone(tmp_path: Path) -> None:
+    events: list[Event] = []
+    (failure,) = run(RowsWork(str(tmp_path), 3, (("u1", 0, "raise"),)), units(3), 1, events.append, LIMITS)
+    assert failure.unit == "u1"
+    assert failure.reason.startswith("RuntimeError: asked for (")
+    assert [event.unit for event in events if event.kind == "retry"] == ["u1", "u1"]
+    assert sorted(results(tmp_path)) == ["u0", "u2"]
+
+
+def test_bad_input_is_not_tried_again(tmp_path: Path) -> None:
+    events: list[Event] = []
+    (failure,) = run(RowsWork(str(tmp_path), 3, (("u0", 0, "value"),)), units(1), 1, events.append, LIMITS)
+    assert failure.reason == "asked for"
+    assert [event.kind for event in events if event.kind != "tick"] == ["failed"]
+
+
+SCRIPT = """
+import sys
+from corpus.engine import Unit
+from corpus.engine.local import run, Interrupted
+from tests.corpus.works import RowsWork
+def tell(event):
+    if event.kind == "done":
+        print("done", flush=True)
+if __name__ == "__main__":
+    work = RowsWork(sys.argv[1], 1, (("u1", 0, "sleep"),), seconds=60)
+    try:
+        run(work, [Unit("u0", ()), Unit("u1", ())], 1, tell)
+    except Interrupted:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_supervisor(tmp_path: Path, how: signal.Signals) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    output = tmp_path / "out"
+    output.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(output)],
+        stdout=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    with driver:
+        assert driver.stdout
+        assert driver.stdout.readline() == b"done\n"
+        os.kill(driver.pid, how)
+        assert driver.wait(20) == (-9 if how is signal.SIGKILL else 130)
+    deadline = time.monotonic() + 10
+    while _session_lives(driver.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _session_lives(driver.pid)
+    assert results(output) == {"u0": "[0] {}"}
+
+
+def _session_lives(session: int) -> bool:
+    """Whether any process of the session is still running (zombies do not count)."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[3]) == session and fields[0] not in "ZX":
+                return True
+    return False

@@ -1,0 +1,86 @@
+"""Works and stages that misbehave on request; in a module of their own, because spawned workers import them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from corpus.engine import Attempt, TimeLimit, Unit
+from corpus.schema import Drop, Outcome, outcome
+
+
+def misbehave(how: str) -> None:
+    """Do what the text asks for."""
+    if how == "exit":
+        os._exit(3)
+    if how == "segv":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if how == "sleep":
+        time.sleep(60)
+    if how == "hang":  # one C call that never ends: no signal handler gets a turn
+        sum(range(10**15))
+    if how == "raise":
+        raise RuntimeError("asked for")
+    if how == "value":
+        raise ValueError("asked for")
+
+
+@dataclass(frozen=True)
+class RowsWork:
+    """A unit of rows; `behaviour` says what each (unit, row) does, `batch` how many rows are guarded together."""
+
+    folder: str
+    rows: int
+    behaviour: tuple[tuple[str, int, str], ...] = ()
+    seconds: float = 1.0
+    batch: int = 4
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        asked = {(key, row): how for key, row, how in self.behaviour}
+        size = 1 if attempt.careful else self.batch
+        done = []
+        for start in range(0, self.rows, size):
+            rows = [row for row in range(start, min(start + size, self.rows)) if row not in attempt.quarantine]
+            if not rows:
+                continue
+            try:
+                with attempt.guard("stage", rows[0], len(rows), self.seconds):
+                    for row in rows:
+                        misbehave(asked.get((unit.key, row), ""))
+                done += rows
+            except TimeLimit:
+                done.append(-1)
+            attempt.progress(start, len(done))
+        bad = {row: f"{why.stage} {why.kind} {why.detail}" for row, why in attempt.quarantine.items()}
+        Path(self.folder, f"{unit.key}.txt").write_text(f"{done} {bad}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """For the stage below: texts that begin with `bad` are dropped, others may misbehave."""
+
+    bad: str = "bad"
+
+
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
+    """A stage: drops, keeps or does what the text says."""
+    texts = batch.column("text").to_pylist()
+    for text in texts:
+        misbehave(text)
+    drops = {row: Drop("works.bad", text, config.bad) for row, text in enumerate(texts) if text.startswith(config.bad)}
+    return outcome(batch, "works", drops)
+
+
+def forgetful(batch: pa.RecordBatch, config: Config) -> Outcome:
+    """A stage with a bug: it loses a row."""
+    kept = outcome(batch, "works", {}).kept.slice(1)
+    return Outcome(kept, outcome(batch, "works", {}).dropped)
