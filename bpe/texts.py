@@ -1,0 +1,93 @@
+"""Texts as the kernels take them: one run of UTF-8 bytes and the bounds of each text in it.
+
+Arrow arrays are read where they lie, sliced or not; nulls count as empty texts. Python strings are encoded once. A
+lone surrogate, which UTF-8 cannot hold, becomes U+FFFD, as in tiktoken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+
+class Utf8(NamedTuple):
+    """Text i is bytes `offsets[i]` to `offsets[i + 1]` (int64) of `content` (uint8, not to be written to)."""
+
+    content: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all texts; `content` may hold others before and after."""
+        return int(self.offsets[-1] - self.offsets[0])
+
+
+def utf8(text: str) -> bytes:
+    """`text` in UTF-8, lone surrogates replaced."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Pairs of surrogates become the character that they stand for, the others U+FFFD.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def from_bytes(texts: list[bytes]) -> Utf8:
+    """UTF-8 texts laid end to end."""
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
+    return Utf8(np.frombuffer(b"".join(texts), np.uint8), offsets)
+
+
+def from_arrow(array: pa.Array) -> Utf8:
+    """The texts of a string, large_string, string_view or dictionary-encoded array. Raises ValueError for others."""
+    kind = array.type
+    if pa.types.is_dictionary(kind) or pa.types.is_null(kind) or pa.types.is_string_view(kind):
+        array = array.cast(pa.large_string())
+    elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise ValueError(f"texts are of Arrow type {kind}: pass a string or large_string column")
+    if array.null_count:
+        array = pc.fill_null(array, "")
+    if len(array) == 0:
+        return Utf8(np.empty(0, np.uint8), np.zeros(1, np.int64))
+    _, offsets, content = array.buffers()
+    width: Any = np.int64 if pa.types.is_large_string(array.type) else np.int32
+    first = array.offset * np.dtype(width).itemsize
+    bounds = np.frombuffer(offsets, width, len(array) + 1, first).astype(np.int64)
+    return Utf8(np.frombuffer(content, np.uint8) if content else np.empty(0, np.uint8), bounds)
+
+
+def pieces(texts: Utf8, size: int) -> Iterator[Utf8]:
+    """`texts` in runs of whole texts of about `size` bytes (more where one text is longer), in order."""
+    bounds, start = texts.offsets, 0
+    while start < len(bounds) - 1:
+        stop = int(np.searchsorted(bounds, bounds[start] + size, "right")) - 1
+        stop = min(max(stop, start + 1), len(bounds) - 1)
+        yield Utf8(texts.content, bounds[start : stop + 1])
+        start = stop
+
+
+def batches(texts: Iterable[str] | Iterable[pa.Array], size: int) -> Iterator[Utf8]:
+    """Any texts as runs of about `size` bytes; strings and Arrow arrays may be mixed."""
+    waiting: list[bytes] = []
+    held = 0
+    for item in texts:
+        if isinstance(item, str):
+            waiting.append(utf8(item))
+            held += len(waiting[-1])
+            if held >= size:
+                yield from_bytes(waiting)
+                waiting, held = [], 0
+        elif isinstance(item, pa.ChunkedArray):
+            for chunk in item.chunks:
+                yield from pieces(from_arrow(chunk), size)
+        elif isinstance(item, pa.Array):
+            yield from pieces(from_arrow(item), size)
+        else:
+            raise ValueError(f"texts hold a {type(item).__name__}: pass strings or Arrow string arrays")
+    if waiting:
+        yield from_bytes(waiting)

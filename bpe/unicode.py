@@ -1,0 +1,93 @@
+"""Character classes of the split rules, pinned to Unicode 16.0.
+
+The rules speak of letters, numbers, white space and of upper and lower case. tiktoken 0.14 and Hugging Face
+tokenizers read them from Unicode 16.0 (141,028 code points are letters), while Python's own tables change with the
+interpreter: a vocabulary trained under one table and used under another splits text differently. So the classes are
+shipped as ranges in `unicode16.tsv` (first code point, last code point, category) and expanded to one byte a code
+point, which a kernel reads at `table + code point`.
+
+    python -m bpe.unicode > bpe/unicode16.tsv      rebuilds the file; needs the package unicodedata2 16.0.0
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = "16.0.0"
+CODE_POINTS = 0x110000
+
+# A code point's class is a set of these. LETTER is \p{L}, NUMBER \p{N}, SPACE \s, NEWLINE [\r\n].
+# UPPER is [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and LOWER is [\p{Ll}\p{Lm}\p{Lo}\p{M}], the two word classes of o200k.
+# bpe/kernels.py compiles these values in: after a change, delete its cache (bpe/__pycache__/*.nb?).
+LETTER = 1
+NUMBER = 2
+SPACE = 4
+NEWLINE = 8
+UPPER = 16
+LOWER = 32
+
+_CATEGORY_CLASS = {
+    "Lu": LETTER | UPPER,
+    "Lt": LETTER | UPPER,
+    "Ll": LETTER | LOWER,
+    "Lm": LETTER | UPPER | LOWER,
+    "Lo": LETTER | UPPER | LOWER,
+    "M": UPPER | LOWER,
+    "N": NUMBER,
+}
+
+# White_Space of PropList.txt, Unicode 16.0: 25 code points (str.isspace also counts U+001C..U+001F).
+_WHITE_SPACE = (
+    *range(0x09, 0x0E),
+    0x20,
+    0x85,
+    0xA0,
+    0x1680,
+    *range(0x2000, 0x200B),
+    0x2028,
+    0x2029,
+    0x202F,
+    0x205F,
+    0x3000,
+)
+
+
+def class_table() -> NDArray[np.uint8]:
+    """The class of every code point: shape (0x110000,), bits as above."""
+    table = np.zeros(CODE_POINTS, np.uint8)
+    content = resources.files("bpe").joinpath("unicode16.tsv").read_text("ascii")
+    for line in content.splitlines():
+        if not line.startswith("#"):
+            first, last, category = line.split("\t")
+            table[int(first, 16) : int(last, 16) + 1] = _CATEGORY_CLASS[category]
+    table[list(_WHITE_SPACE)] = SPACE
+    table[[0x0A, 0x0D]] = SPACE | NEWLINE
+    return table
+
+
+def ranges() -> list[tuple[int, int, str]]:
+    """(first, last, category) of every run of code points in a category that the split rules tell apart."""
+    import unicodedata2  # type: ignore[import-not-found, unused-ignore]
+
+    if unicodedata2.unidata_version != VERSION:
+        raise ValueError(f"unicodedata2 holds Unicode {unicodedata2.unidata_version}: install unicodedata2=={VERSION}")
+    found: list[tuple[int, int, str]] = []
+    for code_point in range(CODE_POINTS):
+        category = unicodedata2.category(chr(code_point))
+        category = category if category[0] == "L" else category[0]
+        if category not in _CATEGORY_CLASS:
+            continue
+        if found and found[-1][1] == code_point - 1 and found[-1][2] == category:
+            found[-1] = (found[-1][0], code_point, category)
+        else:
+            found.append((code_point, code_point, category))
+    return found
+
+
+if __name__ == "__main__":
+    print(f"# Unicode {VERSION}: first code point, last code point, general category; made by `python -m bpe.unicode`")
+    for first, last, category in ranges():
+        print(f"{first:X}\t{last:X}\t{category}")

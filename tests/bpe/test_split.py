@@ -1,0 +1,77 @@
+"""The hand-written scanners against the published expressions in tiktoken's own engine."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bpe.encode import split
+from bpe.patterns import ONIGURUMA, PATTERNS, REGEX, scheme
+from bpe.unicode import LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER, class_table
+from tests.bpe.conftest import Published, texts
+from tests.oracles import bpe_naive
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@settings(max_examples=150)
+@given(text=texts.map(lambda text: text[:40]))
+def test_splits_as_the_published_expression(pattern: str, text: str) -> None:
+    assert split(text, pattern) == bpe_naive.split(text, pattern)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@settings(max_examples=150)
+@given(text=st.text(st.sampled_from("aA1 \n\r\t'sSlLvVeE./\u017f\u0301字ʰǅ\u00a0"), max_size=14))
+def test_splits_mixtures_of_few_characters(pattern: str, text: str) -> None:
+    assert split(text, pattern) == bpe_naive.split(text, pattern)
+
+
+def test_every_code_point_in_context(published: Published) -> None:
+    """Classes are tiktoken's, for each code point: beside letters of both cases, digits, spaces, symbols, itself."""
+    code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    for start in range(0, len(code_points), 50_000):
+        block = [chr(c) for c in code_points[start : start + 50_000]]
+        text = "".join(f"a{c}B {c}1.{c}\n" for c in block)
+        ours = published.ours.encode(text)
+        theirs = published.tiktoken.encode_to_numpy(text, disallowed_special=())
+        # The names of special tokens cannot arise here, so that `encode` is `encode_ordinary`.
+        assert np.array_equal(ours, theirs), f"from U+{code_points[start]:04X}"
+
+
+def test_class_table_is_unicode_16() -> None:
+    table = class_table()
+    assert (np.count_nonzero(table & LETTER), np.count_nonzero(table & SPACE)) == (141_028, 25)
+    assert [table[ord(c)] for c in "aAʰ字1 \n."] == [
+        LETTER | LOWER,
+        LETTER | UPPER,
+        LETTER | UPPER | LOWER,
+        LETTER | UPPER | LOWER,
+        NUMBER,
+        SPACE,
+        SPACE | NEWLINE,
+        0,
+    ]
+    # Categories of characters that Python knows do not change between versions of Unicode, but for a few.
+    known = [c for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
+    letters = np.array([unicodedata.category(chr(c))[0] == "L" for c in known])
+    assert np.count_nonzero(letters != ((table[known] & LETTER) > 0)) < 10
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_invalid_utf8_is_split_without_loss(pattern: str) -> None:
+    import bpe.encode
+
+    generator = np.random.default_rng(3)
+    for size in (1, 2, 3, 17, 400):
+        content = generator.choice(np.array([*b"a 1\n", 0x80, 0xC3, 0xE4, 0xF0, 0xF4, 0xFF], np.uint8), size).tobytes()
+        assert b"".join(bpe.encode._split(content, pattern)) == content
+
+
+def test_unknown_pattern_is_named() -> None:
+    with pytest.raises(ValueError, match="pattern = 'gpt3': should be one of gpt2, cl100k, o200k"):
+        scheme("gpt3")
+    assert set(REGEX) == set(ONIGURUMA)

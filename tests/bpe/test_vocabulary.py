@@ -1,0 +1,168 @@
+"""Vocabularies on disk: the published files, our own directory, damage, exports."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+
+from bpe.encode import Encoder
+from bpe.export import hugging_face
+from bpe.patterns import REGEX
+from bpe.vocabulary import Vocabulary, load_vocabulary, rank_file, save_vocabulary
+from tests.bpe.conftest import texts
+
+BYTES = tuple(bytes([byte]) for byte in range(256))
+
+
+def test_published_files(testdata: Path) -> None:
+    specs = json.loads((testdata / "tokenizers/specs.json").read_text("utf-8"))
+    for name, spec in specs.items():
+        vocabulary = load_vocabulary(testdata / "tokenizers" / f"{name}.tiktoken")
+        assert vocabulary.size == spec["n_vocab"]
+        assert vocabulary.special_tokens == spec["special_tokens"]
+        assert REGEX[vocabulary.pattern] == spec["pat_str"]
+        assert sum(1 for token in vocabulary.tokens if token) == spec["n_ranks"]
+
+
+def test_round_trip_and_same_bytes(small: Vocabulary, tmp_path: Path) -> None:
+    assert save_vocabulary(small, tmp_path / "a/b")
+    assert save_vocabulary(small, tmp_path / "c")
+    assert not save_vocabulary(small, tmp_path / "c")
+    loaded = load_vocabulary(tmp_path / "a/b")
+    assert (loaded, loaded.hash, loaded.end_of_text) == (small, small.hash, 999)
+    files = sorted(file.name for file in (tmp_path / "c").iterdir())
+    assert files == ["vocabulary.json", "vocabulary.tiktoken"]
+    for name in files:
+        assert (tmp_path / "a/b" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
+
+
+def test_another_vocabulary_is_not_replaced_unasked(small: Vocabulary, tmp_path: Path) -> None:
+    other = Vocabulary(BYTES, "gpt2", {"<|endoftext|>": 256})
+    save_vocabulary(small, tmp_path)
+    with pytest.raises(FileExistsError, match="holds another tokenizer"):
+        save_vocabulary(other, tmp_path)
+    assert save_vocabulary(other, tmp_path, overwrite=True)
+    assert load_vocabulary(tmp_path) == other
+
+
+def test_hash_tells_everything_apart() -> None:
+    variants = [
+        Vocabulary(BYTES, "gpt2", {}),
+        Vocabulary(BYTES, "cl100k", {}),
+        Vocabulary(BYTES, "gpt2", {"<a>": 256}),
+        Vocabulary(BYTES, "gpt2", {"<a>": 257}),
+        Vocabulary((*BYTES, b"ab"), "gpt2", {}),
+        Vocabulary((*BYTES, b"", b"ab"), "gpt2", {}),
+        Vocabulary((*BYTES, b"ab", b"c\x00\x00"), "gpt2", {}),
+    ]
+    assert len({vocabulary.hash for vocabulary in variants}) == len(variants)
+    assert Vocabulary(BYTES, "gpt2", {"b": 257, "a": 256}).hash == Vocabulary(BYTES, "gpt2", {"a": 256, "b": 257}).hash
+
+
+def test_gaps_between_ranks(tmp_path: Path) -> None:
+    path = tmp_path / "own.tiktoken"
+    path.write_bytes(rank_file(Vocabulary((*BYTES, b"", b"ab"), "gpt2", {})))
+    with pytest.raises(ValueError, match="which split rule"):
+        load_vocabulary(path)
+    vocabulary = load_vocabulary(path, "gpt2")
+    assert vocabulary.special_tokens == {"<|endoftext|>": 258}
+    assert Encoder(vocabulary).encode("abc").tolist() == [257, ord("c")]
+    assert vocabulary.decode([257, 258]) == b"ab<|endoftext|>"
+    for unknown in (256, -1, 259):
+        with pytest.raises(ValueError, match=f"token id {unknown} is not"):
+            vocabulary.decode([unknown])
+
+
+LINES = rank_file(Vocabulary((*BYTES, b"ab"), "gpt2", {})).splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no token in it"),
+        (b"".join(LINES[1:]), "no token for byte 0x00"),
+        (b"".join(LINES) + b"YWM= 256\n", "line 258: rank 256 is there twice"),
+        (b"".join(LINES) + b"YWI= 257\n", "b'ab' 2 times"),
+        (b"".join(LINES) + b"Y=WI 257\n", "line 258: expected base64 and a rank"),
+        (b"".join(LINES) + b"YWM=\n", "line 258: expected base64 and a rank"),
+        (b"".join(LINES) + b"YWM= 99999999\n", "highest rank 99999999"),
+    ],
+)
+def test_damaged_rank_files_are_named(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "gpt2.tiktoken"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_vocabulary(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_directories_are_named(small: Vocabulary, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such tokenizer"):
+        load_vocabulary(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"no vocabulary\.json in it"):
+        load_vocabulary(tmp_path)
+    save_vocabulary(small, tmp_path)
+    ranks, header = tmp_path / "vocabulary.tiktoken", tmp_path / "vocabulary.json"
+    lines = ranks.read_bytes().splitlines(keepends=True)
+    ranks.write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(ValueError, match="does not match the hash"):
+        load_vocabulary(tmp_path)
+    header.write_bytes(header.read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"vocabulary\.json is damaged"):
+        load_vocabulary(tmp_path)
+
+
+def test_special_tokens_need_their_own_ids() -> None:
+    with pytest.raises(ValueError, match="choose one that no token has"):
+        Vocabulary(BYTES, "gpt2", {"<a>": 97})
+    with pytest.raises(ValueError, match="share an id"):
+        Vocabulary(BYTES, "gpt2", {"<a>": 256, "<b>": 256})
+    with pytest.raises(ValueError, match=r"has no <\|endoftext\|>"):
+        _ = Vocabulary(BYTES, "gpt2", {}).end_of_text
+
+
+@settings(max_examples=150)
+@given(text=texts.filter(lambda text: "<|" not in text))
+def test_hugging_face_export_encodes_alike(small: Vocabulary, text: str) -> None:
+    assert _exported(small).encode(text).ids == Encoder(small, 16).encode(text).tolist()
+
+
+def test_hugging_face_export_of_a_published_vocabulary(testdata: Path, news: list[str]) -> None:
+    """cl100k_base, whose ids have gaps."""
+    vocabulary = load_vocabulary(testdata / "tokenizers/cl100k_base.tiktoken")
+    exported, encoder = _exported(vocabulary), Encoder(vocabulary)
+    for document in news[:30]:
+        assert exported.encode(document).ids == encoder.encode(document).tolist()
+        assert exported.decode(encoder.encode(document).tolist()) == document
+    for name, token_id in vocabulary.special_tokens.items():
+        assert exported.encode(f"a{name}").ids == [97 - 33, token_id]
+
+
+def test_vocabulary_is_light() -> None:
+    code = "import sys, bpe.vocabulary, bpe.cli; print('numba' in sys.modules, 'rich' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "False False\n"
+    )
+
+
+def test_rank_file_is_tiktokens(small: Vocabulary) -> None:
+    lines = rank_file(small).splitlines()
+    assert [base64.b64decode(line.split()[0]) for line in lines] == list(small.tokens)
+
+
+_CACHE: dict[str, tokenizers.Tokenizer] = {}
+
+
+def _exported(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
+    if vocabulary.hash not in _CACHE:
+        _CACHE[vocabulary.hash] = tokenizers.Tokenizer.from_buffer(hugging_face(vocabulary))
+    return _CACHE[vocabulary.hash]

@@ -1,0 +1,81 @@
+"""BPE as one would explain it on a blackboard: count every pair anew, merge, start over. Slow and obviously right.
+
+`train` counts with Python dicts over whole texts; `encode` merges the neighbours whose bytes have the lowest rank;
+`split` runs the published regular expression in tiktoken's own engine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import tiktoken
+
+from bpe.patterns import REGEX
+from bpe.vocabulary import BYTE_ORDER, Vocabulary
+
+
+def split(text: str, pattern: str) -> list[bytes]:
+    """The pretokens of `text`: every byte string of the text is a token there, so that nothing merges by accident.
+
+    tiktoken gives a pretoken that is a token as one id, and the ranks hold just the text's own substrings up to the
+    whole of it; texts here are short.
+    """
+    data = text.encode()
+    pieces = {data[i:j] for i in range(len(data)) for j in range(i + 1, len(data) + 1)}
+    tokens = sorted(pieces | {bytes([byte]) for byte in range(256)})
+    encoding = tiktoken.Encoding(
+        "split", pat_str=REGEX[pattern], mergeable_ranks={t: i for i, t in enumerate(tokens)}, special_tokens={}
+    )
+    return [tokens[token_id] for token_id in encoding.encode_ordinary(text)]
+
+
+def train(pretokens: Iterable[bytes], wanted: int) -> list[bytes]:
+    """Up to `wanted` tokens by id, with the rules that bpe.train states."""
+    tokens = [bytes([byte]) for byte in BYTE_ORDER]
+    words = Counter(tuple(tokens.index(bytes([byte])) for byte in pretoken) for pretoken in pretokens)
+    while len(tokens) < wanted:
+        pairs: Counter[tuple[int, int]] = Counter()
+        for word, times in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += times
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        joined = tokens[best[0]] + tokens[best[1]]
+        if joined not in tokens:
+            tokens.append(joined)
+        merged_words: Counter[tuple[int, ...]] = Counter()
+        for word, times in words.items():
+            merged_words[replaced(word, best, tokens.index(joined))] += times
+        words = merged_words
+    return tokens
+
+
+def replaced(word: Sequence[int], pair: tuple[int, int], merged: int) -> tuple[int, ...]:
+    """`word` with `pair` merged from left to right."""
+    out: list[int] = []
+    i = 0
+    while i < len(word):
+        if tuple(word[i : i + 2]) == pair:
+            out.append(merged)
+            i += 2
+        else:
+            out.append(word[i])
+            i += 1
+    return tuple(out)
+
+
+def encode(pretoken: bytes, vocabulary: Vocabulary) -> list[int]:
+    """Ids of one pretoken: itself if it is a token, else the leftmost lowest-rank merge until none is possible."""
+    ranks = {token: rank for rank, token in enumerate(vocabulary.tokens) if token}
+    if pretoken in ranks:
+        return [ranks[pretoken]]
+    parts = [bytes([byte]) for byte in pretoken]
+    while True:
+        found = [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]
+        if not found:
+            return [ranks[part] for part in parts]
+        _, i = min(found)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
