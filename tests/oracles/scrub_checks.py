@@ -1,0 +1,66 @@
+"""Check digits by the long way round, and e-mail addresses by looking at every character around every @."""
+
+from __future__ import annotations
+
+import string
+from decimal import Decimal
+
+LETTERS = string.ascii_letters + string.digits + "".join(map(chr, range(0xC0, 0x250)))
+LOCAL = LETTERS + "_%+-.'"
+FILES = {"png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "css", "js", "json", "html", "php", "pdf"}
+
+
+def luhn(digits: str) -> bool:
+    """Doubling every second digit from the right, and adding the digits of what that gives."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        total += sum(map(int, str(int(digit) * (2 if place % 2 else 1))))
+    return total % 10 == 0
+
+
+def mod97(iban: str) -> int:
+    """The number that the rearranged account number spells, modulo 97, in decimal arithmetic without rounding."""
+    moved = iban[4:] + iban[:4]
+    spelled = "".join(c if c.isdigit() else str(string.ascii_uppercase.index(c) + 10) for c in moved)
+    number = Decimal(spelled)
+    return int(number - 97 * Decimal(int(spelled) // 97))
+
+
+def is_domain(domain: str) -> bool:
+    labels = domain.split(".")
+    whole = 2 <= len(labels) <= 9 and all(0 < len(label) < 64 for label in labels)
+    if not whole or any(c not in LETTERS + "-" for label in labels for c in label):
+        return False
+    inner = all(label[0] != "-" and label[-1] != "-" for label in labels[:-1])
+    top = labels[-1]
+    letters = len(top) >= 2 and all(c in string.ascii_letters for c in top)
+    coded = (
+        top.startswith("xn--") and len(top) > 4 and all(c in string.ascii_lowercase + "0123456789-" for c in top[4:])
+    )
+    return inner and (letters or coded)
+
+
+def emails(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each address, left to right; the longest domain that ends where no letter or digit follows."""
+    found: list[tuple[int, int]] = []
+    for at in (index for index, c in enumerate(text) if c == "@"):
+        left = found[-1][1] if found else 0
+        if at < left:
+            continue
+        start = at
+        while start > left and text[start - 1] in LOCAL and at - start < 64:
+            start -= 1
+        while start < at and text[start] in ".'-+%":
+            start += 1
+        local = text[start:at]
+        if not local or local.endswith(".") or ".." in local:
+            continue
+        ascii_word = string.ascii_letters + string.digits + "_"
+        ends = [
+            end
+            for end in range(at + 1, len(text) + 1)
+            if is_domain(text[at + 1 : end]) and text[end : end + 1] not in tuple(ascii_word)
+        ]
+        if ends and text[at + 1 : max(ends)].rpartition(".")[2].lower() not in FILES:
+            found.append((start, max(ends)))
+    return found
