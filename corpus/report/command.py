@@ -1,0 +1,86 @@
+"""What `corpus report` shows, gathered from commit records and, for examples, from a few DROPPED shards."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus.pipeline import ORDER
+from corpus.report.funnel import Funnel, funnel
+from corpus.report.page import write_page
+from corpus.shards import Dataset
+
+_EXAMPLES = 3  # dropped documents shown for a rule
+_SHARDS = 16  # DROPPED shards read for them
+
+
+def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
+    """(name, dataset) of every folder: a dataset itself, or the datasets that `corpus run` made in it, in its order.
+
+    Raises ValueError naming a folder that holds neither.
+    """
+    found: list[tuple[str, Dataset]] = []
+    for folder in folders:
+        inside = [folder] if Path(folder, "_units").is_dir() else [f"{folder}/{name}" for name in ORDER]
+        present = [(Path(path).name, Dataset(path)) for path in inside if Path(path, "_units").is_dir()]
+        if not present:
+            raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
+        found += present
+    return found
+
+
+def gather(folders: Sequence[str]) -> Funnel:
+    """The funnel over the folders' records."""
+    return funnel(_records(datasets(folders)))
+
+
+def write_report(folders: Sequence[str], training: str | None = None) -> Path:
+    """Write report.html into the last folder; returns its path."""
+    last = Path(folders[-1])
+    found = datasets(folders)
+    recipe = last / "recipe.toml"
+    run = Path(training) if training else last / "model"
+    if training and not (run / "metrics.jsonl").is_file():
+        raise ValueError(f"{training}: holds no metrics.jsonl; it should be the folder of a training run")
+    metrics = _lines(run / "metrics.jsonl")
+    path = last / "report.html"
+    write_page(
+        path,
+        funnel(_records(found)),
+        title=last.resolve().name,
+        recipe_text=recipe.read_text(encoding="utf-8") if recipe.is_file() else None,
+        training=metrics or None,
+        samples=[row["text"] for row in _lines(run / "samples.jsonl")][-3:] or None,
+        examples=_examples([dataset for _, dataset in found]) or None,
+    )
+    return path
+
+
+def _records(found: Sequence[tuple[str, Dataset]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, dataset in found:
+        for record in dataset.records():
+            yield name, json.loads(record.to_json())
+
+
+def _examples(found: Sequence[Dataset]) -> list[dict[str, Any]]:
+    """The first few dropped documents of every rule."""
+    seen: Counter[str] = Counter()
+    examples: list[dict[str, Any]] = []
+    for dataset in found:
+        for output in dataset.files("dropped")[:_SHARDS]:
+            columns = ["url", "rule", "value", "threshold"]
+            for batch in dataset.batches(output, 1024, columns):
+                for row in batch.to_pylist():
+                    seen[row["rule"]] += 1
+                    if seen[row["rule"]] <= _EXAMPLES:
+                        examples.append(row)
+    return sorted(examples, key=lambda row: row["rule"])
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,0 +1,195 @@
+"""Commit records -> the funnel: how many documents every stage read and kept, and which rule dropped the others.
+
+In: (dataset name, commit record) pairs, records as plain JSON. Out: a `Funnel` of stage lines summed over units, as
+text for a terminal and as JSON for a program. The account is audited here once more, over everything that was
+committed: read = kept + dropped in every stage, and every stage reads what the stage before it kept. A funnel that
+does not add up is not hidden or repaired; it says where it leaks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Passes over the whole dataset that judge nothing: they read documents again, beside the line of stages.
+BESIDE = frozenset({"signatures", "clusters", "labels", "tokenizer"})
+_FIELDS = frozenset({"stage", "read", "kept", "dropped"})
+
+
+@dataclass(frozen=True)
+class Line:
+    """A stage, summed over units. `sums` holds what else it counted, such as tokens or chars."""
+
+    dataset: str
+    stage: str
+    read: int
+    kept: int
+    dropped: Mapping[str, int]  # rule -> documents, most first
+    sums: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The stages in their order; `errors` names every place where the account does not add up."""
+
+    lines: tuple[Line, ...]
+    units: int
+    seconds: float  # of work, summed over units; not the time on the clock
+    errors: tuple[str, ...]
+
+    @property
+    def read(self) -> int:
+        return self.lines[0].read if self.lines else 0
+
+    @property
+    def kept(self) -> int:
+        return self.lines[-1].kept if self.lines else 0
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of the last stage that counted them; None if none did."""
+        counts = [line.sums["tokens"] for line in self.lines if "tokens" in line.sums]
+        return counts[-1] if counts else None
+
+    @property
+    def drops(self) -> list[tuple[str, str, int]]:
+        """(stage, rule, documents) of every rule that dropped something, most first."""
+        found = [(line.stage, rule, count) for line in self.lines for rule, count in line.dropped.items()]
+        return sorted(found, key=lambda drop: (-drop[2], drop[1]))
+
+
+@dataclass
+class _Sums:
+    read: int = 0
+    kept: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+
+
+def funnel(records: Iterable[tuple[str, dict[str, Any]]]) -> Funnel:
+    """Sum `records` into a Funnel: datasets in the order given, stages in the order of their first appearance.
+
+    Raises ValueError if a record has no counts where it should; an account that does not add up becomes an error of
+    the Funnel, so that it can be shown beside the figures.
+    """
+    sums: dict[str, dict[str, _Sums]] = {}
+    units: Counter[tuple[str, str]] = Counter()
+    seconds = 0.0
+    for dataset, record in records:
+        unit = str(record.get("unit"))
+        if "counts" not in record:
+            raise ValueError(f"record {unit} of {dataset} has no counts: is it a commit record?")
+        counts = [count for count in record["counts"] if count["stage"] not in BESIDE]
+        seconds += float(record.get("seconds", 0.0))
+        units[dataset, unit] += 1
+        stages = sums.setdefault(dataset, {})
+        for count in counts:
+            _add(stages.setdefault(count["stage"], _Sums()), count)
+    lines = tuple(
+        Line(dataset, stage, total.read, total.kept, _most_first(total.dropped), dict(sorted(total.others.items())))
+        for dataset, stages in sums.items()
+        for stage, total in stages.items()
+    )
+    twice = [f"{dataset}: unit {unit} is counted {n} times" for (dataset, unit), n in units.items() if n > 1]
+    return Funnel(lines, sum(units.values()), round(seconds, 3), (*twice, *_leaks(lines)))
+
+
+def funnel_json(funnel: Funnel) -> dict[str, Any]:
+    """The funnel for programs. Keys are stable: new ones may come, these stay."""
+    return {
+        "format": 1,
+        "read": funnel.read,
+        "kept": funnel.kept,
+        "tokens": funnel.tokens,
+        "units": funnel.units,
+        "seconds": funnel.seconds,
+        "stages": [
+            {
+                "dataset": line.dataset,
+                "stage": line.stage,
+                "read": line.read,
+                "kept": line.kept,
+                "dropped": dict(line.dropped),
+                "sums": dict(line.sums),
+            }
+            for line in funnel.lines
+        ],
+        "errors": list(funnel.errors),
+    }
+
+
+def funnel_text(funnel: Funnel, color: bool) -> str:
+    """The funnel as a table: a line a stage, and under it a line a rule with what it dropped."""
+    rows = [("stage, rule", "read", "kept", "dropped", "share")]
+    for line in funnel.lines:
+        dropped = sum(line.dropped.values())
+        rows.append(
+            (line.stage, f"{line.read:,}", f"{line.kept:,}", f"{dropped:,}", f"{share(line.kept, line.read)} kept")
+        )
+        rows += [
+            (f"  {rule}", "", "", f"{count:,}", f"{share(count, line.read)}     ")
+            for rule, count in line.dropped.items()
+        ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    styles = ["dim" if row[0].startswith("  ") else "bold" for row in rows]
+    table = [_styled(_row(row, widths), style, color) for row, style in zip(rows, styles, strict=True)]
+    if funnel.errors:
+        verdict = [_styled(f"THE ACCOUNT DOES NOT ADD UP: {error}", "red", color) for error in funnel.errors]
+    else:
+        verdict = ["the account adds up: read = kept + dropped in every stage"]
+    return "\n".join([*table, "", summary(funnel), *verdict, ""])
+
+
+def summary(funnel: Funnel) -> str:
+    """One sentence: what went in and what came out."""
+    tokens = f", {funnel.tokens:,} tokens" if funnel.tokens is not None else ""
+    units = "1 unit" if funnel.units == 1 else f"{funnel.units:,} units"
+    return f"{funnel.kept:,} of {funnel.read:,} kept ({share(funnel.kept, funnel.read)}){tokens}, {units} of work"
+
+
+def share(part: int, whole: int) -> str:
+    """`12.3%`; a little of something is never shown as nothing of it, nor almost all as all."""
+    if whole <= 0:
+        return "-"
+    percent = 100 * part / whole
+    if 0 < percent < 0.05:
+        return "<0.1%"
+    if 99.95 <= percent < 100:
+        return ">99.9%"
+    return f"{percent:.1f}%"
+
+
+def _add(total: _Sums, count: Mapping[str, Any]) -> None:
+    total.read += count["read"]
+    total.kept += count["kept"]
+    total.dropped.update(count["dropped"])
+    total.others.update({name: value for name, value in count.items() if name not in _FIELDS and type(value) is int})
+
+
+def _most_first(dropped: Counter[str]) -> dict[str, int]:
+    return dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _leaks(lines: tuple[Line, ...]) -> list[str]:
+    errors = []
+    for line in lines:
+        dropped = sum(line.dropped.values())
+        if line.read != line.kept + dropped:
+            errors.append(f"{line.stage} read {line.read:,} but kept {line.kept:,} and dropped {dropped:,}")
+    for before, after in itertools.pairwise(lines):
+        if before.kept != after.read:
+            errors.append(f"{before.stage} kept {before.kept:,} but {after.stage} read {after.read:,}")
+    return errors
+
+
+def _row(row: tuple[str, ...], widths: list[int]) -> str:
+    numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    return "  ".join([row[0].ljust(widths[0]), *numbers]).rstrip()
+
+
+def _styled(text: str, style: str, color: bool) -> str:
+    codes = {"bold": "1", "dim": "2", "red": "1;31"}  # ECMA-48, 8.3.117
+    return f"\x1b[{codes[style]}m{text}\x1b[0m" if color else text

@@ -1,0 +1,109 @@
+"""The funnel, the training curve and what the model said -> one HTML page that needs nothing else.
+
+In: a Funnel and, where there are any, the recipe's text, rows of metrics.jsonl, samples and dropped documents. Out:
+one file with its style and pictures inside: no script, no font, no address is fetched. The same input gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus.report.curve import loss_curve
+from corpus.report.funnel import Funnel, share
+
+_EXAMPLES = 3  # shown of every rule
+
+
+def write_page(
+    path: Path,
+    funnel: Funnel,
+    *,
+    title: str,
+    recipe_text: str | None = None,
+    training: Sequence[Mapping[str, Any]] | None = None,
+    samples: Sequence[str] | None = None,
+    examples: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the page to `path`, replacing one that is there.
+
+    `training`: rows of metrics.jsonl; `samples`: texts that the model printed; `examples`: rows of DROPPED, of which
+    the first three of every rule are shown. Raises OSError if `path` cannot be written.
+    """
+    text = page(funnel, title=title, recipe_text=recipe_text, training=training, samples=samples, examples=examples)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def page(
+    funnel: Funnel,
+    *,
+    title: str,
+    recipe_text: str | None = None,
+    training: Sequence[Mapping[str, Any]] | None = None,
+    samples: Sequence[str] | None = None,
+    examples: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
+    """The page's HTML; see `write_page`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("corpus", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": "{:,}".format, "width": _width, "measure": _measure}
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        funnel=funnel,
+        share=share,
+        drops=funnel.drops,
+        dropped=sum(count for _, _, count in funnel.drops),
+        examples=_by_rule(examples or (), [rule for _, rule, _ in funnel.drops]),
+        curve=loss_curve(training or ()),
+        last=_last(training or ()),
+        samples=[sample for sample in samples or () if sample.strip()],
+        recipe_text=recipe_text,
+    )
+
+
+def _width(part: int, whole: int) -> str:
+    """Length of a bar in percent; what is there at all is seen."""
+    return "0" if part <= 0 or whole <= 0 else f"{max(100 * part / whole, 0.25):.2f}"
+
+
+def _measure(value: Any) -> str:
+    """A rule's value as read by people: four digits of a fraction, everything else as it is."""
+    text = "" if value is None else str(value)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return text if number.is_integer() else f"{number:.4g}"
+
+
+def _by_rule(examples: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """The first few examples of every rule, the rules in `order`, those not in it after them."""
+    found: dict[str, list[Mapping[str, Any]]] = {rule: [] for rule in order}
+    for example in examples:
+        rows = found.setdefault(str(example["rule"]), [])
+        if len(rows) < _EXAMPLES:
+            rows.append(example)
+    return {rule: rows for rule, rows in found.items() if rows}
+
+
+def _last(training: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The last value of every metric."""
+    last: dict[str, Any] = {}
+    for row in training:
+        last |= {name: value for name, value in row.items() if value is not None}
+    return last
