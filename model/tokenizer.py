@@ -1,0 +1,82 @@
+"""The tokenizer that a run carries with it, so that `model sample RUN` needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from bpe.vocabulary import Vocabulary, load_vocabulary, save_vocabulary
+
+if TYPE_CHECKING:
+    from bpe.encode import Encoder
+
+
+class Tokenizer:
+    """Text <-> ids by a vocabulary of the `bpe` package."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, without an end of text."""
+        ids: list[int] = self._encoder.encode(text).tolist()
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`; what is not UTF-8 shows as U+FFFD, and an id in a gap of the vocabulary as nothing.
+
+        A model may draw any id, so that, unlike a file of tokens, none can be refused.
+        """
+        known = (token_id for token_id in ids if self._is_token[token_id])
+        return self.vocabulary.decode(known).decode("utf-8", "replace")
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        from bpe.encode import Encoder  # brings compiled kernels, which only a prompt needs
+
+        return Encoder(self.vocabulary)
+
+    @cached_property
+    def byte_lengths(self) -> npt.NDArray[np.int64]:
+        """Bytes of text that each id stands for; 0 for special tokens and gaps."""
+        lengths_V = np.zeros(self.vocabulary.size, np.int64)
+        lengths_V[: len(self.vocabulary.tokens)] = [len(token) for token in self.vocabulary.tokens]
+        return lengths_V
+
+    @cached_property
+    def _is_token(self) -> npt.NDArray[np.bool_]:
+        is_token_V = self.byte_lengths > 0
+        is_token_V[list(self.vocabulary.special_tokens.values())] = True
+        return is_token_V
+
+
+def find_tokenizer(given: Path | None, data: Path) -> Path | None:
+    """`given`, or else the `tokenizer` next to the tokens folder if there is one."""
+    neighbour = data.resolve().parent / "tokenizer"
+    return given if given is not None else neighbour if neighbour.exists() else None
+
+
+def adopt_tokenizer(run: Path, source: Path, tokenizer_hash: str) -> Tokenizer:
+    """Copy the tokenizer at `source` into the run; return it.
+
+    Raises ValueError if it is not the one that made the tokens, OSError if there is none.
+    """
+    vocabulary = load_vocabulary(source)
+    if vocabulary.hash != tokenizer_hash:
+        raise ValueError(
+            f"{source}: its hash is {vocabulary.hash[:12]}, the tokens were made with {tokenizer_hash[:12]}; "
+            "name the right one with --tokenizer"
+        )
+    save_vocabulary(vocabulary, run / "tokenizer")
+    return Tokenizer(vocabulary)
+
+
+def run_tokenizer(run: Path) -> Tokenizer | None:
+    """The run's own copy, if it has one."""
+    path = run / "tokenizer"
+    return Tokenizer(load_vocabulary(path)) if path.exists() else None

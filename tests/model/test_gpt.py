@@ -1,0 +1,175 @@
+"""The model against its definitions, cached against whole, padding against nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.config import from_preset
+from model.gpt import GPT, RMSNorm, attend, flops_per_token, rope_tables, rotate
+from model.optim import make_optimizer
+from tests.model.shards import small_model, small_training
+from tests.oracles import model_attention as oracle
+
+
+@settings(max_examples=20)
+@given(
+    kv_heads=st.integers(1, 3),
+    group=st.integers(1, 3),
+    new=st.integers(1, 6),
+    before=st.integers(0, 5),
+    seed=st.integers(0, 2**16),
+)
+def test_attention_equals_its_definition(kv_heads: int, group: int, new: int, before: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    q_BHTD = torch.randn(2, kv_heads * group, new, 8, generator=generator)
+    k_BKSD = torch.randn(2, kv_heads, before + new, 8, generator=generator)
+    v_BKSD = torch.randn(2, kv_heads, before + new, 8, generator=generator)
+    expected = oracle.causal_attention(q_BHTD.double().numpy(), k_BKSD.double().numpy(), v_BKSD.double().numpy())
+    np.testing.assert_allclose(attend(q_BHTD, k_BKSD, v_BKSD).numpy(), expected, atol=2e-6)
+
+
+def test_rms_norm_equals_its_definition() -> None:
+    generator = torch.Generator().manual_seed(1)
+    norm = RMSNorm(12, eps=1e-6)
+    norm.weight.data = torch.randn(12, generator=generator)
+    x_ND = torch.randn(5, 12, generator=generator) * 10
+    expected = oracle.rms_norm(x_ND.double().numpy(), norm.weight.detach().double().numpy(), 1e-6)
+    np.testing.assert_allclose(norm(x_ND).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rope_equals_complex_rotation() -> None:
+    x_TD = torch.randn(32, 8, generator=torch.Generator().manual_seed(2))
+    cos_TD, sin_TD = rope_tables(32, 8, theta=10_000.0)
+    turned = rotate(x_TD[None, :, None], cos_TD, sin_TD)[0, :, 0]
+    np.testing.assert_allclose(turned.numpy(), oracle.rope(x_TD.double().numpy(), 10_000.0), atol=2e-6)
+
+
+def test_rope_scores_depend_on_distance_alone() -> None:
+    q_D, k_D = torch.randn(2, 8, generator=torch.Generator().manual_seed(3))
+    tables = rope_tables(64, 8, theta=10_000.0)
+    q_TD, k_TD = (rotate(x.expand(1, 64, 1, 8), *tables)[0, :, 0] for x in (q_D, k_D))
+    scores = [float(q_TD[t] @ k_TD[t - 5]) for t in range(5, 64)]
+    assert max(scores) - min(scores) < 1e-4
+
+
+def test_cached_steps_equal_one_forward() -> None:
+    config = small_model(context=24)
+    model = GPT(config, seed=4)
+    for parameter in model.parameters():  # away from the symmetry of the initial weights
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5))
+    tokens_BT = torch.randint(0, config.vocab_size, (3, 24), generator=torch.Generator().manual_seed(6))
+    with torch.no_grad():
+        whole_BTV = model.logits(tokens_BT)
+        for cuts in ((24,), (5, 19), (1,) * 24, (7, 1, 8, 1, 1, 6)):
+            caches = model.new_caches(3)
+            parts = [model.logits(part, caches) for part in tokens_BT.split(cuts, dim=1)]
+            assert (torch.cat(parts, 1) - whole_BTV).abs().max() < 1e-5
+
+
+def test_no_token_sees_a_later_one() -> None:
+    config = small_model()
+    model = GPT(config, seed=7)
+    tokens_BT = torch.arange(16)[None]
+    changed_BT = tokens_BT.clone()
+    changed_BT[0, 10:] = 50
+    with torch.no_grad():
+        difference = (model.logits(tokens_BT) - model.logits(changed_BT)).abs().amax((0, 2))
+    assert difference[:10].max() == 0
+    assert difference[10:].min() > 0
+
+
+def test_too_long_a_sequence_is_refused() -> None:
+    model = GPT(small_model())
+    with pytest.raises(ValueError, match="17 tokens: should be at most the context, 16"):
+        model.logits(torch.zeros(1, 17, dtype=torch.long))
+
+
+def test_padding_has_no_logits_and_no_gradient() -> None:
+    model = GPT(small_model())
+    assert model.embedding.weight.shape == (128, 64)
+    tokens_BT = torch.randint(0, 100, (2, 16))
+    assert model.logits(tokens_BT).shape == (2, 16, 100)
+    model(tokens_BT, tokens_BT).backward()
+    gradient = model.embedding.weight.grad
+    assert gradient is not None
+    assert gradient[:100].abs().sum(1).min() > 0
+    assert gradient[100:].abs().max() == 0
+
+
+def test_loss_is_the_mean_negative_log_probability() -> None:
+    model = GPT(small_model(), seed=8)
+    x_BT, y_BT = torch.randint(0, 100, (2, 2, 16), generator=torch.Generator().manual_seed(9))
+    with torch.no_grad():
+        log_p = model.logits(x_BT).double().log_softmax(-1)
+        expected = -log_p.gather(-1, y_BT[..., None])[..., 0]
+        assert torch.allclose(model(x_BT, y_BT, reduction="none").double(), expected, atol=1e-5)
+        assert abs(float(model(x_BT, y_BT)) - float(expected.mean())) < 1e-6
+
+
+def test_same_seed_same_weights() -> None:
+    torch.manual_seed(1)
+    first = GPT(small_model(), seed=3).state_dict()
+    torch.manual_seed(2)
+    second, other = GPT(small_model(), seed=3).state_dict(), GPT(small_model(), seed=4).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
+
+
+def test_tiny_preset_overfits_one_batch() -> None:
+    config, training = from_preset("tiny", vocab_size=256)
+    model = GPT(config)
+    optimizer = make_optimizer(model, training)
+    x_BT, y_BT = torch.randint(0, 256, (2, 4, 64), generator=torch.Generator().manual_seed(0))
+    for step in range(150):
+        optimizer.zero_grad()
+        loss = model(x_BT, y_BT)
+        if step > 0 and loss < 0.01:
+            break
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
+        optimizer.step()
+    assert loss < 0.01
+
+
+@pytest.mark.parametrize(("name", "millions"), [("gpt2-124m", 124), ("gpt2-350m", 350)])
+def test_gpt2_presets_have_gpt2_sizes(name: str, millions: int) -> None:
+    config, _ = from_preset(name, vocab_size=50257)
+    matrices = (flops_per_token(config) - 12 * config.layers * config.width * config.context) // 6
+    assert abs(matrices / 1e6 - millions) < 1
+
+
+def test_flops_count_six_a_matrix_weight_and_the_scores() -> None:
+    config = small_model()
+    model = GPT(config)
+    matrices = sum(w.numel() for name, w in model.named_parameters() if w.dim() == 2 and "embedding" not in name)
+    scores = 12 * config.layers * config.context * config.heads * config.head_dim
+    assert flops_per_token(config) == 6 * (matrices + config.vocab_size * config.width) + scores
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_cpu() -> None:
+    from model.device import autocast, to_device
+
+    device = torch.device("cuda")
+    model = GPT(small_model(), seed=1)
+    ids_BT = np.random.default_rng(0).integers(0, 100, (4, 17))
+    x_BT, y_BT = torch.from_numpy(ids_BT[:, :-1]), torch.from_numpy(ids_BT[:, 1:])
+    on_cpu = float(model(x_BT, y_BT))
+    model.to(device)
+    with autocast(device):
+        loss = model(to_device(ids_BT[:, :-1], device), to_device(ids_BT[:, 1:], device))
+        compiled = torch.compile(model, dynamic=False)(
+            to_device(ids_BT[:, :-1], device), to_device(ids_BT[:, 1:], device)
+        )
+    assert loss.dtype == torch.float32
+    assert abs(float(loss) - on_cpu) < 2e-2
+    assert abs(float(compiled) - on_cpu) < 2e-2
+    optimizer = make_optimizer(model, small_training())
+    loss.backward()
+    optimizer.step()
+    with autocast(device):
+        assert float(model(to_device(ids_BT[:, :-1], device), to_device(ids_BT[:, 1:], device))) < float(loss)
