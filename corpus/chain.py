@@ -88,7 +88,7 @@ class Chain:
         """All DROPPED rows in input order."""
         ordinals = [ordinal for part, _ in self._dropped for ordinal in part]
         table = pa.Table.from_batches([batch for _, batch in self._dropped], DROPPED)
-        return table.take(sorted(range(len(ordinals)), key=ordinals.__getitem__))
+        return table.take(pa.array(sorted(range(len(ordinals)), key=ordinals.__getitem__), pa.int64()))
 
     def _through(self, first: int, last: int, rows: Rows | None) -> Rows | None:
         for index in range(first, last):

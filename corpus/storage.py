@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import glob
 import hashlib
 import os
@@ -99,24 +100,37 @@ class LocalStorage:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         base = self._path("_tmp")
-        base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=base))
+        while True:
+            base.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another writer has just removed the empty _tmp
+                fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
+                break
+        # The lock tells the living from the dead (a process id does not: it may be a zombie's, or used again). The
+        # folder gets the name that `sweep` looks for once it is locked.
+        lock = os.open(fresh, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = fresh.rename(base / f"{socket.gethostname()}-{fresh.name.removeprefix('.new-')}")
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
             with contextlib.suppress(OSError):  # another writer is still in there
                 base.rmdir()
 
     def sweep(self) -> None:
-        """Remove the unfinished files of processes of this machine that are no more."""
+        """Remove the unfinished files that processes of this machine left behind when they were killed."""
         base = self._path("_tmp")
         if not base.is_dir():
             return
-        for folder in base.iterdir():
-            host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
-            if host == socket.gethostname() and rest.isdigit() and not _alive(int(rest)):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in base.glob(f"{socket.gethostname()}-*"):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError):
+                lock = os.open(folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+                finally:
+                    os.close(lock)
         with contextlib.suppress(OSError):
             base.rmdir()
 
@@ -204,13 +218,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

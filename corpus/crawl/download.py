@@ -1,215 +1,353 @@
-"""One file over HTTP into a `.part` file, resumed by Range until it is whole.
+"""One file over HTTP, whole or not at all.
 
-What may happen and what is done (RFC 9110, sections 13 to 15): 206 continues at the right byte or starts over; 200 to a
-Range means that the file has changed (If-Range) or the server knows no ranges, so it starts over; 416 means that the
-part is whole or of another file; 429 and 5xx wait as long as the server says, or by exponential backoff with full
-jitter; a broken connection continues where it broke; 403 is final, for every file, because Common Crawl answers so to
-clients that ask too much, and asking on makes it worse.
+In: an address and a local path. Out: the file under that path, its size and ETag. Bytes go to `<name>.part`;
+`<name>.part.json` beside it says of which version on the server (ETag, size) they are, so that a later attempt, or
+a later run, asks only for the rest (`Range` with `If-Range`, RFC 9110 section 13.1.5) and never joins two versions.
+The finished file is synced and renamed into place in one step.
+
+Failures are sorted once, here: worth another attempt (429, 5xx, a broken or silent connection, fewer bytes than
+promised), final for this file (`FetchError`), final for the whole run (`Forbidden`: Common Crawl answers 403 to
+clients that it has blocked, and asking on makes it worse).
 """
 
 from __future__ import annotations
 
+import contextlib
+import email.utils
+import json
+import os
 import random
 import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TypeVar
 
-from corpus import __version__
-from corpus.config import setting
+import urllib3
 
-if TYPE_CHECKING:
-    import urllib3
+_PIECE = 256 * 1024
+_REPORT_EVERY = 1024 * 1024
+_TRY_AGAIN = (429, 500, 502, 503, 504)
+_MAX_SMALL = 256 * 1024 * 1024  # a listing has 0.2 MB; this stops a wrong address, not a large crawl
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
 
-_CHUNK = 1 << 18
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Config:
-    """How to ask a server."""
+class FetchError(Exception):
+    """This file cannot be had; the message names its address and the fix."""
 
-    base: str = setting("https://data.commoncrawl.org/", "where the crawl is served; a mirror or a local copy")
-    limit: int | None = setting(None, "download the first N files of the listing", low=1)
-    sample: int | None = setting(None, "download N files drawn at random by --seed", low=1)
-    seed: int = setting(1, "seed of --sample", low=0)
-    connections: int = setting(4, "connections at a time (Common Crawl asks for few; 10 at the most)", low=1, high=10)
-    retries: int = setting(12, "failures in a row, without a byte in between, before a file is given up", low=0)
-    backoff: float = setting(1.0, "first wait after a failure, in seconds; doubles up to an hour", low=0)
-    timeout: float = setting(60.0, "seconds without a byte before a connection counts as broken", low=0.1)
-    contact: str = setting("", "an address or URL for the User-Agent, so that the server's people can reach you")
+
+class Missing(FetchError):
+    """The server says that there is no such file (404, 410)."""
 
 
 class Forbidden(Exception):
-    """The server said 403: stop everything, keep what there is."""
+    """The server refuses this client (403): stop, whatever else is to do. `url` is what was refused."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url}: 403 Forbidden; the server blocks this client. Wait some hours, then run the same command with"
+            " fewer --connections and a --contact: it goes on where it stopped"
+        )
+        self.url = url
 
 
 class Stopped(Exception):
-    """Another file's failure, or the user, asked to stop."""
+    """The run is ending; partial files stay."""
 
 
-class _Broken(Exception):
-    """Worth another try; `wait` is what the server asked for, in seconds."""
+class _TryAgain(Exception):
+    """An attempt failed for a reason that may pass; `wait` is what the server asked for, in seconds."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
         self.wait = wait
 
 
-@dataclass(frozen=True)
-class Remote:
-    """What a server says of a file."""
+class _Version(NamedTuple):
+    """One version of a file on the server."""
 
-    size: int
+    url: str
     etag: str
+    modified: str
+    size: int | None
+
+    @property
+    def validator(self) -> str:
+        """What If-Range may carry: a strong ETag or a date; "" if a resumed file could mix versions."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
-def user_agent(config: Config) -> str:
-    """Who we are."""
-    contact = f"; {config.contact}" if config.contact else ""
-    return f"corpus-toolkit/{__version__} (pretraining corpus pipeline{contact})"
+class Client:
+    """A pool of at most `connections` connections that retries politely and can be stopped from outside.
 
-
-def make_pool(config: Config) -> urllib3.PoolManager:
-    """Connections, each used by one thread at a time; retries are ours."""
-    import urllib3
-
-    return urllib3.PoolManager(
-        maxsize=config.connections,
-        retries=False,
-        timeout=urllib3.Timeout(connect=config.timeout, read=config.timeout),
-        headers={"User-Agent": user_agent(config), "Accept-Encoding": "identity"},
-    )
-
-
-def download(
-    pool: urllib3.PoolManager,
-    url: str,
-    part: Path,
-    config: Config,
-    stop: threading.Event,
-    on_bytes: Callable[[int, int], None],
-    on_retry: Callable[[str], None],
-) -> Remote:
-    """Make `part` the whole file. `on_bytes(have, total)` as it grows; `on_retry(reason)` before each wait.
-
-    Raises Forbidden on 403, FileNotFoundError on 404, Stopped when `stop` is set, OSError when retries are used up.
+    `backoff` and `max_backoff` are seconds: the n-th failure in a row waits a random time below
+    min(max_backoff, backoff * 2^(n-1)), and no less than the server's Retry-After. `retries` bounds the failures in
+    a row; a download that got further than ever before starts counting again.
     """
-    failures = 0
-    while True:
-        before = _size(part)
-        try:
-            return _transfer(pool, url, part, stop, on_bytes)
-        except _Broken as broken:
-            failures = 0 if _size(part) > before else failures + 1
-            if failures > config.retries:
-                raise OSError(
-                    f"{url}: given up after {failures} failures: {broken}; the same command resumes"
-                ) from None
-            wait = broken.wait
-            if wait is None:  # full jitter, https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
-                wait = random.uniform(0, min(3600.0, config.backoff * 2 ** max(0, failures - 1)))
-            on_retry(f"{broken}; next try in {wait:.1f} s")
-            if stop.wait(wait):
-                raise Stopped from None
 
-
-def _transfer(
-    pool: urllib3.PoolManager, url: str, part: Path, stop: threading.Event, on_bytes: Callable[[int, int], None]
-) -> Remote:
-    import urllib3
-
-    label = part.with_name(part.name + ".etag")  # which file the part is of
-    etag = label.read_text() if label.is_file() else ""
-    have = _size(part) if etag else 0
-    headers = {"Range": f"bytes={have}-", "If-Range": etag} if have else {}
-    try:
-        response = pool.request(
-            "GET", url, headers={**pool.headers, **headers}, preload_content=False, decode_content=False
+    def __init__(
+        self,
+        *,
+        connections: int,
+        retries: int,
+        backoff: float,
+        max_backoff: float,
+        timeout: float,
+        user_agent: str,
+    ) -> None:
+        self._pool = urllib3.PoolManager(
+            maxsize=connections,
+            block=True,
+            timeout=urllib3.Timeout(connect=min(timeout, 30), read=timeout),
+            # Redirects are urllib3's; the rest is ours, because a body that breaks off has to be resumed.
+            retries=urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
+            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
         )
+        self._retries, self._backoff, self._max_backoff = retries, backoff, max_backoff
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._open: set[urllib3.BaseHTTPResponse] = set()
+
+    def stop(self) -> None:
+        """End every transfer now; calls that are under way raise Stopped."""
+        self._stop.set()
+        with self._lock:
+            for response in self._open:
+                with contextlib.suppress(RuntimeError, ValueError, OSError):  # it ended by itself
+                    response.shutdown()
+
+    def get(self, url: str, on_retry: Callable[[int, float, str], None]) -> bytes:
+        """A small file's bytes."""
+
+        def attempt() -> bytes:
+            with self._request("GET", url, {}) as response:
+                if response.status != 200:
+                    raise FetchError(f"{url}: HTTP status {response.status}; check --base")
+                total = _length(response)
+                data = b"".join(self._body(response, total if total is not None else _MAX_SMALL))
+                if total is not None and len(data) != total:
+                    raise _TryAgain(f"connection closed after {len(data)} of {total} bytes")
+                return data
+
+        return self._retrying(url, attempt, lambda: 0, on_retry)
+
+    def size_and_etag(self, url: str, on_retry: Callable[[int, float, str], None]) -> tuple[int | None, str]:
+        """What the server has under `url`, without its body."""
+
+        def attempt() -> tuple[int | None, str]:
+            with self._request("HEAD", url, {}) as response:
+                return (_length(response) if response.status == 200 else None), response.headers.get("ETag", "")
+
+        return self._retrying(url, attempt, lambda: 0, on_retry)
+
+    def download(
+        self,
+        url: str,
+        target: Path,
+        on_bytes: Callable[[int, int | None], None],
+        on_retry: Callable[[int, float, str], None],
+    ) -> tuple[int, str]:
+        """Fetch `url` to `target`, resuming `target`.part; returns (bytes, ETag).
+
+        `on_bytes(done, total)` follows the transfer, `on_retry(failures, seconds, reason)` comes before each wait.
+        Raises FetchError, Forbidden, Stopped, and OSError for the local disk; the .part file stays in each case.
+        """
+        part, note = partial_files(target)
+        most = 0
+
+        def reached() -> int:
+            nonlocal most
+            most = max(most, part.stat().st_size if part.exists() else 0)
+            return most
+
+        version = self._retrying(url, lambda: self._attempt(url, part, note, on_bytes), reached, on_retry)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        size = part.stat().st_size
+        part.replace(target)
+        sync_folder(target.parent)
+        note.unlink(missing_ok=True)
+        return size, version.etag
+
+    def _attempt(self, url: str, part: Path, note: Path, on_bytes: Callable[[int, int | None], None]) -> _Version:
+        """One request for what is missing; returns when `part` is whole."""
+        version, done = _kept(part, note, url)
+        asked = {"Range": f"bytes={done}-", "If-Range": version.validator} if version and done else {}
+        with self._request("GET", url, asked) as response:
+            if version and asked and response.status in (206, 416):
+                start, total = _content_range(response)
+                same = response.headers.get("ETag", version.etag) == version.etag and total in (None, version.size)
+                if response.status == 416 and same and done == version.size:
+                    return version
+                if response.status == 416 or start != done or not same:
+                    _discard(part, note)
+                    raise _TryAgain("the file has changed on the server, starting over")
+            elif response.status == 200:  # also where the server knows no ranges or has another version
+                header = response.headers.get
+                version = _Version(url, header("ETag", ""), header("Last-Modified", ""), _length(response))
+                done = 0
+                part.unlink(missing_ok=True)
+                note.write_text(json.dumps(version._asdict()))
+            else:
+                raise FetchError(f"{url}: HTTP status {response.status}; try a mirror with --base")
+            assert version is not None
+            done = self._append(response, part, done, version.size, on_bytes)
+        if version.size is not None and done != version.size:
+            if done > version.size:
+                _discard(part, note)
+            raise _TryAgain(f"connection closed after {done} of {version.size} bytes")
+        return version
+
+    def _append(
+        self,
+        response: urllib3.BaseHTTPResponse,
+        part: Path,
+        done: int,
+        total: int | None,
+        on_bytes: Callable[[int, int | None], None],
+    ) -> int:
+        reported = done
+        on_bytes(done, total)
+        with part.open("ab") as file:
+            for piece in self._body(response, None):
+                file.write(piece)
+                done += len(piece)
+                if done - reported >= _REPORT_EVERY:
+                    reported = done
+                    on_bytes(done, total)
+        on_bytes(done, total)
+        return done
+
+    def _body(self, response: urllib3.BaseHTTPResponse, limit: int | None) -> Iterator[bytes]:
+        """The body as it comes in; what came before a broken connection is not lost."""
+        taken = 0
+        while limit is None or taken < limit:
+            self._check()
+            try:
+                # read1 gives what one network read gave; read would hold it back, and lose it with the connection.
+                piece = response.read1(_PIECE, decode_content=False)
+            except urllib3.exceptions.HTTPError as error:
+                raise _TryAgain(_reason(error)) from None
+            if not piece:
+                return
+            taken += len(piece)
+            yield piece
+
+    @contextlib.contextmanager
+    def _request(self, method: str, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        """A response that is worth reading; the other answers become exceptions."""
+        self._check()
         try:
-            return _receive(response, url, part, label, have, stop, on_bytes)
+            response = self._pool.request(method, url, headers={**self._pool.headers, **headers}, preload_content=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise _TryAgain(_reason(error)) from None
+        with self._lock:
+            self._open.add(response)
+        try:
+            if response.status == 403:
+                raise Forbidden(url)
+            if response.status in (404, 410):
+                raise Missing(f"{url}: HTTP status {response.status}, no such file; check the name of the crawl")
+            if response.status in _TRY_AGAIN:
+                wait = _retry_after(response.headers.get("Retry-After", ""))
+                raise _TryAgain(f"HTTP status {response.status}", wait)
+            yield response
         finally:
-            response.close()  # not back into the pool: what is left of a body that we gave up is not worth reading
-    except urllib3.exceptions.HTTPError as error:
-        raise _Broken(f"{type(error).__name__}: {error}") from None
+            with self._lock:
+                self._open.discard(response)
+            # A body read to its end leaves the connection to the next request; anything else is hung up.
+            if response.length_remaining:
+                response.close()
+            response.release_conn()
+
+    def _retrying(
+        self,
+        url: str,
+        attempt: Callable[[], T],
+        reached: Callable[[], int],
+        on_retry: Callable[[int, float, str], None],
+    ) -> T:
+        failures, best = 0, reached()
+        while True:
+            try:
+                return attempt()
+            except _TryAgain as error:
+                self._check()
+                failures = 1 if reached() > best else failures + 1
+                best = max(best, reached())
+                if failures > self._retries:
+                    raise FetchError(
+                        f"{url}: gave up after {failures} failed attempts ({error}); run the same command to resume"
+                    ) from None
+                # Full jitter, so that clients that failed together do not come back together.
+                ceiling = min(self._max_backoff, self._backoff * 2 ** (failures - 1))
+                wait = max(random.uniform(0, ceiling), min(error.wait, self._max_backoff))
+                on_retry(failures, wait, str(error))
+                self._stop.wait(wait)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
 
 
-def _receive(
-    response: urllib3.BaseHTTPResponse,
-    url: str,
-    part: Path,
-    label: Path,
-    have: int,
-    stop: threading.Event,
-    on_bytes: Callable[[int, int], None],
-) -> Remote:
-    _check_status(response, url)
-    etag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-    if response.status == 416:
-        total = _total(response.headers.get("Content-Range", ""))
-        if have and total == have:
-            return Remote(have, label.read_text())
-        _discard(part, label)
-        raise _Broken("the part is not of this file, starting over", wait=0.0)
-    if response.status == 206:
-        start, total = _range(response.headers.get("Content-Range", ""))
-        if start != have:
-            _discard(part, label)
-            raise _Broken(f"asked for byte {have}, got byte {start}, starting over", wait=0.0)
-    else:  # 200: the whole file, whatever we asked for
-        have = 0
-        length = response.headers.get("Content-Length")
-        total = int(length) if length and length.isdigit() else None
-        _discard(part, label)
-        # Without either header nothing tells whether a part is of the same file: the label is empty, no resuming.
-        label.write_text(etag)
-    with part.open("ab" if have else "wb") as stream:
-        for chunk in response.stream(_CHUNK, decode_content=False):
-            stream.write(chunk)
-            have += len(chunk)
-            on_bytes(have, total or 0)
-            if stop.is_set():
-                raise Stopped
-    if total is not None and have < total:
-        raise _Broken(f"the connection ended after {have} of {total} bytes")
-    if total is not None and have > total:
-        _discard(part, label)
-        raise _Broken(f"got {have} bytes of a file of {total}, starting over")
-    return Remote(have, etag)
+def partial_files(target: Path) -> tuple[Path, Path]:
+    """(the bytes so far, the note on which version they are of) of an unfinished download."""
+    return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
 
 
-def _check_status(response: urllib3.BaseHTTPResponse, url: str) -> None:
-    status = response.status
-    if status == 403:
-        raise Forbidden(f"{url}: the server forbids it (403)")
-    if status in (404, 410):
-        raise FileNotFoundError(f"{url}: not there ({status})")
-    if status in _BUSY:
-        after = response.headers.get("Retry-After", "")
-        raise _Broken(f"the server answered {status}", wait=float(after) if after.isdigit() else None)
-    if status not in (200, 206, 416):
-        raise OSError(f"{url}: unexpected answer {status}")
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _range(header: str) -> tuple[int, int | None]:
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", header.strip())
-    if not match:
-        return -1, None
-    return int(match.group(1)), None if match.group(2) == "*" else int(match.group(2))
+def _kept(part: Path, note: Path, url: str) -> tuple[_Version | None, int]:
+    """The version that `part` holds the beginning of and its bytes, or (None, 0) if it is of no use."""
+    try:
+        version = _Version(**json.loads(note.read_text()))
+        done = part.stat().st_size
+    except (FileNotFoundError, ValueError, TypeError):
+        return None, 0
+    usable = version.url == url and version.validator and version.size is not None and done <= version.size
+    return (version, done) if usable else (None, 0)
 
 
-def _total(header: str) -> int | None:
-    match = re.fullmatch(r"bytes \*/(\d+)", header.strip())
-    return int(match.group(1)) if match else None
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _discard(part: Path, label: Path) -> None:
+def _discard(part: Path, note: Path) -> None:
     part.unlink(missing_ok=True)
-    label.unlink(missing_ok=True)
+    note.unlink(missing_ok=True)
+
+
+def _length(response: urllib3.BaseHTTPResponse) -> int | None:
+    value = response.headers.get("Content-Length", "")
+    return int(value) if re.fullmatch("[0-9]{1,18}", value) else None
+
+
+def _content_range(response: urllib3.BaseHTTPResponse) -> tuple[int | None, int | None]:
+    """(first byte, size of the whole file) of a Content-Range header."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    if found is None:
+        return None, None
+    return (int(found[1]) if found[1] else None), int(found[2])
+
+
+def _retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks for (a number or a date, RFC 9110 section 10.2.3); 0 if none."""
+    if re.fullmatch("[0-9]{1,9}", value.strip()):
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def _reason(error: urllib3.exceptions.HTTPError) -> str:
+    """urllib3's error in a few words."""
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason  # type: ignore[assignment]
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,156 +1,269 @@
-"""WARC files of a crawl into a folder, each whole, each with a receipt; what is there is not asked for again.
+"""Fetch files of a crawl into a folder; run again, it goes on where it stopped.
 
-Unfinished files wait in `_part/` for the next call. A finished one is published under its own name, and last comes
-its receipt `_units/<name>.json`, from which extraction learns the WARC's own address.
+In: a crawl's name. Out, in the folder:
+
+    <file name>                 the file, byte for byte
+    _units/<file name>.json     its receipt, written last: where it came from (address, size, ETag) and its sha256
+    <file name>.part[.json]     what an interrupted download has so far
+
+A file with a receipt is done and is not asked for again. One folder is written by one fetch at a time. Everything
+that a person may want to see comes as events; this module prints nothing.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from corpus.crawl.download import Config, download, make_pool
-from corpus.crawl.paths import choose, listing_path, parse_listing
-from corpus.shards import Dataset, Input, Output, Record
-from corpus.storage import sha256
+from corpus.config import check, setting
+from corpus.crawl import paths
 
 if TYPE_CHECKING:
-    import urllib3
+    from corpus.crawl.download import Client
 
-BUCKET = "s3://commoncrawl/"
-
-
-class Event(NamedTuple):
-    """kind: listed (detail: how many files), skipped, bytes, retry (detail: why), done."""
-
-    kind: str
-    name: str = ""
-    have: int = 0
-    total: int = 0
-    detail: str = ""
+DISTRIBUTION = "corpus-toolkit"
+ADDRESS = "s3://commoncrawl/"  # what `file_path` names, wherever the bytes were downloaded from
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What one call did."""
+class FetchConfig:
+    """What to fetch and how politely (limits: Common Crawl's guidance on access)."""
 
-    files: int
+    limit: int | None = setting(None, "fetch the first N files of the crawl; all without it", low=1)
+    sample: int | None = setting(None, "fetch N files drawn at random from the whole crawl", low=1)
+    seed: int = setting(0, "seed of --sample: the same seed draws the same files", low=0)
+    kind: str = setting("warc", "which files: pages are in warc", choices=paths.KINDS)
+    base: str = setting(paths.BASE, "address that the crawl's paths begin at; name a mirror here")
+    connections: int = setting(4, "downloads at a time (Common Crawl asks for 10 at the most)", low=1, high=10)
+    retries: int = setting(10, "failures in a row before a file is given up", low=0, high=100)
+    backoff: float = setting(1.0, "seconds of the first wait after a failure at most; doubles", low=0, high=3600)
+    max_backoff: float = setting(3600.0, "seconds of any wait at most", low=0, high=86400)
+    timeout: float = setting(60.0, "seconds without a byte before a connection counts as broken", low=0.1)
+    contact: str = setting("", "e-mail or web address in the User-Agent, so that the server's owner can reach you")
+
+
+class Listed(NamedTuple):
+    """The crawl's listing is read: `chosen` of `available` files will be fetched."""
+
+    chosen: int
+    available: int
+
+
+class Skipped(NamedTuple):
+    """The file is there with its receipt."""
+
+    name: str
+    bytes: int
+
+
+class Progress(NamedTuple):
+    """`done` bytes of `total` (None: the server did not say) are on disk; the first has what a resume kept."""
+
+    name: str
     done: int
-    skipped: int
-    bytes: int  # downloaded by this call
+    total: int | None
 
 
-def fetch(crawl: str, output: Path, config: Config, on_event: Callable[[Event], None]) -> Summary:
-    """Download what is wanted of `crawl` and not there yet.
+class Retry(NamedTuple):
+    """An attempt failed; the next begins after `wait` seconds. `failures` counts those in a row."""
 
-    Raises Forbidden when the server answers 403 (all parts are kept), FileNotFoundError naming a crawl that is not
-    there, OSError when a file is given up after its retries; the others are finished first.
+    name: str
+    failures: int
+    wait: float
+    reason: str
+
+
+class Finished(NamedTuple):
+    """The file and its receipt are in place."""
+
+    name: str
+    bytes: int
+
+
+class Failed(NamedTuple):
+    """The file was given up; the others go on."""
+
+    name: str
+    reason: str
+
+
+Event = Listed | Skipped | Progress | Retry | Finished | Failed
+
+
+class FetchSummary(NamedTuple):
+    """What a run did: file names in the listing's order. `failed` not empty means that the set is not whole."""
+
+    finished: tuple[str, ...]
+    skipped: tuple[str, ...]
+    failed: tuple[Failed, ...]
+    bytes: int  # of finished files
+
+
+def fetch(
+    crawl: str, output: Path, config: FetchConfig, on_event: Callable[[Event], None] = lambda event: None
+) -> FetchSummary:
+    """Fetch the chosen files of `crawl` (`CC-MAIN-2026-43`) into the folder `output`.
+
+    `on_event` is called from several threads, one call at a time. Raises ValueError for a crawl that is not there
+    or settings that make no sense, `download.FetchError` if the listing cannot be had, `download.Forbidden` (403:
+    everything stops, partial files stay), OSError for the local disk. A file that fails for good is in `failed`.
     """
-    pool = make_pool(config)
-    stop = threading.Event()
-    dataset = Dataset(output)
-    parts = output / "_part"
-    parts.mkdir(parents=True, exist_ok=True)
-    base = config.base if config.base.endswith("/") else config.base + "/"
+    from corpus.crawl.download import Client, Missing
 
-    def one(path: str) -> int:
-        name = Path(path).name
-        part = parts / f"{name}.part"
-        remote = download(
-            pool,
-            base + path,
-            part,
-            config,
-            stop,
-            lambda have, total: on_event(Event("bytes", name, have, total)),
-            lambda reason: on_event(Event("retry", name, detail=reason)),
-        )
-        file = Output(name, "warc", 0, remote.size, sha256(part))
-        _check_free(output / name, file.sha256)
-        record = Record(name, "fetch", "", (Input(BUCKET + path, remote.size, remote.etag),), (file,), ())
-        dataset.commit(record, [part])
-        part.unlink()
-        part.with_name(part.name + ".etag").unlink(missing_ok=True)
-        on_event(Event("done", name, remote.size, remote.size))
-        return remote.size
+    config = check(config)
+    if config.limit is not None and config.sample is not None:
+        raise ValueError("limit and sample: give one of them")
+    output.mkdir(parents=True, exist_ok=True)
+    calls = threading.Lock()
 
-    listing = _listing(pool, base, crawl, parts, config, stop, on_event)
-    wanted = choose(listing, config.limit, config.sample, config.seed)
-    todo = [path for path in wanted if not _is_there(dataset, Path(path).name)]
-    on_event(Event("listed", detail=str(len(wanted))))
-    for path in wanted:
-        if path not in todo:
-            on_event(Event("skipped", Path(path).name))
-    sizes = _run(one, todo, config.connections, stop)
-    if not any(parts.iterdir()):
-        parts.rmdir()
-    return Summary(len(wanted), len(sizes), len(wanted) - len(todo), sum(sizes))
+    def tell(event: Event) -> None:
+        with calls:
+            on_event(event)
 
-
-def _run(one: Callable[[str], int], paths: list[str], connections: int, stop: threading.Event) -> list[int]:
-    """All files, `connections` at a time; a refusal stops the others, a file that is given up does not."""
-    sizes = []
-    failures: list[OSError] = []
-    with concurrent.futures.ThreadPoolExecutor(connections) as threads:
+    client = Client(
+        connections=config.connections,
+        retries=config.retries,
+        backoff=config.backoff,
+        max_backoff=config.max_backoff,
+        timeout=config.timeout,
+        user_agent=user_agent(config.contact),
+    )
+    with _sole_writer(output):
+        listing = paths.listing_path(crawl, config.kind)
+        url = paths.join(config.base, listing)
         try:
-            futures = [threads.submit(one, path) for path in paths]
-            for future in concurrent.futures.as_completed(futures):
-                try:
-                    sizes.append(future.result())
-                except OSError as error:
-                    failures.append(error)
-        except BaseException:  # Forbidden, Ctrl-C: nobody goes on, every part is kept
-            stop.set()
-            threads.shutdown(cancel_futures=True)
-            raise
-    if failures:
-        raise failures[0]
-    return sizes
+            data = client.get(url, lambda *retry: tell(Retry(paths.file_name(listing), *retry)))
+        except Missing:
+            raise ValueError(
+                f"{url}: there is no such crawl; names are listed at https://data.commoncrawl.org/"
+            ) from None
+        available = paths.parse_listing(data, url)
+        chosen = paths.choose(available, config.limit, config.sample, config.seed)
+        tell(Listed(len(chosen), len(available)))
+        outcomes = _fetch_all(client, chosen, output, config, tell)
+    finished = [event for event in outcomes if isinstance(event, Finished)]
+    return FetchSummary(
+        tuple(event.name for event in finished),
+        tuple(event.name for event in outcomes if isinstance(event, Skipped)),
+        tuple(event for event in outcomes if isinstance(event, Failed)),
+        sum(event.bytes for event in finished),
+    )
 
 
-def _listing(
-    pool: urllib3.PoolManager,
-    base: str,
-    crawl: str,
-    parts: Path,
-    config: Config,
-    stop: threading.Event,
-    on_event: Callable[[Event], None],
-) -> list[str]:
-    path = listing_path(crawl)
-    part = parts / f"{crawl}.paths.gz"
-    part.unlink(missing_ok=True)
+def user_agent(contact: str) -> str:
+    """What we call ourselves: name, version, purpose, and whom to write to."""
+    about = "fetches Common Crawl files for language-model training data"
+    # A header is one line of ASCII.
+    person = contact.encode("ascii", "ignore").decode("ascii").translate({ord(mark): None for mark in "\r\n()"})
+    version = importlib.metadata.version(DISTRIBUTION)
+    return f"{DISTRIBUTION}/{version} ({about}{'; contact: ' + person if person else ''})"
+
+
+def _fetch_all(
+    client: Client, chosen: list[str], output: Path, config: FetchConfig, tell: Callable[[Event], None]
+) -> list[Event]:
+    with ThreadPoolExecutor(config.connections, thread_name_prefix="fetch") as pool:
+        futures = [pool.submit(_fetch_file, client, path, output, config, tell) for path in chosen]
+        try:
+            for future in as_completed(futures):
+                future.result()  # the first Forbidden or local error ends the run
+        finally:
+            client.stop()  # nothing to stop if all went well
+            pool.shutdown(cancel_futures=True)
+    return [future.result() for future in futures]
+
+
+def _fetch_file(client: Client, path: str, output: Path, config: FetchConfig, tell: Callable[[Event], None]) -> Event:
+    from corpus.crawl.download import FetchError, partial_files
+
+    name = paths.file_name(path)
+    target, url = output / name, paths.join(config.base, path)
+
+    def on_retry(failures: int, wait: float, reason: str) -> None:
+        tell(Retry(name, failures, wait, reason))
+
+    event: Event
+    kept = _receipt_size(output, path)
+    if kept is not None and target.is_file() and target.stat().st_size == kept:
+        event = Skipped(name, kept)
+        tell(event)
+        return event
     try:
-        download(
-            pool,
-            base + path,
-            part,
-            config,
-            stop,
-            lambda have, total: None,
-            lambda reason: on_event(Event("retry", path, detail=reason)),
-        )
+        found = client.size_and_etag(url, on_retry) if target.is_file() else (None, "")
+        if found[0] is not None and found[0] == target.stat().st_size:
+            size, etag = found[0], found[1]  # a run ended between the file and its receipt
+            for rest in partial_files(target):
+                rest.unlink(missing_ok=True)
+        else:
+            size, etag = client.download(url, target, lambda done, total: tell(Progress(name, done, total)), on_retry)
+    except FetchError as error:
+        event = Failed(name, str(error))
+    else:
+        _write_receipt(output, path, url, size, etag, config.kind)
+        event = Finished(name, size)
+    tell(event)
+    return event
+
+
+def _receipt_size(output: Path, path: str) -> int | None:
+    """The size that the file's receipt names, None without one; ValueError for a receipt of another file."""
+    file = output / "_units" / f"{paths.file_name(path)}.json"
+    try:
+        receipt = json.loads(file.read_text())
+        origin, size = receipt["inputs"][0]["path"], int(receipt["outputs"][0]["bytes"])
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{crawl}: no such crawl at {base}; names look like CC-MAIN-2024-51 (https://commoncrawl.org/latest-crawl)"
-        ) from None
-    data = part.read_bytes()
-    part.unlink()
-    part.with_name(part.name + ".etag").unlink(missing_ok=True)
-    return parse_listing(data, base + path)
+        return None
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(f"{file}: not a receipt of a fetched file; remove it and run again") from None
+    if origin != ADDRESS + path:
+        raise ValueError(f"{file}: is of {origin}, not of {ADDRESS}{path}; fetch into another folder")
+    return size
 
 
-def _is_there(dataset: Dataset, name: str) -> bool:
-    record = dataset.record(name)
-    path = Path(dataset.path, name)
-    return record is not None and path.is_file() and path.stat().st_size == record.outputs[0].bytes
+def _write_receipt(output: Path, path: str, url: str, size: int, etag: str, kind: str) -> None:
+    from corpus.crawl.download import sync_folder
+
+    name = paths.file_name(path)
+    with (output / name).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    receipt: dict[str, Any] = {
+        "format": 1,
+        "unit": name,
+        "stage": "fetch",
+        "inputs": [{"path": ADDRESS + path, "url": url, "size": size, "etag": etag}],
+        "outputs": [{"path": name, "kind": kind, "bytes": size, "sha256": digest}],
+    }
+    folder = output / "_units"
+    folder.mkdir(exist_ok=True)
+    draft = folder / f".{name}.json.part"
+    with draft.open("w") as file_out:
+        file_out.write(json.dumps(receipt, indent=1) + "\n")
+        file_out.flush()
+        os.fsync(file_out.fileno())
+    draft.replace(folder / f"{name}.json")
+    sync_folder(folder)
 
 
-def _check_free(path: Path, digest: str) -> None:
-    """A file of that name may be there already, from a call that ended before its receipt; then it is the same."""
-    if path.is_file() and sha256(path) != digest:
-        raise FileExistsError(f"{path}: another file of that name is there; move it away")
+@contextlib.contextmanager
+def _sole_writer(output: Path) -> Iterator[None]:
+    """Hold the folder's lock: two downloads of one file would write into each other's .part."""
+    descriptor = os.open(output, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{output}: another fetch is writing here; wait for it or use another folder") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)

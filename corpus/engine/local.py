@@ -69,8 +69,8 @@ class _Worker:
         self.pipe.send((state.unit, state.attempts, state.careful, dict(state.quarantine)))
 
     def overstayed(self, grace: float) -> bool:
-        start = self.numbers[_START]
-        return start > 0 and time.monotonic() > start + self.numbers[_LIMIT] + grace
+        start = float(self.numbers[_START])
+        return start > 0 and time.monotonic() > start + float(self.numbers[_LIMIT]) + grace
 
     def kill(self) -> None:
         self.process.kill()
@@ -228,7 +228,7 @@ def _work(work: Work, pipe: Any, shared: Any, stage: Any, parent: int) -> None:
         attempt = _LocalAttempt(number, careful, quarantine, shared, stage)
         try:
             work.run(unit, attempt)
-            answer = (None, False)
+            answer: tuple[str | None, bool] = (None, False)
         except (ValueError, FileNotFoundError) as error:  # the input or the settings: no use in trying again
             answer = (str(error), False)
         except Exception as error:  # noqa: BLE001 - reported to the supervisor, which fails the unit loudly

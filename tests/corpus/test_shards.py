@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -124,13 +126,18 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 def test_scratch_of_the_dead_is_swept_that_of_the_living_is_not(tmp_path: Path) -> None:
     place = LocalStorage(tmp_path)
+    script = """
+import os, sys
+from corpus.storage import LocalStorage
+context = LocalStorage(sys.argv[1]).scratch()
+context.__enter__()
+os._exit(0)
+"""
     with place.scratch() as mine:
-        host = mine.name.rpartition("-")[0].rpartition("-")[0]
-        dead = tmp_path / "_tmp" / f"{host}-999999999-abc"
-        dead.mkdir()
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+        assert len(list((tmp_path / "_tmp").iterdir())) == 2
         place.sweep()
-        assert mine.is_dir()
-        assert not dead.exists()
+        assert list((tmp_path / "_tmp").iterdir()) == [mine]
     assert not (tmp_path / "_tmp").exists()
 
 

@@ -1,0 +1,81 @@
+"""Stage settings as command-line flags, made from the same declarations that recipes are checked by."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from corpus.chain import Step
+from corpus.config import element_type
+from corpus.recipe import config_class, load_recipe, make_step
+
+
+def stage_options(stages: Sequence[str]) -> list[click.Option]:
+    """An option for every setting of the stages; one that two stages share carries its stage's name."""
+    fields = [(stage, field) for stage in stages for field in dataclasses.fields(config_class(stage))]
+    shared = Counter(field.name for _, field in fields)
+    options = []
+    for stage, field in fields:
+        name = field.name.replace("_", "-")
+        if shared[field.name] > 1:
+            name = f"{stage.replace('_', '-')}-{name}"
+        hint = typing.get_type_hints(config_class(stage))[field.name]
+        options.append(_option(field.metadata["flag"] or f"--{name}", f"{stage}__{field.name}", hint, field))
+    return options
+
+
+def config_options(name: str, cls: type) -> list[click.Option]:
+    """An option for every setting of one Config; destinations are `name__setting`."""
+    hints = typing.get_type_hints(cls)
+    return [
+        _option(
+            field.metadata["flag"] or f"--{field.name.replace('_', '-')}",
+            f"{name}__{field.name}",
+            hints[field.name],
+            field,
+        )
+        for field in dataclasses.fields(cls)
+    ]
+
+
+def steps_from_flags(context: click.Context, stages: Sequence[str], recipe: str | None) -> list[Step]:
+    """The stages with the recipe's settings (or defaults) and the flags that were given.
+
+    Raises ValueError naming the setting; a flag wins over the recipe.
+    """
+    base: dict[str, dict[str, Any]] = {stage: {} for stage in stages}
+    if recipe:
+        for step in load_recipe(recipe).steps:
+            if step.stage in base:
+                base[step.stage] = {
+                    field.name: getattr(step.config, field.name) for field in dataclasses.fields(step.config)
+                }
+    for name, value in context.params.items():
+        stage, _, setting = name.partition("__")
+        if stage in base and setting and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            base[stage][setting] = value
+    return [make_step(stage, settings) for stage, settings in base.items()]
+
+
+def _option(flag: str, destination: str, hint: Any, field: dataclasses.Field[Any]) -> click.Option:
+    scalar, many, _ = element_type(hint)
+    if scalar is bool:
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+    choices = field.metadata["choices"]
+    kind: Any = click.Choice(choices) if choices else {int: int, float: float, bool: bool, str: str}[scalar]
+    default: Any = field.default
+    shown = ", ".join(map(str, default)) if many else default
+    return click.Option(
+        [flag, destination],
+        type=kind,
+        multiple=many,
+        default=default,
+        show_default=shown not in (None, "", ()) and len(str(shown)) < 60,
+        help=field.metadata["help"],
+    )

@@ -1,0 +1,245 @@
+"""Recipes: a TOML file becomes frozen stage configurations, or one clear line that says what is wrong where.
+
+A recipe reads like the paper that it follows: a table a stage, in the order in which the stages run.
+
+    name = "mine"
+    [urls]
+    [extract]
+    favor = "precision"
+    [language]
+    languages = ["en", "de"]
+    [dedup]
+    [tokenizer]
+    vocab_size = 32768
+
+Every setting is declared once, in its stage's `Config` (corpus.config.setting). Here they are only looked up,
+checked, hashed and, for a flag or a `--set`, replaced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.metadata
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from corpus import __version__
+from corpus.chain import Step
+from corpus.config import check, setting
+from corpus.storage import sha256
+
+
+class Stage(NamedTuple):
+    """Where a stage lives, whether it takes one row at a time, which libraries' versions show in its output."""
+
+    module: str
+    alone: bool = False
+    libraries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """The vocabulary: trained on the clean documents, or read from `path`."""
+
+    vocab_size: int = setting(32768, "symbols to train, with the 256 bytes and <|endoftext|>", low=257, high=2**20)
+    pattern: str = setting("cl100k", "split rule", choices=("gpt2", "cl100k", "o200k"))
+    path: str = setting("", "use this vocabulary instead of training one", path=True)
+
+
+STAGES = {
+    "urls": Stage("corpus.filters.urls", alone=True),
+    "extract": Stage("corpus.extract", alone=True, libraries=("trafilatura", "lxml", "charset-normalizer")),
+    "language": Stage("corpus.language", libraries=("fasttext",)),
+    "gopher_repetition": Stage("corpus.filters.gopher_repetition"),
+    "gopher_quality": Stage("corpus.filters.gopher_quality"),
+    "c4": Stage("corpus.filters.c4"),
+    "fineweb": Stage("corpus.filters.fineweb"),
+    "dedup": Stage("corpus.dedup"),
+    "scrub": Stage("corpus.scrub"),
+    "tokenizer": Stage("corpus.recipe"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to do, in order. `tokenizer` None: stop at documents."""
+
+    name: str
+    steps: tuple[Step, ...]
+    tokenizer: TokenizerConfig | None = None
+    keep_dropped_text: bool = False
+    text: str = ""  # the file as it was written
+
+    def config(self, stage: str) -> Any:
+        """The configuration of a stage, None if the recipe has no such stage."""
+        return next((step.config for step in self.steps if step.stage == stage), None)
+
+
+def config_class(stage: str) -> type:
+    """The Config of a stage."""
+    if stage == "tokenizer":
+        return TokenizerConfig
+    cls: type = importlib.import_module(STAGES[stage].module).Config
+    return cls
+
+
+def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
+    """A stage with its settings checked. Raises ValueError naming the setting and the fix."""
+    cls = config_class(stage)
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in settings or {}:
+        if name not in known:
+            raise ValueError(f"{name}: unknown setting of [{stage}]{_suggestion(name, known)}")
+    config = check(cls(**(settings or {})))
+    for field in dataclasses.fields(cls):
+        if field.metadata.get("path"):
+            _check_paths(field.name, getattr(config, field.name))
+    return Step(stage, STAGES[stage].module, config, STAGES[stage].alone)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()) -> Recipe:
+    """Read a recipe and apply overrides (stage, setting, value).
+
+    Raises ValueError `FILE:LINE: ...` for a key, a type or a value that is wrong, and for damaged TOML.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such recipe") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
+    top = {"name": str, "keep_dropped_text": bool}
+    steps: list[Step] = []
+    for key, value in data.items():
+        where = f"{path}:{_line(text, None, key)}"
+        if key in top:
+            if not isinstance(value, top[key]):
+                raise ValueError(
+                    f"{where}: {key} = {value!r}: should be {'a string' if top[key] is str else 'true or false'}"
+                )
+        elif key not in STAGES or not isinstance(value, dict):
+            raise ValueError(f"{where}: {key}: no such stage or setting{_suggestion(key, [*top, *STAGES])}")
+        else:
+            steps.append(_step_from(str(path), text, key, value, overrides))
+    for stage, name, _ in overrides:
+        if stage not in data:
+            raise ValueError(f"{stage}.{name}: {path} has no stage [{stage}]")
+    _check_order(str(path), text, [step.stage for step in steps])
+    tokenizer = next((step.config for step in steps if step.stage == "tokenizer"), None)
+    return Recipe(
+        name=data.get("name", Path(path).stem),
+        steps=tuple(step for step in steps if step.stage != "tokenizer"),
+        tokenizer=tokenizer,
+        keep_dropped_text=data.get("keep_dropped_text", False),
+        text=text,
+    )
+
+
+def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
+    """Everything that decides the bytes a pass writes: settings, the content of files they name, versions.
+
+    Its canonical JSON is what the config hash of a commit record is taken over.
+    """
+    described: dict[str, Any] = {"order": [step.stage for step in steps], **more}
+    versions = {"corpus": __version__}
+    for step in steps:
+        settings = dataclasses.asdict(step.config)
+        for field in dataclasses.fields(step.config):
+            if field.metadata.get("path"):
+                settings[field.name] = _contents(settings[field.name])
+        resources = getattr(importlib.import_module(step.module), "resources", None)
+        if resources:
+            settings["resources"] = resources(step.config)
+        described[step.stage] = settings
+        versions |= {library: importlib.metadata.version(library) for library in STAGES[step.stage].libraries}
+    return described | {"versions": versions}
+
+
+def parse_override(text: str) -> tuple[str, str, Any]:
+    """`stage.setting=value` with a TOML value; a bare word is a string. Raises ValueError with the right form."""
+    match = re.fullmatch(r"(\w+)\.(\w+)=(.*)", text, re.DOTALL)
+    if not match:
+        raise ValueError(f"{text}: should be STAGE.SETTING=VALUE, as in language.threshold=0.5")
+    stage, name, value = match.groups()
+    try:
+        return stage, name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return stage, name, value
+
+
+def _step_from(
+    path: str, text: str, stage: str, settings: dict[str, Any], overrides: Sequence[tuple[str, str, Any]]
+) -> Step:
+    try:
+        make_step(stage, settings)
+    except (ValueError, FileNotFoundError) as error:
+        name = re.match(r"\w+", str(error))
+        line = _line(text, stage, name.group() if name else stage)
+        raise ValueError(f"{path}:{line}: [{stage}] {error}") from None
+    replaced = {name: value for of, name, value in overrides if of == stage}
+    try:
+        return make_step(stage, settings | replaced)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{stage}.{error}") from None
+
+
+def _check_order(path: str, text: str, stages: list[str]) -> None:
+    """What must come before what, whatever else a recipe shuffles."""
+    rules = [("urls", "extract"), ("extract", "*"), ("*", "tokenizer")]
+    for before, after in rules:
+        for index, stage in enumerate(stages):
+            if before == "*" and stage == after and index != len(stages) - 1:
+                raise ValueError(f"{path}:{_line(text, None, after)}: [{after}] should be the last stage")
+            if (
+                stage == before
+                and before != "*"
+                and any(other != "urls" and (after in ("*", other)) for other in stages[:index])
+            ):
+                raise ValueError(f"{path}:{_line(text, None, stage)}: [{stage}] should come before [{stages[0]}]")
+
+
+def _check_paths(name: str, value: Any) -> None:
+    for path in (value,) if isinstance(value, str) else value or ():
+        if path and not Path(path).exists():
+            raise FileNotFoundError(f"{name} = {path!r}: no such file")
+
+
+def _contents(value: Any) -> Any:
+    """A path setting by what it names: the hash of the file, or of the files of a folder."""
+    if isinstance(value, list | tuple):
+        return [_contents(item) for item in value]
+    if not value:
+        return value
+    path = Path(value)
+    if path.is_dir():
+        return {item.name: sha256(item) for item in sorted(path.iterdir()) if item.is_file()}
+    return sha256(path)
+
+
+def _line(text: str, table: str | None, key: str) -> int:
+    """The line of `key` in `[table]` (of the table's header if the key is the table), 1 if it is not to be seen."""
+    current: str | None = None
+    header = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.match(r"\s*\[\s*([\w-]+)", line)
+        if match:
+            current = match.group(1)
+            if (table is None and current == key) or current == table:
+                header = number
+                if table is None or key == table:
+                    return number
+        elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
+            return number
+    return header
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"

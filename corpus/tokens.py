@@ -1,0 +1,64 @@
+"""DOCUMENTS -> TOKENS: every document as the ids of a byte-level BPE vocabulary.
+
+The ids are exactly the text: no end-of-text id is added (the shard's footer names it, and whoever makes training
+windows puts it between documents) and none can come from the text, where `<|endoftext|>` is thirteen characters.
+Ids take two bytes while the vocabulary has at most 65,536 of them, else four.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from corpus.config import setting
+from corpus.schema import Outcome, dropped_rows, tokens_schema
+
+if TYPE_CHECKING:
+    from bpe.encode import Encoder
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which vocabulary."""
+
+    tokenizer: str = setting("", "folder of a trained vocabulary, or a .tiktoken rank file", path=True)
+
+
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
+    """TOKENS for a batch of DOCUMENTS; nothing is dropped."""
+    encoder = load_encoder(config.tokenizer)
+    offsets, ids = encoder.encode_batch(batch.column("text"))
+    schema = tokens_schema(encoder.vocabulary.size)
+    width = schema.field("tokens").type.value_type.to_pandas_dtype()
+    tokens = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(ids.astype(width)))
+    kept = pa.record_batch([batch.column("id"), tokens.cast(schema.field("tokens").type)], schema=schema)
+    return Outcome(kept, dropped_rows(batch, "tokens", {}))
+
+
+def footer(config: Config, total: int) -> dict[str, str]:
+    """What a TOKENS shard says of itself: the vocabulary's hash and size, the end-of-text id, the ids in the shard."""
+    vocabulary = load_encoder(config.tokenizer).vocabulary
+    return {
+        "tokenizer_hash": vocabulary.hash,
+        "vocab_size": str(vocabulary.size),
+        "end_of_text": str(vocabulary.end_of_text),
+        "token_total": str(total),
+    }
+
+
+def schema(config: Config) -> pa.Schema:
+    """The shard's schema, which follows from the vocabulary's size."""
+    return tokens_schema(load_encoder(config.tokenizer).vocabulary.size)
+
+
+@functools.lru_cache(maxsize=2)
+def load_encoder(path: str) -> Encoder:
+    """The encoder for a vocabulary, loaded once in a process."""
+    from bpe.encode import Encoder
+    from bpe.vocabulary import load_vocabulary
+
+    return Encoder(load_vocabulary(path))

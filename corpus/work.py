@@ -1,0 +1,297 @@
+"""What a unit does, for each kind of pass: the picklable works that an engine runs.
+
+`ChainWork` takes a shard through fused stages; `ClusterWork` is the barrier of deduplication; `TokenizerWork` trains
+the vocabulary. Each reads committed files, writes local ones and commits them with one record.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from corpus.chain import BATCH, Account, Chain, Rows, Step
+from corpus.engine import Attempt, Unit
+from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
+from corpus.shards import Dataset, Output, Record, ShardWriter
+
+
+@dataclass(frozen=True)
+class ChainWork:
+    """Per-document stages over one shard: a WARC file, or a shard of the dataset `source`.
+
+    `kind` is what comes out (documents, signatures, tokens). With `labels`, the row-aligned label shards of that
+    dataset are attached to the documents as `dedup_` columns.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    output: str
+    config_hash: str
+    source: str | None  # None: the unit's input is a WARC file
+    kind: str = "documents"
+    labels: str | None = None
+    keep_dropped_text: bool = False
+    seconds: float = 30.0  # for one guarded piece of work
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        began = time.monotonic()
+        dataset = Dataset(self.output)
+        chain = Chain(self.steps, attempt, self.seconds)
+        pages = Account("warc")
+        source = self._pages(unit, chain, pages) if self.source is None else self._documents(unit, chain)
+        columns = [name for name in DROPPED.names if name != "text" or self.keep_dropped_text]
+        with dataset.storage.scratch() as folder:
+            kept = ShardWriter(folder / "kept.parquet", self._schema(unit))
+            tokens = 0
+            for batch in chain.run(source):
+                kept.write(batch)
+                tokens += _token_count(batch)
+            kept.close(self._footer(tokens))
+            outputs, files = [kept.output(unit.key, self.kind)], [kept.path]
+            if self.kind == "documents":
+                dropped = ShardWriter(folder / "dropped.parquet", DROPPED_SCHEMAS[self.keep_dropped_text])
+                for batch in chain.dropped().select(columns).to_batches():
+                    dropped.write(batch)
+                dropped.close()
+                outputs.append(dropped.output(unit.key, "dropped"))
+                files.append(dropped.path)
+            accounts = [account.to_json() for account in ([pages] if self.source is None else []) + chain.accounts]
+            if self.kind == "tokens":
+                accounts[-1]["tokens"] = tokens
+            _check_accounts(unit.key, accounts, outputs)
+            record = Record(
+                unit=unit.key,
+                stage=self.name,
+                config=self.config_hash,
+                inputs=unit.inputs,
+                outputs=tuple(outputs),
+                counts=tuple(accounts),
+                attempt=attempt.number,
+                seconds=round(time.monotonic() - began, 3),
+            )
+            dataset.commit(record, files)
+
+    def _pages(self, unit: Unit, chain: Chain, account: Account) -> Iterator[Rows]:
+        """One page at a time; records that are no whole HTML page are dropped here."""
+        from corpus.warc import Page, read_pages
+
+        path = unit.inputs[0].path
+        with open_input(path) as stream:
+            for ordinal, item in enumerate(read_pages(stream, warc_address(path))):
+                account.read += 1
+                if isinstance(item, Page):
+                    account.kept += 1
+                    yield Rows([ordinal], pa.RecordBatch.from_pylist([item._asdict()], schema=PAGES))
+                else:
+                    account.dropped[item.drop.rule] += 1
+                    chain.drop(ordinal, _bad_record_row(item))
+                chain.attempt.progress(account.read, chain.accounts[-1].kept)
+
+    def _documents(self, unit: Unit, chain: Chain) -> Iterator[Rows]:
+        assert self.source is not None
+        source = Dataset(self.source)
+        shard = find_output(source, unit.key, "documents")
+        labels = self._label_batches(unit.key)
+        start = 0
+        for batch in source.batches(shard, BATCH):
+            if labels is not None:
+                batch = _attach(batch, next(labels))
+            yield Rows(list(range(start, start + batch.num_rows)), batch)
+            start += batch.num_rows
+            chain.attempt.progress(start, chain.accounts[-1].kept)
+
+    def _label_batches(self, unit: str) -> Iterator[pa.RecordBatch] | None:
+        if self.labels is None:
+            return None
+        dataset = Dataset(self.labels)
+        (shard,) = [output for output in dataset.files("labels") if label_unit(output) == unit]
+        return dataset.batches(shard, BATCH)
+
+    def _schema(self, unit: Unit) -> pa.Schema:
+        if self.kind != "documents":
+            schema: pa.Schema = importlib.import_module(self.steps[-1].module).schema(self.steps[-1].config)
+            return schema
+        schema = DOCUMENTS
+        if self.source is not None:
+            source = Dataset(self.source)
+            shard = find_output(source, unit.key, "documents")
+            schema = source.schema(shard)
+        for step in self.steps:
+            for added in getattr(importlib.import_module(step.module), "COLUMNS", ()):
+                if added.name not in schema.names:
+                    schema = schema.append(added)
+        return schema
+
+    def _footer(self, tokens: int) -> dict[str, str] | None:
+        if self.kind != "tokens":
+            return None
+        footer: dict[str, str] = importlib.import_module(self.steps[-1].module).footer(self.steps[-1].config, tokens)
+        return footer
+
+
+DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index("text"))}
+
+
+@dataclass(frozen=True)
+class ClusterWork:
+    """All signature shards in, a row-aligned label shard for each of them out."""
+
+    name: str
+    config: Any
+    output: str
+    config_hash: str
+    source: str
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        from corpus.dedup.cluster import LABELS, cluster
+
+        began = time.monotonic()
+        source, dataset = Dataset(self.source), Dataset(self.output)
+        shards = [
+            (record.unit, source.table(output))
+            for record in source.records()
+            for output in record.outputs
+            if output.kind == "signatures"
+        ]
+        labels = cluster(shards, self.config)
+        with dataset.storage.scratch() as folder:
+            outputs, files = [], []
+            for index, ((key, _), table) in enumerate(zip(shards, labels, strict=True)):
+                writer = ShardWriter(folder / f"{index}.parquet", LABELS)
+                for batch in table.to_batches():
+                    writer.write(batch)
+                writer.close()
+                outputs.append(writer.output(key, "labels"))
+                files.append(writer.path)
+            rows = sum(table.num_rows for table in labels)
+            record = Record(
+                unit=unit.key,
+                stage=self.name,
+                config=self.config_hash,
+                inputs=unit.inputs,
+                outputs=tuple(outputs),
+                counts=({"stage": "clusters", "read": rows, "kept": rows, "dropped": {}},),
+                attempt=attempt.number,
+                seconds=round(time.monotonic() - began, 3),
+            )
+            dataset.commit(record, files)
+
+
+@dataclass(frozen=True)
+class TokenizerWork:
+    """All documents in, one vocabulary out."""
+
+    name: str
+    config: Any  # corpus.recipe.TokenizerConfig
+    output: str
+    config_hash: str
+    source: str
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        from bpe.train import train
+        from bpe.vocabulary import save_vocabulary
+
+        began = time.monotonic()
+        source, dataset = Dataset(self.source), Dataset(self.output)
+        rows = 0
+
+        def texts() -> Iterator[pa.Array]:
+            nonlocal rows
+            for shard in source.files("documents"):
+                for batch in source.batches(shard, 1024, columns=["text"]):
+                    rows += batch.num_rows
+                    yield batch.column("text")
+
+        vocabulary = train(texts(), self.config.vocab_size, pattern=self.config.pattern)
+        save_vocabulary(vocabulary, Path(self.output))
+        record = Record(
+            unit=unit.key,
+            stage=self.name,
+            config=self.config_hash,
+            inputs=unit.inputs,
+            outputs=(),
+            counts=({"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size},),
+            attempt=attempt.number,
+            seconds=round(time.monotonic() - began, 3),
+        )
+        dataset.commit(record, [])
+
+
+def open_input(path: str) -> Any:
+    """A local input file, for reading bytes."""
+    from corpus.storage import storage
+
+    return storage(Path(path).parent).open(Path(path).name)
+
+
+def warc_address(path: str) -> str:
+    """The WARC's own address: where it was fetched from, if a receipt beside it says so, else its path."""
+    receipt = Path(path).parent / "_units" / f"{Path(path).name}.json"
+    try:
+        return str(json.loads(receipt.read_bytes())["inputs"][0]["path"])
+    except FileNotFoundError:
+        return path
+    except (ValueError, KeyError, IndexError) as error:
+        raise ValueError(f"{receipt}: not a receipt of a fetched file ({error}); remove it, or fetch again") from None
+
+
+def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
+    """The committed file of a unit. Raises ValueError if there is none."""
+    record = dataset.record(unit)
+    for output in record.outputs if record else ():
+        if output.kind == kind:
+            return output
+    raise ValueError(f"{dataset.path}: no committed {kind} for unit {unit}")
+
+
+def label_unit(output: Output) -> str:
+    """The unit that a label shard belongs to, from its name `data/<unit>-<sha12>.parquet`."""
+    return Path(output.path).name.removesuffix(".parquet").rpartition("-")[0]
+
+
+def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch) -> pa.RecordBatch:
+    if labels.num_rows != batch.num_rows or labels.column("id") != batch.column("id"):
+        raise ValueError("labels do not belong to these documents; remove the folders of the deduplication")
+    for name in ("keep", "cluster_size", "rule", "value", "threshold"):
+        batch = batch.append_column(f"dedup_{name}", labels.column(name))
+    return batch
+
+
+def _bad_record_row(item: Any) -> pa.RecordBatch:
+    row = {
+        "id": item.id,
+        "url": item.url,
+        "file_path": item.file_path,
+        "warc_offset": item.warc_offset,
+    }
+    batch = pa.RecordBatch.from_pylist([row], schema=pa.schema([PAGES.field(name) for name in row]))
+    drop: Drop = item.drop
+    return dropped_rows(batch, "warc", {0: drop})
+
+
+def _token_count(batch: pa.RecordBatch) -> int:
+    if "tokens" not in batch.schema.names:
+        return 0
+    column = batch.column("tokens")
+    return int(column.offsets[-1].as_py() - column.offsets[0].as_py())
+
+
+def _check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:
+    """read = kept + dropped over the whole chain, and the files hold what the accounts say. Else: our bug."""
+    for before, after in itertools.pairwise(accounts):
+        if before["kept"] != after["read"]:
+            raise RuntimeError(
+                f"unit {unit}: {before['stage']} kept {before['kept']}, {after['stage']} read {after['read']}"
+            )
+    rows = {output.kind: output.rows for output in outputs}
+    dropped = sum(sum(account["dropped"].values()) for account in accounts)
+    if accounts[-1]["kept"] != outputs[0].rows or rows.get("dropped", 0) != dropped:
+        raise RuntimeError(f"unit {unit}: accounts {accounts[-1]['kept']} + {dropped}, files hold {rows}")

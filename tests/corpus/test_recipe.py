@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.config import check, setting
+from corpus.recipe import STAGES, describe, load_recipe, make_step, parse_override
+from tests.conftest import REPOSITORY
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    count: int = setting(3, "how many", low=1, high=9)
+    share: float = setting(0.5, "how much", low=0, high=1)
+    names: tuple[str, ...] = setting(("a",), "which")
+    mode: str = setting("x", "how", choices=("x", "y"))
+    maybe: str | None = setting(None, "perhaps")
+    on: bool = setting(True, "whether")
+
+
+def test_equal_settings_are_equal_whatever_they_were_written_as() -> None:
+    assert check(Example(share=1, names=["b"])) == Example(share=1.0, names=("b",))  # type: ignore[arg-type]
+    assert type(check(Example(share=1)).share) is float
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"count": 0}, "count = 0: should be between 1 and 9"),
+        ({"count": 2.5}, "count = 2.5: should be a whole number"),
+        ({"count": True}, "count = True: should be a whole number"),
+        ({"share": "much"}, "share = 'much': should be a number"),
+        ({"share": float("nan")}, "share = nan: should be a number"),
+        ({"names": "a"}, "names = 'a': should be a list of a string each"),
+        ({"names": [1]}, "names = 1: should be a string"),
+        ({"mode": "z"}, "mode = 'z': should be one of x, y"),
+        ({"maybe": 1}, "maybe = 1: should be a string"),
+        ({"on": "yes"}, "on = 'yes': should be true or false"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_be_right(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match="^" + message.replace("(", r"\(")):
+        check(Example(**settings))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_valid_documented_defaults(stage: str) -> None:
+    config = make_step(stage).config
+    fields = dataclasses.fields(config)
+    assert all(field.metadata["help"] for field in fields)
+    assert config.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_our_recipes_load(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert [step.stage for step in recipe.steps][:3] == ["urls", "extract", "language"]
+    assert recipe.tokenizer
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[language]\nthreshold = 0.5\ntreshold = 0.6", ":3: [language] treshold: unknown setting"),
+        ("[language]\ntreshold = 0.6", "did you mean threshold?"),
+        ("\n\n[language]\n\nthreshold = 1.5", ":5: [language] threshold = 1.5: should be between 0 and 1"),
+        ("[language]\nthreshold = 'high'", ":2: [language] threshold = 'high': should be a number"),
+        ("[language]\nlanguages = 'en'", ":2: [language] languages = 'en': should be a list"),
+        ("[urls]\n[langauge]", ":2: langauge: no such stage or setting; did you mean language?"),
+        ("name = 3", ":1: name = 3: should be a string"),
+        ("[extract]\nfavor = 'speed'", ":2: [extract] favor = 'speed': should be one of"),
+        ("[urls]\nblock_domains = ['no/such/list']", ":2: [urls] block_domains = 'no/such/list': no such file"),
+        ("[language]\n[extract]", ":2: [extract] should come before [language]"),
+        ("[extract]\n[urls]", ":2: [urls] should come before [extract]"),
+        ("[tokenizer]\n[c4]", ":1: [tokenizer] should be the last stage"),
+        ("[language\n", "not TOML: "),
+        ("[c4]\n[c4]", "not TOML: "),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="mine") as raised:
+        load_recipe(path)
+    assert str(raised.value).startswith(str(path))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_recipe() -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.toml: no such recipe"):
+        load_recipe("nowhere.toml")
+
+
+def test_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("[extract]\n[language]\nthreshold = 0.7")
+    recipe = load_recipe(path, [parse_override("language.threshold=0.5"), parse_override('language.languages=["de"]')])
+    assert (recipe.config("language").threshold, recipe.config("language").languages) == (0.5, ("de",))
+    assert parse_override("extract.favor=recall") == ("extract", "favor", "recall")
+    with pytest.raises(ValueError, match=r"language\.threshold = 2\.0: should be between"):
+        load_recipe(path, [("language", "threshold", 2)])
+    with pytest.raises(ValueError, match=r"c4\.min_sentences: .* has no stage \[c4\]"):
+        load_recipe(path, [("c4", "min_sentences", 2)])
+    with pytest.raises(ValueError, match=r"should be STAGE\.SETTING=VALUE"):
+        parse_override("threshold=2")
+
+
+def test_the_description_follows_the_content_of_files_not_their_names(tmp_path: Path) -> None:
+    names = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path in names:
+        path.write_text("blocked.example\n")
+    first, second = (describe([make_step("urls", {"block_domains": [str(path)]})]) for path in names)
+    assert first == second
+    names[1].write_text("other.example\n")
+    assert describe([make_step("urls", {"block_domains": [str(names[1])]})]) != first
+    assert first["versions"]["corpus"]
+    assert describe([make_step("extract")])["versions"]["trafilatura"]

@@ -1,0 +1,162 @@
+"""The whole chain on 1,033 real pages: every page accounted for, the same bytes whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bpe.encode import Encoder
+from bpe.vocabulary import load_vocabulary
+from corpus.schema import DOCUMENTS
+from corpus.shards import Dataset
+from tests.conftest import REPOSITORY
+from tests.e2e.command import answer, command, shard_hashes
+
+PAGES = 1033
+
+
+def arguments(testdata: Path, output: Path, workers: int) -> list[str]:
+    languages = ["--language", "en", "--language", "de"]
+    source = ["--input", str(testdata / "warc" / "DEV-*.warc.gz")]
+    size = ["--set", "tokenizer.vocab_size=8192"]
+    return ["run", "recipes/fineweb.toml", *source, "-o", str(output), *languages, *size, "--workers", str(workers)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("fineweb") / "out"
+    command("corpus", *arguments(testdata, output, 2))
+    return output
+
+
+def test_every_page_is_kept_or_dropped_with_its_reason(undisturbed: Path) -> None:
+    report = answer("corpus", "report", undisturbed)
+    stages = {stage["stage"]: stage for stage in report["stages"]}
+    assert stages["warc"]["read"] == PAGES
+    dropped: list[dict[str, object]] = []
+    for name in ("documents", "clean"):
+        dataset = Dataset(undisturbed / name)
+        for output in dataset.files("dropped"):
+            dropped += dataset.table(output).to_pylist()
+    clean = Dataset(undisturbed / "clean")
+    kept = [row for output in clean.files("documents") for row in clean.table(output).to_pylist()]
+    assert len(kept) + len(dropped) == PAGES
+    assert len({row["id"] for row in kept + dropped}) == PAGES
+    for row in dropped:
+        assert all(row[name] not in (None, "") for name in ("id", "url", "stage", "rule", "value", "threshold"))
+        assert str(row["rule"]).startswith(f"{row['stage']}.")
+    assert {row["language"] for row in kept} == {"en", "de"}
+    assert min(row["language_score"] for row in kept) > 0.65
+    assert len(kept) > 200
+
+
+def test_the_shards_have_the_contract_s_columns(undisturbed: Path) -> None:
+    clean = Dataset(undisturbed / "clean")
+    for output in clean.files("documents"):
+        schema = clean.schema(output)
+        assert schema.names[:6] == ["text", "id", "dump", "url", "date", "file_path"]
+        assert schema.names[6:9] == ["language", "language_score", "token_count"]
+        assert pa.schema([schema.field(name) for name in DOCUMENTS.names]) == DOCUMENTS
+        assert schema.names[11:] == ["minhash_cluster_size", "pii_spans"]
+
+
+def test_the_tokens_decode_to_the_exact_text(undisturbed: Path) -> None:
+    vocabulary = load_vocabulary(undisturbed / "tokenizer")
+    encoder = Encoder(vocabulary)
+    clean, tokens = Dataset(undisturbed / "clean"), Dataset(undisturbed / "tokens")
+    total = 0
+    for text_shard, token_shard in zip(clean.files("documents"), tokens.files("tokens"), strict=True):
+        documents, rows = clean.table(text_shard).to_pylist(), tokens.table(token_shard).to_pylist()
+        assert [row["id"] for row in rows] == [document["id"] for document in documents]
+        for document, row in zip(documents, rows, strict=True):
+            assert encoder.decode(row["tokens"]) == document["text"]
+        footer = pq.ParquetFile(undisturbed / "tokens" / token_shard.path).metadata.metadata
+        count = sum(len(row["tokens"]) for row in rows)
+        assert footer[b"token_total"] == str(count).encode()
+        assert footer[b"tokenizer_hash"] == vocabulary.hash.encode()
+        assert footer[b"vocab_size"] == b"8192"
+        assert footer[b"end_of_text"] == str(vocabulary.end_of_text).encode()
+        total += count
+    assert total > 100_000
+
+
+def test_a_second_call_does_nothing_and_says_so(undisturbed: Path, testdata: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
+    done = command("corpus", *arguments(testdata, undisturbed, 2))
+    lines = done.stderr.splitlines()
+    assert sum("nothing to do" in line for line in lines) == 6
+    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
+
+
+def test_one_worker_writes_the_same_bytes_as_two(undisturbed: Path, testdata: Path, tmp_path: Path) -> None:
+    command("corpus", *arguments(testdata, tmp_path / "out", 1))
+    assert shard_hashes(tmp_path / "out") == shard_hashes(undisturbed)
+
+
+def test_ten_kills_change_nothing(undisturbed: Path, testdata: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    chance = random.Random(7)
+    kills = 0
+    while kills < 10:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "corpus", *arguments(testdata, output, 2)],
+            cwd=REPOSITORY,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            code = driver.wait(chance.uniform(0.5, 15))
+        except subprocess.TimeoutExpired:
+            os.killpg(driver.pid, signal.SIGKILL)
+            driver.wait()
+            kills += 1
+        else:  # it came through: begin again, so that every kill hits a run at work
+            assert code == 0
+            assert shard_hashes(output) == shard_hashes(undisturbed)
+            shutil.rmtree(output)
+    command("corpus", *arguments(testdata, output, 2))
+    assert shard_hashes(output) == shard_hashes(undisturbed)
+    assert not list(output.glob("*/_tmp"))
+
+
+def test_another_recipe_is_refused_naming_both(undisturbed: Path, testdata: Path) -> None:
+    done = command("corpus", *arguments(testdata, undisturbed, 2), "--set", "c4.min_sentences=3", code=1)
+    assert "c4.min_sentences is 5 there, 3 here" in done.stderr
+
+
+def test_others_open_our_shards(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import duckdb
+    import polars
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    import datasets
+
+    for name, kind in (("clean", "documents"), ("clean", "dropped"), ("tokens", "tokens")):
+        dataset = Dataset(undisturbed / name)
+        paths = [str(undisturbed / name / output.path) for output in dataset.files(kind)]
+        rows = sum(output.rows for output in dataset.files(kind))
+        connection = duckdb.connect()
+        assert connection.execute("SELECT count(*) FROM read_parquet(?)", [paths]).fetchone() == (rows,)
+        frame = polars.read_parquet(paths)
+        assert frame.height == rows
+        loaded = datasets.load_dataset("parquet", data_files=paths, split="train", cache_dir=str(tmp_path / "cache"))
+        assert loaded.num_rows == rows
+        expected = dataset.schema(dataset.files(kind)[0]).names
+        assert loaded.column_names == frame.columns == expected
+
+
+def test_the_report_page(undisturbed: Path) -> None:
+    page = (undisturbed / "report.html").read_text()
+    assert "gopher_quality" in page
+    assert f"{PAGES:,}" in page
+    assert "[gopher_repetition]" in page
