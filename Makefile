@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # make demo WARC='path/*.warc.gz' runs on your own pages instead of the sample crawl.
 WARC   ?=
 DEMO   ?= $(if $(WARC),demo-warc,demo)
-STEPS  ?= 300
+STEPS  ?= 500
 
 # make pretrain DATA=out/tokens PRESET=gpt2-124m on a GPU box.
 DATA   ?= out/tokens

@@ -99,12 +99,12 @@ def read_shards(directory: Path) -> list[Shard]:
 def _read_footer(path: Path, sha256: str | None) -> Shard:
     try:
         with pq.ParquetFile(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
+            schema, rows, pairs = file.schema_arrow, file.metadata.num_rows, file.metadata.metadata
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
     if schema.names != ["id", "tokens"]:
         raise ValueError(f"{path}: not a TOKENS shard, its columns are {', '.join(schema.names)}")
-    metadata = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    metadata = {key.decode(): value.decode() for key, value in (pairs or {}).items() if key != b"ARROW:schema"}
     missing = [name for name in ("tokenizer_hash", "vocab_size", "end_of_text", "token_total") if name not in metadata]
     if missing:
         raise ValueError(f"{path}: its footer lacks {', '.join(missing)}; write it with `corpus tokenize`")

@@ -137,10 +137,12 @@ def pretrain(
                 row.update(validation_loss=scores.loss, bits_per_byte=scores.bits_per_byte)
                 per_byte = f", {scores.bits_per_byte:.4f} bits a byte" if scores.bits_per_byte else ""
                 log(f"step {step}: validation loss {scores.loss:.4f}{per_byte}")
+            if tokenizer is not None and due(step, options.sample_every, last):
+                row["samples"] = write_samples(model, tokenizer, stream.end_of_text, options)
+                for sample in row["samples"]:
+                    log(f"step {step}: {sample!r}")
             metrics.write(json.dumps(row) + "\n")
             metrics.flush()
-            if tokenizer is not None and due(step, options.sample_every, last):
-                show_samples(model, tokenizer, stream.end_of_text, options, step, log)
             stopped = stop()
             if due(step, options.checkpoint_every, last) or last or stopped:
                 write_checkpoint(run, step, identity, model, optimizer, guard, metrics, options)
@@ -215,12 +217,14 @@ def validate(
     return evaluate(model, batches, batches.validation(options.validation_windows), micro_batch, lengths_V)
 
 
-def show_samples(model: GPT, tokenizer: Tokenizer, end_of_text: int, options: RunOptions, step: int, log: Log) -> None:
-    """The same draws at every step, so that what changes is the model."""
+def write_samples(model: GPT, tokenizer: Tokenizer, end_of_text: int, options: RunOptions) -> list[str]:
+    """A continuation of each prompt. The same draws at every step, so that what changes is the model."""
+    sampling = Sampling(max_tokens=options.sample_tokens)
+    texts = []
     for prompt in options.sample_prompts:
-        sampling = Sampling(max_tokens=options.sample_tokens)
         [sample] = generate(model, tokenizer.encode(prompt), end_of_text, sampling)
-        log(f"step {step}: {(prompt + tokenizer.decode(sample.tokens))!r}")
+        texts.append(prompt + tokenizer.decode(sample.tokens))
+    return texts
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------

@@ -259,7 +259,7 @@ class Client:
             with self._lock:
                 self._open.discard(response)
             # A body read to its end leaves the connection to the next request; anything else is hung up.
-            if response.length_remaining:
+            if response.length_remaining != 0:
                 response.close()
             response.release_conn()
 

@@ -53,7 +53,7 @@ def write_report(folders: Sequence[str], training: str | None = None) -> Path:
         title=last.resolve().name,
         recipe_text=recipe.read_text(encoding="utf-8") if recipe.is_file() else None,
         training=metrics or None,
-        samples=[row["text"] for row in _lines(run / "samples.jsonl")][-3:] or None,
+        samples=_samples(metrics) or None,
         examples=_examples([dataset for _, dataset in found]) or None,
     )
     return path
@@ -78,6 +78,13 @@ def _examples(found: Sequence[Dataset]) -> list[dict[str, Any]]:
                     if seen[row["rule"]] <= _EXAMPLES:
                         examples.append(row)
     return sorted(examples, key=lambda row: row["rule"])
+
+
+def _samples(metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """What the model wrote at the beginning, in the middle and at the end of its training."""
+    rows = [row for row in metrics if row.get("samples")]
+    picked = sorted({0, len(rows) // 2, len(rows) - 1}) if rows else []
+    return [f"Step {rows[index]['step']:,}: {text}" for index in picked for text in rows[index]["samples"]]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ _INK = "#010203"  # stands for "the page's own colour" until the figure is writt
 
 
 def loss_curve(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """An <svg> of `loss` and, where rows have it, `val_loss` over `step`; None if no row has a finite loss."""
-    training, validation = points(rows, "loss"), points(rows, "val_loss")
+    """An <svg> of `loss` and, where rows have it, `validation_loss` over `step`; None if no row has a finite loss."""
+    training, validation = points(rows, "loss"), points(rows, "validation_loss")
     if not training and not validation:
         return None
     import matplotlib

@@ -1,133 +1,311 @@
-"""A real HTTP server that serves a miniature crawl, and misbehaves on request."""
+"""A small crawl on a real local HTTP server that misbehaves on request.
+
+files = crawl_files("CC-MAIN-2026-43", [write_warc([("https://a.example/", b"<html>...")])])
+with CrawlServer(files) as server:
+    server.fault("warc.gz", Cut(1000), Busy())      # the next two answers for paths that end so
+    fetch("CC-MAIN-2026-43", folder, FetchConfig(base=server.base))
+"""
 
 from __future__ import annotations
 
+import email.utils
 import gzip
 import hashlib
+import io
+import re
+import socket
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from types import TracebackType
 
-CRAWL = "CC-MAIN-2026-43"
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
+
+DATE = "2026-10-10T00:00:00Z"
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True)
+class Busy:
+    """An error answer."""
+
+    status: int = 503
+    retry_after: str | None = "0"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Hang up after so many bytes of the body."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Stop sending after so many bytes, without hanging up, until the server closes."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class IgnoreRange:
+    """200 and the whole file, whatever was asked."""
+
+
+@dataclass(frozen=True)
+class WrongLength:
+    """A Content-Length that is off by so many bytes."""
+
+    by: int
+
+
+@dataclass(frozen=True)
+class WrongRange:
+    """A 206 that begins so many bytes from where it was asked to."""
+
+    by: int
+
+
+@dataclass(frozen=True)
+class Slow:
+    """The body in small pieces with pauses in between."""
+
+    piece: int = 4096
+    pause: float = 0.002
+
+
+@dataclass(frozen=True)
+class Hangup:
+    """Close the connection without an answer."""
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """The file becomes another one before this answer."""
+
+    data: bytes
+
+
+Fault = Busy | Cut | Silent | IgnoreRange | WrongLength | WrongRange | Slow | Hangup | NewVersion
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came in."""
+
+    method: str
     path: str
-    range: str | None
-    if_range: str | None
-    user_agent: str
+    headers: dict[str, str]  # names in lower case
+
+
+@dataclass
+class _State:
+    files: dict[str, bytes]
+    etags: str  # "strong", "weak" or "none"
+    faults: dict[str, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    peak: int = 0
+    closing: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class CrawlServer:
-    """`files` by path; `trouble(path, nth, range)` names what goes wrong with the nth request for a path, or None.
+    """Serves `files` (path -> bytes) with ranges, ETag and keep-alive on 127.0.0.1 while the `with` block runs.
 
-    Troubles: "503", "503-after" (with Retry-After: 0), "429", "403", "cut" (half of what was asked for), "ignore-range"
-    (200 with the whole file), "wrong-range" (206 from another byte), "long" (more bytes than announced by the range),
-    "slow" (an eighth of a second a file).
+    `etags` is "strong", "weak" (no date either) or "none". `requests` lists what came in, `peak` is the largest
+    number of connections that were open at a time.
     """
 
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = dict(files)
-        self.requests: list[Request] = []
-        self.trouble: Callable[[str, int, str | None], str | None] = lambda path, nth, range: None
-        self.at_once = self.most_at_once = 0
-        self.lock = threading.Lock()
-        self.base = ""
+    def __init__(self, files: dict[str, bytes], *, etags: str = "strong") -> None:
+        self._state = _State(dict(files), etags)
 
-    def etag(self, path: str) -> str:
-        return f'"{hashlib.md5(self.files[path]).hexdigest()}"'
+    def __enter__(self) -> CrawlServer:
+        handler = type("Handler", (_Handler,), {"state": self._state})
+        self._server = _Server(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._state.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def base(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}/"
+
+    @property
+    def requests(self) -> list[Request]:
+        return list(self._state.requests)
+
+    @property
+    def peak(self) -> int:
+        return self._state.peak
+
+    def fault(self, path_end: str, *faults: Fault) -> None:
+        """Let the next answers for paths that end in `path_end` go wrong, one fault an answer."""
+        self._state.faults[path_end].extend(faults)
+
+    def pending(self) -> int:
+        """Faults that nobody has met yet."""
+        return sum(len(faults) for faults in self._state.faults.values())
+
+    def for_path(self, path_end: str) -> list[Request]:
+        return [request for request in self.requests if request.path.endswith(path_end)]
 
 
-def crawl_files(count: int) -> dict[str, bytes]:
-    """A listing and `count` files of different sizes, the paths as Common Crawl writes them."""
-    paths = [f"crawl-data/{CRAWL}/segments/1.1/warc/{CRAWL}-{index:05d}.warc.gz" for index in range(count)]
-    files = {path: hashlib.sha256(path.encode()).digest() * 9000 * (index + 1) for index, path in enumerate(paths)}
-    listing = gzip.compress("".join(path + "\n" for path in paths).encode(), mtime=0)
-    return {f"crawl-data/{CRAWL}/warc.paths.gz": listing, **files}
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is part of the tests."""
 
 
-@contextmanager
-def serve(files: dict[str, bytes]) -> Iterator[CrawlServer]:
-    state = CrawlServer(files)
-    asked: Counter[str] = Counter()
+class _Handler(BaseHTTPRequestHandler):
+    state: _State
+    protocol_version = "HTTP/1.1"
+    timeout = 30
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def setup(self) -> None:
+        with self.state.lock:
+            self.state.connections += 1
+            self.state.peak = max(self.state.peak, self.state.connections)
+        super().setup()
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
+    def finish(self) -> None:
+        with self.state.lock:
+            self.state.connections -= 1
+        super().finish()
 
-        def do_GET(self) -> None:
-            with state.lock:
-                state.at_once += 1
-                state.most_at_once = max(state.most_at_once, state.at_once)
-                path = self.path.removeprefix("/")
-                asked[path] += 1
-                request = Request(
-                    path, self.headers["Range"], self.headers["If-Range"], self.headers["User-Agent"] or ""
-                )
-                state.requests.append(request)
-                trouble = state.trouble(path, asked[path], request.range)
-            try:
-                self.answer(request, trouble)
-            finally:
-                with state.lock:
-                    state.at_once -= 1
+    def log_message(self, format: str, *args: object) -> None:
+        """Not on the tests' stderr."""
 
-        def answer(self, request: Request, trouble: str | None) -> None:
-            if trouble == "slow":
-                time.sleep(0.125)
-            if trouble in ("503", "503-after", "429", "403"):
-                self.refuse(int(trouble[:3]), {"Retry-After": "0"} if trouble == "503-after" else {})
-            elif request.path not in state.files:
-                self.refuse(404, {})
-            else:
-                self.send_file(request, trouble)
+    def do_HEAD(self) -> None:
+        self._answer(body_wanted=False)
 
-        def refuse(self, status: int, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": "0"}.items():
-                self.send_header(name, value)
-            self.end_headers()
+    def do_GET(self) -> None:
+        self._answer(body_wanted=True)
 
-        def send_file(self, request: Request, trouble: str | None) -> None:
-            data, etag = state.files[request.path], state.etag(request.path)
-            start = int(request.range[6:-1]) if request.range else 0
-            whole = not request.range or trouble == "ignore-range" or request.if_range not in (None, etag)
-            if whole:
-                start = 0
-            if start >= len(data) and not whole:
-                return self.refuse(416, {"Content-Range": f"bytes */{len(data)}"})
-            if trouble == "wrong-range":
-                start += 1
-            body = data[start:]
-            self.send_response(200 if whole else 206)
-            if not whole:
-                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            self.send_header("ETag", etag)
-            if trouble == "long":
-                body += b"more"
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if trouble == "cut":
-                self.wfile.write(body[: len(body) // 2])
-                self.close_connection = True
-            else:
-                self.wfile.write(body)
-            return None
+    def _answer(self, *, body_wanted: bool) -> None:
+        path = self.path.lstrip("/")
+        with self.state.lock:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.state.requests.append(Request(self.command, path, headers))
+            queue = next((q for end, q in self.state.faults.items() if path.endswith(end) and q), [])
+            fault = queue.pop(0) if queue else None
+            if isinstance(fault, NewVersion):
+                self.state.files[path] = fault.data
+        if isinstance(fault, Hangup):
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        if isinstance(fault, Busy):
+            extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
+            self._send(fault.status, extra, b"go away", None, body_wanted)
+            return
+        if path not in self.state.files:
+            self._send(404, {}, b"no such file", None, body_wanted)
+            return
+        self._send_file(self.state.files[path], fault, body_wanted)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.base = f"http://127.0.0.1:{server.server_port}/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    def _send_file(self, data: bytes, fault: Fault | None, body_wanted: bool) -> None:
+        tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+        extra = {"Accept-Ranges": "bytes"}
+        if self.state.etags == "strong":
+            extra |= {"ETag": tag, "Last-Modified": email.utils.formatdate(1_700_000_000, usegmt=True)}
+        elif self.state.etags == "weak":
+            extra["ETag"] = f"W/{tag}"
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        same = self.headers.get("If-Range", tag) == tag
+        if asked is None or not same or isinstance(fault, IgnoreRange):
+            self._send(200, extra, data, fault, body_wanted)
+            return
+        start = int(asked[1])
+        if start >= len(data):
+            self._send(416, extra | {"Content-Range": f"bytes */{len(data)}"}, b"", fault, body_wanted)
+            return
+        if isinstance(fault, WrongRange):
+            start = max(0, start + fault.by)
+        extra["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        self._send(206, extra, data[start:], fault, body_wanted)
+
+    def _send(self, status: int, extra: dict[str, str], body: bytes, fault: Fault | None, body_wanted: bool) -> None:
+        length = len(body) + (fault.by if isinstance(fault, WrongLength) else 0)
+        self.send_response(status)
+        for name, value in extra.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if not body_wanted:
+            return
+        if isinstance(fault, Slow):
+            for at in range(0, len(body), fault.piece):
+                self.wfile.write(body[at : at + fault.piece])
+                time.sleep(fault.pause)
+            return
+        if isinstance(fault, Cut | Silent):
+            self.wfile.write(body[: fault.after])
+            self.wfile.flush()
+            if isinstance(fault, Silent):
+                self.state.closing.wait(20)
+            self.close_connection = True
+            return
+        self.wfile.write(body[:length])
+        if isinstance(fault, WrongLength):
+            self.close_connection = True
+
+
+def crawl_files(crawl: str, warcs: Sequence[bytes]) -> dict[str, bytes]:
+    """The files of a crawl as Common Crawl names them: the listing and the WARC files."""
+    paths = [
+        f"crawl-data/{crawl}/segments/1760000000000.1/warc/{crawl}-20261010000000-20261010030000-{n:05d}.warc.gz"
+        for n in range(len(warcs))
+    ]
+    listing = gzip.compress("".join(f"{path}\n" for path in paths).encode(), mtime=0)
+    return {f"crawl-data/{crawl}/warc.paths.gz": listing, **dict(zip(paths, warcs, strict=True))}
+
+
+def write_warc(
+    pages: Iterable[tuple[str, bytes]], *, crawl: str = "CC-MAIN-2026-43", content_type: str = "text/html"
+) -> bytes:
+    """A WARC file of a warcinfo record and, for each (url, html), a request and a response; the same every time."""
+    out = io.BytesIO()
+    writer = WARCWriter(out, gzip=True, warc_version="1.0")
+    info = {"WARC-Date": DATE, "WARC-Record-ID": _record_id("info", crawl)}
+    body = f"isPartOf: {crawl}\r\nsoftware: a test\r\n".encode()
+    writer.write_record(
+        writer.create_warc_record("", "warcinfo", payload=io.BytesIO(body), length=len(body), warc_headers_dict=info)
+    )
+    for url, html in pages:
+        request = StatusAndHeaders("GET / HTTP/1.1", [("Host", "test.example")], is_http_request=True)
+        writer.write_record(_record(writer, url, "request", request, b""))
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(html)))]
+        response = StatusAndHeaders("200 OK", headers, protocol="HTTP/1.1")
+        writer.write_record(_record(writer, url, "response", response, html))
+    return out.getvalue()
+
+
+def _record(writer: WARCWriter, url: str, kind: str, http: StatusAndHeaders, body: bytes) -> object:
+    warc_headers = {"WARC-Date": DATE, "WARC-Record-ID": _record_id(kind, url)}
+    return writer.create_warc_record(
+        url,
+        kind,
+        payload=io.BytesIO(body),
+        length=len(body),
+        http_headers=http,
+        warc_headers_dict=warc_headers,
+    )
+
+
+def _record_id(kind: str, url: str) -> str:
+    digest = hashlib.sha256(f"{kind} {url}".encode()).hexdigest()
+    return f"<urn:uuid:{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}>"

@@ -18,7 +18,7 @@ from tests.corpus.test_report_funnel import count, record, small
 
 TRAINING = [
     {"step": step, "loss": 9 * math.exp(-step / 40) + 3, "lr": 1e-3, "tokens_per_second": 12345.6}
-    | ({"val_loss": 3.5} if step % 50 == 0 else {})
+    | ({"validation_loss": 3.5} if step % 50 == 0 else {})
     for step in range(1, 201)
 ]
 NASTY = "<script>alert('x')</script><img src=https://bad.example/x.png>"
@@ -138,7 +138,7 @@ def test_the_curve_skips_what_is_no_number() -> None:
     rows = [{"step": 1, "loss": float("nan")}, {"step": 2}, {"loss": 1.0}, {"step": 3, "loss": "x"}]
     assert points(rows, "loss") == []
     assert loss_curve(rows) is None
-    assert loss_curve([{"step": 4, "val_loss": 2}]) is not None
+    assert loss_curve([{"step": 4, "validation_loss": 2}]) is not None
 
 
 def test_long_runs_are_thinned_to_means() -> None:
