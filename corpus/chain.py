@@ -71,6 +71,11 @@ class Chain:
         self.accounts = [Account(step.stage) for step in self.steps]
         self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
 
+    def warm_up(self, nothing: pa.RecordBatch) -> None:
+        """Send an empty batch through: models are loaded and kernels compiled before any row's time is running."""
+        for step in self.steps:
+            nothing = step.process(nothing).kept
+
     def run(self, source: Iterable[Rows]) -> Iterator[pa.RecordBatch]:
         """What the last stage keeps of the source, in input order."""
         alone = next((i for i, step in enumerate(self.steps) if not step.alone), len(self.steps))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import click
 
 from corpus.crawl.fetch import Event as FetchEvent
+from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
+from corpus.crawl.fetch import Progress as Downloaded
 from corpus.engine import Event
 from corpus.pipeline import Pass, PassSummary
 from corpus.shards import Dataset
@@ -99,12 +100,11 @@ class Progress:
 
 
 class FetchProgress:
-    """Downloads as they run: bars, or a line a file and one every few seconds. Called from many threads."""
+    """Downloads as they run: bars, or a line a file and one every few seconds."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[int, int]] = {}
         self.shown = time.monotonic()
-        self._lock = threading.Lock()
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
 
@@ -129,26 +129,36 @@ class FetchProgress:
             yield self
 
     def on_event(self, event: FetchEvent) -> None:
-        with self._lock:
-            if event.kind == "bytes":
+        match event:
+            case Listed():
+                self._line(f"{event.chosen:,} of {event.available:,} files wanted")
+            case Downloaded():
                 self._grown(event)
-            elif event.kind == "listed":
-                say(f"fetch: {event.detail} files wanted")
-            elif event.kind == "done":
-                say(f"fetch: {event.name}: {event.total / 1e6:,.1f} MB")
-            else:
-                say(f"fetch: {event.name}: {event.kind}{': ' if event.detail else ''}{event.detail}")
+            case Skipped():
+                self._line(f"{event.name}: there already")
+            case Retry():
+                self._line(f"{event.name}: {event.reason}; next try in {event.wait:.1f} s")
+            case Finished():
+                self._line(f"{event.name}: {event.bytes / 1e6:,.1f} MB")
+            case Failed():
+                self._line(f"{event.name}: FAILED: {event.reason}")
 
-    def _grown(self, event: FetchEvent) -> None:
-        self.files[event.name] = (event.have, event.total)
+    def _grown(self, event: Downloaded) -> None:
+        self.files[event.name] = (event.done, event.total or 0)
         if self._bar is not None:
             if event.name not in self._tasks:
-                self._tasks[event.name] = self._bar.add_task(event.name[-40:], total=event.total or None)
-            self._bar.update(self._tasks[event.name], completed=event.have)
+                self._tasks[event.name] = self._bar.add_task(event.name[-40:], total=event.total)
+            self._bar.update(self._tasks[event.name], completed=event.done)
         elif time.monotonic() - self.shown > _EVERY:
             self.shown = time.monotonic()
             have, total = (sum(sizes[index] for sizes in self.files.values()) for index in (0, 1))
-            say(f"fetch: {have / 1e6:,.0f} of {total / 1e6:,.0f} MB of {len(self.files)} files")
+            self._line(f"{have / 1e6:,.0f} of {total / 1e6:,.0f} MB of {len(self.files)} files")
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(f"fetch: {text}", markup=False, highlight=False)
+        else:
+            say(f"fetch: {text}")
 
 
 def say_summary(summary: PassSummary) -> None:

@@ -44,11 +44,13 @@ class Config:
     max_tags: int = setting(
         100_000, "drop a page with more `<` than this; real pages have some 1,400, and 20,000 at the most", low=1
     )
-    time_limit: float = setting(30.0, "seconds of a page before its process is stopped", low=0.1)
+    time_limit: float = setting(30.0, "seconds of a page before it is given up (FineWeb: 1)", low=0.001)
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Extract every page of a PAGES batch. `kept` is DOCUMENTS; language, its score and token_count are null."""
+    import trafilatura  # noqa: F401 - loaded here, and not first when a page's time is running
+
     drops: dict[int, Drop] = {}
     texts = []
     for row, (html, charset) in enumerate(zip(batch.column("html"), batch.column("charset").to_pylist(), strict=True)):

@@ -83,6 +83,7 @@ class ChainWork:
         """One page at a time; records that are no whole HTML page are dropped here."""
         from corpus.warc import Page, read_pages
 
+        chain.warm_up(pa.RecordBatch.from_pylist([], schema=PAGES))
         path = unit.inputs[0].path
         with open_input(path) as stream:
             for ordinal, item in enumerate(read_pages(stream, warc_address(path))):
@@ -104,6 +105,8 @@ class ChainWork:
         for batch in source.batches(shard, BATCH):
             if labels is not None:
                 batch = _attach(batch, next(labels))
+            if start == 0:
+                chain.warm_up(batch.slice(0, 0))
             yield Rows(list(range(start, start + batch.num_rows)), batch)
             start += batch.num_rows
             chain.attempt.progress(start, chain.accounts[-1].kept)

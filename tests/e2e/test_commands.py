@@ -1,0 +1,241 @@
+"""The commands step by step, on real pages, and their manners."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from corpus.chain import Step
+from corpus.engine import Limits, Unit
+from corpus.engine.local import run
+from corpus.schema import DOCUMENTS
+from corpus.shards import Dataset, Record, ShardWriter
+from corpus.work import ChainWork
+from tests.conftest import REPOSITORY
+from tests.corpus.works import Config
+from tests.e2e.command import answer, command
+
+COMMANDS = {
+    "corpus": ["sample", "fetch", "extract", "filter", "dedup", "scrub", "tokenize", "run", "report"],
+    "bpe": ["train", "encode", "decode", "inspect", "export"],
+    "model": ["pretrain", "sample", "eval", "export"],
+}
+
+
+def test_the_whole_chain_step_by_step(testdata: Path, tmp_path: Path) -> None:
+    crawl = testdata / "warc" / "tiny" / "tiny-12-pages.warc.gz"
+    place = {name: tmp_path / name for name in ("docs", "filtered", "unique", "clean", "tokenizer", "tokens", "run")}
+    extracted = answer("corpus", "extract", crawl, "-o", place["docs"], "--language", "en", "--language", "de")
+    (accounts,) = [summary["stages"] for summary in extracted["passes"]]
+    assert accounts[0]["read"] == 12
+    only = ["--only", "gopher_quality", "--min-alphabetic-words", "0.5"]
+    command("corpus", "filter", place["docs"], "-o", place["filtered"], *only)
+    command("corpus", "dedup", place["filtered"], "-o", place["unique"])
+    command("corpus", "scrub", place["unique"], "-o", place["clean"])
+    command("bpe", "train", place["clean"], "--vocab-size", "512", "-o", place["tokenizer"])
+    command("corpus", "tokenize", place["clean"], "--tokenizer", place["tokenizer"], "-o", place["tokens"])
+    settings = ["--steps", "6", "--context", "64", "--batch-tokens", "256", "--sample-every", "3"]
+    trained = answer("model", "pretrain", "--data", place["tokens"], "--preset", "tiny", "-o", place["run"], *settings)
+    assert trained["step"] == 6
+    assert command("model", "sample", place["run"], "--prompt", "The", "--max-tokens", "8").stdout.startswith("The")
+    folders = [place[name] for name in ("docs", "filtered", "unique", "clean", "tokens")]
+    report = answer("corpus", "report", *folders, "--model", place["run"])
+    assert report["errors"] == []
+    assert report["read"] == 12
+    page = (place["tokens"] / "report.html").read_text()
+    assert "<svg" in page
+    assert "Step 6" in page
+
+
+def test_a_vocabulary_of_others(testdata: Path, tmp_path: Path) -> None:
+    commit_documents(tmp_path / "docs", ["hello world", "", "naïve café"])
+    tokenizer = testdata / "tokenizers" / "cl100k_base.tiktoken"
+    command("corpus", "tokenize", tmp_path / "docs", "--tokenizer", tokenizer, "-o", tmp_path / "tokens")
+    (shard,) = Dataset(tmp_path / "tokens").files("tokens")
+    table = Dataset(tmp_path / "tokens").table(shard)
+    assert table.schema.field("tokens").type.value_type == pa.uint32()
+    assert table.column("tokens").to_pylist()[:2] == [[15339, 1917], []]
+    assert pq.ParquetFile(tmp_path / "tokens" / shard.path).metadata.metadata[b"vocab_size"] == b"100277"
+
+
+def commit_documents(folder: Path, texts: list[str]) -> None:
+    dataset = Dataset(folder)
+    digest = dataset.begin({})
+    rows = [{"text": text, "id": f"<{index}>", "warc_offset": index} for index, text in enumerate(texts)]
+    with dataset.storage.scratch() as scratch:
+        writer = ShardWriter(scratch / "x", DOCUMENTS)
+        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+        writer.close()
+        dataset.commit(Record("u", "s", digest, (), (writer.output("u", "documents"),), ()), [writer.path])
+
+
+def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) -> None:
+    texts = [f"good {index}" for index in range(100)]
+    texts[7], texts[30], texts[70], texts[71] = "segv", "hang", "bad luck", "kill"
+    commit_documents(tmp_path / "docs", texts)
+    digest = Dataset(tmp_path / "out").begin({})
+    step = Step("works", "tests.corpus.works", Config())
+    source = str(tmp_path / "docs")
+    work = ChainWork("out", (step,), str(tmp_path / "out"), digest, source, keep_dropped_text=True, seconds=1.0)
+    assert run(work, [Unit("u", ())], 1, lambda event: None, Limits(grace=0.5)) == []
+    dataset = Dataset(tmp_path / "out")
+    (kept,), (dropped,) = dataset.files("documents"), dataset.files("dropped")
+    assert kept.rows == 96
+    rows = dataset.table(dropped).to_pylist()
+    assert [(row["id"], row["rule"], row["value"], row["text"]) for row in rows] == [
+        ("<7>", "works.crash", "SIGSEGV", "segv"),
+        ("<30>", "works.timeout", "1", "hang"),
+        ("<70>", "works.bad", "bad luck", "bad luck"),
+        ("<71>", "works.crash", "SIGKILL", "kill"),
+    ]
+    assert dataset.records()[0].counts[0]["dropped"] == {
+        "works.bad": 1,
+        "works.crash": 2,
+        "works.timeout": 1,
+    }
+
+
+def test_a_page_over_its_time_is_dropped_with_the_limit(testdata: Path, tmp_path: Path) -> None:
+    crawl = testdata / "warc" / "tiny" / "tiny-12-pages.warc.gz"
+    command("corpus", "extract", crawl, "-o", tmp_path, "--time-limit", "0.001", "--language", "de")
+    dataset = Dataset(tmp_path)
+    (dropped,) = dataset.files("dropped")
+    rows = dataset.table(dropped).to_pylist()
+    assert len(rows) == 12
+    assert {(row["value"], row["threshold"]) for row in rows} == {("0.001", "0.001")}
+    assert sum(row["rule"] == "extract.timeout" for row in rows) > 6
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_help_and_version(program: str) -> None:
+    assert "0.1.0" in command(program, "--version").stdout
+    listing = command(program, "--help").stdout
+    for name in COMMANDS[program]:
+        assert name in listing
+        page = command(program, name, "--help").stdout
+        assert f"{program} {name} " in page.partition("Options:")[0].partition("Usage:")[2].partition("\n")[2]
+
+
+@pytest.mark.parametrize("program", COMMANDS)
+def test_help_loads_nothing_heavy(program: str) -> None:
+    heavy = {
+        "numba",
+        "torch",
+        "trafilatura",
+        "fasttext",
+        "matplotlib",
+        "rich",
+        "lxml",
+        "datasketch",
+        "urllib3",
+        "scipy",
+    }
+    script = (
+        "import sys, contextlib, io\n"
+        f"from {program}.cli import main\n"
+        "for name in sys.argv[1:]:\n"
+        f"    sys.argv = ['{program}', name, '--help']\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        main()\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *COMMANDS[program]], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["extract", "nothing.warc.gz", "-o", "{out}"], 1, "corpus: nothing.warc.gz: no such file or directory"),
+        (["extract", "README.md", "-o", "{out}"], 1, "README.md"),
+        (["extract", "recipes", "-o", "{out}"], 1, "recipes: holds no .warc or .warc.gz files"),
+        (["extract", "README.md"], 2, "Missing option '-o'"),
+        (["filter", "README.md", "-o", "{out}"], 1, "filter reads documents; run corpus extract first"),
+        (["filter", "README.md", "-o", "{out}", "--min-words", "many"], 2, "'many' is not a valid integer"),
+        (
+            ["filter", "README.md", "-o", "{out}", "--min-sentences", "-1"],
+            2,
+            "min_sentences = -1: should be at least 0",
+        ),
+        (["extract", "README.md", "-o", "{out}", "--lid-model", "no.bin"], 2, "model = 'no.bin': no such file"),
+        (["run", "no.toml", "--input", "README.md", "-o", "{out}"], 2, "no.toml: no such recipe"),
+        (["run", "recipes/demo.toml", "--input", "no/*.gz", "-o", "{out}"], 1, "no/*.gz: no such file"),
+        (["run", "recipes/demo.toml", "--input", "README.md", "-o", "{out}", "--set", "x"], 2, "STAGE.SETTING=VALUE"),
+        (["report", "recipes"], 1, "recipes: holds no committed units"),
+        (["tokenize", "README.md", "--tokenizer", "x", "-o", "{out}"], 1, "tokenize reads documents"),
+        (["frobnicate"], 2, "No such command 'frobnicate'"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_code(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    done = command("corpus", *[argument.format(out=tmp_path / "out") for argument in arguments], code=code)
+    assert done.stdout == ""
+    assert message in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("corpus:")]
+    assert len(lines) == 1 or "FAILED" in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_exits_130_and_resumes(testdata: Path, tmp_path: Path, how: signal.Signals) -> None:
+    crawl = testdata / "warc" / "DEV-20240518000000-00000.warc.gz"
+    arguments = ["extract", str(crawl), "-o", str(tmp_path / "docs"), "--language", "de"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "corpus", *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            while not list(tmp_path.glob("docs/_tmp/*")):
+                assert running.poll() is None
+                time.sleep(0.02)
+            running.send_signal(how)
+            assert running.wait(30) == 130
+            assert running.stderr
+            assert "interrupted" in running.stderr.read()
+        finally:
+            running.kill()
+    assert not list(tmp_path.glob("docs/_units/*"))
+    command("corpus", *arguments)
+    assert not (tmp_path / "docs" / "_tmp").exists()
+
+
+def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
+    commit_documents(tmp_path / "docs", ["one"])
+    environment = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "corpus", "scrub", str(tmp_path / "docs"), "-o", str(tmp_path / "clean"), "--json"],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "\x1b" not in done.stdout + done.stderr
+    assert json.loads(done.stdout)["ok"] is True
+
+
+def test_the_filter_of_contributing_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from corpus import recipe
+
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    assert len(code.splitlines()) <= 24
+    (tmp_path / "loud_filter.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(recipe.STAGES, "loud", recipe.Stage("loud_filter"))
+    (tmp_path / "mine.toml").write_text("[loud]\nmax_upper = 0.5\n")
+    (step,) = recipe.load_recipe(tmp_path / "mine.toml").steps
+    rows = [{"text": text, "id": text} for text in ("Quiet.", "LOUD!")]
+    kept, dropped = step.process(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+    assert kept.column("text").to_pylist() == ["Quiet."]
+    assert dropped.select(["rule", "value", "threshold"]).to_pylist() == [
+        {"rule": "loud.upper_case", "value": "0.8", "threshold": "0.5"}
+    ]
