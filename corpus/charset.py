@@ -73,6 +73,7 @@ _LATIN = {
     "cp1250": "bs cs hr hu pl ro sk sl sq",
     "cp1254": "az ku tr",
     "cp1257": "et lt lv",
+    "cp1258": "vi",
     "cp1252": "",
 }
 _BY_LANGUAGE = {language: codec for codec, languages in _LATIN.items() for language in languages.split()}
@@ -81,6 +82,7 @@ _DETECTABLE = [
     *("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949"),
 ]
 
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")  # full width: half-width ones are any byte's reading
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _META = re.compile(rb"<meta[\s/][^>]*", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"""\bcharset\s*=\s*["']?\s*([^\s"'/>;]+)""", re.IGNORECASE)
@@ -154,6 +156,9 @@ def _detect(body: bytes) -> str:
 
     pieces = re.split(rb"[<>\n]+", body[: 64 * _SAMPLE_BYTES])
     sample = b"\n".join(piece for piece in pieces if not piece.isascii())[:_SAMPLE_BYTES]
+    for codec in ("euc_jp", "cp932"):
+        if _is_japanese(sample.decode(codec, "replace")):
+            return codec
     matches = from_bytes(sample, cp_isolation=_DETECTABLE)
     best = matches.best()
     if best is None:
@@ -165,6 +170,12 @@ def _detect(body: bytes) -> str:
     tied = [match for match in matches if match.chaos <= best.chaos]
     western = any("cp1252" in (match.encoding, *match.could_be_from_charset) for match in tied)
     return "cp1252" if western else best.encoding
+
+
+def _is_japanese(text: str) -> bool:
+    """Is a fifth of what is not ASCII kana, and does nearly all decode? No wrong codec gives that."""
+    others = _non_ascii(text)
+    return len(_KANA.findall(text)) * 5 >= others > 0 and text.count("\ufffd") * 50 <= others
 
 
 def _non_ascii(text: str) -> int:

@@ -1,0 +1,42 @@
+"""Slow, obviously right twins of corpus.warc: a reader of sound files, and what must survive damage."""
+
+from __future__ import annotations
+
+import zlib
+
+
+def members(data: bytes) -> list[tuple[int, int]]:
+    """(first byte, length) of each gzip member of a sound file, by inflating all of it."""
+    found = []
+    at = 0
+    while at < len(data):
+        inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        inflater.decompress(data[at:])
+        assert inflater.eof
+        end = len(data) - len(inflater.unused_data)
+        found.append((at, end - at))
+        at = end
+    return found
+
+
+def pages(data: bytes) -> list[tuple[str, str, int, int, bytes]]:
+    """(id, url, offset, length, body) of each response of a sound file with one record a member and no codings."""
+    found = []
+    for offset, length in members(data):
+        record = zlib.decompress(data[offset : offset + length], 16 + zlib.MAX_WBITS)
+        header, _, block = record.partition(b"\r\n\r\n")
+        names = {}
+        for line in header.decode().split("\r\n")[1:]:
+            name, value = line.split(": ", 1)
+            names[name] = value
+        assert len(block) == int(names["Content-Length"]) + 4
+        assert block.endswith(b"\r\n\r\n")
+        if names["WARC-Type"] == "response":
+            body = block[:-4].partition(b"\r\n\r\n")[2]
+            found.append((names["WARC-Record-ID"], names["WARC-Target-URI"], offset, length, body))
+    return found
+
+
+def untouched(data: bytes, begin: int, end: int) -> list[tuple[str, str, int, int, bytes]]:
+    """The pages whose bytes all lie outside [begin, end)."""
+    return [page for page in pages(data) if page[2] + page[3] <= begin or page[2] >= end]
