@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import importlib.metadata
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from corpus.config import check, setting
 from corpus.crawl import paths
+from corpus.shards import Dataset, Input, Output, Record
+from corpus.storage import sha256
 
 if TYPE_CHECKING:
     from corpus.crawl.download import Client
@@ -209,7 +209,7 @@ def _fetch_file(client: Client, path: str, output: Path, config: FetchConfig, te
     except FetchError as error:
         event = Failed(name, str(error))
     else:
-        _write_receipt(output, path, url, size, etag, config.kind)
+        _write_receipt(output, path, size, etag, config.kind)
         event = Finished(name, size)
     tell(event)
     return event
@@ -217,41 +217,25 @@ def _fetch_file(client: Client, path: str, output: Path, config: FetchConfig, te
 
 def _receipt_size(output: Path, path: str) -> int | None:
     """The size that the file's receipt names, None without one; ValueError for a receipt of another file."""
-    file = output / "_units" / f"{paths.file_name(path)}.json"
-    try:
-        receipt = json.loads(file.read_text())
-        origin, size = receipt["inputs"][0]["path"], int(receipt["outputs"][0]["bytes"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, LookupError, TypeError):
-        raise ValueError(f"{file}: not a receipt of a fetched file; remove it and run again") from None
-    if origin != ADDRESS + path:
-        raise ValueError(f"{file}: is of {origin}, not of {ADDRESS}{path}; fetch into another folder")
-    return size
-
-
-def _write_receipt(output: Path, path: str, url: str, size: int, etag: str, kind: str) -> None:
-    from corpus.crawl.download import sync_folder
-
     name = paths.file_name(path)
-    with (output / name).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    receipt: dict[str, Any] = {
-        "format": 1,
-        "unit": name,
-        "stage": "fetch",
-        "inputs": [{"path": ADDRESS + path, "url": url, "size": size, "etag": etag}],
-        "outputs": [{"path": name, "kind": kind, "bytes": size, "sha256": digest}],
-    }
-    folder = output / "_units"
-    folder.mkdir(exist_ok=True)
-    draft = folder / f".{name}.json.part"
-    with draft.open("w") as file_out:
-        file_out.write(json.dumps(receipt, indent=1) + "\n")
-        file_out.flush()
-        os.fsync(file_out.fileno())
-    draft.replace(folder / f"{name}.json")
-    sync_folder(folder)
+    record = Dataset(output).record(name)
+    if record is None:
+        return None
+    if record.stage != "fetch" or record.inputs[0].path != ADDRESS + path:
+        raise ValueError(
+            f"{output}/_units/{name}.json: is of {record.inputs[0].path}, not of {ADDRESS}{path}; "
+            "fetch into another folder"
+        )
+    return record.outputs[0].bytes
+
+
+def _write_receipt(output: Path, path: str, size: int, etag: str, kind: str) -> None:
+    name = paths.file_name(path)
+    file = Output(name, kind, 0, size, sha256(output / name))
+    record = Record(name, "fetch", "", (Input(ADDRESS + path, size, etag),), (file,), ())
+    place = Dataset(output).storage
+    place.remove(f"_units/{name}.json")  # of a file that is no more
+    place.create(f"_units/{name}.json", record.to_json())
 
 
 @contextlib.contextmanager

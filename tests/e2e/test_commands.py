@@ -21,6 +21,7 @@ from corpus.schema import DOCUMENTS
 from corpus.shards import Dataset, Record, ShardWriter
 from corpus.work import ChainWork
 from tests.conftest import REPOSITORY
+from tests.corpus.crawl_server import Busy, CrawlServer, crawl_files
 from tests.corpus.works import Config
 from tests.e2e.command import answer, command
 
@@ -239,3 +240,26 @@ def test_the_filter_of_contributing_works_as_written(tmp_path: Path, monkeypatch
     assert dropped.select(["rule", "value", "threshold"]).to_pylist() == [
         {"rule": "loud.upper_case", "value": "0.8", "threshold": "0.5"}
     ]
+
+
+def test_fetch_then_extract_knows_the_address(testdata: Path, tmp_path: Path) -> None:
+    data = (testdata / "warc" / "tiny" / "tiny-12-pages.warc.gz").read_bytes()
+    with CrawlServer(crawl_files("CC-MAIN-2026-43", [data, data])) as server:
+        arguments = ["corpus", "fetch", "CC-MAIN-2026-43", "-o", tmp_path / "crawl", "--base", server.base]
+        first = answer(*arguments, "--limit", "1")
+        assert (len(first["finished"]), first["bytes"]) == (1, len(data))
+        again = command(*arguments, "--limit", "1")
+        assert "0 files downloaded, 1 there before" in again.stderr
+        command("corpus", "extract", tmp_path / "crawl", "-o", tmp_path / "docs", "--language", "de")
+        docs = Dataset(tmp_path / "docs")
+        (kept,) = docs.files("documents")
+        (address,) = set(docs.table(kept).column("file_path").to_pylist())
+        assert address.startswith("s3://commoncrawl/crawl-data/CC-MAIN-2026-43/")
+        server.fault("00001.warc.gz", Busy(403))
+        forbidden = command(*arguments, code=4)
+        assert "403 Forbidden" in forbidden.stderr
+        assert len(list((tmp_path / "crawl").glob("*.warc.gz"))) == 1
+        command(*arguments, "--limit", "1", "--sample", "1", code=2)
+        command(*arguments, "--connections", "11", code=2)
+        unknown = command("corpus", "fetch", "CC-MAIN-1999-01", "-o", tmp_path / "x", "--base", server.base, code=1)
+        assert "there is no such crawl" in unknown.stderr
