@@ -13,6 +13,7 @@ Encoder may serve many threads.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from bpe import kernels
 from bpe.patterns import scheme
 from bpe.texts import Utf8, batches, from_bytes, utf8
 from bpe.unicode import class_table
-from bpe.vocabulary import Vocabulary
+from bpe.vocabulary import Vocabulary, load_vocabulary
 
 # Texts are encoded in runs of this many bytes: bounds the output buffer, 4 bytes an id, at most one id a byte.
 RUN_BYTES = 16 << 20
@@ -162,3 +163,9 @@ def _tables(vocabulary: Vocabulary) -> tuple[list[NDArray[Any]], kernels.Tables]
 
 def _power_of_two(least: int) -> int:
     return 1 << max(least - 1, 1).bit_length()
+
+
+@functools.lru_cache(maxsize=2)
+def load_encoder(path: str) -> Encoder:
+    """The encoder for the vocabulary at `path`, made once in a process."""
+    return Encoder(load_vocabulary(path))

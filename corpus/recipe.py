@@ -62,6 +62,7 @@ STAGES = {
     "fineweb": Stage("corpus.filters.fineweb"),
     "dedup": Stage("corpus.dedup"),
     "scrub": Stage("corpus.scrub"),
+    "token_count": Stage("corpus.token_count"),
     "tokenizer": Stage("corpus.recipe"),
 }
 

@@ -7,18 +7,14 @@ Ids take two bytes while the vocabulary has at most 65,536 of them, else four.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from bpe.vocabulary import load_vocabulary
 from corpus.config import setting
 from corpus.schema import Outcome, dropped_rows, tokens_schema
-
-if TYPE_CHECKING:
-    from bpe.encode import Encoder
 
 
 @dataclass(frozen=True)
@@ -30,6 +26,8 @@ class Config:
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """TOKENS for a batch of DOCUMENTS; nothing is dropped."""
+    from bpe.encode import load_encoder  # compiled code: not before it is needed
+
     encoder = load_encoder(config.tokenizer)
     offsets, ids = encoder.encode_batch(batch.column("text"))
     schema = tokens_schema(encoder.vocabulary.size)
@@ -41,7 +39,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 
 def footer(config: Config, total: int) -> dict[str, str]:
     """What a TOKENS shard says of itself: the vocabulary's hash and size, the end-of-text id, the ids in the shard."""
-    vocabulary = load_encoder(config.tokenizer).vocabulary
+    vocabulary = load_vocabulary(config.tokenizer)
     return {
         "tokenizer_hash": vocabulary.hash,
         "vocab_size": str(vocabulary.size),
@@ -52,13 +50,4 @@ def footer(config: Config, total: int) -> dict[str, str]:
 
 def schema(config: Config) -> pa.Schema:
     """The shard's schema, which follows from the vocabulary's size."""
-    return tokens_schema(load_encoder(config.tokenizer).vocabulary.size)
-
-
-@functools.lru_cache(maxsize=2)
-def load_encoder(path: str) -> Encoder:
-    """The encoder for a vocabulary, loaded once in a process."""
-    from bpe.encode import Encoder
-    from bpe.vocabulary import load_vocabulary
-
-    return Encoder(load_vocabulary(path))
+    return tokens_schema(load_vocabulary(config.tokenizer).size)

@@ -68,6 +68,17 @@ def test_a_vocabulary_of_others(testdata: Path, tmp_path: Path) -> None:
     assert pq.ParquetFile(tmp_path / "tokens" / shard.path).metadata.metadata[b"vocab_size"] == b"100277"
 
 
+def test_tokens_counted_into_the_documents(testdata: Path, tmp_path: Path) -> None:
+    commit_documents(tmp_path / "docs", ["hello world", "", "naïve café"])
+    path = testdata / "tokenizers" / "gpt2.tiktoken"
+    (tmp_path / "mine.toml").write_text(f"[token_count]\ntokenizer = '{path}'\n[tokenizer]\npath = '{path}'\n")
+    command("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
+    clean, tokens = Dataset(tmp_path / "out" / "clean"), Dataset(tmp_path / "out" / "tokens")
+    counts = clean.table(clean.files("documents")[0]).column("token_count").to_pylist()
+    assert counts == [len(row) for row in tokens.table(tokens.files("tokens")[0]).column("tokens").to_pylist()]
+    assert counts[:2] == [2, 0]
+
+
 def commit_documents(folder: Path, texts: list[str]) -> None:
     dataset = Dataset(folder)
     digest = dataset.begin({})
