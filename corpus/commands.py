@@ -371,7 +371,7 @@ def _execute(plans: Iterable[Any], flags: dict[str, Any]) -> int:
     summaries = []
     status = 0
     for plan in plans:
-        with Progress(plan, len(plan.units)).shown_live() as progress:
+        with Progress(plan).shown_live() as progress:
             summary = run_pass(plan, flags["workers"], progress.on_event)
         say_summary(summary)
         summaries.append(summary_json(summary))

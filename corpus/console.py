@@ -28,9 +28,9 @@ def say(text: str) -> None:
 class Progress:
     """A pass as it runs: a bar on a terminal, a line every few seconds where there is none."""
 
-    def __init__(self, plan: Pass, todo: int) -> None:
+    def __init__(self, plan: Pass) -> None:
         self.name = plan.name
-        self.todo = todo
+        self.todo = 0
         self.began = time.monotonic()
         self.shown = self.began
         self.read = self.kept = self.done = 0  # of committed units
@@ -44,32 +44,35 @@ class Progress:
             yield self
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
         with self._bar:
-            self._task = self._bar.add_task(self.name, total=self.todo, rate="")
+            self._task = self._bar.add_task(self.name, total=None, rate="")
             yield self
 
     def on_event(self, event: Event) -> None:
-        if event.kind == "done":
+        if event.kind == "start":
+            self.todo = event.units
+        elif event.kind == "done":
             self._count(event.unit)
         elif event.kind in ("retry", "failed", "quarantine"):
             self._line(f"{self.name}: {event.unit}: {event.kind}: {event.detail}")
         rate = self._rate(event)
+        reached = self.done + event.share
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=rate)
+            self._bar.update(self._task, total=self.todo, completed=reached, rate=rate)
         elif time.monotonic() - self.shown > _EVERY:
             self.shown = time.monotonic()
-            say(f"{self.name}: {self.done}/{self.todo} units, {rate}, {self._time_left()}")
+            say(f"{self.name}: {self.done}/{self.todo} units, {rate}, {self._time_left(reached)}")
 
     def _count(self, unit: str) -> None:
         record = self.dataset.record(unit)
@@ -86,10 +89,10 @@ class Progress:
         share = f"{kept / read:.0%}" if read else "-"
         return f"{read:,} documents, {read / seconds:,.0f}/s, {share} kept"
 
-    def _time_left(self) -> str:
-        if not self.done:
+    def _time_left(self, reached: float) -> str:
+        if not reached:
             return "time left unknown"
-        left = (time.monotonic() - self.began) / self.done * (self.todo - self.done)
+        left = (time.monotonic() - self.began) / reached * max(self.todo - reached, 0)
         return f"about {left:,.0f} s left"
 
     def _line(self, text: str) -> None:

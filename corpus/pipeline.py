@@ -207,6 +207,7 @@ def run_pass(plan: Pass, workers: int, on_event: Callable[[Event], None]) -> Pas
     todo = [unit for unit in plan.units if not dataset.is_done(unit.key, digest, unit.inputs)]
     summary = PassSummary(plan.name, plan.output, len(plan.units), skipped=len(plan.units) - len(todo))
     if todo:
+        on_event(Event("start", units=len(todo)))
         summary.failures = run(plan.work(digest), todo, workers, on_event)
         summary.done = len(todo) - len(summary.failures)
     return summary

@@ -94,7 +94,9 @@ class ChainWork:
                 else:
                     account.dropped[item.drop.rule] += 1
                     chain.drop(ordinal, _bad_record_row(item))
-                chain.attempt.progress(account.read, chain.accounts[-1].kept)
+                chain.attempt.progress(
+                    account.read, chain.accounts[-1].kept, stream.tell() / max(unit.inputs[0].size, 1)
+                )
 
     def _documents(self, unit: Unit, chain: Chain) -> Iterator[Rows]:
         assert self.source is not None
@@ -109,7 +111,7 @@ class ChainWork:
                 chain.warm_up(batch.slice(0, 0))
             yield Rows(list(range(start, start + batch.num_rows)), batch)
             start += batch.num_rows
-            chain.attempt.progress(start, chain.accounts[-1].kept)
+            chain.attempt.progress(start, chain.accounts[-1].kept, start / max(shard.rows, 1))
 
     def _label_batches(self, unit: str) -> Iterator[pa.RecordBatch] | None:
         if self.labels is None:

@@ -46,8 +46,8 @@ class Attempt(Protocol):
     def guard(self, stage: str, first: int, rows: int, seconds: float) -> contextlib.AbstractContextManager[None]:
         """Mark rows [first, first + rows) as being at work in `stage`, for `seconds` at the most."""
 
-    def progress(self, read: int, kept: int) -> None:
-        """Tell how many rows of the unit have been read and kept so far (advisory)."""
+    def progress(self, read: int, kept: int, share: float) -> None:
+        """Tell how many rows have been read and kept so far, and which share of the unit that is (advisory)."""
 
 
 class Work(Protocol):
@@ -67,14 +67,16 @@ class Failure:
 
 @dataclass
 class Event:
-    """What happens while units run: kind is done, failed, retry, quarantine or tick."""
+    """What happens while units run: kind is start (with `units`), done, failed, retry, quarantine or tick."""
 
     kind: str
     unit: str = ""
     detail: str = ""
     read: int = 0  # rows of the units in progress
     kept: int = 0
+    share: float = 0.0  # of the units in progress, added up: 1.5 is one and a half units
     done: int = 0  # units committed in this run
+    units: int = 0  # to do in this run
 
 
 @dataclass

@@ -25,8 +25,8 @@ from typing import Any
 from corpus.engine import Event, Failure, Limits, Quarantine, State, TimeLimit, Unit, Work
 
 # The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), its limit, first row, rows,
-# rows read, rows kept. The stage's name travels in a byte array beside them.
-_START, _LIMIT, _FIRST, _ROWS, _READ, _KEPT = range(6)
+# rows read, rows kept, share of the unit done. The stage's name travels in a byte array beside them.
+_START, _LIMIT, _FIRST, _ROWS, _READ, _KEPT, _SHARE = range(7)
 _STAGE_BYTES = 64
 
 
@@ -52,7 +52,7 @@ class _Worker:
     """A worker process as its supervisor sees it."""
 
     def __init__(self, context: Any, work: Work) -> None:
-        self.numbers = context.RawArray("d", 6)
+        self.numbers = context.RawArray("d", 7)
         self.stage = context.RawArray("c", _STAGE_BYTES)
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
@@ -65,7 +65,7 @@ class _Worker:
     def give(self, state: State) -> None:
         self.state = state
         state.attempts += 1
-        self.numbers[:] = [0.0] * 6
+        self.numbers[:] = [0.0] * 7
         self.pipe.send((state.unit, state.attempts, state.careful, dict(state.quarantine)))
 
     def overstayed(self, grace: float) -> bool:
@@ -124,8 +124,8 @@ class _Supervisor:
         for worker in busy:
             self._attend(worker)
         in_work = [worker.numbers for worker in self.workers if worker.state]
-        read, kept = (int(sum(numbers[index] for numbers in in_work)) for index in (_READ, _KEPT))
-        self.on_event(Event("tick", read=read, kept=kept, done=self.done))
+        read, kept, share = (sum(numbers[index] for numbers in in_work) for index in (_READ, _KEPT, _SHARE))
+        self.on_event(Event("tick", read=int(read), kept=int(kept), share=share, done=self.done))
 
     def _hire(self) -> _Worker:
         worker = _Worker(self.context, self.work)
@@ -204,8 +204,8 @@ class _LocalAttempt:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._shared[_START] = 0.0
 
-    def progress(self, read: int, kept: int) -> None:
-        self._shared[_READ], self._shared[_KEPT] = read, kept
+    def progress(self, read: int, kept: int, share: float) -> None:
+        self._shared[_READ], self._shared[_KEPT], self._shared[_SHARE] = read, kept, share
 
 
 def _work(work: Work, pipe: Any, shared: Any, stage: Any, parent: int) -> None:

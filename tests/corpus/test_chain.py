@@ -32,7 +32,7 @@ class Attempt:
             raise TimeLimit
         yield
 
-    def progress(self, read: int, kept: int) -> None:
+    def progress(self, read: int, kept: int, share: float) -> None:
         pass
 
 

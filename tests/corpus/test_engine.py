@@ -30,6 +30,7 @@ def test_all_units_run(tmp_path: Path, workers: int) -> None:
     assert run(RowsWork(str(tmp_path), 6), units(5), workers, events.append, LIMITS) == []
     assert results(tmp_path) == {f"u{i}": "[0, 1, 2, 3, 4, 5] {}" for i in range(5)}
     assert sorted(event.unit for event in events if event.kind == "done") == [f"u{i}" for i in range(5)]
+    assert all(0 <= event.share <= workers for event in events)
 
 
 @pytest.mark.parametrize(

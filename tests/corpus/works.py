@@ -59,7 +59,7 @@ class RowsWork:
                 done += rows
             except TimeLimit:
                 done.append(-1)
-            attempt.progress(start, len(done))
+            attempt.progress(start, len(done), start / self.rows)
         bad = {row: f"{why.stage} {why.kind} {why.detail}" for row, why in attempt.quarantine.items()}
         Path(self.folder, f"{unit.key}.txt").write_text(f"{done} {bad}")
 
