@@ -1,0 +1,48 @@
+"""`python -m bench.gate [NAME ...]`: run the benchmarks and compare their ratios with floors.toml.
+
+Exit code 1 names every ratio below its floor, and every script or floor that has no counterpart.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+BESIDE = {"__init__", "harness", "gate"}
+
+
+def run(name: str) -> dict[str, float]:
+    """The ratios that one benchmark reports; its lines are shown as they come."""
+    command = [sys.executable, "-m", f"bench.{name}", "--json"]
+    last = ""
+    with subprocess.Popen(command, cwd=FOLDER.parent, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            last = line
+            if not line.startswith("{"):
+                print(line, end="", flush=True)
+    if process.returncode:
+        sys.exit(f"bench.{name}: exit code {process.returncode}")
+    ratios: dict[str, float] = json.loads(last)["ratios"]
+    return ratios
+
+
+def main() -> None:
+    floors = tomllib.loads((FOLDER / "floors.toml").read_text())
+    scripts = {path.stem for path in FOLDER.glob("*.py")} - BESIDE
+    problems = [f"{name}: in floors.toml or in bench/, but not in both" for name in sorted(scripts ^ floors.keys())]
+    for name in sys.argv[1:] or sorted(scripts & floors.keys()):
+        ratios = run(name)
+        for peer, floor in floors[name].items():
+            if not ratios.get(peer, 0) >= floor:
+                problems.append(f"{name}: {peer} {ratios.get(peer, 0):.2f}x, the floor is {floor}x")
+    if problems:
+        sys.exit("\n".join(problems))
+
+
+if __name__ == "__main__":
+    main()
