@@ -7,6 +7,7 @@ Data goes to standard output, everything else to standard error. Exit codes: 0 d
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -60,6 +61,7 @@ def main() -> None:
       echo "Hello world" | bpe encode -t tokenizer/
       bpe inspect tokenizer/ "How is this split?"
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
 
 
 @main.command()

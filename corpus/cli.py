@@ -7,6 +7,7 @@ Commands are made when they are called, so that `corpus --help` loads no stage. 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import click
@@ -58,6 +59,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: errors become one line and an exit code."""
+    for signum in (signal.SIGINT, signal.SIGTERM):  # SIGTERM is Ctrl-C from a machine; also where SIGINT was ignored
+        signal.signal(signum, signal.default_int_handler)
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:

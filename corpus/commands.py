@@ -262,7 +262,6 @@ def sample_command() -> click.Command:
 
 def fetch_command() -> click.Command:
     def fetch(crawl: str, output: str, as_json: bool, **settings: Any) -> int:
-        import signal
         from pathlib import Path
 
         from corpus.config import check
@@ -270,17 +269,12 @@ def fetch_command() -> click.Command:
         from corpus.crawl.download import FetchError, Forbidden
         from corpus.crawl.fetch import fetch
 
-        def interrupt(signum: int, frame: Any) -> None:
-            raise KeyboardInterrupt
-
         try:
             config = check(FetchConfig(**{name.partition("__")[2]: value for name, value in settings.items()}))
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         if config.limit and config.sample:
             raise click.UsageError("--limit and --sample: give one of them")
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, interrupt)
         try:
             with FetchProgress().shown_live() as progress:
                 summary = fetch(crawl, Path(output), config, progress.on_event)

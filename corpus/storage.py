@@ -79,19 +79,19 @@ class LocalStorage:
     def publish(self, local: Path, key: str) -> None:
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(local)
+        sync(local)
         _link(local, target)
-        _sync(target.parent)
+        sync(target.parent)
 
     def create(self, key: str, data: bytes) -> bool:
         with self.scratch() as folder:
             local = folder / "record"
             local.write_bytes(data)
-            _sync(local)
+            sync(local)
             target = self._path(key)
             target.parent.mkdir(parents=True, exist_ok=True)
             created = _link(local, target)
-            _sync(target.parent)
+            sync(target.parent)
         return created
 
     def remove(self, key: str) -> None:
@@ -205,14 +205,15 @@ def _rename_exclusively(local: Path, target: Path) -> bool:
             return False
         beside = target.with_name(f"{target.name}.{os.getpid()}.part")
         shutil.copyfile(local, beside)
-        _sync(beside)
+        sync(beside)
         os.replace(beside, target)
         return True
     finally:
         lock.unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -67,17 +67,7 @@ class ChainWork:
             if self.kind == "tokens":
                 accounts[-1]["tokens"] = tokens
             _check_accounts(unit.key, accounts, outputs)
-            record = Record(
-                unit=unit.key,
-                stage=self.name,
-                config=self.config_hash,
-                inputs=unit.inputs,
-                outputs=tuple(outputs),
-                counts=tuple(accounts),
-                attempt=attempt.number,
-                seconds=round(time.monotonic() - began, 3),
-            )
-            dataset.commit(record, files)
+            _commit(self, unit, attempt, began, accounts, outputs, files)
 
     def _pages(self, unit: Unit, chain: Chain, account: Account) -> Iterator[Rows]:
         """One page at a time; records that are no whole HTML page are dropped here."""
@@ -177,17 +167,8 @@ class ClusterWork:
                 outputs.append(writer.output(key, "labels"))
                 files.append(writer.path)
             rows = sum(table.num_rows for table in labels)
-            record = Record(
-                unit=unit.key,
-                stage=self.name,
-                config=self.config_hash,
-                inputs=unit.inputs,
-                outputs=tuple(outputs),
-                counts=({"stage": "clusters", "read": rows, "kept": rows, "dropped": {}},),
-                attempt=attempt.number,
-                seconds=round(time.monotonic() - began, 3),
-            )
-            dataset.commit(record, files)
+            counts = [{"stage": "clusters", "read": rows, "kept": rows, "dropped": {}}]
+            _commit(self, unit, attempt, began, counts, outputs, files)
 
 
 @dataclass(frozen=True)
@@ -205,7 +186,7 @@ class TokenizerWork:
         from bpe.vocabulary import save_vocabulary
 
         began = time.monotonic()
-        source, dataset = Dataset(self.source), Dataset(self.output)
+        source = Dataset(self.source)
         rows = 0
 
         def texts() -> Iterator[pa.Array]:
@@ -217,17 +198,8 @@ class TokenizerWork:
 
         vocabulary = train(texts(), self.config.vocab_size, pattern=self.config.pattern)
         save_vocabulary(vocabulary, Path(self.output))
-        record = Record(
-            unit=unit.key,
-            stage=self.name,
-            config=self.config_hash,
-            inputs=unit.inputs,
-            outputs=(),
-            counts=({"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size},),
-            attempt=attempt.number,
-            seconds=round(time.monotonic() - began, 3),
-        )
-        dataset.commit(record, [])
+        counts = [{"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size}]
+        _commit(self, unit, attempt, began, counts, [], [])
 
 
 def open_input(path: str) -> Any:
@@ -260,6 +232,28 @@ def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
 def label_unit(output: Output) -> str:
     """The unit that a label shard belongs to, from its name `data/<unit>-<sha12>.parquet`."""
     return Path(output.path).name.removesuffix(".parquet").rpartition("-")[0]
+
+
+def _commit(
+    work: ChainWork | ClusterWork | TokenizerWork,
+    unit: Unit,
+    attempt: Attempt,
+    began: float,
+    counts: list[dict[str, Any]],
+    outputs: list[Output],
+    files: list[Path],
+) -> None:
+    record = Record(
+        unit=unit.key,
+        stage=work.name,
+        config=work.config_hash,
+        inputs=unit.inputs,
+        outputs=tuple(outputs),
+        counts=tuple(counts),
+        attempt=attempt.number,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    Dataset(work.output).commit(record, files)
 
 
 def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,7 @@ def main() -> None:
       model eval runs/first --data other-tokens/ --json
       model export runs/first -o hf/
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until training asks for more grace
     # Read once, when PyTorch brings in OpenMP. By default idle threads spin, which on a machine whose cores are
     # also wanted by others was measured to take training from 1 to 15 seconds a step.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import json
-import os
 import random
 import re
 import threading
@@ -25,6 +24,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import urllib3
+
+from corpus.storage import sync
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024
@@ -164,11 +165,10 @@ class Client:
             return most
 
         version = self._retrying(url, lambda: self._attempt(url, part, note, on_bytes), reached, on_retry)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(part)
         size = part.stat().st_size
         part.replace(target)
-        sync_folder(target.parent)
+        sync(target.parent)
         note.unlink(missing_ok=True)
         return size, version.etag
 
@@ -296,15 +296,6 @@ class Client:
 def partial_files(target: Path) -> tuple[Path, Path]:
     """(the bytes so far, the note on which version they are of) of an unfinished download."""
     return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _kept(part: Path, note: Path, url: str) -> tuple[_Version | None, int]:

@@ -481,7 +481,7 @@ def test_a_full_disk_is_an_error_of_the_run(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with CrawlServer(ONE) as server:
-        monkeypatch.setattr("corpus.crawl.download.os.fsync", full)
+        monkeypatch.setattr("os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
             run(server, tmp_path)
         monkeypatch.undo()
