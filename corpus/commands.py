@@ -139,6 +139,7 @@ def run_command() -> click.Command:
         inputs: tuple[str, ...],
         output: str,
         language: tuple[str, ...],
+        lid_model: str | None,
         changes: tuple[str, ...],
         **flags: Any,
     ) -> int:
@@ -148,6 +149,7 @@ def run_command() -> click.Command:
         try:
             overrides = [parse_override(change) for change in changes]
             overrides += [("language", "languages", list(language))] if language else []
+            overrides += [("language", "model", lid_model)] if lid_model else []
             loaded = load_recipe(recipe, overrides)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
@@ -168,6 +170,7 @@ def run_command() -> click.Command:
         ),
         _OUTPUT,
         click.Option(["--language"], multiple=True, help="languages to keep, instead of the recipe's (repeatable)"),
+        click.Option(["--lid-model"], metavar="FILE", help="fastText's lid.176.bin or .ftz, instead of the recipe's"),
         click.Option(
             ["--set", "changes"],
             multiple=True,

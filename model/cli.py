@@ -38,6 +38,9 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
         except (ValueError, OSError, FloatingPointError) as error:
             log(f"error: {error}")
             sys.exit(1)
+        except ModuleNotFoundError as error:
+            log(f"error: {error.name} is not installed; pip install '.[model]' brings what training needs")
+            sys.exit(1)
         except KeyboardInterrupt:
             log("stopped")
             sys.exit(STOPPED)

@@ -274,3 +274,14 @@ def test_fetch_then_extract_knows_the_address(testdata: Path, tmp_path: Path) ->
         command(*arguments, "--connections", "11", code=2)
         unknown = command("corpus", "fetch", "CC-MAIN-1999-01", "-o", tmp_path / "x", "--base", server.base, code=1)
         assert "there is no such crawl" in unknown.stderr
+
+
+def test_without_pytorch_the_way_to_it_is_named(tmp_path: Path) -> None:
+    script = "import sys; sys.modules['torch'] = None; from model.cli import main; main()"
+    arguments = ["pretrain", "--data", str(tmp_path), "-o", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY
+    )
+    assert done.returncode == 1
+    assert "torch is not installed; pip install '.[model]'" in done.stderr
+    assert "Traceback" not in done.stderr
