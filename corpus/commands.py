@@ -15,7 +15,13 @@ from typing import Any
 import click
 
 FILTERS = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
-_OUTPUT = click.Option(["-o", "--output"], required=True, metavar="DIR", help="folder to write to")
+_OUTPUT = click.Option(
+    ["-o", "--output"],
+    required=True,
+    metavar="DIR",
+    help="folder to write to",
+    callback=lambda context, option, value: value.rstrip("/") or "/",
+)
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="a summary as JSON on stdout")
 _RECIPE = click.Option(["--recipe"], metavar="FILE", help="take the stages' settings from this recipe")
 _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the text of dropped documents as well")
@@ -63,7 +69,7 @@ def filter_command() -> click.Command:
 
         \b
         corpus filter docs/ -o filtered/
-        corpus filter docs/ -o filtered/ --only gopher_quality --few-words 30
+        corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30
         """,
         only,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,7 +135,23 @@ def test_help_and_version(program: str) -> None:
     for name in COMMANDS[program]:
         assert name in listing
         page = command(program, name, "--help").stdout
-        assert f"{program} {name} " in page.partition("Options:")[0].partition("Usage:")[2].partition("\n")[2]
+        examples, _, options = page.partition("Options:")
+        assert f"{program} {name} " in examples.partition("Usage:")[2].partition("\n")[2]
+        assert set(re.findall(r" (--[a-z][a-z-]*)", examples)) <= set(re.findall(r"--[a-z][a-z-]*", options))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "Makefile"])
+def test_commands_in_the_documentation_exist(page: str) -> None:
+    text = (REPOSITORY / page).read_text()
+    found = re.findall(r"(?:^|`|\$\(BIN\)/| )(corpus|bpe|model) ([a-z]+) ([^`\n#]*)", text, re.MULTILINE)
+    checked = 0
+    for program, name, rest in found:
+        if name in COMMANDS[program]:
+            options = command(program, name, "--help").stdout.partition("Options:")[2]
+            flags = re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest)
+            assert set(flags) <= set(re.findall(r"--?[a-z][a-z-]*", options)), (program, name, rest)
+            checked += bool(flags)
+    assert checked >= {"README.md": 12, "CONTRIBUTING.md": 0, "Makefile": 4}[page]
 
 
 @pytest.mark.parametrize("program", COMMANDS)
