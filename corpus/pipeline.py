@@ -148,13 +148,14 @@ def dedup_passes(source: Source, steps: Sequence[Step], work: str, output: str, 
     )
     chain = (Step("dedup", "corpus.dedup.apply", dedup.config), *rest)
     labels = {output.path.partition("/")[2].rpartition("-")[0]: output for output in Dataset(clusters).files("labels")}
-    units = [
-        Unit(
-            unit.key,
-            (*unit.inputs, Input(labels[unit.key].path, labels[unit.key].bytes, labels[unit.key].sha256)),
-        )
-        for unit in _document_units(dataset)
-    ]
+    units = []
+    for unit in _document_units(dataset):
+        label = labels.get(unit.key)
+        if label is None:
+            raise ValueError(
+                f"{dataset}: unit {unit.key} was added while duplicates were being sought; remove {clusters}"
+            )
+        units.append(Unit(unit.key, (*unit.inputs, Input(label.path, label.bytes, label.sha256))))
     name = Path(output).name if rest else "dedup"
     yield Pass(
         name,

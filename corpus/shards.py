@@ -110,21 +110,22 @@ class Dataset:
         """The committed files of one kind, in unit order."""
         return [output for record in self.records() for output in record.outputs if output.kind == kind]
 
-    def batches(self, output: Output, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """Stream a shard in batches of at most `rows`.
+    def batches(self, shard: Output | str, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Stream a shard, given by its record or by its path alone, in batches of at most `rows`.
 
         Raises ValueError naming the shard where it is damaged or has other rows than its record says.
         """
+        path, expected = (shard, None) if isinstance(shard, str) else (shard.path, shard.rows)
         seen = 0
-        with self.storage.open(output.path) as stream:
+        with self.storage.open(path) as stream:
             try:
                 for batch in pq.ParquetFile(stream).iter_batches(rows, columns=columns):
                     seen += batch.num_rows
                     yield batch
             except (pa.ArrowInvalid, OSError) as error:
-                raise ValueError(f"{self.path}/{output.path}: damaged shard ({error})") from None
-        if seen != output.rows:
-            raise ValueError(f"{self.path}/{output.path}: {seen} rows, but its record says {output.rows}")
+                raise ValueError(f"{self.path}/{path}: damaged shard ({error})") from None
+        if expected is not None and seen != expected:
+            raise ValueError(f"{self.path}/{path}: {seen} rows, but its record says {expected}")
 
     def schema(self, output: Output) -> pa.Schema:
         """A shard's columns, without the key-value pairs of its footer."""

@@ -92,23 +92,17 @@ class ChainWork:
         assert self.source is not None
         source = Dataset(self.source)
         shard = find_output(source, unit.key, "documents")
-        labels = self._label_batches(unit.key)
+        # Named by the unit, because the record of the clusters lists the labels of every shard there is.
+        labels = Dataset(self.labels).batches(unit.inputs[1].path, BATCH) if self.labels else None
         start = 0
         for batch in source.batches(shard, BATCH):
             if labels is not None:
-                batch = _attach(batch, next(labels))
+                batch = _attach(batch, next(labels, None))
             if start == 0:
                 chain.warm_up(batch.slice(0, 0))
             yield Rows(list(range(start, start + batch.num_rows)), batch)
             start += batch.num_rows
             chain.attempt.progress(start, chain.accounts[-1].kept, start / max(shard.rows, 1))
-
-    def _label_batches(self, unit: str) -> Iterator[pa.RecordBatch] | None:
-        if self.labels is None:
-            return None
-        dataset = Dataset(self.labels)
-        (shard,) = [output for output in dataset.files("labels") if label_unit(output) == unit]
-        return dataset.batches(shard, BATCH)
 
     def _schema(self, unit: Unit) -> pa.Schema:
         if self.kind != "documents":
@@ -229,11 +223,6 @@ def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
     raise ValueError(f"{dataset.path}: no committed {kind} for unit {unit}")
 
 
-def label_unit(output: Output) -> str:
-    """The unit that a label shard belongs to, from its name `data/<unit>-<sha12>.parquet`."""
-    return Path(output.path).name.removesuffix(".parquet").rpartition("-")[0]
-
-
 def _commit(
     work: ChainWork | ClusterWork | TokenizerWork,
     unit: Unit,
@@ -256,8 +245,8 @@ def _commit(
     Dataset(work.output).commit(record, files)
 
 
-def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch) -> pa.RecordBatch:
-    if labels.num_rows != batch.num_rows or labels.column("id") != batch.column("id"):
+def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch | None) -> pa.RecordBatch:
+    if labels is None or labels.num_rows != batch.num_rows or labels.column("id") != batch.column("id"):
         raise ValueError("labels do not belong to these documents; remove the folders of the deduplication")
     for name in ("keep", "cluster_size", "rule", "value", "threshold"):
         batch = batch.append_column(f"dedup_{name}", labels.column(name))
