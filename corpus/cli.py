@@ -23,6 +23,8 @@ COMMANDS = {
     "scrub": "Documents -> documents: mask personal data.",
     "tokenize": "Documents -> token shards.",
     "run": "A whole recipe in one command, fused and resumable.",
+    "verify": "Check every committed file: rows, checksums, accounts.",
+    "gc": "Remove what no commit record names.",
     "report": "The funnel: read, kept, dropped by rule; and report.html.",
 }
 

@@ -236,6 +236,83 @@ def report_command() -> click.Command:
     )
 
 
+def verify_command() -> click.Command:
+    def verify(folders: tuple[str, ...], as_json: bool) -> int:
+        from corpus.verify import datasets_below, verify
+
+        results = {dataset.path: verify(dataset) for folder in folders for dataset in datasets_below(folder)}
+        problems = [problem for result in results.values() for problem in result.problems]
+        for problem in problems:
+            click.echo(f"verify: {problem}", err=True)
+        units = sum(result.units for result in results.values())
+        files = sum(result.files for result in results.values())
+        size = sum(result.bytes for result in results.values())
+        click.echo(
+            f"verify: {units:,} units, {files:,} files, {size / 1e6:,.1f} MB: "
+            + (f"{len(problems)} problems" if problems else "all as committed"),
+            err=True,
+        )
+        if as_json:
+            click.echo(json.dumps({"units": units, "files": files, "bytes": size, "problems": problems}, indent=1))
+        return 1 if problems else 0
+
+    return _command(
+        verify,
+        """Read every committed file and compare it with its record: bytes, sha256, rows, drops by rule, accounts.
+
+        Exit code 1 if one flipped byte is found.
+
+        \b
+        corpus verify out/
+        """,
+        [click.Argument(["folders"], nargs=-1, required=True), _JSON],
+    )
+
+
+def gc_command() -> click.Command:
+    def gc(folders: tuple[str, ...], min_age: float, dry_run: bool, as_json: bool) -> int:
+        from corpus.verify import datasets_below, orphans
+
+        found = []
+        for dataset in [dataset for folder in folders for dataset in datasets_below(folder)]:
+            found += orphans(dataset, min_age * 3600)
+            if not dry_run:
+                dataset.storage.sweep()
+        for orphan in found:
+            click.echo(
+                f"gc: {'would remove' if dry_run else 'removed'} {orphan.path} ({orphan.bytes:,} bytes)", err=True
+            )
+            if not dry_run:
+                orphan.path.unlink(missing_ok=True)
+        size = sum(orphan.bytes for orphan in found)
+        click.echo(f"gc: {len(found)} files, {size / 1e6:,.1f} MB", err=True)
+        if as_json:
+            click.echo(json.dumps({"files": [str(orphan.path) for orphan in found], "bytes": size}, indent=1))
+        return 0
+
+    return _command(
+        gc,
+        """Remove files that no commit record names: the leftovers of attempts that were killed or came second.
+
+        \b
+        corpus gc out/ --dry-run
+        corpus gc out/
+        """,
+        [
+            click.Argument(["folders"], nargs=-1, required=True),
+            click.Option(
+                ["--min-age"],
+                type=click.FloatRange(0),
+                default=1.0,
+                show_default=True,
+                help="hours; younger files may be of a unit that is being committed",
+            ),
+            click.Option(["--dry-run"], is_flag=True, help="only say what would be removed"),
+            _JSON,
+        ],
+    )
+
+
 def sample_command() -> click.Command:
     def sample(output: str, as_json: bool, **options: Any) -> int:
         import dataclasses

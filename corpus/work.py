@@ -21,6 +21,7 @@ from corpus.chain import BATCH, Account, Chain, Rows, Step
 from corpus.engine import Attempt, Unit
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
 from corpus.shards import Dataset, Output, Record, ShardWriter
+from corpus.storage import sha256, storage
 
 
 @dataclass(frozen=True)
@@ -191,15 +192,20 @@ class TokenizerWork:
                     yield batch.column("text")
 
         vocabulary = train(texts(), self.config.vocab_size, pattern=self.config.pattern)
-        save_vocabulary(vocabulary, Path(self.output))
         counts = [{"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size}]
-        _commit(self, unit, attempt, began, counts, [], [])
+        with Dataset(self.output).storage.scratch() as folder:
+            save_vocabulary(vocabulary, folder / "tokenizer")
+            files = sorted((folder / "tokenizer").iterdir())
+            outputs = [Output(file.name, "vocabulary", 0, file.stat().st_size, sha256(file)) for file in files]
+            for output in outputs:  # these names do not tell contents apart
+                there = Path(self.output, output.path)
+                if there.is_file() and sha256(there) != output.sha256:
+                    raise FileExistsError(f"{there}: another vocabulary; use another output folder, or remove this one")
+            _commit(self, unit, attempt, began, counts, outputs, files)
 
 
 def open_input(path: str) -> Any:
     """A local input file, for reading bytes."""
-    from corpus.storage import storage
-
     return storage(Path(path).parent).open(Path(path).name)
 
 

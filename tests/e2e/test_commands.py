@@ -27,7 +27,7 @@ from tests.corpus.works import Config
 from tests.e2e.command import answer, command
 
 COMMANDS = {
-    "corpus": ["sample", "fetch", "extract", "filter", "dedup", "scrub", "tokenize", "run", "report"],
+    "corpus": ["sample", "fetch", "extract", "filter", "dedup", "scrub", "tokenize", "run", "verify", "gc", "report"],
     "bpe": ["train", "encode", "decode", "inspect", "export"],
     "model": ["pretrain", "sample", "eval", "export"],
 }
@@ -249,6 +249,15 @@ def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
     )
     assert "\x1b" not in done.stdout + done.stderr
     assert json.loads(done.stdout)["ok"] is True
+
+
+def test_every_module_has_its_line_in_contributing() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    for package in COMMANDS:
+        for path in (REPOSITORY / package).iterdir():
+            name = f"{path.name}/" if path.is_dir() else path.name
+            if not path.name.startswith("__") and path.suffix in ("", ".py"):
+                assert re.search(rf"\b{re.escape(name)}", text), f"{package}/{name}"
 
 
 def test_the_filter_of_contributing_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

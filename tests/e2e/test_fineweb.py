@@ -59,6 +59,13 @@ def test_every_page_is_kept_or_dropped_with_its_reason(undisturbed: Path) -> Non
     assert len(kept) > 200
 
 
+def test_every_committed_file_is_verified(undisturbed: Path) -> None:
+    result = answer("corpus", "verify", undisturbed)
+    assert result["problems"] == []
+    assert result["units"] == 26
+    assert result["files"] == 6 * 2 + 6 + 6 + 6 * 2 + 2 + 6  # documents, signatures, labels, clean, vocabulary, tokens
+
+
 def test_the_shards_have_the_contract_s_columns(undisturbed: Path) -> None:
     clean = Dataset(undisturbed / "clean")
     for output in clean.files("documents"):
