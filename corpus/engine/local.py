@@ -231,6 +231,8 @@ def _work(work: Work, pipe: Any, shared: Any, stage: Any, parent: int) -> None:
             answer: tuple[str | None, bool] = (None, False)
         except (ValueError, FileNotFoundError) as error:  # the input or the settings: no use in trying again
             answer = (str(error), False)
+        except OSError as error:  # a full disk, a lost mount: may pass
+            answer = (str(error), True)
         except Exception as error:  # noqa: BLE001 - reported to the supervisor, which fails the unit loudly
             where = traceback.extract_tb(error.__traceback__)[-1]
             answer = (f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})", True)
