@@ -144,9 +144,8 @@ class Chain:
         }
         if not bad:
             return rows
-        limit = f"{self.seconds:g}"
         for position, why in bad.items():
-            threshold = limit if why.kind == "timeout" else "exit"
+            threshold = "exit" if why.kind == "crash" else why.detail  # the limits are what was measured
             self._note(index, rows.part(position, 1), Drop(f"{stage}.{why.kind}", why.detail, threshold))
         good = [position for position in range(len(rows.ordinals)) if position not in bad]
         if not good:

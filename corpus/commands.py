@@ -135,7 +135,7 @@ def tokenize_command() -> click.Command:
         \b
         corpus tokenize clean/ --tokenizer tokenizer/ -o tokens/
         """,
-        [_inputs(), _OUTPUT, tokenizer, _workers(), _JSON],
+        [_inputs(), _OUTPUT, tokenizer, *_workers(), _JSON],
     )
 
 
@@ -183,7 +183,7 @@ def run_command() -> click.Command:
             metavar="STAGE.SETTING=VALUE",
             help="change one setting (repeatable)",
         ),
-        _workers(),
+        *_workers(),
         _JSON,
     ]
     return _command(
@@ -406,7 +406,7 @@ def _stage_command(
 ) -> click.Command:
     from corpus.flags import stage_options
 
-    params = [_inputs(), _OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, _workers(), _JSON]
+    params = [_inputs(), _OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *_workers(), _JSON]
     return _command(callback, help, params)
 
 
@@ -414,9 +414,18 @@ def _inputs() -> click.Argument:
     return click.Argument(["inputs"], nargs=-1, required=True)
 
 
-def _workers() -> click.Option:
+def _workers() -> list[click.Option]:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return click.Option(["--workers"], type=click.IntRange(1), default=count, help="worker processes (default: cores)")
+    return [
+        click.Option(["--workers"], type=click.IntRange(1), default=count, help="worker processes (default: cores)"),
+        click.Option(
+            ["--memory-limit"],
+            type=click.IntRange(0),
+            default=8192,
+            show_default=True,
+            help="MiB of a worker, above which the page it works on is set aside; 0: none",
+        ),
+    ]
 
 
 def _steps(stages: tuple[str, ...], recipe: str | None) -> list[Any]:
@@ -446,13 +455,15 @@ def _documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], out
 def _execute(plans: Iterable[Any], flags: dict[str, Any]) -> int:
     """Run passes one after the other; stop at the first with a failed unit."""
     from corpus.console import Progress, say_summary, summary_json
+    from corpus.engine import Limits
     from corpus.pipeline import run_pass
 
     summaries = []
     status = 0
     for plan in plans:
         with Progress(plan).shown_live() as progress:
-            summary = run_pass(plan, flags["workers"], progress.on_event)
+            limits = Limits(memory=flags["memory_limit"])
+            summary = run_pass(plan, flags["workers"], progress.on_event, limits)
         say_summary(summary)
         summaries.append(summary_json(summary))
         if summary.failures:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.chain import Step
-from corpus.engine import Event, Failure, Unit, Work
+from corpus.engine import Event, Failure, Limits, Unit, Work
 from corpus.recipe import Recipe, TokenizerConfig, describe
 from corpus.shards import Conflict, Dataset, Input
 from corpus.storage import expand, fingerprint, storage
@@ -196,7 +196,7 @@ def tokens_pass(documents: str, tokenizer: str, output: str) -> Pass:
     )
 
 
-def run_pass(plan: Pass, workers: int, on_event: Callable[[Event], None]) -> PassSummary:
+def run_pass(plan: Pass, workers: int, on_event: Callable[[Event], None], limits: Limits | None = None) -> PassSummary:
     """Run what is not done yet.
 
     Raises Conflict if a unit was made from another input or configuration, Interrupted after Ctrl-C.
@@ -209,7 +209,7 @@ def run_pass(plan: Pass, workers: int, on_event: Callable[[Event], None]) -> Pas
     summary = PassSummary(plan.name, plan.output, len(plan.units), skipped=len(plan.units) - len(todo))
     if todo:
         on_event(Event("start", units=len(todo)))
-        summary.failures = run(plan.work(digest), todo, workers, on_event)
+        summary.failures = run(plan.work(digest), todo, workers, on_event, limits)
         summary.done = len(todo) - len(summary.failures)
     return summary
 

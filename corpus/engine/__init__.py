@@ -21,7 +21,7 @@ class TimeLimit(BaseException):
 
 
 class Quarantine(NamedTuple):
-    """Why a row must not be run again: what it did ("timeout" or "crash"), where, and the detail to report."""
+    """Why a row must not be run again: what it did ("timeout", "crash", "memory"), where, and the detail to report."""
 
     stage: str
     kind: str
@@ -86,6 +86,7 @@ class Limits:
     attempts: int = 3  # of a unit, for failures that no row is to blame for
     grace: float = 5.0  # seconds past a guard's own limit before the process is killed
     poll: float = 0.1  # seconds between looks at the workers
+    memory: int = 8192  # MiB of resident memory of a worker with rows at work; 0: no limit. Needs /proc (Linux)
     quarantines: int = 1000  # rows of one unit, after which the unit itself is at fault
 
 

@@ -2,8 +2,9 @@
 
 Every unit runs in a spawned worker process, also with one worker, so that a page that hangs in C code or kills its
 process takes one attempt with it and nothing else. The supervisor watches a few shared numbers per worker (the
-guard: since when, for how long, which rows), kills what overstays, learns from the guard which row did it, and
-starts the unit again without that row. Workers die with the supervisor, and ignore Ctrl-C, which is its business.
+guard: since when, for how long, which rows), kills what overstays or eats the memory, learns from the guard which row
+did it, and starts the unit again without that row. Workers die with the supervisor, and ignore Ctrl-C, which is its
+business.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from corpus.engine import Event, Failure, Limits, Quarantine, State, TimeLimit, 
 # rows read, rows kept, share of the unit done. The stage's name travels in a byte array beside them.
 _START, _LIMIT, _FIRST, _ROWS, _READ, _KEPT, _SHARE = range(7)
 _STAGE_BYTES = 64
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -71,6 +73,16 @@ class _Worker:
     def overstayed(self, grace: float) -> bool:
         start = float(self.numbers[_START])
         return start > 0 and time.monotonic() > start + float(self.numbers[_LIMIT]) + grace
+
+    def memory(self) -> int:
+        """MiB of resident memory while rows are at work; 0 where that cannot be told."""
+        if not self.numbers[_START]:
+            return 0
+        try:
+            with open(f"/proc/{self.process.pid}/statm") as file:
+                return int(file.read().split()[1]) * _PAGE >> 20
+        except (OSError, IndexError):  # it has just ended, or there is no /proc
+            return 0
 
     def kill(self) -> None:
         self.process.kill()
@@ -151,6 +163,8 @@ class _Supervisor:
             self._lost(worker, state, "crash", _exit_reason(worker.process.exitcode))
         elif worker.overstayed(self.limits.grace):
             self._lost(worker, state, "timeout", f"{worker.numbers[_LIMIT]:g}")
+        elif self.limits.memory and worker.memory() > self.limits.memory:
+            self._lost(worker, state, "memory", f"{self.limits.memory} MiB")
 
     def _lost(self, worker: _Worker, state: State, kind: str, detail: str) -> None:
         """The worker died or is stuck: blame the rows in its guard, and go on without it."""

@@ -13,7 +13,7 @@ from corpus.engine import Event, Limits, Unit
 from corpus.engine.local import run
 from tests.corpus.works import RowsWork
 
-LIMITS = Limits(grace=0.5, poll=0.02)
+LIMITS = Limits(grace=0.5, poll=0.02, memory=600)
 
 
 def units(count: int) -> list[Unit]:
@@ -41,10 +41,12 @@ def test_all_units_run(tmp_path: Path, workers: int) -> None:
         ("kill", "crash SIGKILL"),
         ("hang", "timeout 1"),
         ("stop", "timeout 1"),
+        ("hoard", "memory 600 MiB"),
     ],
 )
 def test_a_row_that_takes_its_process_along_is_quarantined(tmp_path: Path, how: str, why: str) -> None:
-    work = RowsWork(str(tmp_path), 6, (("u1", 2, how), ("u1", 5, how)))
+    # The hoarder gets more time than it needs to be found out.
+    work = RowsWork(str(tmp_path), 6, (("u1", 2, how), ("u1", 5, how)), seconds=30.0 if how == "hoard" else 1.0)
     assert run(work, units(3), 2, lambda event: None, LIMITS) == []
     assert results(tmp_path) == {
         "u0": "[0, 1, 2, 3, 4, 5] {}",

@@ -28,6 +28,9 @@ def misbehave(how: str) -> None:
         time.sleep(60)
     if how == "hang":  # one C call that never ends: no signal handler gets a turn
         sum(range(10**15))
+    if how == "hoard":  # a gigabyte, touched
+        hoard = bytearray(b"x") * (1 << 30)
+        time.sleep(60 if hoard else 0)
     if how == "raise":
         raise RuntimeError("asked for")
     if how == "value":
