@@ -3,8 +3,8 @@
 A storage is a root with keys below it, as an object store has. It promises three things and nothing more:
 `publish` makes a finished local file visible whole or not at all, `create` writes a small object only if none is
 there (first writer wins), and a reader never sees half of either. There is no rename and no append, because
-object stores have neither. `LocalStorage` keeps the promises with hard links; where a file system has none it falls
-back to exclusive creation.
+object stores have neither. `LocalStorage` keeps the promises with hard links; where a file system has none a lock
+decides who renames.
 """
 
 from __future__ import annotations
@@ -194,13 +194,11 @@ def _link(local: Path, target: Path) -> bool:
 
 
 def _rename_exclusively(local: Path, target: Path) -> bool:
-    # Without hard links (FAT, some network mounts): an exclusive lock file decides who renames.
+    # Without hard links (FAT, some network mounts): who holds the lock renames. A killed process holds none.
     lock = target.with_name(target.name + ".lock")
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
     try:
-        os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         if target.exists():
             return False
         beside = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -210,6 +208,7 @@ def _rename_exclusively(local: Path, target: Path) -> bool:
         return True
     finally:
         lock.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:

@@ -180,3 +180,14 @@ def test_patterns(tmp_path: Path) -> None:
     ]
     with pytest.raises(FileNotFoundError, match="nothing: no such file or directory"):
         expand(["nothing"])
+
+
+def test_a_killed_writer_without_hard_links_locks_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(source: object, target: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    (tmp_path / "_units").mkdir()
+    (tmp_path / "_units" / "u.json.lock").touch()  # what a kill leaves
+    assert LocalStorage(tmp_path).create("_units/u.json", b"mine")
+    assert [path.name for path in (tmp_path / "_units").iterdir()] == ["u.json"]
