@@ -192,18 +192,20 @@ def _step_from(
 
 
 def _check_order(path: str, text: str, stages: list[str]) -> None:
-    """What must come before what, whatever else a recipe shuffles."""
-    rules = [("urls", "extract"), ("extract", "*"), ("*", "tokenizer")]
-    for before, after in rules:
-        for index, stage in enumerate(stages):
-            if before == "*" and stage == after and index != len(stages) - 1:
-                raise ValueError(f"{path}:{_line(text, None, after)}: [{after}] should be the last stage")
-            if (
-                stage == before
-                and before != "*"
-                and any(other != "urls" and (after in ("*", other)) for other in stages[:index])
-            ):
-                raise ValueError(f"{path}:{_line(text, None, stage)}: [{stage}] should come before [{stages[0]}]")
+    """What must come before what, whatever else a recipe shuffles: urls, extract, the others, tokenizer."""
+
+    def refuse(stage: str, fix: str) -> None:
+        raise ValueError(f"{path}:{_line(text, None, stage)}: [{stage}] should {fix}")
+
+    if "tokenizer" in stages[:-1]:
+        refuse("tokenizer", "be the last stage")
+    if "extract" in stages:
+        at = stages.index("extract")
+        if "urls" in stages[at:]:
+            refuse("urls", "come before [extract]")
+        for stage in stages[:at]:
+            if stage != "urls":
+                refuse("extract", f"come before [{stage}]")
 
 
 def _check_paths(name: str, value: Any) -> None:
