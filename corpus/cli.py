@@ -6,9 +6,11 @@ Commands are made when they are called, so that `corpus --help` loads no stage. 
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -29,6 +31,21 @@ COMMANDS = {
 }
 
 
+OUTPUT = click.Option(
+    ["-o", "--output"],
+    required=True,
+    metavar="DIR",
+    help="folder to write to",
+    callback=lambda context, option, value: value.rstrip("/") or "/",
+)
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="a summary as JSON on stdout")
+
+
+def make_command(callback: Callable[..., int], help: str, params: Iterable[click.Parameter]) -> click.Command:
+    name = callback.__name__.rstrip("_")
+    return click.Command(name, callback=callback, help=inspect.cleandoc(help), params=list(params))
+
+
 class _Lazy(click.Group):
     """A group that knows its commands' names, and makes the one that is called."""
 
@@ -38,9 +55,10 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import commands
+        from corpus import commands, commands_around
 
-        command: click.Command = getattr(commands, f"{name}_command")()
+        module = commands if hasattr(commands, f"{name}_command") else commands_around
+        command: click.Command = getattr(module, f"{name}_command")()
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

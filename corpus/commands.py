@@ -5,24 +5,16 @@ Stages and their settings are imported inside, when a command is made; what runs
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
+from corpus.cli import JSON, OUTPUT, make_command
+
 FILTERS = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
-_OUTPUT = click.Option(
-    ["-o", "--output"],
-    required=True,
-    metavar="DIR",
-    help="folder to write to",
-    callback=lambda context, option, value: value.rstrip("/") or "/",
-)
-_JSON = click.Option(["--json", "as_json"], is_flag=True, help="a summary as JSON on stdout")
 _RECIPE = click.Option(["--recipe"], metavar="FILE", help="take the stages' settings from this recipe")
 _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the text of dropped documents as well")
 
@@ -92,12 +84,10 @@ def scrub_command() -> click.Command:
 
 def dedup_command() -> click.Command:
     def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
-        from corpus.pipeline import dedup_passes, find_source
+        from corpus.pipeline import dedup_passes
 
         steps = _steps(("dedup",), recipe)
-        source = find_source(inputs)
-        if not source.dataset:
-            raise ValueError(f"{inputs[0]}: dedup reads documents; run corpus extract first")
+        source = _documents_source("dedup", inputs)
         return _execute(dedup_passes(source, steps, f"{output}/_dedup", output, _bare_recipe(steps, flags)), flags)
 
     return _stage_command(
@@ -115,12 +105,9 @@ def dedup_command() -> click.Command:
 
 def tokenize_command() -> click.Command:
     def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any) -> int:
-        from corpus.pipeline import find_source, tokens_pass
+        from corpus.pipeline import tokens_pass
 
-        source = find_source(inputs)
-        if not source.dataset:
-            raise ValueError(f"{inputs[0]}: tokenize reads documents; run corpus extract first")
-        return _execute([tokens_pass(source.dataset, tokenizer, output)], flags)
+        return _execute([tokens_pass(_documents_source("tokenize", inputs).dataset, tokenizer, output)], flags)
 
     tokenizer = click.Option(
         ["--tokenizer"],
@@ -128,14 +115,14 @@ def tokenize_command() -> click.Command:
         metavar="PATH",
         help="folder of a vocabulary, or gpt2/cl100k_base/o200k_base.tiktoken",
     )
-    return _command(
+    return make_command(
         tokenize,
         """Documents -> TOKENS: a row a document, ids of a byte-level BPE vocabulary.
 
         \b
         corpus tokenize clean/ --tokenizer tokenizer/ -o tokens/
         """,
-        [_inputs(), _OUTPUT, tokenizer, *_workers(), _JSON],
+        [_inputs(), OUTPUT, tokenizer, *_workers(), JSON],
     )
 
 
@@ -163,7 +150,8 @@ def run_command() -> click.Command:
         if status == 0:
             from corpus.report.command import write_report
 
-            click.echo(f"report: {write_report([output])}", err=True)
+            path, _ = write_report([output])
+            click.echo(f"report: {path}", err=True)
         return status
 
     options: list[click.Parameter] = [
@@ -174,7 +162,7 @@ def run_command() -> click.Command:
             required=True,
             help="WARC file, pattern or folder (repeatable)",
         ),
-        _OUTPUT,
+        OUTPUT,
         click.Option(["--language"], multiple=True, help="languages to keep, instead of the recipe's (repeatable)"),
         click.Option(["--lid-model"], metavar="FILE", help="fastText's lid.176.bin or .ftz, instead of the recipe's"),
         click.Option(
@@ -184,9 +172,9 @@ def run_command() -> click.Command:
             help="change one setting (repeatable)",
         ),
         *_workers(),
-        _JSON,
+        JSON,
     ]
-    return _command(
+    return make_command(
         run,
         """Run a whole recipe: WARC files in, clean documents, vocabulary and token shards out.
 
@@ -201,213 +189,13 @@ def run_command() -> click.Command:
     )
 
 
-def report_command() -> click.Command:
-    def report(folders: tuple[str, ...], training: str | None, as_json: bool) -> int:
-        from corpus.report.command import gather, write_report
-        from corpus.report.funnel import funnel_json, funnel_text
-
-        found = gather(folders)
-        if as_json:
-            click.echo(json.dumps(funnel_json(found), indent=1))
-        else:
-            color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            click.echo(funnel_text(found, color=color), nl=False)
-        click.echo(f"report: {write_report(folders, training)}", err=True)
-        return 1 if found.errors else 0
-
-    options: list[click.Parameter] = [
-        click.Argument(["folders"], nargs=-1, required=True),
-        click.Option(
-            ["--model", "training"],
-            metavar="RUN",
-            help="training run to show (default: FOLDER/model if there is one)",
-        ),
-        _JSON,
-    ]
-    return _command(
-        report,
-        """The funnel of a run, or of step-by-step outputs in their order; writes report.html into the last folder.
-
-        \b
-        corpus report out/
-        corpus report docs/ filtered/ unique/ clean/ --json
-        """,
-        options,
-    )
-
-
-def verify_command() -> click.Command:
-    def verify(folders: tuple[str, ...], as_json: bool) -> int:
-        from corpus.verify import datasets_below, verify
-
-        results = {dataset.path: verify(dataset) for folder in folders for dataset in datasets_below(folder)}
-        problems = [problem for result in results.values() for problem in result.problems]
-        for problem in problems:
-            click.echo(f"verify: {problem}", err=True)
-        units = sum(result.units for result in results.values())
-        files = sum(result.files for result in results.values())
-        size = sum(result.bytes for result in results.values())
-        click.echo(
-            f"verify: {units:,} units, {files:,} files, {size / 1e6:,.1f} MB: "
-            + (f"{len(problems)} problems" if problems else "all as committed"),
-            err=True,
-        )
-        if as_json:
-            click.echo(json.dumps({"units": units, "files": files, "bytes": size, "problems": problems}, indent=1))
-        return 1 if problems else 0
-
-    return _command(
-        verify,
-        """Read every committed file and compare it with its record: bytes, sha256, rows, drops by rule, accounts.
-
-        Exit code 1 if one flipped byte is found.
-
-        \b
-        corpus verify out/
-        """,
-        [click.Argument(["folders"], nargs=-1, required=True), _JSON],
-    )
-
-
-def gc_command() -> click.Command:
-    def gc(folders: tuple[str, ...], min_age: float, dry_run: bool, as_json: bool) -> int:
-        from corpus.verify import datasets_below, orphans
-
-        found = []
-        for dataset in [dataset for folder in folders for dataset in datasets_below(folder)]:
-            found += orphans(dataset, min_age * 3600)
-            if not dry_run:
-                dataset.storage.sweep()
-        for orphan in found:
-            click.echo(
-                f"gc: {'would remove' if dry_run else 'removed'} {orphan.path} ({orphan.bytes:,} bytes)", err=True
-            )
-            if not dry_run:
-                orphan.path.unlink(missing_ok=True)
-        size = sum(orphan.bytes for orphan in found)
-        click.echo(f"gc: {len(found)} files, {size / 1e6:,.1f} MB", err=True)
-        if as_json:
-            click.echo(json.dumps({"files": [str(orphan.path) for orphan in found], "bytes": size}, indent=1))
-        return 0
-
-    return _command(
-        gc,
-        """Remove files that no commit record names: the leftovers of attempts that were killed or came second.
-
-        \b
-        corpus gc out/ --dry-run
-        corpus gc out/
-        """,
-        [
-            click.Argument(["folders"], nargs=-1, required=True),
-            click.Option(
-                ["--min-age"],
-                type=click.FloatRange(0),
-                default=1.0,
-                show_default=True,
-                help="hours; younger files may be of a unit that is being committed",
-            ),
-            click.Option(["--dry-run"], is_flag=True, help="only say what would be removed"),
-            _JSON,
-        ],
-    )
-
-
-def sample_command() -> click.Command:
-    def sample(output: str, as_json: bool, **options: Any) -> int:
-        import dataclasses
-        from pathlib import Path
-
-        from corpus.sample import write_sample
-
-        summary = write_sample(Path(output), **options)
-        click.echo(str(summary), err=True)
-        if as_json:
-            click.echo(json.dumps(dataclasses.asdict(summary), indent=1, default=str))
-        return 0
-
-    options: list[click.Parameter] = [
-        _OUTPUT,
-        click.Option(["--pages"], type=click.IntRange(1), help="documentation pages [default: 2000]"),
-        click.Option(["--shards"], type=click.IntRange(1), default=2, show_default=True, help="WARC files"),
-        click.Option(["--seed"], type=int, default=1, show_default=True, help="another seed, another sample"),
-        _JSON,
-    ]
-    return _command(
-        sample,
-        """Write WARC files without network: the documentation of installed packages as web pages, and pages of our own.
-
-        Those are in several languages and each meet one rule: blocked words, personal data, a wrong charset, ...
-
-        \b
-        corpus sample -o crawl/
-        """,
-        options,
-    )
-
-
-def fetch_command() -> click.Command:
-    def fetch(crawl: str, output: str, as_json: bool, **settings: Any) -> int:
-        from pathlib import Path
-
-        from corpus.config import check
-        from corpus.console import FetchProgress, say
-        from corpus.crawl.download import FetchError, Forbidden
-        from corpus.crawl.fetch import fetch
-
-        try:
-            config = check(FetchConfig(**{name.partition("__")[2]: value for name, value in settings.items()}))
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
-        if config.limit and config.sample:
-            raise click.UsageError("--limit and --sample: give one of them")
-        try:
-            with FetchProgress().shown_live() as progress:
-                summary = fetch(crawl, Path(output), config, progress.on_event)
-        except Forbidden as error:
-            say(f"corpus: {error}")
-            return 4
-        except FetchError as error:
-            raise ValueError(str(error)) from None
-        say(
-            f"fetch: {len(summary.finished)} files downloaded, {len(summary.skipped)} there before, "
-            f"{len(summary.failed)} failed -> {output}"
-        )
-        if as_json:
-            failed = {event.name: event.reason for event in summary.failed}
-            click.echo(json.dumps(summary._asdict() | {"failed": failed}, indent=1))
-        return 1 if summary.failed else 0
-
-    from corpus.crawl.fetch import FetchConfig
-    from corpus.flags import config_options
-
-    return _command(
-        fetch,
-        """Download whole WARC files of a Common Crawl dump, some 1 GB each; what is cut off resumes.
-
-        CRAWL is a name like CC-MAIN-2026-43.
-
-        \b
-        corpus fetch CC-MAIN-2026-43 --limit 2 -o crawl/
-        corpus fetch CC-MAIN-2026-43 --sample 10 --seed 7 -o crawl/
-        corpus fetch CC-MAIN-2026-43 --limit 2 -o crawl/ --base http://mirror.example/
-        """,
-        [click.Argument(["crawl"]), _OUTPUT, *config_options("fetch", FetchConfig), _JSON],
-    )
-
-
-def _command(callback: Callable[..., int], help: str, params: Iterable[click.Parameter]) -> click.Command:
-    name = callback.__name__.rstrip("_")
-    return click.Command(name, callback=callback, help=inspect.cleandoc(help), params=list(params))
-
-
 def _stage_command(
     callback: Callable[..., int], stages: tuple[str, ...], help: str, *more: click.Parameter
 ) -> click.Command:
     from corpus.flags import stage_options
 
-    params = [_inputs(), _OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *_workers(), _JSON]
-    return _command(callback, help, params)
+    params = [_inputs(), OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *_workers(), JSON]
+    return make_command(callback, help, params)
 
 
 def _inputs() -> click.Argument:
@@ -443,12 +231,19 @@ def _bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
     return Recipe("command line", tuple(steps), keep_dropped_text=flags["keep_dropped_text"])
 
 
-def _documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
-    from corpus.pipeline import documents_pass, find_source
+def _documents_source(name: str, inputs: tuple[str, ...]) -> Any:
+    from corpus.pipeline import find_source
 
     source = find_source(inputs)
     if not source.dataset:
         raise ValueError(f"{inputs[0]}: {name} reads documents; run corpus extract first")
+    return source
+
+
+def _documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
+    from corpus.pipeline import documents_pass
+
+    source = _documents_source(name, inputs)
     return _execute([documents_pass(name, source, steps, output, _bare_recipe(steps, flags))], flags)
 
 
@@ -465,7 +260,8 @@ def _execute(plans: Iterable[Any], flags: dict[str, Any]) -> int:
             limits = Limits(memory=flags["memory_limit"])
             summary = run_pass(plan, flags["workers"], progress.on_event, limits)
         say_summary(summary)
-        summaries.append(summary_json(summary))
+        if flags["as_json"]:
+            summaries.append(summary_json(summary))
         if summary.failures:
             status = 1
             break

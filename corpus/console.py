@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from corpus.chain import Account
 from corpus.crawl.fetch import Event as FetchEvent
 from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
 from corpus.crawl.fetch import Progress as Downloaded
@@ -25,38 +26,64 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-class Progress:
-    """A pass as it runs: a bar on a terminal, a line every few seconds where there is none."""
+class _Live:
+    """What is shown while something runs: a rich bar on a terminal, lines under `name` where there is none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.shown = time.monotonic()
+        self._bar: Any = None
+
+    @contextlib.contextmanager
+    def _showing(self, *columns: str) -> Iterator[None]:
+        if not sys.stderr.isatty():
+            yield
+            return
+        from rich import progress
+        from rich.console import Console
+
+        made = [progress.TextColumn(c) if "{" in c else getattr(progress, c)() for c in columns]
+        self._bar = progress.Progress(*made, console=Console(stderr=True))
+        with self._bar:
+            yield
+
+    def _due(self) -> bool:
+        """Whether it is time for another plain line."""
+        if time.monotonic() - self.shown <= _EVERY:
+            return False
+        self.shown = time.monotonic()
+        return True
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(f"{self.name}: {text}", markup=False, highlight=False)
+        else:
+            say(f"{self.name}: {text}")
+
+
+class Progress(_Live):
+    """A pass as it runs."""
 
     def __init__(self, plan: Pass) -> None:
-        self.name = plan.name
+        super().__init__(plan.name)
         self.todo = 0
         self.began = time.monotonic()
-        self.shown = self.began
         self.read = self.kept = self.done = 0  # of committed units
         self.dataset = Dataset(plan.output)
-        self._bar: Any = None
         self._task: Any = None
 
     @contextlib.contextmanager
     def shown_live(self) -> Iterator[Progress]:
-        if not sys.stderr.isatty():
-            yield self
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+        columns = (
+            "{task.description}",
+            "BarColumn",
+            "TaskProgressColumn",
+            "{task.fields[rate]}",
+            "TimeRemainingColumn",
         )
-        with self._bar:
-            self._task = self._bar.add_task(self.name, total=None, rate="")
+        with self._showing(*columns):
+            if self._bar is not None:
+                self._task = self._bar.add_task(self.name, total=None, rate="")
             yield self
 
     def on_event(self, event: Event) -> None:
@@ -65,14 +92,13 @@ class Progress:
         elif event.kind == "done":
             self._count(event.unit)
         elif event.kind in ("retry", "failed", "quarantine"):
-            self._line(f"{self.name}: {event.unit}: {event.kind}: {event.detail}")
+            self._line(f"{event.unit}: {event.kind}: {event.detail}")
         rate = self._rate(event)
         reached = self.done + event.share
         if self._bar is not None:
             self._bar.update(self._task, total=self.todo, completed=reached, rate=rate)
-        elif time.monotonic() - self.shown > _EVERY:
-            self.shown = time.monotonic()
-            say(f"{self.name}: {self.done}/{self.todo} units, {rate}, {self._time_left(reached)}")
+        elif self._due():
+            self._line(f"{self.done}/{self.todo} units, {rate}, {self._time_left(reached)}")
 
     def _count(self, unit: str) -> None:
         record = self.dataset.record(unit)
@@ -83,8 +109,7 @@ class Progress:
 
     def _rate(self, event: Event) -> str:
         # Rows of units in work are live figures; those of committed units come from their records.
-        read = self.read + (event.read if event.kind == "tick" else 0)
-        kept = self.kept + (event.kept if event.kind == "tick" else 0)
+        read, kept = self.read + event.read, self.kept + event.kept
         seconds = max(time.monotonic() - self.began, 1e-9)
         share = f"{kept / read:.0%}" if read else "-"
         return f"{read:,} documents, {read / seconds:,.0f}/s, {share} kept"
@@ -95,40 +120,19 @@ class Progress:
         left = (time.monotonic() - self.began) / reached * max(self.todo - reached, 0)
         return f"about {left:,.0f} s left"
 
-    def _line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
-        else:
-            say(text)
 
-
-class FetchProgress:
-    """Downloads as they run: bars, or a line a file and one every few seconds."""
+class FetchProgress(_Live):
+    """Downloads as they run."""
 
     def __init__(self) -> None:
+        super().__init__("fetch")
         self.files: dict[str, tuple[int, int]] = {}
-        self.shown = time.monotonic()
-        self._bar: Any = None
         self._tasks: dict[str, Any] = {}
 
     @contextlib.contextmanager
     def shown_live(self) -> Iterator[FetchProgress]:
-        if not sys.stderr.isatty():
-            yield self
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        with self._bar:
+        columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
+        with self._showing("{task.description}", *columns):
             yield self
 
     def on_event(self, event: FetchEvent) -> None:
@@ -152,16 +156,9 @@ class FetchProgress:
             if event.name not in self._tasks:
                 self._tasks[event.name] = self._bar.add_task(event.name[-40:], total=event.total)
             self._bar.update(self._tasks[event.name], completed=event.done)
-        elif time.monotonic() - self.shown > _EVERY:
-            self.shown = time.monotonic()
+        elif self._due():
             have, total = (sum(sizes[index] for sizes in self.files.values()) for index in (0, 1))
             self._line(f"{have / 1e6:,.0f} of {total / 1e6:,.0f} MB of {len(self.files)} files")
-
-    def _line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(f"fetch: {text}", markup=False, highlight=False)
-        else:
-            say(f"fetch: {text}")
 
 
 def say_summary(summary: PassSummary) -> None:
@@ -185,16 +182,13 @@ def _flow(summary: PassSummary) -> str:
 
 def summary_json(summary: PassSummary) -> dict[str, Any]:
     """The summary for --json, accounts included."""
-    totals: dict[str, dict[str, Any]] = {}
+    totals: dict[str, Account] = {}
     for record in Dataset(summary.output).records():
         for account in record.counts:
-            total = totals.setdefault(
-                account["stage"], {"stage": account["stage"], "read": 0, "kept": 0, "dropped": {}}
-            )
-            total["read"] += account["read"]
-            total["kept"] += account["kept"]
-            for rule, count in account["dropped"].items():
-                total["dropped"][rule] = total["dropped"].get(rule, 0) + count
+            total = totals.setdefault(account["stage"], Account(account["stage"]))
+            total.read += account["read"]
+            total.kept += account["kept"]
+            total.dropped.update(account["dropped"])
     return {
         "pass": summary.name,
         "output": summary.output,
@@ -202,5 +196,5 @@ def summary_json(summary: PassSummary) -> dict[str, Any]:
         "skipped": summary.skipped,
         "done": summary.done,
         "failed": {failure.unit: failure.reason for failure in summary.failures},
-        "stages": list(totals.values()),
+        "stages": [total.to_json() for total in totals.values()],
     }

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,17 @@ class Dataset:
             if output.path not in named:
                 self.storage.remove(output.path)
         return winner
+
+
+def audit(counts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Where a unit's accounts do not add up: read = kept + dropped, and every stage reads what the last one kept."""
+    for account in counts:
+        dropped = sum(account["dropped"].values())
+        if account["read"] != account["kept"] + dropped:
+            yield f"{account['stage']}: {account['read']} read is not {account['kept']} kept + {dropped} dropped"
+    for before, after in itertools.pairwise(counts):
+        if before["kept"] != after["read"]:
+            yield f"{before['stage']} kept {before['kept']}, but {after['stage']} read {after['read']}"
 
 
 class ShardWriter:

@@ -7,7 +7,6 @@ flipped byte anywhere in a committed file is found.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.shards import Dataset, Output, Record
+from corpus.shards import Dataset, Output, Record, audit
 from corpus.storage import sha256
 
 
@@ -59,7 +58,7 @@ def verify(dataset: Dataset) -> Verified:
         except ValueError as error:
             problems.append(str(error))
             continue
-        problems += [f"{dataset.path}/{key}: {problem}" for problem in _accounts(record)]
+        problems += [f"{dataset.path}/{key}: {problem}" for problem in audit(record.counts)]
         for output in record.outputs:
             files, size = files + 1, size + output.bytes
             problems += [f"{dataset.path}/{output.path}: {problem}" for problem in _file(dataset, record, output)]
@@ -80,16 +79,6 @@ def orphans(dataset: Dataset, min_age: float) -> list[Orphan]:
             if key not in named and time.time() - status.st_mtime >= min_age:
                 found.append(Orphan(path, status.st_size))
     return found
-
-
-def _accounts(record: Record) -> Iterator[str]:
-    for account in record.counts:
-        dropped = sum(account["dropped"].values())
-        if account["read"] != account["kept"] + dropped:
-            yield f"{account['stage']}: {account['read']} read is not {account['kept']} kept + {dropped} dropped"
-    for before, after in itertools.pairwise(record.counts):
-        if before["kept"] != after["read"]:
-            yield f"{before['stage']} kept {before['kept']}, but {after['stage']} read {after['read']}"
 
 
 def _file(dataset: Dataset, record: Record, output: Output) -> Iterator[str]:

@@ -7,7 +7,6 @@ the vocabulary. Each reads committed files, writes local ones and commits them w
 from __future__ import annotations
 
 import importlib
-import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pyarrow as pa
 from corpus.chain import BATCH, Account, Chain, Rows, Step
 from corpus.engine import Attempt, Unit
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
-from corpus.shards import Dataset, Output, Record, ShardWriter
+from corpus.shards import Dataset, Output, Record, ShardWriter, audit
 from corpus.storage import sha256, storage
 
 
@@ -48,7 +47,6 @@ class ChainWork:
         chain = Chain(self.steps, attempt, self.seconds)
         pages = Account("warc")
         source = self._pages(unit, chain, pages) if self.source is None else self._documents(unit, chain)
-        columns = [name for name in DROPPED.names if name != "text" or self.keep_dropped_text]
         with dataset.storage.scratch() as folder:
             kept = ShardWriter(folder / "kept.parquet", self._schema(unit))
             tokens = 0
@@ -59,7 +57,7 @@ class ChainWork:
             outputs, files = [kept.output(unit.key, self.kind)], [kept.path]
             if self.kind == "documents":
                 dropped = ShardWriter(folder / "dropped.parquet", DROPPED_SCHEMAS[self.keep_dropped_text])
-                for batch in chain.dropped().select(columns).to_batches():
+                for batch in chain.dropped().to_batches():
                     dropped.write(batch)
                 dropped.close()
                 outputs.append(dropped.output(unit.key, "dropped"))
@@ -280,11 +278,8 @@ def _token_count(batch: pa.RecordBatch) -> int:
 
 def _check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:
     """read = kept + dropped over the whole chain, and the files hold what the accounts say. Else: our bug."""
-    for before, after in itertools.pairwise(accounts):
-        if before["kept"] != after["read"]:
-            raise RuntimeError(
-                f"unit {unit}: {before['stage']} kept {before['kept']}, {after['stage']} read {after['read']}"
-            )
+    for problem in audit(accounts):
+        raise RuntimeError(f"unit {unit}: {problem}")
     rows = {output.kind: output.rows for output in outputs}
     dropped = sum(sum(account["dropped"].values()) for account in accounts)
     if accounts[-1]["kept"] != outputs[0].rows or rows.get("dropped", 0) != dropped:

@@ -51,6 +51,10 @@ class FetchConfig:
     timeout: float = setting(60.0, "seconds without a byte before a connection counts as broken", low=0.1)
     contact: str = setting("", "e-mail or web address in the User-Agent, so that the server's owner can reach you")
 
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.sample is not None:
+            raise ValueError("limit and sample: give one of them")
+
 
 class Listed(NamedTuple):
     """The crawl's listing is read: `chosen` of `available` files will be fetched."""
@@ -121,8 +125,6 @@ def fetch(
     from corpus.crawl.download import Client, Missing
 
     config = check(config)
-    if config.limit is not None and config.sample is not None:
-        raise ValueError("limit and sample: give one of them")
     output.mkdir(parents=True, exist_ok=True)
     calls = threading.Lock()
 

@@ -32,13 +32,8 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     return found
 
 
-def gather(folders: Sequence[str]) -> Funnel:
-    """The funnel over the folders' records."""
-    return funnel(_records(datasets(folders)))
-
-
-def write_report(folders: Sequence[str], training: str | None = None) -> Path:
-    """Write report.html into the last folder; returns its path."""
+def write_report(folders: Sequence[str], training: str | None = None) -> tuple[Path, Funnel]:
+    """Write report.html into the last folder; returns its path and the funnel over the folders' records."""
     last = Path(folders[-1])
     found = datasets(folders)
     recipe = last / "recipe.toml"
@@ -47,16 +42,17 @@ def write_report(folders: Sequence[str], training: str | None = None) -> Path:
         raise ValueError(f"{training}: holds no metrics.jsonl; it should be the folder of a training run")
     metrics = _lines(run / "metrics.jsonl")
     path = last / "report.html"
+    summed = funnel(_records(found))
     write_page(
         path,
-        funnel(_records(found)),
+        summed,
         title=last.resolve().name,
         recipe_text=recipe.read_text(encoding="utf-8") if recipe.is_file() else None,
         training=metrics or None,
         samples=_samples(metrics) or None,
         examples=_examples([dataset for _, dataset in found]) or None,
     )
-    return path
+    return path, summed
 
 
 def _records(found: Sequence[tuple[str, Dataset]]) -> Iterator[tuple[str, dict[str, Any]]]:
