@@ -9,6 +9,7 @@ shows in the result: rows are independent, and dropped rows are put back in inpu
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, TimeLimit
+from corpus.engine import Attempt, Quarantine, TimeLimit
 from corpus.schema import DROPPED, Drop, Outcome, dropped_rows
 
 BATCH = 64  # rows of text that go through a stage together
@@ -111,10 +112,12 @@ class Chain:
         if count == 1 or not self.attempt.careful:
             try:
                 return self._guarded(index, remaining)
-            except TimeLimit:
+            except TimeLimit as over:
                 if count == 1:
                     limit = f"{self.seconds:g}"
                     self._note(index, remaining, Drop(f"{step.stage}.timeout", limit, limit))
+                    trace = "".join(traceback.format_exception(over))
+                    self.attempt.note(remaining.ordinals[0], Quarantine(step.stage, "timeout", limit), trace)
                     return None
         return _joined([self._step(index, remaining.part(start, 1)) for start in range(count)])
 

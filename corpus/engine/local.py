@@ -1,123 +1,212 @@
 """Units on this machine: supervised processes, no server.
 
 Every unit runs in a spawned worker process, also with one worker, so that a page that hangs in C code or kills its
-process takes one attempt with it and nothing else. The supervisor watches a few shared numbers per worker (the
-guard: since when, for how long, which rows), kills what overstays or eats the memory, learns from the guard which row
-did it, and starts the unit again without that row. Workers die with the supervisor, and ignore Ctrl-C, which is its
-business.
+process takes one attempt with it and nothing else. The supervisor watches a few shared numbers per worker (see
+`worker`), kills what overstays, eats the memory or gives no sign of life, learns from the guard which row did it, and
+starts the unit again: without that row, if it did it before. Workers stay warm from pass to pass, and are replaced
+between two units when their memory has grown. They die with the supervisor.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
-import traceback
+import types
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Self
 
-from corpus.engine import Event, Failure, Limits, Quarantine, State, TimeLimit, Unit, Work
+from corpus.engine import Event, Failure, Interrupted, Limits, Quarantine, State, Unit, Work
+from corpus.engine.worker import (
+    BEAT,
+    BEAT_EVERY,
+    FIRST,
+    KEPT,
+    LIMIT,
+    NUMBERS,
+    READ,
+    ROWS,
+    SHARE,
+    STAGE_BYTES,
+    START,
+    work,
+)
 
-# The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), its limit, first row, rows,
-# rows read, rows kept, share of the unit done. The stage's name travels in a byte array beside them.
-_START, _LIMIT, _FIRST, _ROWS, _READ, _KEPT, _SHARE = range(7)
-_STAGE_BYTES = 64
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TRACE_WAIT = 1.0  # seconds for a hung process to write its traceback
+_TRACE_BYTES = 65536  # what a pipe holds
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM: workers are stopped, committed units stay."""
+class LocalEngine:
+    """Supervised worker processes on this machine.
 
-
-def run(
-    work: Work,
-    units: Sequence[Unit],
-    workers: int,
-    on_event: Callable[[Event], None],
-    limits: Limits | None = None,
-) -> list[Failure]:
-    """Run every unit; returns those that failed for good.
-
-    Raises Interrupted after Ctrl-C or SIGTERM, when all workers are gone.
+    workers   processes at most; they are started when there is work for them
     """
-    return _Supervisor(work, units, workers, on_event, limits or Limits()).run()
+
+    def __init__(self, workers: int, limits: Limits | None = None) -> None:
+        self.width = max(1, workers)
+        self.limits = limits or Limits()
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+
+    def run(self, work: Work, units: Sequence[Unit], on_event: Callable[[Event], None]) -> list[Failure]:
+        """Run every unit; returns those that failed for good.
+
+        Raises Interrupted after Ctrl-C or SIGTERM, when all workers are gone.
+        """
+        return _Run(self, work, units, on_event).to_the_end()
+
+    def close(self) -> None:
+        """Kill the workers."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def free(self) -> _Worker:
+        """A worker without a unit."""
+        for worker in [worker for worker in self._workers if not worker.state]:
+            if worker.process.is_alive():
+                return worker
+            self.dismiss(worker)
+        worker = _Worker(self._context)
+        self._workers.append(worker)
+        return worker
+
+    def dismiss(self, worker: _Worker) -> None:
+        worker.kill()
+        self._workers.remove(worker)
+
+
+class _Loss(NamedTuple):
+    """Why a process is taken from its unit; `row` says whether the rows at work are to blame."""
+
+    kind: str
+    detail: str
+    row: bool
 
 
 class _Worker:
     """A worker process as its supervisor sees it."""
 
-    def __init__(self, context: Any, work: Work) -> None:
-        self.numbers = context.RawArray("d", 7)
-        self.stage = context.RawArray("c", _STAGE_BYTES)
+    def __init__(self, context: Any) -> None:
+        self.numbers = context.RawArray("d", NUMBERS)
+        self.stage = context.RawArray("c", STAGE_BYTES)
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_work, args=(work, theirs, self.numbers, self.stage, os.getpid()), daemon=True
-        )
-        self.process.start()
+        self.traces, write_end = context.Pipe(duplex=False)
+        self.numbers[BEAT] = time.monotonic()
+        arguments = (theirs, write_end, self.numbers, self.stage, os.getpid())
+        self.process = context.Process(target=work, args=arguments, daemon=True)
+        with _blank_main():
+            self.process.start()
         theirs.close()
+        write_end.close()
         self.state: State | None = None
+        self.since = 0.0  # when the unit was given
 
-    def give(self, state: State) -> None:
+    def give(self, state: State, pickled: bytes) -> None:
         self.state = state
+        self.since = time.monotonic()
         state.attempts += 1
-        self.numbers[:] = [0.0] * 7
-        self.pipe.send((state.unit, state.attempts, state.careful, dict(state.quarantine)))
+        self.numbers[:BEAT] = [0.0] * BEAT
+        # A worker that has just died is found dead by the next look at it.
+        with contextlib.suppress(OSError):
+            self.pipe.send((pickled, state.unit, state.attempts, state.careful, dict(state.quarantine)))
 
-    def overstayed(self, grace: float) -> bool:
-        start = float(self.numbers[_START])
-        return start > 0 and time.monotonic() > start + float(self.numbers[_LIMIT]) + grace
+    def answers(self) -> Iterator[Any]:
+        """What it has to say."""
+        with contextlib.suppress(EOFError, OSError):
+            while self.pipe.poll():
+                yield self.pipe.recv()
+
+    def loss(self, limits: Limits) -> _Loss | None:
+        """Why this worker must be given up, None while all is well."""
+        now = time.monotonic()
+        start, limit = float(self.numbers[START]), float(self.numbers[LIMIT])
+        if not self.process.is_alive():
+            return _Loss("crash", _exit_reason(self.process.exitcode), row=start > 0)
+        if start and now > start + limit + limits.grace:
+            return _Loss("timeout", f"{limit:g}", row=True)
+        if start and limits.memory and self.memory() > limits.memory:
+            return _Loss("memory", f"{limits.memory} MiB", row=True)
+        if limits.unit and now > self.since + limits.unit:
+            return _Loss("timeout", f"the unit took more than {limits.unit:g} s", row=False)
+        silent = now - float(self.numbers[BEAT])
+        if not start and silent > BEAT_EVERY + limits.grace and self._run_state() == "T":
+            return _Loss("stopped", "its process was stopped by a signal", row=False)
+        if not start and silent > limits.heartbeat:
+            return _Loss("stuck", f"its process gave no sign of life for {limits.heartbeat:g} s", row=False)
+        return None
 
     def memory(self) -> int:
-        """MiB of resident memory while rows are at work; 0 where that cannot be told."""
-        if not self.numbers[_START]:
-            return 0
+        """MiB of resident memory; 0 where that cannot be told."""
         try:
             with open(f"/proc/{self.process.pid}/statm") as file:
                 return int(file.read().split()[1]) * _PAGE >> 20
         except (OSError, IndexError):  # it has just ended, or there is no /proc
             return 0
 
+    def trace(self, *, ask: bool) -> str:
+        """The Python traceback of what is at work; `ask` a living process for it."""
+        if ask:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGUSR1)
+        if not self.traces.poll(_TRACE_WAIT if ask else 0):
+            return ""
+        time.sleep(0.05)  # it is written in small pieces
+        return os.read(self.traces.fileno(), _TRACE_BYTES).decode(errors="replace")
+
     def kill(self) -> None:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+        self.traces.close()
+
+    def _run_state(self) -> str:
+        """R, S, T (stopped), ... as in proc(5); empty where that cannot be told."""
+        try:
+            with open(f"/proc/{self.process.pid}/stat") as file:
+                return file.read().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return ""
 
 
-class _Supervisor:
+class _Run:
+    """One pass over the units."""
+
     def __init__(
-        self,
-        work: Work,
-        units: Sequence[Unit],
-        workers: int,
-        on_event: Callable[[Event], None],
-        limits: Limits,
+        self, engine: LocalEngine, work: Work, units: Sequence[Unit], on_event: Callable[[Event], None]
     ) -> None:
-        self.work = work
+        self.engine = engine
+        self.limits = engine.limits
+        self.pickled = pickle.dumps(work)
         self.waiting = deque(State(unit) for unit in units)
-        self.width = max(1, min(workers, len(units)))
+        self.busy: list[_Worker] = []
         self.on_event = on_event
-        self.limits = limits
-        self.context = multiprocessing.get_context("spawn")
-        self.workers: list[_Worker] = []
         self.failures: list[Failure] = []
         self.done = 0
         self.stop = False
 
-    def run(self) -> list[Failure]:
-        with _signals(self._interrupt):
-            try:
-                while self.waiting or any(worker.state for worker in self.workers):
+    def to_the_end(self) -> list[Failure]:
+        try:
+            with _signals(self._interrupt):
+                while self.waiting or self.busy:
                     self._step()
-            finally:
-                for worker in self.workers:
-                    worker.kill()
+        except BaseException:
+            self.engine.close()  # what is at work must not commit after we have gone
+            raise
         return self.failures
 
     def _interrupt(self) -> None:
@@ -126,145 +215,98 @@ class _Supervisor:
     def _step(self) -> None:
         if self.stop:
             raise Interrupted
-        busy = [worker for worker in self.workers if worker.state]
-        while self.waiting and len(busy) < self.width:
-            worker = next((worker for worker in self.workers if not worker.state), None) or self._hire()
-            worker.give(self.waiting.popleft())
-            busy.append(worker)
-        watched = [worker.pipe for worker in busy] + [worker.process.sentinel for worker in busy]
+        while self.waiting and len(self.busy) < self.engine.width:
+            worker = self.engine.free()
+            worker.give(self.waiting.popleft(), self.pickled)
+            self.busy.append(worker)
+        watched = [item for worker in self.busy for item in (worker.pipe, worker.process.sentinel)]
         multiprocessing.connection.wait(watched, timeout=self.limits.poll)
-        for worker in busy:
+        for worker in list(self.busy):
             self._attend(worker)
-        in_work = [worker.numbers for worker in self.workers if worker.state]
-        read, kept, share = (sum(numbers[index] for numbers in in_work) for index in (_READ, _KEPT, _SHARE))
+        read, kept, share = (sum(worker.numbers[index] for worker in self.busy) for index in (READ, KEPT, SHARE))
         self.on_event(Event("tick", read=int(read), kept=int(kept), share=share, done=self.done))
-
-    def _hire(self) -> _Worker:
-        worker = _Worker(self.context, self.work)
-        self.workers.append(worker)
-        return worker
 
     def _attend(self, worker: _Worker) -> None:
         state = worker.state
         assert state is not None
-        answer = None
-        with contextlib.suppress(EOFError, OSError):
-            if worker.pipe.poll():
-                answer = worker.pipe.recv()
-        if answer is not None:
-            worker.state = None
-            error, retry = answer
-            if error:
-                self._failed(state, error, retry)
+        loss = worker.loss(self.limits)  # before its answers: a last word counts, even of one that died after it
+        for answer in worker.answers():
+            if answer[0] == "note":
+                _, row, why, trace = answer
+                self._tell("quarantine", state, row, why, trace)
             else:
-                self.done += 1
-                self.on_event(Event("done", state.unit.key, done=self.done))
-        elif not worker.process.is_alive():
-            self._lost(worker, state, "crash", _exit_reason(worker.process.exitcode))
-        elif worker.overstayed(self.limits.grace):
-            self._lost(worker, state, "timeout", f"{worker.numbers[_LIMIT]:g}")
-        elif self.limits.memory and worker.memory() > self.limits.memory:
-            self._lost(worker, state, "memory", f"{self.limits.memory} MiB")
+                self._ended(worker, state, error=answer[1], retry=answer[2])
+                return
+        if loss:
+            self._lost(worker, state, loss)
 
-    def _lost(self, worker: _Worker, state: State, kind: str, detail: str) -> None:
-        """The worker died or is stuck: blame the rows in its guard, and go on without it."""
-        worker.kill()
-        self.workers.remove(worker)
-        first, rows = int(worker.numbers[_FIRST]), int(worker.numbers[_ROWS])
-        stage = worker.stage.value.decode()
-        if not worker.numbers[_START]:
-            self._failed(state, f"its process ended ({detail})", retry=True)
-        elif len(state.quarantine) >= self.limits.quarantines:
-            self._failed(state, f"more than {self.limits.quarantines} of its rows hang or crash", retry=False)
+    def _ended(self, worker: _Worker, state: State, error: str | None, retry: bool) -> None:
+        self.busy.remove(worker)
+        worker.state = None
+        if self.limits.recycle and worker.memory() > self.limits.recycle:
+            self.engine.dismiss(worker)
+        if error:
+            self._failed(state, error, retry)
         else:
-            if rows == 1:
-                state.quarantine[first] = Quarantine(stage, kind, detail)
-                self.on_event(Event("quarantine", state.unit.key, f"row {first}: {kind} in {stage} ({detail})"))
-            state.careful = state.careful or rows > 1
-            self.waiting.appendleft(state)
+            self.done += 1
+            self.on_event(Event("done", state.unit.key, done=self.done))
 
-    def _failed(self, state: State, reason: str, retry: bool) -> None:
+    def _lost(self, worker: _Worker, state: State, loss: _Loss) -> None:
+        """The worker died or is stuck: blame the rows in its guard, and go on without it."""
+        trace = worker.trace(ask=loss.kind != "crash")
+        first, rows = int(worker.numbers[FIRST]), int(worker.numbers[ROWS])
+        stage = worker.stage.value.decode()
+        self.busy.remove(worker)
+        self.engine.dismiss(worker)
+        if not loss.row:
+            reason = f"its process ended ({loss.detail})" if loss.kind == "crash" else loss.detail
+            self._failed(state, reason, retry=True, trace=trace)
+            return
+        state.losses += 1
+        if state.losses > self.limits.quarantines * self.limits.strikes:
+            self._failed(state, f"more than {self.limits.quarantines} of its rows hang or crash", retry=False)
+            return
+        if rows > 1:
+            state.careful = True
+        else:
+            state.strikes[stage, first] += 1
+            why = Quarantine(stage, loss.kind, loss.detail)
+            if state.strikes[stage, first] >= self.limits.strikes:
+                state.quarantine[first] = why
+                self._tell("quarantine", state, first, why, trace)
+            else:
+                self._tell("retry", state, first, why, trace)
+        self.waiting.appendleft(state)
+
+    def _tell(self, kind: str, state: State, row: int, why: Quarantine, trace: str) -> None:
+        detail = f"row {row}: {why.kind} in {why.stage} ({why.detail})"
+        self.on_event(Event(kind, state.unit.key, detail, row=row, trace=trace))
+
+    def _failed(self, state: State, reason: str, retry: bool, trace: str = "") -> None:
         state.failures += 1
         if retry and state.failures < self.limits.attempts:
-            self.on_event(Event("retry", state.unit.key, reason))
+            self.on_event(Event("retry", state.unit.key, reason, trace=trace))
             self.waiting.append(state)
         else:
             self.failures.append(Failure(state.unit.key, reason))
-            self.on_event(Event("failed", state.unit.key, reason))
-
-
-class _LocalAttempt:
-    """The worker's side of an attempt: writes the shared numbers, arms the clock."""
-
-    def __init__(self, number: int, careful: bool, quarantine: Mapping[int, Quarantine], shared: Any, stage: Any):
-        self.number = number
-        self.careful = careful
-        self.quarantine = quarantine
-        self._shared = shared
-        self._stage = stage
-        self.guarded = False
-
-    @contextlib.contextmanager
-    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
-        self._stage.value = stage.encode()[: _STAGE_BYTES - 1]
-        self._shared[_LIMIT], self._shared[_FIRST], self._shared[_ROWS] = seconds, first, rows
-        self._shared[_START] = time.monotonic()
-        self.guarded = True
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield
-        finally:
-            self.guarded = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._shared[_START] = 0.0
-
-    def progress(self, read: int, kept: int, share: float) -> None:
-        self._shared[_READ], self._shared[_KEPT], self._shared[_SHARE] = read, kept, share
-
-
-def _work(work: Work, pipe: Any, shared: Any, stage: Any, parent: int) -> None:
-    """A worker process: take units until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with(parent)
-    attempt: _LocalAttempt | None = None
-
-    def alarm(signum: int, frame: Any) -> None:
-        if attempt is not None and attempt.guarded:
-            raise TimeLimit
-
-    signal.signal(signal.SIGALRM, alarm)
-    while True:
-        try:
-            unit, number, careful, quarantine = pipe.recv()
-        except (EOFError, OSError):
-            return
-        attempt = _LocalAttempt(number, careful, quarantine, shared, stage)
-        try:
-            work.run(unit, attempt)
-            answer: tuple[str | None, bool] = (None, False)
-        except (ValueError, FileNotFoundError) as error:  # the input or the settings: no use in trying again
-            answer = (str(error), False)
-        except OSError as error:  # a full disk, a lost mount: may pass
-            answer = (str(error), True)
-        except Exception as error:  # noqa: BLE001 - reported to the supervisor, which fails the unit loudly
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            answer = (f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})", True)
-        pipe.send(answer)
-
-
-def _die_with(parent: int) -> None:
-    """End this process when the supervisor ends, however it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
-        if os.getppid() != parent:  # it ended before we asked
-            os._exit(1)
+            self.on_event(Event("failed", state.unit.key, reason, trace=trace))
 
 
 def _exit_reason(code: int | None) -> str:
     if code is not None and code < 0:
         return signal.Signals(-code).name
     return f"exit code {code}"
+
+
+@contextlib.contextmanager
+def _blank_main() -> Iterator[None]:
+    """A spawned process imports its parent's main module; works live in modules, so ours has no need to."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

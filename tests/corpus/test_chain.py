@@ -24,6 +24,7 @@ class Attempt:
         self.quarantine = quarantine or {}
         self.hang = hang
         self.guards: list[tuple[int, int]] = []
+        self.notes: list[tuple[int, Quarantine, str]] = []
 
     @contextlib.contextmanager
     def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
@@ -34,6 +35,9 @@ class Attempt:
 
     def progress(self, read: int, kept: int, share: float) -> None:
         pass
+
+    def note(self, row: int, why: Quarantine, trace: str) -> None:
+        self.notes.append((row, why, trace))
 
 
 def source(texts: list[str], size: int) -> Iterator[Rows]:

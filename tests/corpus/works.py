@@ -39,7 +39,10 @@ def misbehave(how: str) -> None:
 
 @dataclass(frozen=True)
 class RowsWork:
-    """A unit of rows; `behaviour` says what each (unit, row) does, `batch` how many rows are guarded together."""
+    """A unit of rows; `behaviour` says what each (unit, row) does, `batch` how many rows are guarded together.
+
+    Row -1 stands for the time before any guard. What a name that begins with `once-` asks for is done once.
+    """
 
     folder: str
     rows: int
@@ -51,6 +54,7 @@ class RowsWork:
         asked = {(key, row): how for key, row, how in self.behaviour}
         size = 1 if attempt.careful else self.batch
         done = []
+        self._misbehave(asked, unit, -1)
         for start in range(0, self.rows, size):
             rows = [row for row in range(start, min(start + size, self.rows)) if row not in attempt.quarantine]
             if not rows:
@@ -58,13 +62,37 @@ class RowsWork:
             try:
                 with attempt.guard("stage", rows[0], len(rows), self.seconds):
                     for row in rows:
-                        misbehave(asked.get((unit.key, row), ""))
+                        self._misbehave(asked, unit, row)
                 done += rows
             except TimeLimit:
                 done.append(-1)
             attempt.progress(start, len(done), start / self.rows)
         bad = {row: f"{why.stage} {why.kind} {why.detail}" for row, why in attempt.quarantine.items()}
         Path(self.folder, f"{unit.key}.txt").write_text(f"{done} {bad}")
+
+    def _misbehave(self, asked: dict[tuple[str, int], str], unit: Unit, row: int) -> None:
+        how = asked.get((unit.key, row), "")
+        if how.startswith("once-"):
+            flag = Path(self.folder + f".{unit.key}.{row}")
+            if flag.exists():
+                return
+            flag.touch()
+        misbehave(how.removeprefix("once-"))
+
+
+@dataclass(frozen=True)
+class PidWork:
+    """Says which process it ran in, and keeps `hoard` MiB for as long as that lives."""
+
+    folder: str
+    hoard: int = 0
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        KEPT.append(bytearray(b"x") * (self.hoard << 20))
+        Path(self.folder, f"{unit.key}.txt").write_text(str(os.getpid()))
+
+
+KEPT: list[bytearray] = []
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""The worker's side of the local engine: a spawned process that takes units from a pipe until it closes.
+
+It shares a few numbers with its supervisor: what is at work, since when, for how long, and a heartbeat. It answers
+over the pipe: ("note", row, quarantine, trace) for a row that the unit itself gave up, ("end", error, retry) when the
+unit is done. A traceback goes through a pipe of its own, which `faulthandler` writes to from a signal handler in C:
+on SIGUSR1 from the supervisor, also while a C call holds the interpreter, and before the process dies of a SIGSEGV.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from corpus.engine import Quarantine, TimeLimit, Work
+
+# The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), its limit, first row, rows,
+# rows read, rows kept, share of the unit done, last heartbeat. The stage's name travels in a byte array beside them.
+START, LIMIT, FIRST, ROWS, READ, KEPT, SHARE, BEAT = range(8)
+NUMBERS = 8
+STAGE_BYTES = 64
+BEAT_EVERY = 1.0  # seconds
+
+
+class LocalAttempt:
+    """Writes the shared numbers and arms the clock."""
+
+    def __init__(
+        self, number: int, careful: bool, quarantine: Mapping[int, Quarantine], shared: Any, stage: Any, pipe: Any
+    ) -> None:
+        self.number = number
+        self.careful = careful
+        self.quarantine = quarantine
+        self.guarded = False
+        self._shared = shared
+        self._stage = stage
+        self._pipe = pipe
+
+    @contextlib.contextmanager
+    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
+        self._stage.value = stage.encode()[: STAGE_BYTES - 1]
+        self._shared[LIMIT], self._shared[FIRST], self._shared[ROWS] = seconds, first, rows
+        self._shared[START] = time.monotonic()
+        self.guarded = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            self.guarded = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._shared[START] = 0.0
+
+    def progress(self, read: int, kept: int, share: float) -> None:
+        self._shared[READ], self._shared[KEPT], self._shared[SHARE] = read, kept, share
+
+    def note(self, row: int, why: Quarantine, trace: str) -> None:
+        self._pipe.send(("note", row, why, trace))
+
+
+def work(pipe: Any, traces: Any, shared: Any, stage: Any, parent: int) -> None:
+    """A worker process: take units until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with(parent)
+    faulthandler.enable(traces.fileno())
+    faulthandler.register(signal.SIGUSR1, traces.fileno(), all_threads=True)
+    threading.Thread(target=_beat, args=(shared,), daemon=True).start()
+    attempt: LocalAttempt | None = None
+
+    def alarm(signum: int, frame: Any) -> None:
+        if attempt is not None and attempt.guarded:
+            raise TimeLimit
+
+    signal.signal(signal.SIGALRM, alarm)
+    while True:
+        try:
+            pickled, unit, number, careful, quarantine = pipe.recv()
+        except (EOFError, OSError):
+            return
+        attempt = LocalAttempt(number, careful, quarantine, shared, stage, pipe)
+        pipe.send(("end", *_outcome(pickled, unit, attempt)))
+
+
+def _outcome(pickled: bytes, unit: Any, attempt: LocalAttempt) -> tuple[str | None, bool]:
+    """(error or None, whether another attempt may help)."""
+    try:
+        todo: Work = pickle.loads(pickled)
+        todo.run(unit, attempt)
+    except (ValueError, FileNotFoundError) as error:  # the input or the settings: no use in trying again
+        return str(error), False
+    except OSError as error:  # a full disk, a lost mount: may pass
+        return str(error), True
+    except Exception as error:  # noqa: BLE001 - reported to the supervisor, which fails the unit loudly
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})", True
+    return None, False
+
+
+def _beat(shared: Any) -> None:
+    while True:
+        shared[BEAT] = time.monotonic()
+        time.sleep(BEAT_EVERY)
+
+
+def _die_with(parent: int) -> None:
+    """End this process when the supervisor ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
+        if os.getppid() != parent:  # it ended before we asked
+            os._exit(1)
