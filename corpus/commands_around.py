@@ -82,39 +82,46 @@ def verify_command() -> click.Command:
 
 def gc_command() -> click.Command:
     def gc(folders: tuple[str, ...], min_age: float, dry_run: bool, as_json: bool) -> int:
-        from corpus.verify import datasets_below, orphans
+        from corpus.verify import datasets_below, orphans, remove
 
-        found = []
+        files, uploads, size = [], [], 0
         for dataset in [dataset for folder in folders for dataset in datasets_below(folder)]:
-            found += orphans(dataset, min_age * 3600)
+            for orphan in orphans(dataset, min_age * 3600):
+                if dry_run or remove(dataset, orphan):
+                    files.append(f"{dataset.path}/{orphan.key}")
+                    size += orphan.bytes
+                    said = "would remove" if dry_run else "removed"
+                    click.echo(f"gc: {said} {files[-1]} ({orphan.bytes:,} bytes)", err=True)
+            for upload in dataset.storage.unfinished(min_age * 3600):
+                uploads.append(f"{dataset.path}/{upload.key}")
+                if not dry_run:
+                    dataset.storage.abort(upload)
+                said = "would abort" if dry_run else "aborted"
+                click.echo(f"gc: {said} the unfinished upload of {uploads[-1]}", err=True)
             if not dry_run:
                 dataset.storage.sweep()
-        for orphan in found:
-            click.echo(
-                f"gc: {'would remove' if dry_run else 'removed'} {orphan.path} ({orphan.bytes:,} bytes)", err=True
-            )
-            if not dry_run:
-                orphan.path.unlink(missing_ok=True)
-        size = sum(orphan.bytes for orphan in found)
-        click.echo(f"gc: {len(found)} files, {size / 1e6:,.1f} MB", err=True)
+        click.echo(f"gc: {len(files)} files, {size / 1e6:,.1f} MB; {len(uploads)} unfinished uploads", err=True)
         if as_json:
-            click.echo(json.dumps({"files": [str(orphan.path) for orphan in found], "bytes": size}, indent=1))
+            click.echo(json.dumps({"files": files, "bytes": size, "uploads": uploads}, indent=1))
         return 0
 
     return make_command(
         gc,
-        """Remove files that no commit record names: the leftovers of attempts that were killed or came second.
+        """Remove files that no commit record names, the leftovers of attempts that were killed or came second.
+
+        In an object store, also give up the uploads that nobody completed.
 
         \b
         corpus gc out/ --dry-run
         corpus gc out/
+        corpus gc s3://bucket/out
         """,
         [
             click.Argument(["folders"], nargs=-1, required=True),
             click.Option(
                 ["--min-age"],
                 type=click.FloatRange(0),
-                default=1.0,
+                default=24.0,
                 show_default=True,
                 help="hours; younger files may be of a unit that is being committed",
             ),

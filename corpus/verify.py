@@ -1,16 +1,17 @@
 """Is what the commit records say still so? And what lies beside it that no record names?
 
-In: datasets. Out: problems, a line each, and orphans. Every committed file is read whole: its size, its sha256, its
-rows; a DROPPED shard's rules must be the ones that the record counts; the accounts of the stages must add up. One
-flipped byte anywhere in a committed file is found.
+In: datasets, on disk or in an object store. Out: problems, a line each, and orphans. Every committed file is read
+whole: its size, its sha256, its rows; a DROPPED shard's rules must be the ones that the record counts; the accounts of
+the stages must add up; the manifest must say what the records say. One flipped byte anywhere in a committed file is
+found.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.shards import Dataset, Output, Record, audit
-from corpus.storage import sha256
+from corpus.storage import Storage, storage
 
 
 class Verified(NamedTuple):
@@ -33,16 +34,29 @@ class Verified(NamedTuple):
 class Orphan(NamedTuple):
     """A file that no record names: what an attempt left that lost its race, or was killed before its record."""
 
-    path: Path
+    key: str
     bytes: int
 
 
 def datasets_below(folder: str) -> list[Dataset]:
     """Every dataset in a folder, sorted. Raises ValueError naming a folder that has none."""
-    found = [Dataset(records.parent) for records in sorted(Path(folder).rglob("_units")) if records.is_dir()]
+    root = storage(folder).root.rstrip("/")
+    found = [Dataset(f"{root}/{key}".rstrip("/")) for key in _datasets(storage(folder), "")]
     if not found:
         raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
     return found
+
+
+def _datasets(place: Storage, folder: str) -> Iterator[str]:
+    """Folders at or below `folder` that a run has begun to write to; its own folders are not looked into."""
+    names = {key.rpartition("/")[2]: key for key in place.folders(folder)}
+    own: set[str] = set()
+    if names.keys() & {"_units", "_config"}:
+        own = {"data", "dropped"}
+        yield folder
+    for name, key in names.items():
+        if name not in own and not name.startswith("_"):
+            yield from _datasets(place, key)
 
 
 def verify(dataset: Dataset) -> Verified:
@@ -62,6 +76,10 @@ def verify(dataset: Dataset) -> Verified:
         for output in record.outputs:
             files, size = files + 1, size + output.bytes
             problems += [f"{dataset.path}/{output.path}: {problem}" for problem in _file(dataset, record, output)]
+    try:
+        problems += [f"{dataset.path}/{problem}" for problem in dataset.outdated()]
+    except ValueError as error:
+        problems.append(str(error))
     return Verified(units, files, size, tuple(problems))
 
 
@@ -70,35 +88,50 @@ def orphans(dataset: Dataset, min_age: float) -> list[Orphan]:
 
     Younger ones may belong to a unit that is being committed right now: its files come first, its record last.
     """
-    named = {output.path for record in dataset.records() for output in record.outputs}
-    found = []
-    for folder in ("data", "dropped"):
-        for key in dataset.storage.list(folder):
-            path = Path(dataset.path, key)
-            status = path.stat()
-            if key not in named and time.time() - status.st_mtime >= min_age:
-                found.append(Orphan(path, status.st_size))
-    return found
+    latest = time.time() - min_age
+    old = [entry for folder in ("data", "dropped") for entry in dataset.storage.entries(folder)]
+    old = [entry for entry in old if entry.modified <= latest]
+    # After the listing: what is committed meanwhile is named.
+    named = {output.path for record in dataset.scan() for output in record.outputs} if old else set()
+    return [Orphan(entry.key, entry.size) for entry in old if entry.key not in named]
+
+
+def remove(dataset: Dataset, orphan: Orphan) -> bool:
+    """Remove an orphan, unless the unit whose name it carries has been committed with it meanwhile."""
+    unit = orphan.key.partition("/")[2].rpartition("-")[0]
+    record = dataset.record(unit) if unit else None
+    if record and any(output.path == orphan.key for output in record.outputs):
+        return False
+    dataset.storage.remove(orphan.key)
+    return True
 
 
 def _file(dataset: Dataset, record: Record, output: Output) -> Iterator[str]:
-    path = Path(dataset.path, output.path)
-    if not path.is_file():
+    try:
+        stream = dataset.storage.open(output.path)
+    except FileNotFoundError:
         yield "is missing"
         return
-    if path.stat().st_size != output.bytes:
-        yield f"has {path.stat().st_size} bytes, its record says {output.bytes}"
-    elif sha256(path) != output.sha256:
-        yield "its sha256 is not the one in its record"
-    if not output.path.endswith(".parquet"):
-        return
-    try:
-        with pq.ParquetFile(path) as file:
-            rows = file.metadata.num_rows
-            rules = file.read(["rule"]).column("rule") if output.kind == "dropped" else None
-    except (pa.ArrowInvalid, OSError) as error:
-        yield f"is damaged ({str(error).splitlines()[0]})"
-        return
+    with stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        if size != output.bytes:
+            yield f"has {size} bytes, its record says {output.bytes}"
+        elif hashlib.file_digest(stream, "sha256").hexdigest() != output.sha256:
+            yield "its sha256 is not the one in its record"
+        if not output.path.endswith(".parquet"):
+            return
+        try:
+            with pq.ParquetFile(stream) as file:
+                rows = file.metadata.num_rows
+                # Without threads: one that holds a Python file when the interpreter ends aborts or hangs it,
+                # https://github.com/apache/arrow/issues/50482
+                rules = file.read(["rule"], use_threads=False).column("rule") if output.kind == "dropped" else None
+        except ConnectionError:
+            raise
+        except (pa.ArrowInvalid, OSError) as error:
+            yield f"is damaged ({str(error).splitlines()[0]})"
+            return
     if rows != output.rows:
         yield f"has {rows} rows, its record says {output.rows}"
     if rules is not None:

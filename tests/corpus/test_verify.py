@@ -6,13 +6,16 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.schema import DOCUMENTS, DROPPED
 from corpus.shards import Dataset, Record, ShardWriter
-from corpus.verify import datasets_below, orphans, verify
+from corpus.storage import storage
+from corpus.verify import Orphan, datasets_below, orphans, remove, verify
+from tests.corpus.object_server import BUCKET, object_server
 from tests.e2e.command import answer, command
 
 
@@ -101,7 +104,66 @@ def test_orphans_are_what_no_record_names_and_is_old_enough(dataset: Dataset) ->
     zombie.write_bytes(b"PAR1")
     assert orphans(dataset, 60) == []
     os.utime(zombie, (1, 1))
-    assert [orphan.path for orphan in orphans(dataset, 60)] == [zombie]
+    assert orphans(dataset, 60) == [Orphan(f"data/{zombie.name}", 4)]
+
+
+def test_an_orphan_that_was_adopted_meanwhile_stays(dataset: Dataset) -> None:
+    path = dataset.files("documents")[0].path
+    assert not remove(dataset, Orphan(path, 4))
+    assert Path(dataset.path, path).exists()
+
+
+def test_where_datasets_are(whole: Path, tmp_path: Path) -> None:
+    for folder in ("b", "a/data", "a", "a/c", "a/_tmp/x"):
+        Dataset(tmp_path / folder).begin({})
+    shutil.copytree(whole, tmp_path / "data" / "d")
+    found = [str(Path(dataset.path).relative_to(tmp_path)) for dataset in datasets_below(f"{tmp_path}/")]
+    assert sorted(found) == ["a", "a/c", "b", "data/d"]
+    (alone,) = datasets_below(str(tmp_path / "b"))
+    assert alone.path == str(tmp_path / "b")
+
+
+def test_a_manifest_that_differs_from_the_records(dataset: Dataset) -> None:
+    dataset.compact()
+    assert verify(dataset).problems == ()
+    path = Path(dataset.path, "_manifest.parquet")
+    rows = pq.read_table(path)
+    changed = rows.set_column(rows.schema.get_field_index("attempt"), "attempt", pa.array([1, 7], pa.int32()))
+    pq.write_table(changed, path)
+    assert verify(dataset).problems == (f"{dataset.path}/_manifest.parquet differs from _units/b.json; remove it",)
+    path.write_bytes(path.read_bytes()[:-10])
+    (problem,) = verify(dataset).problems
+    assert f"{path}: damaged" in problem
+
+
+def test_a_dataset_in_an_object_store(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with object_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        place = storage(f"s3://{BUCKET}/out/clean")
+        for path in whole.rglob("*"):
+            if path.is_file():
+                place.create(path.relative_to(whole).as_posix(), path.read_bytes())
+        (dataset,) = datasets_below(f"s3://{BUCKET}/out/")
+        assert dataset.path == f"s3://{BUCKET}/out/clean"
+        result = verify(dataset)
+        assert (result.units, result.files, result.problems) == (2, 4, ())
+        assert result.bytes == verify(Dataset(whole)).bytes
+        key = dataset.files("documents")[0].path
+        data = place.read(key) or b""
+        place.replace(key, data[:50] + bytes([data[50] ^ 1]) + data[51:])
+        place.create("data/a-000000000000.parquet", b"PAR1")
+        place.remove(dataset.files("dropped")[0].path)
+        problems = "\n".join(verify(dataset).problems)
+        assert f"{dataset.path}/{key}: its sha256 is not the one in its record" in problems
+        assert f"{dataset.path}/{dataset.files('dropped')[0].path}: is missing" in problems
+        said = command("corpus", "verify", dataset.path, code=1).stderr
+        assert said.startswith("".join(f"verify: {problem}\n" for problem in problems.split("\n")))
+        assert command("corpus", "gc", dataset.path).stderr.startswith("gc: 0 files")
+        assert answer("corpus", "gc", dataset.path, "--min-age", "0")["files"] == [
+            f"{dataset.path}/data/a-000000000000.parquet"
+        ]
+        assert orphans(dataset, 0) == []
 
 
 def test_the_commands(dataset: Dataset, tmp_path: Path) -> None:
