@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import re
 import sys
+import tempfile
 import unicodedata
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasketch import MinHash, MinHashLSH
 
+from bench.exchange import FileShard, file_sources
 from bench.harness import data_folder, median_seconds, print_json, print_row, ratios
-from corpus.dedup import Config
+from corpus.dedup import Config, signatures_schema
 from corpus.dedup.cluster import cluster
+from corpus.dedup.exchange import partition_edges, write_pairs
 from corpus.dedup.signatures import PUNCTUATION, sign
+from corpus.shards import ShardWriter
 
 CONFIG = Config()
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -61,8 +66,16 @@ def their_keepers(sketches: list[MinHash]) -> set[int]:
 
 
 def our_keepers(batches: list[pa.RecordBatch]) -> set[int]:
-    signed = pa.Table.from_batches([sign(batch, CONFIG) for batch in batches])
-    (labels,) = cluster([("all", signed)], CONFIG)
+    """Through the files of the exchange, as in a real run."""
+    with tempfile.TemporaryDirectory() as folder:
+        shard, pairs = Path(folder, "all.parquet"), Path(folder, "all.pairs")
+        writer = ShardWriter(shard, signatures_schema(CONFIG))
+        for batch in batches:
+            writer.write(sign(batch, CONFIG))
+        writer.close()
+        write_pairs(shard, pairs, CONFIG)
+        edges = partition_edges(file_sources([pairs], [writer.rows]), 0, 1)
+        (labels,) = cluster([FileShard("all", shard)], [edges], CONFIG, Path(folder))
     return {i for i, keep in enumerate(labels.column("keep").to_pylist()) if keep}
 
 
@@ -88,7 +101,7 @@ def main() -> None:
     print(f"{len(texts)} documents, {megabytes:.1f} MB; kept: ours {len(mine)}, datasketch {len(theirs)}")
     if len(mine ^ theirs) > 0.05 * len(texts):
         sys.exit(f"keep-sets differ in {len(mine ^ theirs)} documents")
-    ratio = {}
+    ratio: dict[str, float] = {}
     for name, rates in peers.items():
         print_row(name, "MB/s", ours[name], rates, higher_is_better=True)
         ratio |= {f"{name}.{peer}": value for peer, value in ratios(ours[name], rates, True).items()}

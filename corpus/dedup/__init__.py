@@ -1,9 +1,11 @@
-"""Deduplication in three steps: signatures (per document), clusters (global), and dropping (per document).
+"""Deduplication in steps: signatures (per document), pairs and edges (an exchange), clusters (global), dropping.
 
-`signatures.sign` turns documents into small fixed-size rows, `cluster.cluster` looks at all those rows
-together and says for each document whether it stays and which document stands for it, and `apply.process`
-is the ordinary stage that acts on these labels. Only the middle step sees more than one document at a time.
-The settings and the two Arrow schemas are in `config`, which loads neither Numba nor datasketch.
+`signatures.sign` turns documents into small fixed-size rows. `exchange.write_pairs` writes what each shard of them can
+have in common with others, by ranges of hashes; `exchange.partition_edges` takes one range of all shards and finds the
+documents that are alike. `cluster.cluster` joins these edges, and says for each document whether it stays and which
+document stands for it. `apply.process` is the ordinary stage that acts on these labels. Only `cluster` looks at the
+whole corpus, and it holds a few bytes a document. The settings and the two Arrow schemas are in `config`, which loads
+neither Numba nor datasketch.
 """
 
 from __future__ import annotations

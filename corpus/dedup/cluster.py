@@ -1,170 +1,173 @@
-"""SIGNATURES of a whole corpus -> LABELS: which documents stay, and which document stands for each of the
-others.
+"""SIGNATURES of a whole corpus and the edges between its documents -> LABELS: which documents stay, and which
+document stands for each of the others.
 
-Two documents are joined if their texts are equal (exact) or if all hashes of one band are (MinHash); a
-cluster is a connected component of that relation, as in FineWeb, and its first document in input order is
-kept. Joining makes the lower row the root, so the labels depend on the order of the documents and on
-nothing else: not on how they are cut into shards, not on the order of the joins.
+A cluster is a connected component of the edges, as in FineWeb, and its first document in input order is kept. Joining
+makes the lower row the root, so the labels depend on the order of the documents and on nothing else: not on how they
+are cut into shards, not on the order of the edges. Components chain: a document may be dropped in favour of one that
+it resembles only through a third, and its `value` may lie below `threshold`.
 
-Components chain: a document may be dropped in favour of one that it resembles only through a third, and its
-`value` may lie below `threshold`. Bands are handled one at a time, so that beside the input there are about
-100 bytes a document.
+What grows with the corpus is in memory the root of each document and the size of each cluster, 4 bytes each, and the
+row of each document that stands for others, 4 bytes more. Signatures stream by twice: once to put those of the
+documents that stand for others into a local file, where they are found by number, and once to compare each dropped
+document with its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.dedup import kernels
-from corpus.dedup.config import LABELS, Config, signatures_schema
+from corpus.dedup.config import LABELS, Config, check_signatures
+from corpus.dedup.exchange import fixed_width
 
-__all__ = ["LABELS", "cluster"]
+__all__ = ["LABELS", "Shard", "cluster"]
 
-# Dropped documents whose signatures are compared with their representative's at a time; bounds the memory.
-_COMPARED = 1 << 16
+_COLUMNS = ["id", "text_hash", "signature"]
+_NARROW = 2**32  # fewer rows than this are counted in 32 bits
 
 
-def cluster(shards: Sequence[tuple[str, pa.Table]], config: Config) -> list[pa.Table]:
-    """A LABELS table for each (unit, SIGNATURES table), row by row, in the order given.
+class Shard(Protocol):
+    """SIGNATURES of one unit, as often as they are asked for; `schema` with its metadata."""
 
-    `cluster_id` counts rows over all shards. Raises ValueError naming the unit if a table was not signed with
-    `config`, or on a machine with other Unicode tables.
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """All rows in order."""
+
+
+class _Representatives(NamedTuple):
+    """The documents that stand for others, by number, memory-mapped but for their rows."""
+
+    rows: NDArray[Any]  # ascending, as wide as the roots
+    hashes: NDArray[np.uint64]  # [n, 2]
+    signatures: NDArray[np.uint32]  # [n, num_perm]
+    ids: pa.Array  # large_string
+
+
+def cluster(
+    shards: Sequence[Shard], edges: Iterable[NDArray[np.uint64]], config: Config, folder: Path
+) -> Iterator[pa.Table]:
+    """A LABELS table for each shard, row by row, in the order given; one at a time.
+
+    `edges` are pairs of rows (uint64[n, 2]), which count over all shards, as does `cluster_id`. Below `folder`, four
+    files hold about 500 bytes for each document that stands for others. Raises ValueError naming the unit if a shard
+    was not signed with `config` or on a machine with other Unicode tables, and if an edge leads nowhere.
     """
-    for unit, table in shards:
-        _check(unit, table, config)
-    tables = [table for _, table in shards]
-    starts = np.cumsum([0] + [table.num_rows for table in tables])
-    hashes = np.concatenate([_binary(table, "text_hash").view(np.uint64) for table in tables] or [_NO_HASHES])
-    root = _components(tables, hashes, config)
-    size = np.bincount(root, minlength=len(root)).astype(np.int32)[root]
-    dropped = np.flatnonzero(root != np.arange(len(root)))
-    exact = np.zeros(len(root), np.bool_)
-    if config.exact:
-        exact[dropped] = (hashes[dropped] == hashes[root[dropped]]).all(axis=1)
-    value = np.full(len(root), np.nan)
-    value[exact] = 1.0
-    near = dropped[~exact[dropped]]
-    value[near] = _similarity(
-        [_binary(table, "signature").view(np.uint32) for table in tables], starts, near, root[near]
+    for shard in shards:
+        check_signatures(shard.unit, shard.schema, config)
+    starts = [0, *np.cumsum([shard.rows for shard in shards], dtype=np.int64).tolist()]
+    root = _components(starts[-1], edges)
+    sizes = np.zeros(len(root), np.int32)
+    kernels.component_sizes(root, sizes)
+    rows = np.flatnonzero(sizes > 1).astype(root.dtype)
+    representatives = _store(shards, starts, rows, config, folder)
+    for shard, start in zip(shards, starts[:-1], strict=True):
+        batches = []
+        for batch in shard.batches(_COLUMNS):
+            batches.append(_labels(batch, start, root, sizes, representatives, config))
+            start += batch.num_rows
+        yield pa.Table.from_batches(batches, LABELS)
+
+
+def _components(rows: int, edges: Iterable[NDArray[np.uint64]]) -> NDArray[Any]:
+    """Each row's root: the first row of its component; uint32 as long as that is wide enough."""
+    root = np.arange(rows, dtype=np.uint32 if rows < _NARROW else np.uint64)
+    for part in edges:
+        if len(part) and part.max() >= rows:
+            raise ValueError(
+                f"an edge to row {part.max()} of {rows} documents: it belongs to other signatures; "
+                "remove the folders of the deduplication"
+            )
+        kernels.union_edges(root, part)
+    kernels.flatten(root)
+    return root
+
+
+def _store(
+    shards: Sequence[Shard], starts: list[int], rows: NDArray[Any], config: Config, folder: Path
+) -> _Representatives:
+    """Copy the documents at the given rows into files below `folder`."""
+    paths = [folder / name for name in ("hashes", "signatures", "ids", "ends")]
+    with contextlib.ExitStack() as stack:
+        hashes, signatures, ids, ends = (stack.enter_context(path.open("wb")) for path in paths)
+        ends.write(bytes(8))
+        stored = 0  # bytes of ids
+        for shard, start, stop in zip(shards, starts[:-1], starts[1:], strict=True):
+            if not len(_within(rows, start, stop)):
+                continue
+            for batch in shard.batches(_COLUMNS):
+                taken = batch.take(pa.array(_within(rows, start, start + batch.num_rows) - start))
+                start += batch.num_rows
+                hashes.write(fixed_width(taken.column("text_hash"), np.uint64).data)
+                signatures.write(fixed_width(taken.column("signature"), np.uint32).data)
+                names = taken.column("id").cast(pa.large_binary())
+                ends.write((stored + np.cumsum(pc.binary_length(names).to_numpy(), dtype=np.int64)).data)
+                stored += ids.write(b"".join(names.to_pylist()))
+    data, offsets = pa.py_buffer(_mapped(paths[2], np.uint8)), pa.py_buffer(_mapped(paths[3], np.int64))
+    return _Representatives(
+        rows,
+        _mapped(paths[0], np.uint64).reshape(-1, 2),
+        _mapped(paths[1], np.uint32).reshape(-1, config.num_perm),
+        pa.Array.from_buffers(pa.large_string(), len(rows), [None, offsets, data]),
     )
-    # One large_string array: `take` searches the chunks of a chunked one again for every shard.
-    chunks = [chunk.cast(pa.large_string()) for table in tables for chunk in table.column("id").chunks]
-    ids = pa.concat_arrays([_NO_IDS, *chunks])
-    return [
-        _labels(table, start, root, size, exact, value, ids, config)
-        for table, start in zip(tables, starts[:-1], strict=True)
-    ]
 
 
-_NO_IDS = pa.array([], pa.large_string())
-_NO_HASHES: NDArray[np.uint64] = np.zeros((0, 2), np.uint64)
+def _within(rows: NDArray[Any], start: int, stop: int) -> NDArray[np.int64]:
+    first, last = np.searchsorted(rows, np.array([start, stop], np.uint64).astype(rows.dtype))
+    return rows[first:last].astype(np.int64)
 
 
-def _check(unit: str, table: pa.Table, config: Config) -> None:
-    expected = signatures_schema(config)
-    for field in expected:
-        if field.name not in table.schema.names or table.schema.field(field.name).type != field.type:
-            raise ValueError(f"{unit}: no column {field.name} of type {field.type}: sign it with this configuration")
-    signed, wanted = (table.schema.metadata or {}).get(b"dedup"), expected.metadata[b"dedup"]
-    if signed is not None and signed != wanted:
-        raise ValueError(f"{unit}: signed as {signed.decode()!r}, expected {wanted.decode()!r}: sign it again")
-
-
-def _components(tables: list[pa.Table], hashes: NDArray[np.uint64], config: Config) -> NDArray[np.int64]:
-    """Each row's root, int64[n]: the first row of its component."""
-    parent = np.arange(len(hashes))
-    if config.exact:
-        order = np.lexsort((hashes[:, 1], hashes[:, 0]))
-        kernels.union_equal(parent, order, hashes[order])
-    if config.minhash and tables:
-        # Texts without words all have the signature of the empty set; that does not make them alike.
-        worded = np.flatnonzero(np.concatenate([_numbers(table, "shingles") for table in tables]))
-        for band in range(config.bands):
-            keys = np.concatenate([_band(table, band, config) for table in tables])[worded]
-            order = np.argsort(keys)
-            kernels.union_equal(parent, worded[order], keys[order].reshape(-1, 1))
-    kernels.flatten(parent)
-    return parent
-
-
-def _similarity(
-    signatures: list[NDArray[np.uint32]],
-    starts: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    others: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Share of equal signature entries between rows[i] and others[i], the MinHash estimate of Jaccard
-    similarity.
-    """
-    share = np.empty(len(rows))
-    for first in range(0, len(rows), _COMPARED):
-        part = slice(first, first + _COMPARED)
-        one, other = _gather(signatures, starts, rows[part]), _gather(signatures, starts, others[part])
-        share[part] = (one == other).mean(axis=1)
-    return share
-
-
-def _gather(
-    signatures: list[NDArray[np.uint32]], starts: NDArray[np.int64], rows: NDArray[np.int64]
-) -> NDArray[np.uint32]:
-    """The signatures of the given rows of all shards, uint32[len(rows), num_perm]."""
-    shard = np.searchsorted(starts, rows, side="right") - 1
-    out = np.empty((len(rows), signatures[0].shape[1]), np.uint32)
-    for number in np.unique(shard):
-        here = shard == number
-        out[here] = signatures[number][rows[here] - starts[number]]
-    return out
+def _mapped(path: Path, dtype: type[np.integer[Any]]) -> NDArray[Any]:
+    """A file's numbers; an empty file cannot be mapped."""
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
 
 
 def _labels(
-    table: pa.Table,
+    batch: pa.RecordBatch,
     start: int,
-    root: NDArray[np.int64],
-    size: NDArray[np.int32],
-    exact: NDArray[np.bool_],
-    value: NDArray[np.float64],
-    ids: pa.Array,
+    root: NDArray[Any],
+    sizes: NDArray[np.int32],
+    representatives: _Representatives,
     config: Config,
-) -> pa.Table:
-    part = slice(start, start + table.num_rows)
-    keep = root[part] == np.arange(part.start, part.stop)
-    rule = np.where(exact[part], "dedup.exact", "dedup.minhash")
-    threshold = np.where(exact[part], 1.0, config.threshold)
+) -> pa.RecordBatch:
+    """LABELS of a batch of SIGNATURES whose first row is `start`."""
+    here = root[start : start + batch.num_rows]
+    keep = here == np.arange(start, start + batch.num_rows, dtype=root.dtype)
+    dropped = np.flatnonzero(~keep)
+    other = np.searchsorted(representatives.rows, here[dropped])
+    exact = np.zeros(len(here), np.bool_)
+    if config.exact:
+        hashes = fixed_width(batch.column("text_hash"), np.uint64)
+        exact[dropped] = (hashes[dropped] == representatives.hashes[other]).all(axis=1)
+    # Share of equal entries: the MinHash estimate of Jaccard similarity.
+    value = np.where(exact, 1.0, np.nan)
+    near = ~exact[dropped]
+    signatures = fixed_width(batch.column("signature"), np.uint32)[dropped[near]]
+    value[dropped[near]] = (signatures == representatives.signatures[other[near]]).mean(axis=1)
+    ids = batch.column("id")
     columns = [
-        table.column("id"),
+        ids,
         pa.array(keep),
-        pa.array(root[part]),
-        pa.array(size[part]),
-        ids.take(pa.array(root[part])).cast(pa.string()),
-        pa.array(rule, pa.string(), mask=keep),
-        pa.array(value[part], mask=keep),
-        pa.array(threshold, mask=keep),
+        pa.array(here.astype(np.int64)),
+        pa.array(sizes[here]),
+        pc.replace_with_mask(ids, pa.array(~keep), representatives.ids.take(pa.array(other)).cast(pa.string())),
+        pa.array(np.where(exact, "dedup.exact", "dedup.minhash"), pa.string(), mask=keep),
+        pa.array(value, mask=keep),
+        pa.array(np.where(exact, 1.0, config.threshold), mask=keep),
     ]
-    return pa.table(columns, schema=LABELS)
-
-
-def _numbers(table: pa.Table, name: str) -> NDArray[np.int32]:
-    values: NDArray[np.int32] = table.column(name).to_numpy()
-    return values
-
-
-def _band(table: pa.Table, band: int, config: Config) -> NDArray[np.uint64]:
-    """Keys of one band, uint64[num_rows]; `flatten` heeds the chunks' offsets."""
-    chunks = [chunk.flatten().to_numpy()[band :: config.bands] for chunk in table.column("bands").chunks]
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.uint64)
-
-
-def _binary(table: pa.Table, name: str) -> NDArray[np.uint8]:
-    """A fixed_size_binary column, uint8[num_rows, width]; a view of Arrow's memory where it is one chunk."""
-    width = table.schema.field(name).type.byte_width
-    rows = [_view(chunk, width) for chunk in table.column(name).chunks if len(chunk)]
-    return rows[0] if len(rows) == 1 else np.concatenate([np.zeros((0, width), np.uint8), *rows])
-
-
-def _view(chunk: pa.Array, width: int) -> NDArray[np.uint8]:
-    data = np.frombuffer(chunk.buffers()[1], np.uint8)
-    return data[chunk.offset * width : (chunk.offset + len(chunk)) * width].reshape(-1, width)
+    return pa.record_batch(columns, schema=LABELS)

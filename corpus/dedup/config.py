@@ -67,6 +67,17 @@ def signatures_schema(config: Config) -> pa.Schema:
     )
 
 
+def check_signatures(name: str, schema: pa.Schema, config: Config) -> None:
+    """Raises ValueError naming the shard if it was not signed with `config`, or with other Unicode tables."""
+    expected = signatures_schema(config)
+    for field in expected:
+        if field.name not in schema.names or schema.field(field.name).type != field.type:
+            raise ValueError(f"{name}: no column {field.name} of type {field.type}: sign it with this configuration")
+    signed, wanted = (schema.metadata or {}).get(b"dedup"), expected.metadata[b"dedup"]
+    if signed is not None and signed != wanted:
+        raise ValueError(f"{name}: signed as {signed.decode()!r}, expected {wanted.decode()!r}: sign it again")
+
+
 # What `cluster` answers for each document, in the documents' order.
 LABELS = pa.schema(
     [

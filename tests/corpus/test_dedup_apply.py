@@ -9,9 +9,9 @@ import pytest
 
 from corpus.dedup import Config
 from corpus.dedup.apply import COLUMNS, LABEL_COLUMNS, process
-from corpus.dedup.cluster import cluster
 from corpus.dedup.signatures import sign
 from corpus.schema import DOCUMENTS, DROPPED
+from tests.corpus.dedup_files import label
 
 STORY = "It was a bright cold day in April and the clocks were striking an hour that no clock has"
 
@@ -20,7 +20,7 @@ def labelled(texts: list[str]) -> pa.RecordBatch:
     """DOCUMENTS with the labels of a real clustering attached."""
     rows: list[dict[str, Any]] = [{"text": text, "id": f"doc{i}", "url": f"u{i}"} for i, text in enumerate(texts)]
     documents = pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS)
-    (labels,) = cluster([("unit", pa.Table.from_batches([sign(documents, Config())]))], Config())
+    (labels,) = label([pa.Table.from_batches([sign(documents, Config())])], Config())
     batch = documents
     for name in LABEL_COLUMNS:
         batch = batch.append_column(name, labels.column(name.removeprefix("dedup_")).combine_chunks())

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +11,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.dedup import LABELS, Config, signatures_schema
-from corpus.dedup.cluster import cluster
+from corpus.dedup import LABELS, Config, cluster, kernels, signatures_schema
 from corpus.dedup.signatures import shingle_hashes, sign
+from tests.corpus.dedup_files import MemoryShard, cut, label
 from tests.oracles import dedup_cluster as oracle
 
 CONFIG = Config(bands=3, rows=2)
-# (text hash, band keys, shingles): few values, so that chains of all lengths come up.
+# Few values, so that chains of all lengths come up, on both sides of the borders between partitions.
+HASHES = [bytes(16), bytes(15) + b"\1", b"\1" + bytes(15), bytes(7) + b"\x80" + bytes(8), b"\xff" * 16]
+KEYS = [0, 1, 2, 2**54 - 1, 2**54, 2**63 - 1, 2**63, 2**64 - 1]
+# (text hash, band keys, shingles)
+Row = tuple[bytes, tuple[int, ...], int]
 ROWS = st.lists(
-    st.tuples(st.integers(0, 9), st.tuples(*[st.integers(0, 9)] * 3), st.sampled_from([0, 1, 1, 5])), max_size=14
+    st.tuples(st.sampled_from(HASHES), st.tuples(*[st.sampled_from(KEYS)] * 3), st.sampled_from([0, 1, 1, 5])),
+    max_size=14,
 )
+CUTS = st.lists(st.integers(0, 99), max_size=4)
 
 
-def signatures(rows: list[tuple[int, tuple[int, ...], int]], config: Config = CONFIG, first: int = 0) -> pa.Table:
+def signatures(rows: Sequence[Row], config: Config = CONFIG, first: int = 0) -> pa.Table:
     """A SIGNATURES table whose six hashes a row are its three band keys, twice each."""
     columns: dict[str, Any] = {
-        "id": [f"doc{first + i}" for i in range(len(rows))],
-        "text_hash": [bytes(15) + bytes([row[0]]) for row in rows],
+        "id": [f"döc{first + i}" for i in range(len(rows))],
+        "text_hash": [row[0] for row in rows],
         "bands": [list(row[1]) for row in rows],
-        "signature": [np.repeat(np.array(row[1], "<u4"), 2).tobytes() for row in rows],
+        "signature": [np.repeat(np.array([key % 2**31 for key in row[1]], "<u4"), 2).tobytes() for row in rows],
         "shingles": [row[2] for row in rows],
     }
     return pa.table(columns, schema=signatures_schema(config))
-
-
-def cut(table: pa.Table, cuts: list[int]) -> list[tuple[str, pa.Table]]:
-    ends = [0, *sorted(cut % (table.num_rows + 1) for cut in cuts), table.num_rows]
-    return [(f"unit{i}", table.slice(a, b - a)) for i, (a, b) in enumerate(itertools.pairwise(ends))]
 
 
 def documents(texts: list[str], config: Config = CONFIG) -> pa.Table:
@@ -50,74 +51,86 @@ def rows_of(labels: list[pa.Table]) -> list[dict[str, Any]]:
     return rows
 
 
-@given(ROWS, st.booleans(), st.booleans())
-def test_labels_equal_the_slow_twin(rows: list[tuple[int, tuple[int, ...], int]], exact: bool, minhash: bool) -> None:
+@given(ROWS, CUTS, st.sampled_from([1, 2, 32]), st.integers(1, 5), st.booleans(), st.booleans())
+def test_labels_equal_the_slow_twin(
+    rows: list[Row], cuts: list[int], parts: int, batch_rows: int, exact: bool, minhash: bool
+) -> None:
     config = Config(bands=3, rows=2, exact=exact, minhash=minhash)
-    labels = rows_of(cluster([("unit", signatures(rows, config))], config))
-    roots = oracle.roots(
-        [bytes([h]) for h, _, _ in rows], [b for _, b, _ in rows], [s for *_, s in rows], exact, minhash
-    )
-    assert [row["cluster_id"] for row in labels] == roots
-    for i, (row, root) in enumerate(zip(labels, roots, strict=True)):
-        assert row["keep"] == (root == i)
-        assert row["representative"] == f"doc{root}"
-        assert row["cluster_size"] == roots.count(root)
-        same_text = exact and rows[i][0] == rows[root][0]
-        equal = [a == b for a, b in zip(rows[i][1], rows[root][1], strict=True)]
-        if root == i:
-            assert (row["rule"], row["value"], row["threshold"]) == (None, None, None)
-        elif same_text:
-            assert (row["rule"], row["value"], row["threshold"]) == ("dedup.exact", 1.0, 1.0)
-        else:
-            assert row["rule"] == "dedup.minhash"
-            assert row["value"] == pytest.approx(sum(equal) / 3)
-            assert row["threshold"] == config.threshold
+    tables = cut(signatures(rows, config), cuts)
+    labels = label(tables, config, parts, batch_rows)
+    assert [part.schema.equals(LABELS) for part in labels] == [True] * len(tables)
+    for found, expected in zip(labels, oracle.labels(tables, config), strict=True):
+        assert found.equals(expected)
 
 
-@given(ROWS, st.lists(st.integers(0, 99), max_size=4))
-def test_the_cut_into_shards_does_not_show(rows: list[tuple[int, tuple[int, ...], int]], cuts: list[int]) -> None:
-    table = signatures(rows)
-    shards = cut(table, cuts)
-    labels = cluster(shards, CONFIG)
-    assert [part.num_rows for part in labels] == [part.num_rows for _, part in shards]
-    assert all(part.schema.equals(LABELS) for part in labels)
-    assert pa.concat_tables(labels).equals(pa.concat_tables(cluster([("unit", table)], CONFIG)))
+def test_rows_beyond_32_bits_are_labelled_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(bytes(15) + bytes([i % 7]), (i % 5, i % 11, i), 1) for i in range(40)]
+    tables = cut(signatures(rows), [13, 29])
+    monkeypatch.setattr(cluster, "_NARROW", 0)
+    assert pa.concat_tables(label(tables, CONFIG)).equals(pa.concat_tables(oracle.labels(tables, CONFIG)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40), st.sampled_from([np.uint32, np.uint64])
+)
+def test_components_equal_the_slow_twin(edges: list[tuple[int, int]], dtype: type[np.unsignedinteger[Any]]) -> None:
+    root, sizes = np.arange(31, dtype=dtype), np.zeros(31, np.int32)
+    kernels.union_edges(root, np.array(edges, np.uint64).reshape(-1, 2))
+    kernels.flatten(root)
+    kernels.component_sizes(root, sizes)
+    expected = oracle.roots(31, set(edges))
+    assert root.tolist() == expected
+    assert sizes.tolist() == [expected.count(row) for row in range(31)]
+
+
+def test_signatures_stream_by_a_shard_at_a_time(tmp_path: Path) -> None:
+    log: list[str] = []
+    rows: list[Row] = [(HASHES[0], (7, 8, 9), 1), (HASHES[1], (1, 2, 3), 1), (HASHES[0], (4, 5, 6), 1)]
+    tables = [signatures([row], first=i) for i, row in enumerate(rows)]
+    shards = [MemoryShard(f"unit{i}", table, log) for i, table in enumerate(tables)]
+    labels = cluster.cluster(shards, [np.array([[0, 2]], np.uint64)], CONFIG, tmp_path)
+    assert log == []
+    next(labels)
+    assert log == ["unit0", "unit0"]  # once because its document stands for another, once for its labels
+    next(labels)
+    assert log == ["unit0", "unit0", "unit1"]
+    assert next(labels).to_pylist()[0]["representative"] == "döc0"
 
 
 def test_tables_in_chunks() -> None:
-    parts = [signatures([(i, (i % 2, 5 + i, 9), 1)], first=i) for i in range(4)]
+    parts = [signatures([(HASHES[i], (i % 2, 5 + i, 9), 1)], first=i) for i in range(4)]
     chunked = pa.concat_tables(parts)
     assert chunked.column("bands").num_chunks == 4
-    whole = chunked.combine_chunks()
-    assert cluster([("a", chunked)], CONFIG)[0].equals(cluster([("a", whole)], CONFIG)[0])
+    assert label([chunked], CONFIG)[0].equals(label([chunked.combine_chunks()], CONFIG)[0])
 
 
 def test_exact_duplicates_by_hand() -> None:
     story = "The quick brown fox jumps over the lazy dog and runs on into the wood"
     texts = [story, "something else entirely", story, story.upper(), "…", "", "…", ""]
-    labels = rows_of(cluster([("unit", documents(texts))], CONFIG))
+    labels = rows_of(label([documents(texts)], CONFIG))
     assert [row["keep"] for row in labels] == [True, True, False, False, True, True, False, False]
     assert [row["rule"] for row in labels][2:4] == ["dedup.exact", "dedup.minhash"]
     assert [row["value"] for row in labels][2:4] == [1.0, 1.0]
     assert labels[0]["cluster_size"] == 3
     # "…" and "" have no words: each is a duplicate of its like, but they are not near-duplicates of each other.
     assert [row["representative"] for row in labels[4:]] == ["doc4", "doc5", "doc4", "doc5"]
-    near_only = rows_of(cluster([("unit", documents(texts))], Config(bands=3, rows=2, exact=False)))
+    near_only = rows_of(label([documents(texts)], Config(bands=3, rows=2, exact=False)))
     assert [row["keep"] for row in near_only] == [True, True, False, False, True, True, True, True]
 
 
 def test_no_shards_no_rows_one_row() -> None:
-    empty, single = signatures([]), signatures([(1, (1, 2, 3), 1)])
-    assert cluster([], CONFIG) == []
-    assert [part.num_rows for part in cluster([("a", empty)], CONFIG)] == [0]
-    labels = cluster([("a", empty), ("b", single), ("c", empty)], CONFIG)
+    empty, single = signatures([]), signatures([(HASHES[1], (1, 2, 3), 1)])
+    assert label([], CONFIG) == []
+    assert [part.num_rows for part in label([empty], CONFIG)] == [0]
+    labels = label([empty, single, empty], CONFIG)
+    assert [part.num_rows for part in labels] == [0, 1, 0]
     assert rows_of(labels) == [
         {
-            "id": "doc0",
+            "id": "döc0",
             "keep": True,
             "cluster_id": 0,
             "cluster_size": 1,
-            "representative": "doc0",
+            "representative": "döc0",
             "rule": None,
             "value": None,
             "threshold": None,
@@ -125,19 +138,28 @@ def test_no_shards_no_rows_one_row() -> None:
     ]
 
 
-def test_signatures_of_another_configuration_are_refused() -> None:
-    table = documents(["a b c"])
+def test_signatures_of_another_configuration_are_refused(tmp_path: Path) -> None:
+    shard = MemoryShard("unit7", documents(["a b c"]))
     with pytest.raises(ValueError, match="unit7: no column bands"):
-        cluster([("unit7", table)], Config(bands=2, rows=3))
+        next(cluster.cluster([shard], [], Config(bands=2, rows=3), tmp_path))
     with pytest.raises(ValueError, match=r"unit7: signed as .*seed=1.*expected .*seed=2"):
-        cluster([("unit7", table)], Config(bands=3, rows=2, seed=2))
+        next(cluster.cluster([shard], [], Config(bands=3, rows=2, seed=2), tmp_path))
+
+
+def test_edges_of_other_signatures_are_refused(tmp_path: Path) -> None:
+    shard = MemoryShard("unit7", documents(["a b c"]))
+    with pytest.raises(ValueError, match="edge to row 1 of 1 documents"):
+        next(cluster.cluster([shard], [np.array([[0, 1]], np.uint64)], CONFIG, tmp_path))
 
 
 def test_real_near_duplicates(testdata: Path) -> None:
     config = Config()
     table = pq.read_table(testdata / "neardup" / "docs.parquet", columns=["id", "text"])
     signed = pa.Table.from_batches([sign(part, config) for part in table.to_batches()])
-    labels = rows_of(cluster(cut(signed, [1000, 2500]), config))
+    shards = cut(signed, [1000, 2500])
+    tables = label(shards, config, parts=4)
+    assert pa.concat_tables(tables).equals(pa.concat_tables(oracle.labels(shards, config)))
+    labels = rows_of(tables)
     found = {row["id"]: row["cluster_id"] for row in labels}
     pairs = pq.read_table(testdata / "neardup" / "pairs.parquet").to_pylist()
     close = [(pair["a"], pair["b"]) for pair in pairs if pair["jaccard"] >= 0.8]
