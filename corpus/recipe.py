@@ -222,7 +222,7 @@ def _contents(value: Any) -> Any:
         return value
     path = Path(value)
     if path.is_dir():
-        return {item.name: sha256(item) for item in sorted(path.iterdir()) if item.is_file()}
+        return {item.name: sha256(item) for item in sorted(path.glob("[!_]*")) if item.is_file()}
     return sha256(path)
 
 

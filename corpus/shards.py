@@ -6,6 +6,8 @@ A dataset is a folder (or object prefix):
     dropped/<unit>-<sha12>.parquet    one row for every document that it did not
     _units/<unit>.json                the commit record: written last, once; a file that no record names is not there
     _config/<hash12>.json             the configuration behind the hash that the records carry
+    _manifest.parquet                 all records of a finished stage in one file, to be read instead of them
+    _tracebacks/<unit>-<row>.txt      where a page was at work that hung or took its process along
 
 Rules that make a run repeatable: file names carry the hash of the content, row groups are cut by row count alone,
 nothing in a shard tells when, where or in how many attempts it was made.
@@ -15,9 +17,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.storage import LocalStorage, sha256, storage
+from corpus.storage import Entry, Storage, sha256, storage
 
 FORMAT = 1
 ROW_GROUP = 1024  # documents; small enough to stream, as nanochat's shards have
@@ -93,15 +96,75 @@ class Dataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        self.storage: LocalStorage = storage(path)
+        self.storage: Storage = storage(path)
 
     def records(self) -> list[Record]:
         """Every committed unit, sorted by its key."""
-        return [
-            Record.from_json(self.storage.read(key) or b"", f"{self.path}/{key}")
-            for key in self.storage.list("_units")
-            if key.endswith(".json")
-        ]
+        return list(self.scan())
+
+    def scan(self) -> Iterator[Record]:
+        """`records`, one at a time."""
+        return (record for _, record in self._scan())
+
+    def _scan(self) -> Iterator[tuple[Entry, Record]]:
+        """From the manifest where it knows a record as it is now, else from the record."""
+        manifest = self._manifest()
+        row = next(manifest, None)
+        for entry in self._entries():
+            while row is not None and row["key"] < entry.key:
+                row = next(manifest, None)
+            if row is not None and (row["key"], row["stamp"]) == (entry.key, entry.stamp):
+                yield entry, _from_row(row)
+            else:
+                yield entry, Record.from_json(self.storage.read(entry.key) or b"", f"{self.path}/{entry.key}")
+
+    def units(self) -> list[str]:
+        """The keys of the committed units, sorted; a listing, no record is read."""
+        return sorted(entry.key.removeprefix("_units/").removesuffix(".json") for entry in self._entries())
+
+    def missing(self, units: Iterable[str]) -> list[str]:
+        """Which of these units are not committed."""
+        there = set(self.units())
+        return [unit for unit in units if unit not in there]
+
+    def compact(self) -> None:
+        """Gather all records in `_manifest.parquet`, so that the next reader reads one file instead of 100,000.
+
+        The records stay: they decide who was first. A manifest that has become old is no danger, because every row
+        carries the stamp of the record that it was read from.
+        """
+        known = [(row["key"], row["stamp"]) for row in self._manifest(["key", "stamp"])]
+        if known == [(entry.key, entry.stamp) for entry in self._entries()]:
+            return
+        with self.storage.scratch() as folder:
+            with pq.ParquetWriter(folder / "manifest", _MANIFEST, compression="zstd") as writer:
+                records = self._scan()
+                while rows := [_to_row(*item) for item in itertools.islice(records, ROW_GROUP)]:
+                    writer.write_table(pa.Table.from_pylist(rows, schema=_MANIFEST))
+            self.storage.replace("_manifest.parquet", (folder / "manifest").read_bytes())
+
+    def outdated(self) -> Iterator[str]:
+        """Rows of the manifest that claim to be a record as it is, and differ from it."""
+        stamps = {entry.key: entry.stamp for entry in self._entries()}
+        for row in self._manifest():
+            if stamps.get(row["key"]) == row["stamp"]:
+                data = self.storage.read(row["key"]) or b""
+                if _from_row(row).to_json() != data:
+                    yield f"_manifest.parquet differs from {row['key']}; remove it"
+
+    def _entries(self) -> Iterator[Entry]:
+        return (entry for entry in self.storage.entries("_units") if entry.key.endswith(".json"))
+
+    def _manifest(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The manifest's rows in the order of their keys; nothing if there is none."""
+        data = self.storage.read("_manifest.parquet")  # at once: another task may replace it meanwhile
+        if data is None:
+            return
+        try:
+            for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(ROW_GROUP, columns=columns, use_threads=False):
+                yield from batch.to_pylist()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{self.path}/_manifest.parquet: damaged ({error}); remove it") from None
 
     def record(self, unit: str) -> Record | None:
         data = self.storage.read(f"_units/{unit}.json")
@@ -120,7 +183,7 @@ class Dataset:
         seen = 0
         with self.storage.open(path) as stream:
             try:
-                for batch in pq.ParquetFile(stream).iter_batches(rows, columns=columns):
+                for batch in pq.ParquetFile(stream).iter_batches(rows, columns=columns, use_threads=False):
                     seen += batch.num_rows
                     yield batch
             except (pa.ArrowInvalid, OSError) as error:
@@ -136,7 +199,8 @@ class Dataset:
     def table(self, output: Output) -> pa.Table:
         """A whole shard."""
         with self.storage.open(output.path) as stream:
-            return pq.read_table(stream)
+            # A thread of Arrow's that still reads a Python stream when the process ends takes it down (arrow#34314).
+            return pq.read_table(stream, use_threads=False, pre_buffer=False)
 
     def configuration(self, config_hash: str) -> dict[str, Any] | None:
         """The configuration that a record's hash stands for, None if it was not kept."""
@@ -159,6 +223,12 @@ class Dataset:
         record = self.record(unit)
         if record is None:
             return False
+        self.check(record, config_hash, inputs)
+        return True
+
+    def check(self, record: Record, config_hash: str, inputs: Sequence[Input]) -> None:
+        """Raises Conflict naming both if a unit was committed with another configuration or from other inputs."""
+        unit = record.unit
         if record.config != config_hash:
             differing = _difference(self.configuration(record.config), self.configuration(config_hash))
             raise Conflict(
@@ -176,7 +246,22 @@ class Dataset:
                 f"{self.path}: unit {unit} was made from {len(record.inputs)} files, now there are {len(inputs)}; "
                 f"{_WAY_OUT}"
             )
-        return True
+
+    def whole(self, kind: str) -> Input:
+        """All committed files of one kind as the input of a unit that reads them all.
+
+        Raises ValueError if there are none.
+        """
+        files = size = 0
+        digest = hashlib.sha256()
+        for record in self.scan():
+            for output in record.outputs:
+                if output.kind == kind:
+                    files, size = files + 1, size + output.bytes
+                    digest.update(f"{record.unit} {output.sha256}\n".encode())
+        if not files:
+            raise ValueError(f"{self.path}: no committed {kind}; it should be the output folder of an earlier command")
+        return Input(self.path, size, f"all-{digest.hexdigest()[:32]}")
 
     def commit(self, record: Record, local: Sequence[Path]) -> Record:
         """Publish finished local files (one for each of the record's outputs), then the record.
@@ -251,10 +336,59 @@ class ShardWriter:
         self._writer.close()
 
     def output(self, unit: str, kind: str) -> Output:
-        """What the record says of this (closed) file; the name carries its content's hash."""
-        digest = sha256(self.path)
-        name = f"{FOLDERS.get(kind, 'data')}/{unit}-{digest[:12]}.parquet"
-        return Output(name, kind, self.rows, self.path.stat().st_size, digest)
+        """What the record says of this (closed) file."""
+        return output_of(self.path, unit, kind, self.rows, "parquet")
+
+
+def output_of(path: Path, unit: str, kind: str, rows: int, suffix: str) -> Output:
+    """What a record says of a finished local file; the name carries its content's hash."""
+    digest = sha256(path)
+    name = f"{FOLDERS.get(kind, 'data')}/{unit}-{digest[:12]}.{suffix}"
+    return Output(name, kind, rows, path.stat().st_size, digest)
+
+
+# A row a record; `counts` are JSON, because every stage counts what it likes.
+_MANIFEST = pa.schema(
+    [
+        ("key", pa.string()),
+        ("stamp", pa.string()),
+        ("unit", pa.string()),
+        ("stage", pa.string()),
+        ("config", pa.string()),
+        ("inputs", pa.list_(pa.struct([("path", pa.string()), ("size", pa.int64()), ("etag", pa.string())]))),
+        (
+            "outputs",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("path", pa.string()),
+                        ("kind", pa.string()),
+                        ("rows", pa.int64()),
+                        ("bytes", pa.int64()),
+                        ("sha256", pa.string()),
+                    ]
+                )
+            ),
+        ),
+        ("counts", pa.string()),
+        ("attempt", pa.int32()),
+        ("seconds", pa.float64()),
+        ("format", pa.int32()),
+    ]
+)
+
+
+def _to_row(entry: Entry, record: Record) -> dict[str, Any]:
+    counts = json.dumps(record.counts, ensure_ascii=False)
+    return dataclasses.asdict(record) | {"key": entry.key, "stamp": entry.stamp, "counts": counts}
+
+
+def _from_row(row: dict[str, Any]) -> Record:
+    fields = {name: value for name, value in row.items() if name not in ("key", "stamp")}
+    fields["inputs"] = tuple(Input(**item) for item in row["inputs"])
+    fields["outputs"] = tuple(Output(**item) for item in row["outputs"])
+    fields["counts"] = tuple(json.loads(row["counts"]))
+    return Record(**fields)
 
 
 def _difference(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:

@@ -1,26 +1,32 @@
 """What a unit does, for each kind of pass: the picklable works that an engine runs.
 
-`ChainWork` takes a shard through fused stages; `ClusterWork` is the barrier of deduplication; `TokenizerWork` trains
-the vocabulary. Each reads committed files, writes local ones and commits them with one record.
+`ChainWork` takes a shard through fused stages; `BandsWork` and `ClusterWork` are the barrier of deduplication;
+`TokenizerWork` trains the vocabulary. Each reads committed files, writes local ones and commits them with one record.
+`memory` is what a unit is expected to need, in MiB: a cluster places units by it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
+import hashlib
 import importlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from corpus.chain import BATCH, Account, Chain, Rows, Step
 from corpus.engine import Attempt, Unit
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
-from corpus.shards import Dataset, Output, Record, ShardWriter, audit
-from corpus.storage import sha256, storage
+from corpus.shards import ROW_GROUP, Dataset, Input, Output, Record, ShardWriter, audit, output_of
+from corpus.storage import local_path, open_path, sha256, split
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,13 @@ class ChainWork:
     labels: str | None = None
     keep_dropped_text: bool = False
     seconds: float = 30.0  # for one guarded piece of work
+    memory: int = 2048
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
+        with _on_this_machine(self.steps) as steps:
+            dataclasses.replace(self, steps=steps)._run(unit, attempt)
+
+    def _run(self, unit: Unit, attempt: Attempt) -> None:
         began = time.monotonic()
         dataset = Dataset(self.output)
         chain = Chain(self.steps, attempt, self.seconds)
@@ -62,6 +73,9 @@ class ChainWork:
                 dropped.close()
                 outputs.append(dropped.output(unit.key, "dropped"))
                 files.append(dropped.path)
+            if self.kind == "signatures":
+                outputs.append(self._pairs(unit, kept.path, folder / "pairs"))
+                files.append(folder / "pairs")
             accounts = [account.to_json() for account in ([pages] if self.source is None else []) + chain.accounts]
             if self.kind == "tokens":
                 accounts[-1]["tokens"] = tokens
@@ -74,7 +88,7 @@ class ChainWork:
 
         chain.warm_up(pa.RecordBatch.from_pylist([], schema=PAGES))
         path = unit.inputs[0].path
-        with open_input(path) as stream:
+        with open_path(path) as stream:
             for ordinal, item in enumerate(read_pages(stream, warc_address(path))):
                 account.read += 1
                 if isinstance(item, Page):
@@ -103,6 +117,13 @@ class ChainWork:
             start += batch.num_rows
             chain.attempt.progress(start, chain.accounts[-1].kept, start / max(shard.rows, 1))
 
+    def _pairs(self, unit: Unit, signatures: Path, target: Path) -> Output:
+        """What the unit's documents may have in common with others, for `bands`."""
+        from corpus.dedup.exchange import write_pairs
+
+        rows = write_pairs(signatures, target, self.steps[-1].config)
+        return output_of(target, unit.key, "pairs", rows, "pairs")
+
     def _schema(self, unit: Unit) -> pa.Schema:
         if self.kind != "documents":
             schema: pa.Schema = importlib.import_module(self.steps[-1].module).schema(self.steps[-1].config)
@@ -129,39 +150,124 @@ DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index(
 
 
 @dataclass(frozen=True)
+class BandsWork:
+    """One range of band keys of every unit in, edges between the documents that share one out."""
+
+    name: str
+    output: str
+    config_hash: str
+    source: str
+    bytes: int  # of pairs in a range
+
+    @property
+    def memory(self) -> int:
+        return 512 + (self.bytes * _PAIRS_HELD >> 20)
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        from corpus.dedup.exchange import Source, partition_edges, write_edges
+
+        began = time.monotonic()
+        source = Dataset(self.source)
+        _check_whole(source, "pairs", unit.inputs[0])
+        part, parts = map(int, unit.key.split("-of-"))
+        sources, rows = [], 0
+        for signatures, pairs in _signed(source):
+            read = functools.partial(source.storage.read_range, pairs.path)
+            sources.append(Source(rows, read, f"{source.path}/{pairs.path}"))
+            rows += signatures.rows
+        edges = partition_edges(sources, part, parts, threads=_READS)
+        with Dataset(self.output).storage.scratch() as folder:
+            write_edges(edges, folder / "edges")
+            output = output_of(folder / "edges", unit.key, "edges", len(edges), "edges")
+            counts = [{"stage": "bands", "read": rows, "kept": rows, "dropped": {}, "edges": len(edges)}]
+            _commit(self, unit, attempt, began, counts, [output], [folder / "edges"])
+
+
+@dataclass(frozen=True)
 class ClusterWork:
-    """All signature shards in, a row-aligned label shard for each of them out."""
+    """All edges and all signature shards in, a row-aligned label shard for each of the latter out."""
 
     name: str
     config: Any
     output: str
     config_hash: str
     source: str
+    edges: str
+    rows: int  # documents
+
+    @property
+    def memory(self) -> int:
+        return 512 + (self.rows * _CLUSTER_BYTES >> 20)
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
         from corpus.dedup.cluster import LABELS, cluster
 
         began = time.monotonic()
-        source, dataset = Dataset(self.source), Dataset(self.output)
-        shards = [
-            (record.unit, source.table(output))
-            for record in source.records()
-            for output in record.outputs
-            if output.kind == "signatures"
-        ]
-        labels = cluster(shards, self.config)
+        source, edges, dataset = Dataset(self.source), Dataset(self.edges), Dataset(self.output)
+        _check_whole(edges, "edges", unit.inputs[0])
+        shards = [_Signatures(source, signatures) for signatures, _ in _signed(source)]
         with dataset.storage.scratch() as folder:
             outputs, files = [], []
-            for index, ((key, _), table) in enumerate(zip(shards, labels, strict=True)):
+            for index, table in enumerate(cluster(shards, _edges(edges), self.config, folder)):
                 writer = ShardWriter(folder / f"{index}.parquet", LABELS)
                 for batch in table.to_batches():
                     writer.write(batch)
                 writer.close()
-                outputs.append(writer.output(key, "labels"))
+                outputs.append(writer.output(shards[index].unit, "labels"))
                 files.append(writer.path)
-            rows = sum(table.num_rows for table in labels)
-            counts = [{"stage": "clusters", "read": rows, "kept": rows, "dropped": {}}]
+            counts = [{"stage": "clusters", "read": self.rows, "kept": self.rows, "dropped": {}}]
             _commit(self, unit, attempt, began, counts, outputs, files)
+
+
+_READS = 8  # ranges under way at a time
+_PAIRS_HELD = 3  # times a range of pairs that is in memory
+_CLUSTER_BYTES = 12  # of memory for each document
+
+
+@dataclass(frozen=True)
+class _Signatures:
+    """A committed signature shard, as `cluster` wants it."""
+
+    dataset: Dataset
+    output: Output
+
+    @property
+    def unit(self) -> str:
+        return PurePosixPath(self.output.path).name.rpartition("-")[0]
+
+    @property
+    def rows(self) -> int:
+        return self.output.rows
+
+    @property
+    def schema(self) -> pa.Schema:
+        with self.dataset.storage.open(self.output.path) as stream:
+            return pq.read_schema(stream)
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        return self.dataset.batches(self.output, ROW_GROUP, columns)
+
+
+def _signed(source: Dataset) -> list[tuple[Output, Output]]:
+    """(signatures, pairs) of every unit, in order."""
+    found = []
+    for record in source.scan():
+        kinds = {output.kind: output for output in record.outputs}
+        found.append((kinds["signatures"], kinds["pairs"]))
+    return found
+
+
+def _edges(dataset: Dataset) -> Iterator[Any]:
+    from corpus.dedup.exchange import read_edges
+
+    for output in dataset.files("edges"):
+        with dataset.storage.open(output.path) as stream:
+            yield from read_edges(stream)
+
+
+def _check_whole(dataset: Dataset, kind: str, planned: Input) -> None:
+    if dataset.whole(kind) != planned:
+        raise ValueError(f"{dataset.path}: its {kind} are not those that were there when this was planned; run again")
 
 
 @dataclass(frozen=True)
@@ -173,13 +279,15 @@ class TokenizerWork:
     output: str
     config_hash: str
     source: str
+    memory: int = 4096
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
         from bpe.train import train
         from bpe.vocabulary import save_vocabulary
 
         began = time.monotonic()
-        source = Dataset(self.source)
+        source, dataset = Dataset(self.source), Dataset(self.output)
+        _check_whole(source, "documents", unit.inputs[0])
         rows = 0
 
         def texts() -> Iterator[pa.Array]:
@@ -191,31 +299,46 @@ class TokenizerWork:
 
         vocabulary = train(texts(), self.config.vocab_size, pattern=self.config.pattern)
         counts = [{"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size}]
-        with Dataset(self.output).storage.scratch() as folder:
+        with dataset.storage.scratch() as folder:
             save_vocabulary(vocabulary, folder / "tokenizer")
             files = sorted((folder / "tokenizer").iterdir())
             outputs = [Output(file.name, "vocabulary", 0, file.stat().st_size, sha256(file)) for file in files]
             for output in outputs:  # these names do not tell contents apart
-                there = Path(self.output, output.path)
-                if there.is_file() and sha256(there) != output.sha256:
-                    raise FileExistsError(f"{there}: another vocabulary; use another output folder, or remove this one")
+                there = dataset.storage.read(output.path)
+                if there is not None and hashlib.sha256(there).hexdigest() != output.sha256:
+                    path = f"{self.output}/{output.path}"
+                    raise ValueError(f"{path}: another vocabulary; use another output folder, or remove this one")
             _commit(self, unit, attempt, began, counts, outputs, files)
 
 
-def open_input(path: str) -> Any:
-    """A local input file, for reading bytes."""
-    return storage(Path(path).parent).open(Path(path).name)
+@contextlib.contextmanager
+def _on_this_machine(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+    """The steps, with what their settings name fetched where it is in an object store."""
+    with contextlib.ExitStack() as stack:
+        local = []
+        for step in steps:
+            paths = {item.name: getattr(step.config, item.name) for item in dataclasses.fields(step.config)}
+            fetched = {
+                name: str(stack.enter_context(local_path(path)))
+                for name, path in paths.items()
+                if isinstance(path, str) and path.startswith("s3://")
+            }
+            local.append(step._replace(config=dataclasses.replace(step.config, **fetched)) if fetched else step)
+        yield tuple(local)
 
 
 def warc_address(path: str) -> str:
     """The WARC's own address: where it was fetched from, if a receipt beside it says so, else its path."""
-    receipt = Path(path).parent / "_units" / f"{Path(path).name}.json"
-    try:
-        return str(json.loads(receipt.read_bytes())["inputs"][0]["path"])
-    except FileNotFoundError:
+    place, name = split(path)
+    receipt = place.read(f"_units/{name}.json")
+    if receipt is None:
         return path
+    try:
+        return str(json.loads(receipt)["inputs"][0]["path"])
     except (ValueError, KeyError, IndexError) as error:
-        raise ValueError(f"{receipt}: not a receipt of a fetched file ({error}); remove it, or fetch again") from None
+        raise ValueError(
+            f"{place.root}/_units/{name}.json: not a receipt of a fetched file ({error}); remove it, or fetch again"
+        ) from None
 
 
 def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
@@ -228,7 +351,7 @@ def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
 
 
 def _commit(
-    work: ChainWork | ClusterWork | TokenizerWork,
+    work: ChainWork | BandsWork | ClusterWork | TokenizerWork,
     unit: Unit,
     attempt: Attempt,
     began: float,

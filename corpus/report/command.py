@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from corpus.pipeline import ORDER
 from corpus.report.funnel import Funnel, funnel
-from corpus.report.page import write_page
+from corpus.report.page import page
 from corpus.shards import Dataset
+from corpus.storage import is_dir, storage
 
 _EXAMPLES = 3  # dropped documents shown for a rule
 _SHARDS = 16  # DROPPED shards read for them
@@ -24,35 +25,35 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     """
     found: list[tuple[str, Dataset]] = []
     for folder in folders:
-        inside = [folder] if Path(folder, "_units").is_dir() else [f"{folder}/{name}" for name in ORDER]
-        present = [(Path(path).name, Dataset(path)) for path in inside if Path(path, "_units").is_dir()]
+        inside = [folder] if is_dir(f"{folder}/_units") else [f"{folder}/{name}" for name in ORDER]
+        present = [(PurePosixPath(path).name, Dataset(path)) for path in inside if is_dir(f"{path}/_units")]
         if not present:
             raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
         found += present
     return found
 
 
-def write_report(folders: Sequence[str], training: str | None = None) -> tuple[Path, Funnel]:
+def write_report(folders: Sequence[str], training: str | None = None) -> tuple[str, Funnel]:
     """Write report.html into the last folder; returns its path and the funnel over the folders' records."""
-    last = Path(folders[-1])
+    last = folders[-1]
     found = datasets(folders)
-    recipe = last / "recipe.toml"
-    run = Path(training) if training else last / "model"
+    place = storage(last)
+    recipe = place.read("recipe.toml")
+    run = Path(training) if training else Path(last, "model")
     if training and not (run / "metrics.jsonl").is_file():
         raise ValueError(f"{training}: holds no metrics.jsonl; it should be the folder of a training run")
     metrics = _lines(run / "metrics.jsonl")
-    path = last / "report.html"
     summed = funnel(_records(found))
-    write_page(
-        path,
+    text = page(
         summed,
-        title=last.resolve().name,
-        recipe_text=recipe.read_text(encoding="utf-8") if recipe.is_file() else None,
+        title=last.rpartition("/")[2] if "://" in last else Path(last).resolve().name,
+        recipe_text=recipe.decode() if recipe is not None else None,
         training=metrics or None,
         samples=_samples(metrics) or None,
         examples=_examples([dataset for _, dataset in found]) or None,
     )
-    return path, summed
+    place.replace("report.html", text.encode())
+    return f"{last}/report.html", summed
 
 
 def _records(found: Sequence[tuple[str, Dataset]]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,39 +7,13 @@ same bytes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from corpus.report.curve import loss_curve
 from corpus.report.funnel import Funnel, share
 
 _EXAMPLES = 3  # shown of every rule
-
-
-def write_page(
-    path: Path,
-    funnel: Funnel,
-    *,
-    title: str,
-    recipe_text: str | None = None,
-    training: Sequence[Mapping[str, Any]] | None = None,
-    samples: Sequence[str] | None = None,
-    examples: Sequence[Mapping[str, Any]] | None = None,
-) -> None:
-    """Write the page to `path`, replacing one that is there.
-
-    `training`: rows of metrics.jsonl; `samples`: texts that the model printed; `examples`: rows of DROPPED, of which
-    the first three of every rule are shown. Raises OSError if `path` cannot be written.
-    """
-    text = page(funnel, title=title, recipe_text=recipe_text, training=training, samples=samples, examples=examples)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def page(
@@ -51,7 +25,11 @@ def page(
     samples: Sequence[str] | None = None,
     examples: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
-    """The page's HTML; see `write_page`."""
+    """The page's HTML.
+
+    `training`: rows of metrics.jsonl; `samples`: texts that the model printed; `examples`: rows of DROPPED, of which
+    the first three of every rule are shown.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

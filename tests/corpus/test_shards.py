@@ -77,6 +77,66 @@ def test_the_first_commit_stands(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "data").iterdir()] == [Path(first.outputs[0].path).name]
 
 
+def test_the_manifest_stands_for_the_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["b", "a", "a-b", "a.b"]  # sorted as keys, `a-b.json` comes before `a.json`
+    for key in keys:
+        commit(tmp_path, key, [key] * 3, {})
+    records = Dataset(tmp_path).records()
+    Dataset(tmp_path).compact()
+    before = (tmp_path / "_manifest.parquet").stat().st_mtime_ns
+    Dataset(tmp_path).compact()
+    assert (tmp_path / "_manifest.parquet").stat().st_mtime_ns == before
+    dataset = Dataset(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, "from_json", lambda data, name: pytest.fail(f"{name} was read"))
+        assert dataset.records() == records
+        assert dataset.units() == sorted(keys)
+        assert dataset.missing(["z", "a"]) == ["z"]
+    assert sorted(record.unit for record in records) == sorted(keys)
+    assert list(dataset.outdated()) == []
+
+
+def test_an_old_manifest_does_no_harm(tmp_path: Path) -> None:
+    for key in ("a", "b", "c"):
+        commit(tmp_path, key, [key], {})
+    dataset = Dataset(tmp_path)
+    dataset.compact()
+    commit(tmp_path, "bb", ["later"], {})
+    (tmp_path / "_units" / "a.json").unlink()
+    (tmp_path / "_units" / "c.json").unlink()
+    again = commit(tmp_path, "c", ["made again", "and longer"], {})
+    assert [record.unit for record in dataset.scan()] == ["b", "bb", "c"]
+    assert dataset.records()[-1] == again
+    assert list(dataset.outdated()) == []
+    dataset.compact()
+    assert pq.read_table(tmp_path / "_manifest.parquet").column("unit").to_pylist() == ["b", "bb", "c"]
+
+
+def test_a_manifest_that_lies_is_found(tmp_path: Path) -> None:
+    record = commit(tmp_path, "u", ["one"], {})
+    dataset = Dataset(tmp_path)
+    dataset.compact()
+    path = tmp_path / "_units" / "u.json"
+    before = path.stat()
+    path.write_bytes(record.to_json().replace(b'"rows": 1', b'"rows": 7'))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert list(dataset.outdated()) == ["_manifest.parquet differs from _units/u.json; remove it"]
+    (tmp_path / "_manifest.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"_manifest.parquet: damaged"):
+        dataset.records()
+
+
+def test_a_whole_dataset_as_an_input(tmp_path: Path) -> None:
+    commit(tmp_path, "a", ["one"], {})
+    one = Dataset(tmp_path).whole("documents")
+    commit(tmp_path, "b", ["two"], {})
+    two = Dataset(tmp_path).whole("documents")
+    assert one.etag != two.etag
+    assert two.size == sum(output.bytes for output in Dataset(tmp_path).files("documents"))
+    with pytest.raises(ValueError, match="no committed labels"):
+        Dataset(tmp_path).whole("labels")
+
+
 def test_done_needs_the_same_config_and_input(tmp_path: Path) -> None:
     config = {"order": ["extract"], "extract": {"favor": "balanced"}}
     record = commit(tmp_path, "u", ["one"], config)
@@ -154,8 +214,8 @@ def test_publishing_without_hard_links(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_unknown_schemes_are_refused() -> None:
-    with pytest.raises(ValueError, match="s3://bucket/x: no storage for s3://"):
-        storage("s3://bucket/x")
+    with pytest.raises(ValueError, match="gs://bucket/x: no storage for gs://"):
+        storage("gs://bucket/x")
 
 
 def test_fingerprints_tell_contents_apart_not_times(tmp_path: Path) -> None:

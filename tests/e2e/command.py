@@ -41,7 +41,7 @@ def shard_hashes(output: Path) -> dict[str, str]:
                 path = records.parent / item.path
                 hashes[str(path.relative_to(output))] = hashlib.sha256(path.read_bytes()).hexdigest()
                 assert hashes[str(path.relative_to(output))] == item.sha256
-    for path in sorted((output / "tokenizer").glob("*")):
+    for path in sorted((output / "tokenizer").glob("[!_]*")):
         if path.is_file():
             hashes[str(path.relative_to(output))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return hashes

@@ -17,7 +17,7 @@ import pytest
 
 from corpus.chain import Step
 from corpus.engine import Limits, Unit
-from corpus.engine.local import run
+from corpus.engine.local import LocalEngine
 from corpus.schema import DOCUMENTS
 from corpus.shards import Dataset, Record, ShardWriter
 from corpus.work import ChainWork
@@ -99,7 +99,8 @@ def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) 
     step = Step("works", "tests.corpus.works", Config())
     source = str(tmp_path / "docs")
     work = ChainWork("out", (step,), str(tmp_path / "out"), digest, source, keep_dropped_text=True, seconds=1.0)
-    assert run(work, [Unit("u", ())], 1, lambda event: None, Limits(grace=0.5)) == []
+    with LocalEngine(1, Limits(grace=0.5)) as engine:
+        assert engine.run(work, [Unit("u", ())], lambda event: None) == []
     dataset = Dataset(tmp_path / "out")
     (kept,), (dropped,) = dataset.files("documents"), dataset.files("dropped")
     assert kept.rows == 96

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -18,13 +19,15 @@ from bpe.encode import Encoder
 from bpe.vocabulary import load_vocabulary
 from corpus.schema import DOCUMENTS
 from corpus.shards import Dataset
+from corpus.storage import storage
 from tests.conftest import REPOSITORY
+from tests.corpus.object_server import BUCKET, object_server
 from tests.e2e.command import answer, command, shard_hashes
 
 PAGES = 1033
 
 
-def arguments(testdata: Path, output: Path, workers: int) -> list[str]:
+def arguments(testdata: Path, output: Path | str, workers: int) -> list[str]:
     languages = ["--language", "en", "--language", "de"]
     source = ["--input", str(testdata / "warc" / "DEV-*.warc.gz")]
     size = ["--set", "tokenizer.vocab_size=8192"]
@@ -62,8 +65,9 @@ def test_every_page_is_kept_or_dropped_with_its_reason(undisturbed: Path) -> Non
 def test_every_committed_file_is_verified(undisturbed: Path) -> None:
     result = answer("corpus", "verify", undisturbed)
     assert result["problems"] == []
-    assert result["units"] == 26
-    assert result["files"] == 6 * 2 + 6 + 6 + 6 * 2 + 2 + 6  # documents, signatures, labels, clean, vocabulary, tokens
+    assert result["units"] == 27
+    # documents and dropped, signatures and pairs, edges, labels, clean and dropped, vocabulary, tokens
+    assert result["files"] == 6 * 2 + 6 * 2 + 1 + 6 + 6 * 2 + 2 + 6
 
 
 def test_the_shards_have_the_contract_s_columns(undisturbed: Path) -> None:
@@ -100,13 +104,60 @@ def test_a_second_call_does_nothing_and_says_so(undisturbed: Path, testdata: Pat
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
     done = command("corpus", *arguments(testdata, undisturbed, 2))
     lines = done.stderr.splitlines()
-    assert sum("nothing to do" in line for line in lines) == 6
+    assert sum("nothing to do" in line for line in lines) == 7
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
 
 
 def test_one_worker_writes_the_same_bytes_as_two(undisturbed: Path, testdata: Path, tmp_path: Path) -> None:
     command("corpus", *arguments(testdata, tmp_path / "out", 1))
     assert shard_hashes(tmp_path / "out") == shard_hashes(undisturbed)
+
+
+def test_many_tasks_write_the_same_bytes_as_one(undisturbed: Path, testdata: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    shares = ("2/3", "1/3", "3/3", "1/3", "1/3", "2/3", "3/3", "1/3", "2/3", "3/3")
+    said = [command("corpus", *arguments(testdata, output, 1), "--units", share).stderr for share in shares]
+    assert "waiting: " in said[0]
+    assert "4 of 6 units are with other tasks, e.g. DEV-20240518000000-00000" in said[0]
+    assert "no unit is this task's" in said[2]  # of `bands` there is one
+    assert all("waiting" not in text for text in said[-2:])
+    assert shard_hashes(output) == shard_hashes(undisturbed)
+    assert (output / "report.html").is_file()
+
+
+def test_many_tasks_at_a_time_wait_for_each_other(undisturbed: Path, testdata: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    base = [sys.executable, "-m", "corpus", *arguments(testdata, output, 1), "--wait", "10", "--units"]
+    tasks = [subprocess.Popen([*base, f"{index}/3"], cwd=REPOSITORY, stderr=subprocess.DEVNULL) for index in (1, 2, 3)]
+    assert [task.wait(600) for task in tasks] == [0, 0, 0]
+    assert shard_hashes(output) == shard_hashes(undisturbed)
+
+
+def test_an_object_store_holds_the_same_bytes(
+    undisturbed: Path, testdata: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        output = f"s3://{BUCKET}/runs/out"
+        command("corpus", *arguments(testdata, output, 2))
+        again = command("corpus", *arguments(testdata, output, 2)).stderr.splitlines()
+        assert sum("nothing to do" in line for line in again) == 7
+        result = answer("corpus", "verify", output)
+        assert (result["problems"], result["units"]) == ([], 27)
+        assert answer("corpus", "gc", output, "--min-age", "0")["files"] == []
+        place = storage(output)
+        assert answer("corpus", "report", output)["kept"] == answer("corpus", "report", undisturbed)["kept"]
+        assert b"gopher_quality" in (place.read("report.html") or b"")
+        expected = shard_hashes(undisturbed)
+        assert {key: hashlib.sha256(place.read(key) or b"").hexdigest() for key in expected} == expected
+        # WARC files from there as well; their address is another one, the pages are the same.
+        for path in sorted((testdata / "warc").glob("DEV-*.warc.gz"))[:2]:
+            place.publish(path, f"crawl/{path.name}")
+        command("corpus", "extract", f"{output}/crawl/*.warc.gz", "-o", f"{output}/docs", "--workers", "2")
+        (first, _) = Dataset(f"{output}/docs").files("documents")
+        row = Dataset(f"{output}/docs").table(first).to_pylist()[0]
+        assert row["file_path"] == f"{output}/crawl/DEV-20240518000000-00000.warc.gz"
 
 
 def test_ten_kills_change_nothing(undisturbed: Path, testdata: Path, tmp_path: Path) -> None:
