@@ -31,7 +31,9 @@ from corpus.work import BandsWork, ChainWork, ClusterWork, TokenizerWork
 # The datasets that a whole run writes, in the order in which documents flow through them.
 ORDER = ("documents", "signatures", "bands", "clusters", "clean", "tokenizer", "tokens")
 ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
-_PARTITION = 64 << 20  # bytes of pairs that one unit of `bands` brings together
+_PARTITION = 64 << 20  # bytes of pairs that one unit of `bands` brings together, where there are few files
+_LARGEST_PARTITION = 1 << 30  # where there are many: a request for each file and partition is what costs
+_FEW_FILES = 1000
 _POLL = 2.0  # seconds between looks at what other tasks have committed
 
 
@@ -187,7 +189,7 @@ def dedup_passes(
     )
     _await(signatures, keys, share)
     pairs = Dataset(signatures).whole("pairs")
-    parts = _partitions(pairs.size)
+    parts = _partitions(pairs.size, len(keys))
     ranges = [f"{part:04d}-of-{parts:04d}" for part in range(parts)]
     yield _global_pass(
         "bands",
@@ -321,11 +323,12 @@ def _global_pass(
     return Pass(name, output, keys, lambda mine: [Unit(key, (whole,)) for key in mine], config, work)
 
 
-def _partitions(size: int) -> int:
-    """Units of `bands` for so many bytes of pairs: a power of two, decided by the input alone."""
+def _partitions(size: int, files: int) -> int:
+    """Units of `bands` for so many bytes of pairs in so many files: a power of two, decided by the input alone."""
     from corpus.dedup.exchange import SLOTS
 
-    return min(1 << max(0, (size - 1) // _PARTITION).bit_length(), SLOTS)
+    held = min(_PARTITION * max(1, files // _FEW_FILES), _LARGEST_PARTITION)
+    return min(1 << max(0, (size - 1) // held).bit_length(), SLOTS)
 
 
 def _holds_documents(folder: str) -> bool:

@@ -19,12 +19,14 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 _SAMPLE = 65536  # bytes read at each of three places for an etag
+_NEW_FOR = 60.0  # seconds, much longer than it takes to lock a new folder
 
 
 class Entry(NamedTuple):
@@ -351,10 +353,13 @@ def sha256(path: str | Path) -> str:
 def scratch_in(base: Path) -> Iterator[Path]:
     """A folder in `base` for unfinished files, removed at the end; locked as long as its process lives."""
     while True:
-        base.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another writer has just removed the empty base
+        try:
+            base.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
             break
+        except (FileNotFoundError, FileExistsError):  # another writer has just removed the empty base
+            if base.exists() and not base.is_dir():
+                raise
     # The lock tells the living from the dead (a process id does not: it may be a zombie's, or used again). The
     # folder gets the name that `sweep_in` looks for once it is locked.
     lock = os.open(fresh, os.O_RDONLY)
@@ -373,6 +378,10 @@ def sweep_in(base: Path) -> None:
     """Remove the scratch folders in `base` that processes of this machine left behind when they were killed."""
     if not base.is_dir():
         return
+    for folder in base.glob(".new-*"):  # killed before it was locked
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _NEW_FOR:
+                folder.rmdir()
     for folder in base.glob(f"{socket.gethostname()}-*"):
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             lock = os.open(folder, os.O_RDONLY)

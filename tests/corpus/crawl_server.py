@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -30,10 +30,11 @@ DATE = "2026-10-10T00:00:00Z"
 
 @dataclass(frozen=True)
 class Busy:
-    """An error answer."""
+    """An error answer, when `once` has become true."""
 
     status: int = 503
     retry_after: str | None = "0"
+    once: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if isinstance(fault, Busy):
+            deadline = time.monotonic() + 20
+            while not fault.once() and time.monotonic() < deadline:
+                time.sleep(0.01)
             extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
             self._send(fault.status, extra, b"go away", None, body_wanted)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -239,3 +240,26 @@ def test_a_root_that_was_removed_is_not_made_anew(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="out: was removed while it was being written"):
         place.scratch()
     assert not (tmp_path / "out").exists()
+
+
+def test_many_writers_make_and_remove_the_same_scratch(tmp_path: Path) -> None:
+    def write(number: int) -> bool:
+        return LocalStorage(tmp_path).create(f"_units/{number}.json", b"x")
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(write, range(400)))
+    assert not (tmp_path / "_tmp").exists()
+
+
+def test_a_file_where_the_scratch_should_be(tmp_path: Path) -> None:
+    (tmp_path / "_tmp").write_text("in the way")
+    with pytest.raises(FileExistsError, match="_tmp"):
+        LocalStorage(tmp_path).create("x", b"")
+
+
+def test_a_folder_that_was_never_locked_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    for name in (".new-old", ".new-young"):
+        (tmp_path / "_tmp" / name).mkdir(parents=True)
+    os.utime(tmp_path / "_tmp" / ".new-old", (1, 1))
+    LocalStorage(tmp_path).sweep()
+    assert [path.name for path in (tmp_path / "_tmp").iterdir()] == [".new-young"]
