@@ -21,6 +21,8 @@ from corpus.engine import Attempt, Quarantine, TimeLimit
 from corpus.schema import DROPPED, Drop, Outcome, dropped_rows
 
 BATCH = 64  # rows of text that go through a stage together
+_ERRORS = 1000  # rows of a shard at which a stage may fail, before the stage is at fault
+_FEW = 10  # rows that it may fail at if it comes through at none
 
 
 class Step(NamedTuple):
@@ -69,6 +71,7 @@ class Chain:
         self.seconds = seconds
         self.accounts = [Account(step.stage) for step in self.steps]
         self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
+        self._errors: dict[int, tuple[int, Exception]] = {}  # by stage: how many, and the first
 
     def warm_up(self, nothing: pa.RecordBatch) -> None:
         """Send an empty batch through: models are loaded and kernels compiled before any row's time is running."""
@@ -83,6 +86,15 @@ class Chain:
             kept = self._through(alone, len(self.steps), rows)
             if kept:
                 yield kept.batch
+        self._check_stages(_FEW)
+
+    def _check_stages(self, errors: int) -> None:
+        """Raise a row's error after all, if the stage itself is at fault: at more than `errors` rows, and at all of
+        them or very many.
+        """
+        for index, (count, first) in self._errors.items():
+            if count > errors and (count > _ERRORS or count == self.accounts[index].read):
+                raise first
 
     def drop(self, ordinal: int, row: pa.RecordBatch) -> None:
         """Take a DROPPED row from outside the chain (a record that could not be read)."""
@@ -113,18 +125,31 @@ class Chain:
             try:
                 return self._guarded(index, remaining)
             except TimeLimit as over:
+                limit = f"{self.seconds:g}"
                 if count == 1:
-                    limit = f"{self.seconds:g}"
-                    self._note(index, remaining, Drop(f"{step.stage}.timeout", limit, limit))
-                    trace = "".join(traceback.format_exception(over))
-                    self.attempt.note(remaining.ordinals[0], Quarantine(step.stage, "timeout", limit), trace)
+                    self._give_up(index, remaining, Quarantine(step.stage, "timeout", limit), over)
+                    return None
+            except _RowError as error:
+                if count == 1:
+                    number, first = self._errors.get(index, (0, error.cause))
+                    self._errors[index] = number + 1, first
+                    self._check_stages(_ERRORS)
+                    why = Quarantine(step.stage, "error", _in_one_line(error.cause))
+                    self._give_up(index, remaining, why, error.cause)
                     return None
         return _joined([self._step(index, remaining.part(start, 1)) for start in range(count)])
 
     def _guarded(self, index: int, rows: Rows) -> Rows | None:
         step = self.steps[index]
         with self.attempt.guard(step.stage, rows.ordinals[0], len(rows.ordinals), self.seconds):
-            result = step.process(rows.batch)
+            try:
+                result = step.process(rows.batch)
+            except (ValueError, OSError) as error:
+                if not isinstance(error, UnicodeError):
+                    raise  # the settings or the machine: no row's fault
+                raise _RowError(error) from error
+            except Exception as error:  # a bug, which some row has brought to light
+                raise _RowError(error) from error
         if result.kept.num_rows + result.dropped.num_rows != len(rows.ordinals):
             raise RuntimeError(
                 f"stage {step.stage} read {len(rows.ordinals)} rows, kept {result.kept.num_rows} "
@@ -146,16 +171,37 @@ class Chain:
         if not bad:
             return rows
         for position, why in bad.items():
-            threshold = "exit" if why.kind == "crash" else why.detail  # the limits are what was measured
-            self._note(index, rows.part(position, 1), Drop(f"{stage}.{why.kind}", why.detail, threshold))
+            self._note(index, rows.part(position, 1), why)
         good = [position for position in range(len(rows.ordinals)) if position not in bad]
         if not good:
             return None
         return Rows([rows.ordinals[position] for position in good], rows.batch.take(pa.array(good)))
 
-    def _note(self, index: int, rows: Rows, drop: Drop) -> None:
+    def _give_up(self, index: int, row: Rows, why: Quarantine, error: BaseException) -> None:
+        """Set a row aside that this process survived."""
+        self._note(index, row, why)
+        self.attempt.note(row.ordinals[0], why, "".join(traceback.format_exception(error)))
+
+    def _note(self, index: int, rows: Rows, why: Quarantine) -> None:
+        drop = Drop(f"{why.stage}.{why.kind}", why.detail, _THRESHOLDS.get(why.kind, why.detail))
         self._dropped.append((rows.ordinals, dropped_rows(rows.batch, self.steps[index].stage, {0: drop})))
         self.accounts[index].dropped[drop.rule] += 1
+
+
+# What a quarantined row's value stands against; of a limit that was passed, the limit is all that is known.
+_THRESHOLDS = {"crash": "exit", "error": "exception"}
+
+
+class _RowError(Exception):
+    """A stage failed at the rows that it was given."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _split(rows: Rows, result: Outcome) -> tuple[list[int], list[int]]:

@@ -177,6 +177,9 @@ class S3Storage:
         with self._errors(key):
             self._bucket.client.put_object(**self._at(key), Body=data)
 
+    def make_folder(self, prefix: str) -> None:
+        """Keys need none."""
+
     def remove(self, key: str) -> None:
         with self._errors(key):
             self._bucket.client.delete_object(**self._at(key))

@@ -115,6 +115,7 @@ def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = Sh
     Raises Waiting where this task's share ends for now, Conflict if `output` holds units of other inputs.
     """
     source = find_source(inputs)
+    storage(output).make_folder("")
     storage(output).create("recipe.toml", recipe.text.encode())
     names = [step.stage for step in recipe.steps]
     if source.warcs and "extract" not in names:
@@ -263,6 +264,8 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
     dataset = Dataset(plan.output)
     digest = dataset.begin(plan.config)
     units = {unit.key: unit for unit in plan.units(share.of(plan.keys))}
+    if share.count == 1 and len(units) < len(plan.keys):
+        raise _removed(plan.name, next(key for key in plan.keys if key not in units))
     summary = PassSummary(plan.name, plan.output, len(units))
     for record in dataset.scan():
         if unit := units.pop(record.unit, None):
@@ -271,11 +274,14 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
     if units:
         on_event(Event("start", units=len(units)))
         todo = list(units.values())
-        summary.failures = engine.run(plan.work(digest), todo, lambda event: on_event(_kept_trace(dataset, event)))
+        try:
+            summary.failures = engine.run(plan.work(digest), todo, lambda event: on_event(_kept_trace(dataset, event)))
+        finally:
+            dataset.storage.sweep()  # what killed workers left
         summary.done = len(todo) - len(summary.failures)
         failed = {failure.unit for failure in summary.failures}
         if lost := [key for key in dataset.missing(units) if key not in failed]:
-            raise OSError(f"{plan.output}: the record of {lost[0]} is gone, somebody removes files here; run again")
+            raise _removed(plan.output, lost[0])
     summary.complete = not dataset.missing(plan.keys)
     if summary.complete:
         dataset.compact()
@@ -298,6 +304,8 @@ def _await(dataset: str, keys: Sequence[str], share: Share) -> None:
     """Return when all these units are committed. Raises Waiting when this task's patience is at its end."""
     deadline = time.monotonic() + share.wait
     while missing := Dataset(dataset).missing(keys):
+        if share.count == 1:
+            raise _removed(dataset, missing[0])
         left = deadline - time.monotonic()
         if left <= 0:
             raise Waiting(
@@ -307,9 +315,14 @@ def _await(dataset: str, keys: Sequence[str], share: Share) -> None:
         time.sleep(min(_POLL, left))
 
 
+def _removed(where: str, unit: str) -> OSError:
+    return OSError(f"{where}: what was committed for unit {unit} is gone; somebody removes files here, run it again")
+
+
 def _kept_trace(dataset: Dataset, event: Event) -> Event:
     """Keep the traceback that comes with an event beside the shards, and say where."""
     if event.trace:
+        dataset.storage.make_folder("_tracebacks")
         key = f"_tracebacks/{event.unit}-{event.row if event.row >= 0 else 'unit'}.txt"
         dataset.storage.create(key, event.trace.encode())
         event.detail += f"; where it was: {dataset.path}/{key}"

@@ -136,12 +136,15 @@ class Dataset:
         known = [(row["key"], row["stamp"]) for row in self._manifest(["key", "stamp"])]
         if known == [(entry.key, entry.stamp) for entry in self._entries()]:
             return
-        with self.storage.scratch() as folder:
-            with pq.ParquetWriter(folder / "manifest", _MANIFEST, compression="zstd") as writer:
-                records = self._scan()
-                while rows := [_to_row(*item) for item in itertools.islice(records, ROW_GROUP)]:
-                    writer.write_table(pa.Table.from_pylist(rows, schema=_MANIFEST))
-            self.storage.replace("_manifest.parquet", (folder / "manifest").read_bytes())
+        data = io.BytesIO()
+        with pq.ParquetWriter(data, _MANIFEST, compression="zstd") as writer:
+            records = self._scan()
+            while rows := [_to_row(*item) for item in itertools.islice(records, ROW_GROUP)]:
+                writer.write_table(pa.Table.from_pylist(rows, schema=_MANIFEST))
+        try:
+            self.storage.replace("_manifest.parquet", data.getvalue())
+        except OSError as error:
+            raise OSError(f"{self.path}/_manifest.parquet: {error.strerror or error}") from None
 
     def outdated(self) -> Iterator[str]:
         """Rows of the manifest that claim to be a record as it is, and differ from it."""
@@ -211,6 +214,8 @@ class Dataset:
         """Note the configuration that is about to write here; returns its hash."""
         text = json.dumps(config, sort_keys=True, indent=1, ensure_ascii=False)
         digest = hashlib.sha256(text.encode()).hexdigest()
+        for folder in ("_config", "_units"):
+            self.storage.make_folder(folder)
         self.storage.sweep()
         self.storage.create(f"_config/{digest[:12]}.json", (text + "\n").encode())
         return digest

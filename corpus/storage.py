@@ -91,10 +91,13 @@ class Storage(Protocol):
         """
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write a small object if there is none yet; False if somebody was first."""
+        """Write a small object if there is none yet; False if somebody was first. The folder must be there."""
 
     def replace(self, key: str, data: bytes) -> None:
         """Write a small object over whatever is there, whole or not at all: for what can be made again."""
+
+    def make_folder(self, prefix: str) -> None:
+        """Make a folder and those above it, where the storage has folders."""
 
     def remove(self, key: str) -> None:
         """Remove an object; no error if there is none."""
@@ -190,35 +193,44 @@ class LocalStorage:
 
     def publish(self, local: Path, key: str) -> None:
         self._check_root()
-        target = self._path(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sync(local)
-        _link(local, target)
-        sync(target.parent)
+        with self._removed_is_said():
+            target = self._path(key)
+            target.parent.mkdir(exist_ok=True)
+            sync(local)
+            _link(local, target)
+            sync(target.parent)
 
     def create(self, key: str, data: bytes) -> bool:
-        with self._written(data) as local:
+        # It makes no folder: a record must not come to stand in a folder that was removed with the files it names.
+        with self._removed_is_said(), self._written(data) as local:
             target = self._path(key)
-            target.parent.mkdir(parents=True, exist_ok=True)
             created = _link(local, target)
             sync(target.parent)
         return created
 
     def replace(self, key: str, data: bytes) -> None:
-        with self._written(data) as local:
+        with self._removed_is_said(), self._written(data) as local:
             target = self._path(key)
-            target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(local, target)
             sync(target.parent)
 
+    def make_folder(self, prefix: str) -> None:
+        self._path(prefix).mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def _removed_is_said(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.root}: was removed while it was being written; run it again") from None
+
     def _check_root(self) -> None:
-        # Only `create` and `replace` make a root: after it was removed, half of a dataset would look like a whole one.
         if not self.is_folder(""):
             raise FileNotFoundError(f"{self.root}: was removed while it was being written; run it again")
 
     @contextlib.contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
-        with scratch_in(self._path("_tmp")) as folder:
+        with self.scratch() as folder:
             local = folder / "object"
             local.write_bytes(data)
             sync(local)

@@ -236,6 +236,7 @@ def _write_receipt(output: Path, path: str, size: int, etag: str, kind: str) -> 
     file = Output(name, kind, 0, size, sha256(output / name))
     record = Record(name, "fetch", "", (Input(ADDRESS + path, size, etag),), (file,), ())
     place = Dataset(output).storage
+    place.make_folder("_units")
     place.remove(f"_units/{name}.json")  # of a file that is no more
     place.create(f"_units/{name}.json", record.to_json())
 

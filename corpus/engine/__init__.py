@@ -3,8 +3,9 @@
 A `Work` is a picklable object with `run(unit, attempt)`. Before every piece of work on rows it enters
 `attempt.guard(stage, first, rows, seconds)`: first and rows say which rows of the unit (counted in input order) are
 at stake. If the guard's time runs out while Python is still in control, `TimeLimit` is raised inside it; if the
-process is stuck or dies there, the supervisor knows from the guard which rows were at work. Of several rows the
-culprit is unknown: the next attempt is `careful` and guards every row alone. A row that takes its process along
+process is stuck or dies there, the supervisor knows from the guard which rows were at work. The time is the
+processor's, within reason: a stopped process and a busy machine are not a row's fault. Of several rows the culprit is
+unknown: the next attempt is `careful` and guards every row alone. A row that takes its process along
 twice is quarantined: the next attempt finds it in `attempt.quarantine` and does not touch it. Once is not enough,
 because processes are also killed from outside, and an innocent page must not be lost for that.
 

@@ -27,19 +27,23 @@ from corpus.engine import Event, Failure, Interrupted, Limits, Quarantine, State
 from corpus.engine.worker import (
     BEAT,
     BEAT_EVERY,
+    BUSY,
     FIRST,
     KEPT,
     LIMIT,
     NUMBERS,
+    PATIENCE,
     READ,
     ROWS,
     SHARE,
     STAGE_BYTES,
     START,
+    USED,
     work,
 )
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 _TRACE_WAIT = 1.0  # seconds for a hung process to write its traceback
 _TRACE_BYTES = 65536  # what a pipe holds
 
@@ -59,7 +63,8 @@ class LocalEngine:
     def run(self, work: Work, units: Sequence[Unit], on_event: Callable[[Event], None]) -> list[Failure]:
         """Run every unit; returns those that failed for good.
 
-        Raises Interrupted after Ctrl-C or SIGTERM, when all workers are gone.
+        Raises Interrupted after Ctrl-C or SIGTERM, when all workers are gone; OSError where nothing can be written
+        any more (a full disk), which no other attempt or unit would help.
         """
         return _Run(self, work, units, on_event).to_the_end()
 
@@ -137,14 +142,14 @@ class _Worker:
         start, limit = float(self.numbers[START]), float(self.numbers[LIMIT])
         if not self.process.is_alive():
             return _Loss("crash", _exit_reason(self.process.exitcode), row=start > 0)
-        if start and now > start + limit + limits.grace:
+        if start and now > start + limit + limits.grace and self._has_had_its_time(now, limits.grace):
             return _Loss("timeout", f"{limit:g}", row=True)
         if start and limits.memory and self.memory() > limits.memory:
             return _Loss("memory", f"{limits.memory} MiB", row=True)
         if limits.unit and now > self.since + limits.unit:
             return _Loss("timeout", f"the unit took more than {limits.unit:g} s", row=False)
         silent = now - float(self.numbers[BEAT])
-        if not start and silent > BEAT_EVERY + limits.grace and self._run_state() == "T":
+        if not start and silent > BEAT_EVERY + limits.grace and self._activity()[0] == "T":
             return _Loss("stopped", "its process was stopped by a signal", row=False)
         if not start and silent > limits.heartbeat:
             return _Loss("stuck", f"its process gave no sign of life for {limits.heartbeat:g} s", row=False)
@@ -174,13 +179,21 @@ class _Worker:
         self.pipe.close()
         self.traces.close()
 
-    def _run_state(self) -> str:
-        """R, S, T (stopped), ... as in proc(5); empty where that cannot be told."""
+    def _has_had_its_time(self, now: float, grace: float) -> bool:
+        """Whether the limit of the rows at work is truly over: a busy machine is not their fault."""
+        start, limit = float(self.numbers[START]), float(self.numbers[LIMIT])
+        state, used = self._activity()
+        busy = used - float(self.numbers[USED]) >= BUSY * limit
+        return busy or state in ("T", "") or now > start + PATIENCE * limit + grace
+
+    def _activity(self) -> tuple[str, float]:
+        """(R, S, T (stopped), ... as in proc(5), processor seconds so far); ("", 0) where that cannot be told."""
         try:
             with open(f"/proc/{self.process.pid}/stat") as file:
-                return file.read().rpartition(")")[2].split()[0]
+                fields = file.read().rpartition(")")[2].split()
+            return fields[0], (int(fields[11]) + int(fields[12])) / _TICKS
         except (OSError, IndexError):
-            return ""
+            return "", 0.0
 
 
 class _Run:
@@ -235,18 +248,20 @@ class _Run:
                 _, row, why, trace = answer
                 self._tell("quarantine", state, row, why, trace)
             else:
-                self._ended(worker, state, error=answer[1], retry=answer[2])
+                self._ended(worker, state, error=answer[1], cure=answer[2])
                 return
         if loss:
             self._lost(worker, state, loss)
 
-    def _ended(self, worker: _Worker, state: State, error: str | None, retry: bool) -> None:
+    def _ended(self, worker: _Worker, state: State, error: str | None, cure: str) -> None:
         self.busy.remove(worker)
         worker.state = None
         if self.limits.recycle and worker.memory() > self.limits.recycle:
             self.engine.dismiss(worker)
+        if error and cure == "person":
+            raise OSError(error)
         if error:
-            self._failed(state, error, retry)
+            self._failed(state, error, retry=cure == "retry")
         else:
             self.done += 1
             self.on_event(Event("done", state.unit.key, done=self.done))
@@ -293,9 +308,9 @@ class _Run:
 
 
 def _exit_reason(code: int | None) -> str:
-    if code is not None and code < 0:
-        return signal.Signals(-code).name
-    return f"exit code {code}"
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
 
 
 @contextlib.contextmanager
@@ -318,7 +333,8 @@ def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
 
     def handle(signum: int, frame: Any) -> None:
         interrupt()
-        signal.signal(signum, signal.SIG_DFL)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
 
     before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:

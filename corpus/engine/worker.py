@@ -1,7 +1,7 @@
 """The worker's side of the local engine: a spawned process that takes units from a pipe until it closes.
 
 It shares a few numbers with its supervisor: what is at work, since when, for how long, and a heartbeat. It answers
-over the pipe: ("note", row, quarantine, trace) for a row that the unit itself gave up, ("end", error, retry) when the
+over the pipe: ("note", row, quarantine, trace) for a row that the unit itself gave up, ("end", error, cure) when the
 unit is done. A traceback goes through a pipe of its own, which `faulthandler` writes to from a signal handler in C:
 on SIGUSR1 from the supervisor, also while a C call holds the interpreter, and before the process dies of a SIGSEGV.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import os
 import pickle
@@ -23,12 +24,18 @@ from typing import Any
 
 from corpus.engine import Quarantine, TimeLimit, Work
 
-# The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), its limit, first row, rows,
-# rows read, rows kept, share of the unit done, last heartbeat. The stage's name travels in a byte array beside them.
-START, LIMIT, FIRST, ROWS, READ, KEPT, SHARE, BEAT = range(8)
-NUMBERS = 8
+# The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), the processor seconds that it had
+# used by then, the guard's limit, first row, rows, rows read, rows kept, share of the unit done, last heartbeat. The
+# stage's name travels in a byte array beside them.
+START, USED, LIMIT, FIRST, ROWS, READ, KEPT, SHARE, BEAT = range(9)
+NUMBERS = 9
 STAGE_BYTES = 64
 BEAT_EVERY = 1.0  # seconds
+# A process that was stopped, or had to share its processor, gets its limit so many times over before a row is given
+# up that has used less than this share of it in processor time: else a row's fate would depend on the machine's load.
+PATIENCE = 4
+BUSY = 0.9
+_NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class LocalAttempt:
@@ -49,7 +56,8 @@ class LocalAttempt:
     def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
         self._stage.value = stage.encode()[: STAGE_BYTES - 1]
         self._shared[LIMIT], self._shared[FIRST], self._shared[ROWS] = seconds, first, rows
-        self._shared[START] = time.monotonic()
+        self._shared[USED], self._shared[START] = time.process_time(), time.monotonic()
+        self._patience = PATIENCE
         self.guarded = True
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
@@ -58,6 +66,17 @@ class LocalAttempt:
             self.guarded = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._shared[START] = 0.0
+
+    def alarm(self) -> None:
+        """Raises TimeLimit if a row is at work that has had its time."""
+        if not self.guarded:
+            return
+        self._patience -= 1
+        limit = float(self._shared[LIMIT])
+        if self._patience and time.process_time() - self._shared[USED] < BUSY * limit:
+            signal.setitimer(signal.ITIMER_REAL, limit)
+        else:
+            raise TimeLimit
 
     def progress(self, read: int, kept: int, share: float) -> None:
         self._shared[READ], self._shared[KEPT], self._shared[SHARE] = read, kept, share
@@ -77,8 +96,8 @@ def work(pipe: Any, traces: Any, shared: Any, stage: Any, parent: int) -> None:
     attempt: LocalAttempt | None = None
 
     def alarm(signum: int, frame: Any) -> None:
-        if attempt is not None and attempt.guarded:
-            raise TimeLimit
+        if attempt is not None:
+            attempt.alarm()
 
     signal.signal(signal.SIGALRM, alarm)
     while True:
@@ -90,19 +109,22 @@ def work(pipe: Any, traces: Any, shared: Any, stage: Any, parent: int) -> None:
         pipe.send(("end", *_outcome(pickled, unit, attempt)))
 
 
-def _outcome(pickled: bytes, unit: Any, attempt: LocalAttempt) -> tuple[str | None, bool]:
-    """(error or None, whether another attempt may help)."""
+def _outcome(pickled: bytes, unit: Any, attempt: LocalAttempt) -> tuple[str | None, str]:
+    """(error or None, what may help: "retry", "person" for all units alike, or nothing)."""
+    todo: Work | None = None
     try:
-        todo: Work = pickle.loads(pickled)
+        todo = pickle.loads(pickled)
         todo.run(unit, attempt)
     except (ValueError, FileNotFoundError) as error:  # the input or the settings: no use in trying again
-        return str(error), False
-    except OSError as error:  # a full disk, a lost mount: may pass
-        return str(error), True
+        return str(error), ""
+    except OSError as error:
+        if error.errno in _NO_WRITING:  # every other unit would meet it too
+            return f"{getattr(todo, 'output', unit.key)}: {os.strerror(error.errno)}", "person"
+        return str(error), "retry"  # a lost mount, a network: may pass
     except Exception as error:  # noqa: BLE001 - reported to the supervisor, which fails the unit loudly
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})", True
-    return None, False
+        return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})", "retry"
+    return None, ""
 
 
 def _beat(shared: Any) -> None:

@@ -95,3 +95,35 @@ def test_a_stage_that_loses_a_row_is_a_loud_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(works, "process", works.forgetful)
     with pytest.raises(RuntimeError, match="stage works read 8 rows, kept 7 and dropped 0"):
         run(Chain([STEP], Attempt(), 1.0), ["x"] * 8, 8)
+
+
+def test_a_row_at_which_a_stage_fails_is_set_aside() -> None:
+    texts = [f"good {i}" for i in range(100)]
+    texts[5], texts[70] = "raise", "unicode"
+    attempt = Attempt()
+    chain = Chain([STEP], attempt, 1.0)
+    kept, dropped = run(chain, texts, 64)
+    assert len(kept) == 98
+    assert dropped == [
+        ("<5>", "works.error", "RuntimeError: asked for"),
+        ("<70>", "works.error", "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff in position 0: asked for"),
+    ]
+    assert chain.accounts[0].to_json() == {
+        "stage": "works",
+        "read": 100,
+        "kept": 98,
+        "dropped": {"works.error": 2},
+    }
+    assert [(row, why.kind) for row, why, _ in attempt.notes] == [(5, "error"), (70, "error")]
+    assert "in misbehave" in attempt.notes[0][2]
+
+
+@pytest.mark.parametrize(("bad", "good"), [(11, 0), (1001, 3000)])
+def test_a_stage_that_fails_everywhere_is_at_fault_itself(bad: int, good: int) -> None:
+    with pytest.raises(RuntimeError, match="asked for"):
+        run(Chain([STEP], Attempt(), 1.0), ["good"] * good + ["raise"] * bad, 64)
+
+
+def test_what_the_settings_or_the_machine_are_to_blame_for_is_no_row_s_fault() -> None:
+    with pytest.raises(ValueError, match="asked for"):
+        run(Chain([STEP], Attempt(), 1.0), ["good", "value"], 64)

@@ -96,6 +96,22 @@ def test_a_row_is_not_blamed_for_one_loss(tmp_path: Path, how: str) -> None:
     assert not [event for event in events if event.kind == "quarantine"]
 
 
+def test_a_row_that_was_stopped_with_its_process_is_not_over_its_limit(tmp_path: Path) -> None:
+    events: list[Event] = []
+    limits = Limits(grace=5.0, poll=0.02)
+    assert run(RowsWork(str(tmp_path), 3, (("u0", 1, "pause"),), batch=1), units(1), 1, events.append, limits) == []
+    assert results(tmp_path) == {"u0": "[0, 1, 2] {}"}
+    assert not [event for event in events if event.kind != "tick" and event.kind != "done"]
+
+
+def test_a_disk_that_cannot_be_written_ends_the_run_at_once(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with pytest.raises(OSError, match="u1: No space left on device"):
+        run(RowsWork(str(tmp_path), 2, (("u1", -1, "full"),)), units(3), 1, events.append)
+    assert sorted(results(tmp_path)) == ["u0"]
+    assert not [event for event in events if event.kind == "retry"]
+
+
 def test_where_a_page_hangs_is_told(tmp_path: Path) -> None:
     events: list[Event] = []
     assert run(RowsWork(str(tmp_path), 2, (("u0", 1, "hang"),), batch=1), units(1), 1, events.append) == []

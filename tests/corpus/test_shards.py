@@ -207,6 +207,7 @@ def test_publishing_without_hard_links(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "link", no_links)
     place = LocalStorage(tmp_path)
+    place.make_folder("_units")
     assert place.create("_units/u.json", b"first")
     assert not place.create("_units/u.json", b"second")
     assert place.read("_units/u.json") == b"first"

@@ -49,8 +49,14 @@ def place(root: str) -> Storage:
     return storage(root)
 
 
+def write(place: Storage, key: str, data: bytes) -> None:
+    place.make_folder(key.rpartition("/")[0])
+    assert place.create(key, data)
+
+
 def test_the_first_to_create_wins(place: Storage) -> None:
     assert place.read("_units/u.json") is None
+    place.make_folder("_units")
     assert place.create("_units/u.json", b"first")
     assert not place.create("_units/u.json", b"second")
     assert not place.create("_units/u.json", b"first")  # somebody else's, if it was not ours just now
@@ -59,6 +65,7 @@ def test_the_first_to_create_wins(place: Storage) -> None:
 
 def test_of_16_who_create_at_once_one_wins(root: str) -> None:
     start = threading.Barrier(16)
+    storage(root).make_folder("_units")
 
     def create(number: int) -> bool:
         place = storage(root)
@@ -95,7 +102,7 @@ def test_replacing_changes_the_stamp(place: Storage) -> None:
 def test_a_listing_shows_one_folder(place: Storage) -> None:
     odd = ["data/a b+c%20&=.parquet", "data/é日本.parquet", "data/~'(1)!.json"]
     for key in [*odd, "data/deeper/x", "data-2/y", "z", "dropped/deep/er"]:
-        place.create(key, key.encode())
+        write(place, key, key.encode())
     assert place.list("data") == sorted(odd)
     assert [entry.size for entry in place.entries("data")] == [len(key.encode()) for key in sorted(odd)]
     assert (place.list(""), place.list("deeper"), place.list("dropped")) == (["z"], [], [])
@@ -152,7 +159,7 @@ def test_size_and_fingerprint(place: Storage) -> None:
 
 
 def test_removing_twice(place: Storage) -> None:
-    place.create("data/x", b"x")
+    write(place, "data/x", b"x")
     place.remove("data/x")
     place.remove("data/x")
     assert place.read("data/x") is None
@@ -167,8 +174,8 @@ def test_scratch_is_gone_afterwards(place: Storage) -> None:
 
 
 def test_a_file_or_a_folder_as_a_local_one(root: str, place: Storage) -> None:
-    place.create("models/lid.bin", b"model")
-    place.create("models/labels.txt", b"en")
+    write(place, "models/lid.bin", b"model")
+    write(place, "models/labels.txt", b"en")
     with place.local_path("models/lid.bin") as path:
         assert (path.name, path.read_bytes()) == ("lid.bin", b"model")
     with local_path(f"{root}/models/") as path:
@@ -178,7 +185,7 @@ def test_a_file_or_a_folder_as_a_local_one(root: str, place: Storage) -> None:
 
 
 def test_paths(root: str, place: Storage) -> None:
-    place.create("crawl/a.warc.gz", b"abc")
+    write(place, "crawl/a.warc.gz", b"abc")
     path = f"{root}/crawl/a.warc.gz"
     holder, key = split(path)
     assert (holder.root, key) == (f"{root}/crawl", "a.warc.gz")
@@ -194,7 +201,7 @@ def test_paths(root: str, place: Storage) -> None:
 
 def test_patterns(root: str, place: Storage) -> None:
     for key in ("d1/s1/a.warc.gz", "d1/s2/b.warc.gz", "d2/s1/c.warc.gz", "d2/s1/c.txt", "d2/deep/er/e.warc.gz"):
-        place.create(key, b"")
+        write(place, key, b"")
 
     def found(*patterns: str) -> list[str]:
         return [path.removeprefix(f"{root}/") for path in expand([f"{root}/{pattern}" for pattern in patterns])]
@@ -231,7 +238,7 @@ def test_file_addresses_are_local_paths(tmp_path: Path) -> None:
 
 def test_a_root_that_was_removed_is_not_made_anew(tmp_path: Path) -> None:
     place = LocalStorage(tmp_path / "out")
-    place.create("_config/c.json", b"{}")
+    write(place, "_config/c.json", b"{}")
     shard = tmp_path / "shard"
     shard.write_bytes(b"x")
     (tmp_path / "out").rename(tmp_path / "away")
@@ -239,15 +246,27 @@ def test_a_root_that_was_removed_is_not_made_anew(tmp_path: Path) -> None:
         place.publish(shard, "data/u-1.parquet")
     with pytest.raises(FileNotFoundError, match="out: was removed while it was being written"):
         place.scratch()
+    for key in ("_units/u.json", "recipe.toml"):
+        with pytest.raises(FileNotFoundError, match="out: was removed while it was being written"):
+            place.create(key, b"{}")
     assert not (tmp_path / "out").exists()
 
 
+def test_a_record_is_not_written_into_a_folder_that_was_removed(tmp_path: Path) -> None:
+    place = LocalStorage(tmp_path)
+    with pytest.raises(FileNotFoundError, match="was removed while it was being written"):
+        place.create("_units/u.json", b"{}")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_many_writers_make_and_remove_the_same_scratch(tmp_path: Path) -> None:
-    def write(number: int) -> bool:
+    LocalStorage(tmp_path).make_folder("_units")
+
+    def create(number: int) -> bool:
         return LocalStorage(tmp_path).create(f"_units/{number}.json", b"x")
 
     with ThreadPoolExecutor(16) as pool:
-        assert all(pool.map(write, range(400)))
+        assert all(pool.map(create, range(400)))
     assert not (tmp_path / "_tmp").exists()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ def misbehave(how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
+    if how == "pause":  # stopped by somebody, and continued after its limit of a second
+        subprocess.Popen(["/bin/sh", "-c", f"sleep 1.2; kill -CONT {os.getpid()}"])
+        os.kill(os.getpid(), signal.SIGSTOP)
     if how == "sleep":
         time.sleep(60)
     if how == "hang":  # one C call that never ends: no signal handler gets a turn
@@ -31,8 +36,12 @@ def misbehave(how: str) -> None:
     if how == "hoard":  # a gigabyte, touched
         hoard = bytearray(b"x") * (1 << 30)
         time.sleep(60 if hoard else 0)
+    if how == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if how == "raise":
         raise RuntimeError("asked for")
+    if how == "unicode":
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "asked for")
     if how == "value":
         raise ValueError("asked for")
 

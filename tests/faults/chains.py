@@ -1,0 +1,73 @@
+"""A short real chain on a small crawl, run by the engine itself: what it gives in peace, how to compare with that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from corpus.chain import Step
+from corpus.engine import Unit
+from corpus.recipe import make_step
+from corpus.shards import Dataset, Record
+from corpus.work import ChainWork, find_output
+from tests.faults.works import Config, FaultyWork
+
+SECONDS = 2.0  # of a page; more than any of these needs on a busy machine
+MEMORY = 700  # MiB
+
+
+class Peace(NamedTuple):
+    """What the chain gives when no page does any harm."""
+
+    units: list[Unit]
+    dataset: Dataset
+
+    def table(self, unit: str, kind: str) -> pa.Table:
+        return self.dataset.table(find_output(self.dataset, unit, kind))
+
+    def kept(self, unit: Unit, row: int) -> str:
+        """The id of a document that this unit keeps."""
+        return str(self.table(unit.key, "documents").column("id")[row])
+
+
+def chain(config: Config, alone: bool) -> tuple[Step, ...]:
+    """The faulty stage among others: on pages, one by one, or behind the extraction, on texts in batches."""
+    faulty = Step("faulty", "tests.faults.works", config, alone)
+    pages, text = [make_step("urls"), make_step("extract")], [make_step("gopher_quality")]
+    return (*pages[:1], faulty, *pages[1:], *text) if alone else (*pages, faulty, *text)
+
+
+def work(output: Path, config: Config, alone: bool = True) -> ChainWork:
+    digest = Dataset(output).begin({"chain": "faults"})
+    return ChainWork("faults", chain(config, alone), str(output), digest, None, seconds=SECONDS)
+
+
+def faulty_work(output: Path, victim: str, moment: str, flags: Path, how: str = "kill", times: int = 1) -> FaultyWork:
+    """The same chain, with a fault outside of any row."""
+    plan = work(output, Config())
+    return FaultyWork(
+        plan.name,
+        plan.steps,
+        plan.output,
+        plan.config_hash,
+        plan.source,
+        seconds=plan.seconds,
+        victim=victim,
+        moment=moment,
+        how=how,
+        flags=str(flags),
+        times=times,
+    )
+
+
+def record(dataset: Dataset, unit: Unit) -> Record:
+    found = dataset.record(unit.key)
+    assert found
+    return found
+
+
+def files(dataset: Dataset, unit: Unit) -> list[tuple[str, int, str]]:
+    """Kind, rows and sha256 of what a unit has committed."""
+    return [(output.kind, output.rows, output.sha256) for output in record(dataset, unit).outputs]
