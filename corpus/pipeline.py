@@ -316,7 +316,10 @@ def _await(dataset: str, keys: Sequence[str], share: Share) -> None:
 
 
 def _removed(where: str, unit: str) -> OSError:
-    return OSError(f"{where}: what was committed for unit {unit} is gone; somebody removes files here, run it again")
+    return OSError(
+        f"{where}: what was committed for unit {unit} is not there; somebody removed it, or it is on another machine's "
+        "own disk: use an output folder that all share"
+    )
 
 
 def _kept_trace(dataset: Dataset, event: Event) -> Event:

@@ -214,7 +214,7 @@ class _Run:
 
     def to_the_end(self) -> list[Failure]:
         try:
-            with _signals(self._interrupt):
+            with signals(self._interrupt):
                 while self.waiting or self.busy:
                     self._step()
         except BaseException:
@@ -325,7 +325,7 @@ def _blank_main() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+def signals(interrupt: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C and SIGTERM ask the supervisor to stop; a second one ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
