@@ -44,7 +44,9 @@ class Config:
     max_tags: int = setting(
         100_000, "drop a page with more `<` than this; real pages have some 1,400, and 20,000 at the most", low=1
     )
-    time_limit: float = setting(30.0, "seconds of a page before it is given up (FineWeb: 1)", low=0.001)
+    time_limit: float = setting(
+        30.0, "processor seconds of a page before it is given up (FineWeb: 1, by the clock)", low=0.001
+    )
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:

@@ -26,7 +26,7 @@ def stop_at_random(task: Task, output: Path, times: int) -> None:
         driver = task.start(output)
         how = SIGNALS[stopped % len(SIGNALS)]
         try:
-            driver.wait(chance.uniform(0.3, task.seconds))
+            driver.wait(chance.uniform(0.5, task.seconds))
         except subprocess.TimeoutExpired:
             if how is signal.SIGINT:
                 os.killpg(driver.pid, how)  # a terminal's Ctrl-C goes to everybody
