@@ -115,8 +115,10 @@ def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = Sh
     Raises Waiting where this task's share ends for now, Conflict if `output` holds units of other inputs.
     """
     source = find_source(inputs)
-    storage(output).make_folder("")
-    storage(output).create("recipe.toml", recipe.text.encode())
+    place = storage(output)
+    place.make_folder("")
+    place.sweep()  # of what a killed call left beside the datasets
+    place.create("recipe.toml", recipe.text.encode())
     names = [step.stage for step in recipe.steps]
     if source.warcs and "extract" not in names:
         raise ValueError(f"recipe {recipe.name}: WARC files need an [extract] stage")

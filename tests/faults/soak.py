@@ -33,6 +33,7 @@ FAULTS = {  # what happens to whom
     "driver terminated": signal.SIGTERM,
     "driver interrupted": signal.SIGINT,
 }
+KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 LOOK = 0.2  # seconds between looks at memory and clock
 
 
@@ -96,7 +97,8 @@ def run_once(task: Task, output: Path, found: Round, every: float, chance: rando
         said.seek(0)
         errors = said.read()
     found.retries += errors.count(": retry: ")
-    if "Traceback" in errors or ": quarantine: " in errors or driver.returncode not in (0, 130, -signal.SIGKILL):
+    # A signal that comes while the interpreter starts or ends kills it: there is nobody to answer.
+    if "Traceback" in errors or ": quarantine: " in errors or driver.returncode not in (0, 130, *KILLED):
         found.deviations.append(f"exit {driver.returncode}: {errors}")
     return driver.returncode
 
