@@ -21,6 +21,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ import pyarrow.parquet as pq
 from corpus.storage import Entry, Storage, sha256, storage
 
 FORMAT = 1
+_READS = 8  # of records, under way at a time
 ROW_GROUP = 1024  # documents; small enough to stream, as nanochat's shards have
 FOLDERS = {"dropped": "dropped"}  # every other kind lives in data/
 _WAY_OUT = "use another output folder, or remove this one"
@@ -107,16 +109,24 @@ class Dataset:
         return (record for _, record in self._scan())
 
     def _scan(self) -> Iterator[tuple[Entry, Record]]:
-        """From the manifest where it knows a record as it is now, else from the record."""
-        manifest = self._manifest()
-        row = next(manifest, None)
-        for entry in self._entries():
-            while row is not None and row["key"] < entry.key:
-                row = next(manifest, None)
-            if row is not None and (row["key"], row["stamp"]) == (entry.key, entry.stamp):
-                yield entry, _from_row(row)
-            else:
-                yield entry, Record.from_json(self.storage.read(entry.key) or b"", f"{self.path}/{entry.key}")
+        """From the manifest where it knows a record as it is now, else from the record; several reads at a time."""
+        manifest, entries = self._manifest(), self._entries()
+        row, size = next(manifest, None), 1  # whoever wants one record need not wait for more
+        with ThreadPoolExecutor(_READS) as pool:
+            while part := list(itertools.islice(entries, size)):
+                known: dict[str, Record] = {}
+                for entry in part:
+                    while row is not None and row["key"] < entry.key:
+                        row = next(manifest, None)
+                    if row is not None and (row["key"], row["stamp"]) == (entry.key, entry.stamp):
+                        known[entry.key] = _from_row(row)
+                read = pool.map(self._read, [entry.key for entry in part if entry.key not in known])
+                for entry in part:
+                    yield entry, known.get(entry.key) or next(read)
+                size = min(4 * size, ROW_GROUP)
+
+    def _read(self, key: str) -> Record:
+        return Record.from_json(self.storage.read(key) or b"", f"{self.path}/{key}")
 
     def units(self) -> list[str]:
         """The keys of the committed units, sorted; a listing, no record is read."""

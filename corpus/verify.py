@@ -50,12 +50,12 @@ def datasets_below(folder: str) -> list[Dataset]:
 def _datasets(place: Storage, folder: str) -> Iterator[str]:
     """Folders at or below `folder` that a run has begun to write to; its own folders are not looked into."""
     names = {key.rpartition("/")[2]: key for key in place.folders(folder)}
-    own: set[str] = set()
+    own = {"_tmp"}
     if names.keys() & {"_units", "_config"}:
-        own = {"data", "dropped"}
+        own |= {"data", "dropped", "_units", "_config", "_tracebacks"}
         yield folder
     for name, key in names.items():
-        if name not in own and not name.startswith("_"):
+        if name not in own:
             yield from _datasets(place, key)
 
 

@@ -114,11 +114,11 @@ def test_an_orphan_that_was_adopted_meanwhile_stays(dataset: Dataset) -> None:
 
 
 def test_where_datasets_are(whole: Path, tmp_path: Path) -> None:
-    for folder in ("b", "a/data", "a", "a/c", "a/_tmp/x"):
+    for folder in ("b", "a/data", "a", "a/c", "a/_dedup/bands", "a/_tmp/x"):
         Dataset(tmp_path / folder).begin({})
     shutil.copytree(whole, tmp_path / "data" / "d")
     found = [str(Path(dataset.path).relative_to(tmp_path)) for dataset in datasets_below(f"{tmp_path}/")]
-    assert sorted(found) == ["a", "a/c", "b", "data/d"]
+    assert sorted(found) == ["a", "a/_dedup/bands", "a/c", "b", "data/d"]
     (alone,) = datasets_below(str(tmp_path / "b"))
     assert alone.path == str(tmp_path / "b")
 
