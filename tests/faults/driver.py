@@ -27,11 +27,11 @@ class Task:
     hashes: dict[str, str]
     seconds: float
 
-    def line(self, output: Path, workers: int = 2, *more: str) -> list[str]:
+    def line(self, output: Path | str, workers: int = 2, *more: str) -> list[str]:
         return ["run", *self.arguments, "-o", str(output), "--workers", str(workers), *more]
 
     def start(
-        self, output: Path, workers: int = 2, *more: str, stderr: int | IO[str] = subprocess.PIPE
+        self, output: Path | str, workers: int = 2, *more: str, stderr: int | IO[str] = subprocess.PIPE
     ) -> subprocess.Popen[str]:
         """The run as a process in a session of its own, so that all its processes can be found."""
         return subprocess.Popen(

@@ -1,7 +1,7 @@
 """A Ray cluster of our own: nodes as processes of this machine, each in a session that can be killed and seen to end.
 
-Nodes of a cluster have addresses on the loopback interface, which nobody else can reach, or, where root may make
-network namespaces, each a network of its own with a cable between them that can be pulled.
+Nodes of a cluster have addresses on the loopback interface or, where root may make network namespaces, each a network
+of its own with a cable between them that can be pulled.
 """
 
 from __future__ import annotations
