@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from corpus.engine import Event, Failure, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
 from tests.corpus.works import PidWork, RowsWork
+from tests.faults.driver import is_gone
 
 LIMITS = Limits(grace=0.5, poll=0.02, memory=600)
 
@@ -198,21 +198,5 @@ def test_workers_end_with_the_supervisor(tmp_path: Path, how: signal.Signals) ->
         assert driver.stdout.readline() == b"done\n"
         os.kill(driver.pid, how)
         assert driver.wait(20) == (-9 if how is signal.SIGKILL else 130)
-    deadline = time.monotonic() + 10
-    while _session_lives(driver.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _session_lives(driver.pid)
+    assert is_gone(driver.pid)
     assert results(output) == {"u0": "[0] {}"}
-
-
-def _session_lives(session: int) -> bool:
-    """Whether any process of the session is still running (zombies do not count)."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[3]) == session and fields[0] not in "ZX":
-                return True
-    return False
