@@ -35,6 +35,8 @@ FORMAT = 1
 _READS = 8  # of records, under way at a time
 ROW_GROUP = 1024  # documents; small enough to stream, as nanochat's shards have
 FOLDERS = {"dropped": "dropped"}  # every other kind lives in data/
+# What reading a damaged Parquet file raises; ValueError and KeyError where a column's name is what was hit.
+DAMAGED = (pa.ArrowException, ValueError, KeyError, OSError)
 _WAY_OUT = "use another output folder, or remove this one"
 _DICTIONARY = {"dump", "file_path", "language", "stage", "rule", "threshold"}  # few distinct values
 
@@ -62,6 +64,11 @@ class Output:
     bytes: int
     sha256: str
 
+    @property
+    def unit(self) -> str:
+        """The unit whose rows these are, which the name of a shard carries."""
+        return unit_of(self.path)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -76,6 +83,10 @@ class Record:
     attempt: int = 1
     seconds: float = 0.0
     format: int = FORMAT
+
+    def output(self, kind: str) -> Output | None:
+        """The file of this kind, None if there is none."""
+        return next((output for output in self.outputs if output.kind == kind), None)
 
     def to_json(self) -> bytes:
         return (json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
@@ -176,7 +187,7 @@ class Dataset:
         try:
             for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(ROW_GROUP, columns=columns, use_threads=False):
                 yield from batch.to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGED as error:
             raise ValueError(f"{self.path}/_manifest.parquet: damaged ({error}); remove it") from None
 
     def record(self, unit: str) -> Record | None:
@@ -199,7 +210,7 @@ class Dataset:
                 for batch in pq.ParquetFile(stream).iter_batches(rows, columns=columns, use_threads=False):
                     seen += batch.num_rows
                     yield batch
-            except (pa.ArrowInvalid, OSError) as error:
+            except DAMAGED as error:
                 raise ValueError(f"{self.path}/{path}: damaged shard ({error})") from None
         if expected is not None and seen != expected:
             raise ValueError(f"{self.path}/{path}: {seen} rows, but its record says {expected}")
@@ -295,6 +306,11 @@ class Dataset:
             if output.path not in named:
                 self.storage.remove(output.path)
         return winner
+
+
+def unit_of(path: str) -> str:
+    """The unit in a shard's name, `data/<unit>-<sha12>.parquet`."""
+    return path.rpartition("/")[2].rpartition("-")[0]
 
 
 def audit(counts: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -14,11 +14,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.shards import Dataset, Output, Record, audit
+from corpus.shards import DAMAGED, Dataset, Output, Record, audit, unit_of
 from corpus.storage import Storage, storage
 
 
@@ -98,7 +97,7 @@ def orphans(dataset: Dataset, min_age: float) -> list[Orphan]:
 
 def remove(dataset: Dataset, orphan: Orphan) -> bool:
     """Remove an orphan, unless the unit whose name it carries has been committed with it meanwhile."""
-    unit = orphan.key.partition("/")[2].rpartition("-")[0]
+    unit = unit_of(orphan.key)
     record = dataset.record(unit) if unit else None
     if record and any(output.path == orphan.key for output in record.outputs):
         return False
@@ -129,7 +128,7 @@ def _file(dataset: Dataset, record: Record, output: Output) -> Iterator[str]:
                 rules = file.read(["rule"], use_threads=False).column("rule") if output.kind == "dropped" else None
         except ConnectionError:
             raise
-        except (pa.ArrowInvalid, OSError) as error:
+        except DAMAGED as error:
             yield f"is damaged ({str(error).splitlines()[0]})"
             return
     if rows != output.rows:
