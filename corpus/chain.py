@@ -144,12 +144,10 @@ class Chain:
         with self.attempt.guard(step.stage, rows.ordinals[0], len(rows.ordinals), self.seconds):
             try:
                 result = step.process(rows.batch)
-            except (ValueError, OSError) as error:
-                if not isinstance(error, UnicodeError):
+            except Exception as error:
+                if isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError):
                     raise  # the settings or the machine: no row's fault
-                raise _RowError(error) from error
-            except Exception as error:  # a bug, which some row has brought to light
-                raise _RowError(error) from error
+                raise _RowError(error) from error  # a bug, which some row has brought to light
         if result.kept.num_rows + result.dropped.num_rows != len(rows.ordinals):
             raise RuntimeError(
                 f"stage {step.stage} read {len(rows.ordinals)} rows, kept {result.kept.num_rows} "

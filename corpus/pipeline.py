@@ -24,7 +24,7 @@ from typing import Any
 from corpus.chain import Step
 from corpus.engine import Engine, Event, Failure, Unit, Work
 from corpus.recipe import Recipe, TokenizerConfig, describe
-from corpus.shards import Conflict, Dataset, Input, Output
+from corpus.shards import Conflict, Dataset, Input
 from corpus.storage import children, expand, fingerprint, is_dir, local_path, storage
 from corpus.work import BandsWork, ChainWork, ClusterWork, TokenizerWork
 
@@ -203,7 +203,7 @@ def dedup_passes(
         lambda digest: BandsWork("bands", bands, digest, signatures, pairs.size // parts),
     )
     _await(bands, ranges, share)
-    rows = sum(output.rows for record in Dataset(signatures).scan() for output in record.outputs[:1])
+    rows = sum(output.rows for output in Dataset(signatures).files("signatures"))
     yield _global_pass(
         "clusters",
         clusters,
@@ -281,10 +281,11 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
         finally:
             dataset.storage.sweep()  # what killed workers left
         summary.done = len(todo) - len(summary.failures)
-        failed = {failure.unit for failure in summary.failures}
-        if lost := [key for key in dataset.missing(units) if key not in failed]:
-            raise _removed(plan.output, lost[0])
-    summary.complete = not dataset.missing(plan.keys)
+    missing = dataset.missing(plan.keys)
+    failed = {failure.unit for failure in summary.failures}
+    if lost := [key for key in missing if key in units and key not in failed]:
+        raise _removed(plan.output, lost[0])
+    summary.complete = not missing
     if summary.complete:
         dataset.compact()
     return summary
@@ -294,7 +295,7 @@ def source_keys(source: Source) -> list[str]:
     """The units that a source makes, sorted. Raises ValueError if a dataset has no documents."""
     if source.warcs:
         return sorted(_by_key(source.warcs))
-    keys = [record.unit for record in Dataset(source.dataset or "").scan() if _output(record.outputs, "documents")]
+    keys = [record.unit for record in Dataset(source.dataset or "").scan() if record.output("documents")]
     if not keys:
         raise ValueError(
             f"{source.dataset}: no committed documents; it should be the output folder of an earlier command"
@@ -351,7 +352,7 @@ def _partitions(size: int, files: int) -> int:
 
 def _holds_documents(folder: str) -> bool:
     first = next(Dataset(folder).scan(), None)
-    return first is not None and _output(first.outputs, "documents") is not None
+    return first is not None and first.output("documents") is not None
 
 
 def _check_no_others(keys: Iterable[str], output: str) -> None:
@@ -393,7 +394,7 @@ def _document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
         return [
             Unit(record.unit, (Input(f"{dataset}/{output.path}", output.bytes, output.sha256),))
             for record in Dataset(dataset).scan()
-            if record.unit in wanted and (output := _output(record.outputs, "documents"))
+            if record.unit in wanted and (output := record.output("documents"))
         ]
 
     return units
@@ -401,7 +402,7 @@ def _document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
 
 def _labelled_units(dataset: str, clusters: str) -> Callable[[Sequence[str]], list[Unit]]:
     def units(keys: Sequence[str]) -> list[Unit]:
-        labels = {o.path.partition("/")[2].rpartition("-")[0]: o for o in Dataset(clusters).files("labels")}
+        labels = {output.unit: output for output in Dataset(clusters).files("labels")}
         found = []
         for unit in _document_units(dataset)(keys):
             label = labels.get(unit.key)
@@ -413,7 +414,3 @@ def _labelled_units(dataset: str, clusters: str) -> Callable[[Sequence[str]], li
         return found
 
     return units
-
-
-def _output(outputs: Sequence[Output], kind: str) -> Output | None:
-    return next((output for output in outputs if output.kind == kind), None)

@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -233,7 +233,7 @@ class _Signatures:
 
     @property
     def unit(self) -> str:
-        return PurePosixPath(self.output.path).name.rpartition("-")[0]
+        return self.output.unit
 
     @property
     def rows(self) -> int:
@@ -344,9 +344,8 @@ def warc_address(path: str) -> str:
 def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
     """The committed file of a unit. Raises ValueError if there is none."""
     record = dataset.record(unit)
-    for output in record.outputs if record else ():
-        if output.kind == kind:
-            return output
+    if record and (output := record.output(kind)):
+        return output
     raise ValueError(f"{dataset.path}: no committed {kind} for unit {unit}")
 
 

@@ -6,16 +6,14 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from corpus import pipeline
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import Share, Source, Waiting, dedup_passes, run_pass, source_keys
 from corpus.recipe import Recipe, make_step
-from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset, Record, ShardWriter
-from tests.e2e.command import shard_hashes
+from corpus.shards import Dataset
+from tests.e2e.command import commit_documents, shard_hashes
 
 STEPS = (make_step("dedup"),)
 
@@ -30,19 +28,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> str:
     texts += [text if chance.random() < 0.5 else f"{text} and more" for text in texts]
     chance.shuffle(texts)
     for unit in range(4):
-        commit(folder, f"u{unit}", texts[60 * unit : 60 * unit + 60])
+        commit_documents(folder, texts[60 * unit : 60 * unit + 60], f"u{unit}", first=60 * unit)
     return str(folder)
-
-
-def commit(folder: Path, unit: str, texts: list[str]) -> None:
-    dataset = Dataset(folder)
-    digest = dataset.begin({})
-    rows = [{"text": text, "id": f"<{unit}-{row}>", "warc_offset": row} for row, text in enumerate(texts)]
-    with dataset.storage.scratch() as scratch:
-        writer = ShardWriter(scratch / "x", DOCUMENTS)
-        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
-        writer.close()
-        dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
 
 
 ALL = Share()

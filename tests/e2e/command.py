@@ -1,4 +1,4 @@
-"""Run our commands as a user does: as processes."""
+"""Run our commands as a user does: as processes; and what they are run on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from corpus.shards import Dataset
+import pyarrow as pa
+
+from corpus.schema import DOCUMENTS
+from corpus.shards import Dataset, Record, ShardWriter
 from tests.conftest import REPOSITORY
 
 
@@ -45,3 +48,15 @@ def shard_hashes(output: Path) -> dict[str, str]:
         if path.is_file():
             hashes[str(path.relative_to(output))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return hashes
+
+
+def commit_documents(folder: Path, texts: list[str], unit: str = "u", first: int = 0) -> None:
+    """Commit a shard of documents with these texts; their ids are `<number>`, counted from `first`."""
+    dataset = Dataset(folder)
+    digest = dataset.begin({})
+    rows = [{"text": text, "id": f"<{number}>", "warc_offset": number} for number, text in enumerate(texts, first)]
+    with dataset.storage.scratch() as scratch:
+        writer = ShardWriter(scratch / "x", DOCUMENTS)
+        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+        writer.close()
+        dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])

@@ -19,12 +19,12 @@ from corpus.chain import Step
 from corpus.engine import Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset, Record, ShardWriter
+from corpus.shards import Dataset
 from corpus.work import ChainWork
 from tests.conftest import REPOSITORY
 from tests.corpus.crawl_server import Busy, CrawlServer, crawl_files
 from tests.corpus.works import Config
-from tests.e2e.command import answer, command
+from tests.e2e.command import answer, command, commit_documents
 
 COMMANDS = {
     "corpus": ["sample", "fetch", "extract", "filter", "dedup", "scrub", "tokenize", "run", "verify", "gc", "report"],
@@ -78,17 +78,6 @@ def test_tokens_counted_into_the_documents(testdata: Path, tmp_path: Path) -> No
     counts = clean.table(clean.files("documents")[0]).column("token_count").to_pylist()
     assert counts == [len(row) for row in tokens.table(tokens.files("tokens")[0]).column("tokens").to_pylist()]
     assert counts[:2] == [2, 0]
-
-
-def commit_documents(folder: Path, texts: list[str]) -> None:
-    dataset = Dataset(folder)
-    digest = dataset.begin({})
-    rows = [{"text": text, "id": f"<{index}>", "warc_offset": index} for index, text in enumerate(texts)]
-    with dataset.storage.scratch() as scratch:
-        writer = ShardWriter(scratch / "x", DOCUMENTS)
-        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
-        writer.close()
-        dataset.commit(Record("u", "s", digest, (), (writer.output("u", "documents"),), ()), [writer.path])
 
 
 def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) -> None:
