@@ -7,8 +7,8 @@
 Ids are those of tiktoken's `encode_ordinary`: a special token's name in a text is ordinary text, so that no page can
 smuggle an end of text into a corpus; whoever packs documents appends the id itself.
 
-The work is done by `kernels.encode_texts` without the GIL. Each call in flight has its own scratch memory, so one
-Encoder may serve many threads.
+The work is done by `encode_texts` without the GIL. Each call in flight has its own scratch memory, so one Encoder may
+serve many threads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bpe import kernels
+from bpe.kernels import encode as kernels
+from bpe.kernels.split import next_ends
 from bpe.patterns import scheme
 from bpe.texts import Utf8, batches, from_bytes, utf8
 from bpe.unicode import class_table
@@ -117,9 +118,10 @@ def split(text: str, pattern: str) -> list[bytes]:
 
 def _split(content: bytes, pattern: str) -> Iterator[bytes]:
     data, ends, classes = np.frombuffer(content, np.uint8), np.empty(len(content), np.int64), class_table()
-    count = kernels.split(scheme(pattern), data.ctypes.data, len(data), classes.ctypes.data, ends)
-    for start, end in itertools.pairwise([0, *ends[:count].tolist()]):
-        yield content[start:end]
+    start = data.ctypes.data
+    count = next_ends(scheme(pattern), start, start + len(data), classes.ctypes.data, ends.ctypes.data, len(ends))
+    for first, last in itertools.pairwise([0, *(ends[:count] - start).tolist()]):
+        yield content[first:last]
 
 
 def _tables(vocabulary: Vocabulary) -> tuple[list[NDArray[Any]], kernels.Tables]:

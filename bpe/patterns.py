@@ -1,7 +1,7 @@
 r"""The split rules: which stretches of text BPE never merges across.
 
 Each rule is a regular expression published with its vocabulary. Here it is named, kept word for word as tiktoken 0.14
-has it (`REGEX`), and mapped to the number by which `kernels.next_boundary` knows its hand-written scanner. The
+has it (`REGEX`), and mapped to the number by which `kernels.split.next_boundary` knows its hand-written scanner. The
 expressions are in the syntax of Rust's fancy-regex: `++`, `?+`, `{1,3}+` are possessive, `$` is the end of the text.
 
 `ONIGURUMA` holds the same languages for Hugging Face's `tokenizers`, whose engine reads `{1,3}+` as a repeated group
@@ -37,7 +37,7 @@ PATTERNS = tuple(REGEX)
 
 
 def scheme(pattern: str) -> int:
-    """The number of a split rule in `kernels.next_boundary`. Raises ValueError for an unknown name."""
+    """The number of a split rule in `kernels.split.next_boundary`. Raises ValueError for an unknown name."""
     if pattern not in REGEX:
         raise ValueError(f"pattern = {pattern!r}: should be one of {', '.join(PATTERNS)}")
     return PATTERNS.index(pattern)

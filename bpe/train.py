@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bpe import kernels
+from bpe.kernels import count, merge
 from bpe.patterns import scheme
 from bpe.texts import Utf8, batches
 from bpe.unicode import class_table
@@ -86,7 +86,7 @@ def count_pretokens(
             longest = int(np.diff(run.offsets).max())
             if 2 * words >= len(slots) - 1:
                 larger = np.zeros(2 * len(slots), np.uint64)
-                kernels.rehash_pretokens(slots, larger)
+                count.rehash_pretokens(slots, larger)
                 slots = larger
             if words + 1 >= len(starts):
                 starts, counts = _enlarged(starts, 2 * len(starts)), _enlarged(counts, 2 * len(counts))
@@ -112,7 +112,7 @@ def _count(
     start = run.content.ctypes.data
     limit = start + len(run.content)
     return bool(
-        kernels.count_pretokens(
+        count.count_pretokens(
             number, start, limit, run.offsets, classes.ctypes.data, state, slots, starts, counts, arena
         )
     )
@@ -122,25 +122,25 @@ def merge_pretokens(pretokens: Pretokens, wanted: int, progress: Progress | None
     """Up to `wanted` >= 256 tokens, in the order of their ids."""
     corpus, state = _corpus(pretokens), np.zeros(5, np.int64)
     pairs = _no_pairs(len(corpus.ids))
-    kernels.first_pairs(corpus, pairs, state)
-    state[kernels.THRESHOLD] = max(2, int(pairs.times.max()))
+    merge.first_pairs(corpus, pairs, state)
+    state[merge.THRESHOLD] = max(2, int(pairs.times.max()))
     learnt = _byte_tokens(corpus, wanted)
-    state[kernels.TOKENS] = 256
+    state[merge.TOKENS] = 256
     while True:
-        why = kernels.merge(corpus, pairs, learnt, state, wanted, MERGES_PER_CALL)
+        why = merge.merge(corpus, pairs, learnt, state, wanted, MERGES_PER_CALL)
         if progress:
-            progress("merging", int(state[kernels.TOKENS]), wanted)
-        if why == kernels.DONE:
+            progress("merging", int(state[merge.TOKENS]), wanted)
+        if why == merge.DONE:
             break
-        if why == kernels.FULL:
-            pairs = _more_room(pairs, state, int(state[kernels.TOKENS]))
-    found = zip(learnt.starts[256 : state[kernels.TOKENS]], learnt.lengths[256:], strict=False)
+        if why == merge.FULL:
+            pairs = _more_room(pairs, state, int(state[merge.TOKENS]))
+    found = zip(learnt.starts[256 : state[merge.TOKENS]], learnt.lengths[256:], strict=False)
     return [bytes([byte]) for byte in BYTE_ORDER] + [
         corpus.content[start : start + int(length)].tobytes() for start, length in found
     ]
 
 
-def _corpus(pretokens: Pretokens) -> kernels.Corpus:
+def _corpus(pretokens: Pretokens) -> merge.Corpus:
     """Lay the pretokens out with a separator before, between and after them, then one place for each byte value."""
     lengths, words = np.diff(pretokens.starts), len(pretokens.counts)
     size = int(pretokens.starts[-1]) + words + 1
@@ -155,19 +155,19 @@ def _corpus(pretokens: Pretokens) -> kernels.Corpus:
     id_of_byte = np.empty(256, np.int32)
     id_of_byte[np.frombuffer(BYTE_ORDER, np.uint8)] = np.arange(256)
     ids[places], words_at[places] = id_of_byte[pretokens.content], word
-    return kernels.Corpus(content, ids, words_at, pretokens.counts)
+    return merge.Corpus(content, ids, words_at, pretokens.counts)
 
 
-def _byte_tokens(corpus: kernels.Corpus, wanted: int) -> kernels.Learnt:
+def _byte_tokens(corpus: merge.Corpus, wanted: int) -> merge.Learnt:
     """Room for `wanted` tokens, the first 256 of them the bytes. They need no slot: merges are longer."""
     starts, lengths = np.zeros(wanted, np.int64), np.ones(wanted, np.uint32)
     starts[:256] = len(corpus.ids) + np.arange(256)
-    return kernels.Learnt(starts, lengths, np.zeros(1 << (2 * wanted).bit_length(), np.uint32))
+    return merge.Learnt(starts, lengths, np.zeros(1 << (2 * wanted).bit_length(), np.uint32))
 
 
-def _no_pairs(size: int) -> kernels.Pairs:
+def _no_pairs(size: int) -> merge.Pairs:
     capacity = 1 << 17
-    return kernels.Pairs(
+    return merge.Pairs(
         key=np.zeros(capacity, np.int64),
         times=np.zeros(capacity, np.int64),
         start=np.zeros(capacity, np.int64),
@@ -180,11 +180,11 @@ def _no_pairs(size: int) -> kernels.Pairs:
     )
 
 
-def _more_room(pairs: kernels.Pairs, state: NDArray[np.int64], tokens: int) -> kernels.Pairs:
+def _more_room(pairs: merge.Pairs, state: NDArray[np.int64], tokens: int) -> merge.Pairs:
     """Room for the next merge, whichever table it was that lacked it, and at least half as much again."""
-    used = int(state[kernels.PAIRS])
+    used = int(state[merge.PAIRS])
     new_pairs = 2 * tokens + 2
-    if max(used, int(state[kernels.HEAP])) + new_pairs > len(pairs.heap_pair):
+    if max(used, int(state[merge.HEAP])) + new_pairs > len(pairs.heap_pair):
         capacity = 2 * (len(pairs.key) + new_pairs)
         enlarged = {
             name: _enlarged(getattr(pairs, name), capacity)
@@ -192,7 +192,7 @@ def _more_room(pairs: kernels.Pairs, state: NDArray[np.int64], tokens: int) -> k
         }
         slots = np.zeros(1 << (2 * capacity - 1).bit_length(), np.int32)
         pairs = pairs._replace(slots=slots, **enlarged)
-        kernels.rehash_pairs(pairs, used)
+        merge.rehash_pairs(pairs, used)
         return pairs
     return pairs._replace(positions=_enlarged(pairs.positions, 2 * len(pairs.positions)))
 

@@ -21,7 +21,7 @@ CODE_POINTS = 0x110000
 
 # A code point's class is a set of these. LETTER is \p{L}, NUMBER \p{N}, SPACE \s, NEWLINE [\r\n].
 # UPPER is [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and LOWER is [\p{Ll}\p{Lm}\p{Lo}\p{M}], the two word classes of o200k.
-# bpe/kernels.py compiles these values in: after a change, delete its cache (bpe/__pycache__/*.nb?).
+# bpe/kernels compiles these values in.
 LETTER = 1
 NUMBER = 2
 SPACE = 4
