@@ -10,10 +10,8 @@ import json
 from typing import Any
 
 from bpe.patterns import ONIGURUMA
-from bpe.vocabulary import BYTE_ORDER, Vocabulary
-
-# GPT-2's bytes_to_unicode: printable bytes stand for themselves, the other 68 for U+0100 and up.
-_LETTERS = {byte: chr(byte) if i < 188 else chr(256 + i - 188) for i, byte in enumerate(BYTE_ORDER)}
+from bpe.vocabulary import Vocabulary
+from bpe.vocabulary import letters as hugging_face_letters
 
 
 def hugging_face(vocabulary: Vocabulary) -> bytes:
@@ -64,11 +62,6 @@ def hugging_face(vocabulary: Vocabulary) -> bytes:
         },
     }
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
-
-
-def hugging_face_letters(token: bytes) -> str:
-    """A token as Hugging Face writes it: a printable character for each byte."""
-    return "".join(map(_LETTERS.__getitem__, token))
 
 
 def _added(name: str, token_id: int) -> dict[str, Any]:

@@ -4,6 +4,11 @@ Each rule is a regular expression published with its vocabulary. Here it is name
 has it (`REGEX`), and mapped to the number by which `kernels.split.next_boundary` knows its hand-written scanner. The
 expressions are in the syntax of Rust's fancy-regex: `++`, `?+`, `{1,3}+` are possessive, `$` is the end of the text.
 
+Any other regular expression is a split rule too: it has no name and runs through `bpe.regex_split`, more slowly.
+`canonical` gives the name of an expression that splits every text as a named rule does. That is less often the case
+than it seems: the expressions of Llama 3, of rustbpe and of earlier versions of tiktoken look like cl100k's, but of
+the white space at the end of a text they cut off what follows the last newline, where cl100k's `\s++$` takes all.
+
 `ONIGURUMA` holds the same languages for Hugging Face's `tokenizers`, whose engine reads `{1,3}+` as a repeated group
 and `$` as the end of a line.
 """
@@ -33,11 +38,41 @@ ONIGURUMA = {
     "o200k": REGEX["o200k"],
 }
 
+# Other spellings of the same languages: of GPT-2's encoder.py (openai/gpt-2, also Hugging Face's ByteLevel) and of
+# tiktoken before it turned to possessive repeats.
+_SPELLINGS = {
+    r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""": "gpt2",
+    r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""": "gpt2",
+    **{expression: name for spelt in (REGEX, ONIGURUMA) for name, expression in spelt.items()},
+}
+
 PATTERNS = tuple(REGEX)
 
 
+def is_named(pattern: str) -> bool:
+    """Whether `pattern` is the name of a rule with a hand-written scanner, no regular expression."""
+    return pattern in REGEX
+
+
+def canonical(pattern: str) -> str:
+    """`pattern` itself, or the name of the rule that it spells out in a known way.
+
+    Raises ValueError for one that is empty or only a word, which no split rule is: a name mistyped.
+    """
+    if is_named(pattern):
+        return pattern
+    if not pattern or pattern.replace("-", "_").isidentifier():
+        raise ValueError(f"pattern = {pattern!r}: should be one of {', '.join(PATTERNS)} or a regular expression")
+    return _SPELLINGS.get(pattern, pattern)
+
+
+def regex(pattern: str) -> str:
+    """The regular expression of a split rule, in the syntax of tiktoken's engine."""
+    return REGEX.get(pattern, pattern)
+
+
 def scheme(pattern: str) -> int:
-    """The number of a split rule in `kernels.split.next_boundary`. Raises ValueError for an unknown name."""
+    """The number of a named rule in `kernels.split`. Raises ValueError for any other pattern."""
     if pattern not in REGEX:
         raise ValueError(f"pattern = {pattern!r}: should be one of {', '.join(PATTERNS)}")
     return PATTERNS.index(pattern)

@@ -1,9 +1,9 @@
-"""A vocabulary: which bytes each token stands for, which split rule it was made with, which tokens are special.
+"""A vocabulary: which bytes each token stands for, what merges, the split rule it goes with, which tokens are special.
 
-On disk it is a directory of two files. `vocabulary.tiktoken` is a line a token, base64 of its bytes and its id, which
-tiktoken and its kin read as it is. `vocabulary.json` names the split rule, the special tokens and the hash of it all;
-it is written last and read first, so a half-written or damaged directory is found out. `load_vocabulary` also reads a
-bare rank file such as OpenAI publishes.
+On disk it is a directory. `ranks.tiktoken` is a line a token, base64 of its bytes and its id, which tiktoken and its
+kin read as it is. `merges.txt`, where there is a list of merges, is a line a merge as GPT-2 writes it. `vocab.json`
+names the split rule, the special tokens and the hash of it all; it is written last and read first, so a half-written
+or damaged directory is found out. `load_vocabulary` also reads what others publish (`bpe.imports`).
 
 Light on purpose: no Numba here, so that a trainer or a report can ask for sizes and decode at once.
 """
@@ -21,17 +21,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from bpe.patterns import REGEX, scheme
+from bpe.patterns import REGEX, canonical, regex
 
 END_OF_TEXT = "<|endoftext|>"
-RANKS_FILE = "vocabulary.tiktoken"
-HEADER_FILE = "vocabulary.json"
-FORMAT = 1
+HEADER_FILE, RANKS_FILE, MERGES_FILE = "vocab.json", "ranks.tiktoken", "merges.txt"
+FORMAT = 2
+OLD_HEADER_FILE, OLD_RANKS_FILE = "vocabulary.json", "vocabulary.tiktoken"  # format 1, which had no merges
 
 # GPT-2's bytes_to_unicode lists the bytes that print as themselves first (openai/gpt-2, encoder.py).
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 BYTE_ORDER = bytes([*_PRINTABLE, *(byte for byte in range(256) if byte not in _PRINTABLE)])
+# How a byte is written there: as itself if it prints, the other 68 as U+0100 and up.
+_LETTERS = {byte: chr(byte) if i < len(_PRINTABLE) else chr(256 + i - 188) for i, byte in enumerate(BYTE_ORDER)}
 
 # tiktoken_ext/openai_public.py, tiktoken 0.14 (MIT): file stem -> (split rule, special tokens).
 PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
@@ -54,17 +57,26 @@ PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
 class Vocabulary:
     """Tokens by id.
 
-    `tokens[i]` is the bytes of token i, b"" where i is no ordinary token (a gap, or a special token). The id is the
-    rank: of two possible merges the one that makes the lower id goes first. Raises ValueError for a token list that
-    lacks a byte or names one twice, and for special tokens that clash with it or with each other.
+    `tokens[i]` is the bytes of token i, b"" where i is no ordinary token (a gap, or a special token). `pattern` is the
+    name of a split rule or a regular expression (`bpe.patterns`); known spellings of a named rule become the name.
+
+    Without `merges`, whatever two neighbours make a token merges, and of two possible merges the one that makes the
+    lower id goes first (tiktoken's rule). With `merges`, only these pairs of ids merge, the earlier in the list first,
+    into the token with their joined bytes; `ignore_merges` then takes a pretoken that is a token whole (both as
+    Hugging Face's tokenizers have it; by tiktoken's rule such a pretoken is always taken whole).
+
+    Raises ValueError for a token list that lacks a byte or names one twice, for special tokens that clash with it or
+    with each other, and for merges of or into what is no token, or named twice.
     """
 
     tokens: tuple[bytes, ...]
     pattern: str
     special_tokens: dict[str, int]
+    merges: tuple[tuple[int, int], ...] | None = None
+    ignore_merges: bool = False
 
     def __post_init__(self) -> None:
-        scheme(self.pattern)
+        object.__setattr__(self, "pattern", canonical(self.pattern))
         object.__setattr__(self, "tokens", tuple(self.tokens))
         by_id = sorted(self.special_tokens.items(), key=lambda item: item[1])
         object.__setattr__(self, "special_tokens", dict(by_id))
@@ -81,6 +93,10 @@ class Vocabulary:
                 raise ValueError(f"special token {name!r} has id {token_id}: choose one that no token has")
         if len(set(self.special_tokens.values())) != len(by_id):
             raise ValueError(f"special tokens {dict(by_id)} share an id: give each its own")
+        if self.merges is not None:
+            object.__setattr__(self, "merges", _checked(self.merges, self.tokens))
+        elif self.ignore_merges:
+            raise ValueError("ignore_merges without merges: leave it out, tiktoken's rule takes whole tokens anyway")
 
     @property
     def size(self) -> int:
@@ -96,8 +112,10 @@ class Vocabulary:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 (hex) of split rule, special tokens and tokens: equal exactly for equal vocabularies."""
-        head = {"pattern": self.pattern, "special_tokens": list(self.special_tokens.items())}
+        """sha256 (hex) of split rule, special tokens, tokens and merges: equal exactly for equal vocabularies."""
+        head: dict[str, Any] = {"pattern": self.pattern, "special_tokens": list(self.special_tokens.items())}
+        if self.merges is not None:  # else nothing of them, so that the hashes of format 1 stay
+            head |= {"merges": self.merges, "ignore_merges": self.ignore_merges}
         digest = hashlib.sha256(json.dumps(head).encode("ascii") + b"\n")
         digest.update(b"".join(len(token).to_bytes(4, "little") + token for token in self.tokens))
         return digest.hexdigest()
@@ -120,7 +138,7 @@ class Vocabulary:
 
 
 def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
-    """Read a directory written by `save_vocabulary`, or a bare `.tiktoken` rank file.
+    """Read a directory written by `save_vocabulary`, or a `.tiktoken` rank file.
 
     A rank file called gpt2, cl100k_base or o200k_base brings its published split rule and special tokens along;
     another one needs `pattern` and gets `<|endoftext|>` as the id after its last. Raises FileNotFoundError or
@@ -138,19 +156,19 @@ def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
     published, special_tokens = PUBLISHED.get(path.name.removesuffix(".tiktoken"), (None, None))
     rule = pattern or published
     if rule is None:
-        raise ValueError(f"{path}: which split rule? Pass pattern=, one of {', '.join(REGEX)}")
-    return _made_from(path, tokens, rule, special_tokens or {END_OF_TEXT: len(tokens)})
+        raise ValueError(f"{path}: which split rule? Pass pattern=, one of {', '.join(REGEX)} or a regular expression")
+    return made_from(path, tokens, rule, special_tokens or {END_OF_TEXT: len(tokens)})
 
 
 def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bool = False) -> bool:
     """Write `vocabulary` to `directory`, the same bytes for the same vocabulary; False if it was there already.
 
-    Each file appears whole or not at all, the header that vouches for both last. Raises FileExistsError if the
+    Each file appears whole or not at all, the header that vouches for them last. Raises FileExistsError if the
     directory holds another vocabulary, unless `overwrite`.
     """
     directory = Path(directory)
-    header = directory / HEADER_FILE
-    if header.exists() and not overwrite:
+    headers = [directory / HEADER_FILE, directory / OLD_HEADER_FILE]
+    if not overwrite and any(header.exists() for header in headers):
         try:
             there = load_vocabulary(directory).hash
         except (ValueError, OSError):
@@ -161,17 +179,12 @@ def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bo
             f"{directory} holds another tokenizer ({there[:12]}): choose another directory or overwrite it"
         )
     directory.mkdir(parents=True, exist_ok=True)
-    header.unlink(missing_ok=True)
+    for old in (*headers, directory / MERGES_FILE, directory / OLD_RANKS_FILE):
+        old.unlink(missing_ok=True)
     write_file(directory / RANKS_FILE, rank_file(vocabulary))
-    facts = {
-        "format": FORMAT,
-        "pattern": vocabulary.pattern,
-        "regex": REGEX[vocabulary.pattern],
-        "special_tokens": dict(vocabulary.special_tokens),
-        "size": vocabulary.size,
-        "hash": vocabulary.hash,
-    }
-    write_file(header, (json.dumps(facts, indent=1) + "\n").encode("ascii"))
+    if vocabulary.merges is not None:
+        write_file(directory / MERGES_FILE, merges_file(vocabulary))
+    write_file(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
     return True
 
 
@@ -179,6 +192,18 @@ def rank_file(vocabulary: Vocabulary) -> bytes:
     """The tokens as a tiktoken rank file."""
     lines = (b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(vocabulary.tokens) if token)
     return b"".join(lines)
+
+
+def merges_file(vocabulary: Vocabulary) -> bytes:
+    """The merges as GPT-2's `merges.txt`, a pair of tokens a line after a line that names the version."""
+    written = [letters(token) for token in vocabulary.tokens]
+    lines = [f"{written[left]} {written[right]}\n" for left, right in vocabulary.merges or ()]
+    return ("#version: 0.2\n" + "".join(lines)).encode()
+
+
+def letters(token: bytes) -> str:
+    """A token as GPT-2's files and Hugging Face write it: a printable character for each byte."""
+    return "".join(map(_LETTERS.__getitem__, token))
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -196,30 +221,86 @@ def write_file(path: Path, content: bytes) -> None:
         raise
 
 
+def made_from(path: Path, *fields: Any) -> Vocabulary:
+    """`Vocabulary(*fields)`, whose complaints name the file at `path`."""
+    try:
+        return Vocabulary(*fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_merges(path: Path, ids: dict[str, int]) -> list[tuple[int, int]]:
+    """The pairs of ids in a file such as `merges_file` writes; `ids` by letters. Raises ValueError naming the line."""
+    pairs = []
+    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n"), start=1):
+        if not line or (number == 1 and line.startswith("#version")):
+            continue
+        left, _, right = line.removesuffix("\r").partition(" ")
+        if left not in ids or right not in ids:
+            raise ValueError(f"{path}, line {number}: expected two tokens of the vocabulary, got {line[:40]!r}")
+        pairs.append((ids[left], ids[right]))
+    return pairs
+
+
+def _checked(merges: Iterable[tuple[int, int]], tokens: tuple[bytes, ...]) -> tuple[tuple[int, int], ...]:
+    """`merges` as tuples of two ints. Raises ValueError for those that no encoder could follow."""
+    pairs = tuple((int(left), int(right)) for left, right in merges)
+    known, count = set(tokens) - {b""}, len(tokens)
+    for left, right in pairs:
+        if not (0 <= left < count and 0 <= right < count and tokens[left] and tokens[right]):
+            raise ValueError(f"merges name the pair ({left}, {right}), of which one id is no token")
+        if tokens[left] + tokens[right] not in known:
+            raise ValueError(
+                f"merges make {tokens[left] + tokens[right]!r}, which is no token: add it or drop the merge"
+            )
+    if len(set(pairs)) != len(pairs):
+        pair, times = Counter(pairs).most_common(1)[0]
+        raise ValueError(f"merges name the pair {pair} {times} times: name each once")
+    return pairs
+
+
+def _header(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What `vocab.json` says."""
+    from bpe.unicode import VERSION  # brings numpy
+
+    return {
+        "format": FORMAT,
+        "what": "byte-level BPE vocabulary made by bpe: ids and bytes in ranks.tiktoken, merges in merges.txt if any",
+        "pattern": vocabulary.pattern,
+        "regex": regex(vocabulary.pattern),
+        "unicode": VERSION,
+        "special_tokens": dict(vocabulary.special_tokens),
+        "merges": None if vocabulary.merges is None else len(vocabulary.merges),
+        "ignore_merges": vocabulary.ignore_merges,
+        "size": vocabulary.size,
+        "hash": vocabulary.hash,
+    }
+
+
 def _load_directory(directory: Path) -> Vocabulary:
-    header = directory / HEADER_FILE
-    if not header.is_file():
+    names = (HEADER_FILE, OLD_HEADER_FILE)
+    header = next((directory / name for name in names if (directory / name).is_file()), None)
+    if header is None:
         raise FileNotFoundError(f"{directory}: no {HEADER_FILE} in it; give a directory made by `bpe train`")
     try:
         facts = json.loads(header.read_bytes())
         rule, special_tokens, expected = facts["pattern"], facts["special_tokens"], facts["hash"]
-        version = facts["format"]
-    except (ValueError, KeyError, TypeError) as error:
+        version, merged = facts["format"], facts.get("merges") is not None
+        whole = facts.get("ignore_merges", False)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{header} is damaged ({error!r}): train or copy the tokenizer again") from error
-    if version != FORMAT:
+    if version not in (1, FORMAT):
         raise ValueError(f"{header} has format {version}, this version reads {FORMAT}: update the toolkit")
-    ranks = directory / RANKS_FILE
-    vocabulary = _made_from(ranks, _read_ranks(ranks), rule, special_tokens)
+    ranks = directory / (RANKS_FILE if header.name == HEADER_FILE else OLD_RANKS_FILE)
+    tokens, merges = _read_ranks(ranks), None
+    if merged:
+        ids = {letters(token): token_id for token_id, token in enumerate(tokens) if token}
+        merges = read_merges(directory / MERGES_FILE, ids)
+    vocabulary = made_from(ranks, tokens, rule, special_tokens, merges, whole)
     if vocabulary.hash != expected:
-        raise ValueError(f"{ranks} does not match the hash in {HEADER_FILE}: train or copy the tokenizer again")
+        files = f"{ranks} and {MERGES_FILE} do" if merged else f"{ranks} does"
+        raise ValueError(f"{files} not match the hash in {header.name}: train or copy the tokenizer again")
     return vocabulary
-
-
-def _made_from(path: Path, tokens: list[bytes], rule: str, special_tokens: dict[str, int]) -> Vocabulary:
-    try:
-        return Vocabulary(tuple(tokens), rule, special_tokens)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def _read_ranks(path: Path) -> list[bytes]:

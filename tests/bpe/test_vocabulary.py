@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -38,9 +39,64 @@ def test_round_trip_and_same_bytes(small: Vocabulary, tmp_path: Path) -> None:
     loaded = load_vocabulary(tmp_path / "a/b")
     assert (loaded, loaded.hash, loaded.end_of_text) == (small, small.hash, 999)
     files = sorted(file.name for file in (tmp_path / "c").iterdir())
-    assert files == ["vocabulary.json", "vocabulary.tiktoken"]
+    assert files == ["ranks.tiktoken", "vocab.json"]
     for name in files:
         assert (tmp_path / "a/b" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
+
+
+def test_merges_round_trip(tmp_path: Path) -> None:
+    merged = Vocabulary(
+        (*BYTES, b" a", b"\n\x80", b" a\xff"), "gpt2", {"<a>": 300}, ((32, 97), (10, 128), (256, 255)), True
+    )
+    save_vocabulary(merged, tmp_path)
+    assert load_vocabulary(tmp_path) == merged
+    merges = tmp_path / "merges.txt"
+    assert merges.read_text("utf-8") == "#version: 0.2\nĠ a\nĊ Ģ\nĠa ÿ\n"
+    merges.write_text("#version: 0.2\nĠ a\nĊ Ģ\n", "utf-8")
+    with pytest.raises(ValueError, match=r"merges.txt do not match the hash"):
+        load_vocabulary(tmp_path)
+    merges.write_text("#version: 0.2\nĠ a\nĊ\n", "utf-8")
+    with pytest.raises(ValueError, match=r"merges.txt, line 3: expected two tokens of the vocabulary, got 'Ċ'"):
+        load_vocabulary(tmp_path)
+
+
+def test_merges_are_checked() -> None:
+    tokens = (*BYTES, b"ab", b"")
+    wrong = {
+        r"pair \(97, 257\), of which one id is no token": [(97, 257)],
+        r"pair \(-1, 97\), of which": [(-1, 97)],
+        r"make b'ba', which is no token": [(97, 98), (98, 97)],
+        r"the pair \(97, 98\) 2 times": [(97, 98), (97, 98)],
+    }
+    for message, merges in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            Vocabulary(tokens, "gpt2", {}, tuple(merges))
+    with pytest.raises(ValueError, match="ignore_merges without merges"):
+        Vocabulary(tokens, "gpt2", {}, None, True)
+
+
+def test_known_spellings_of_a_rule_become_its_name() -> None:
+    gpt2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+    assert Vocabulary(BYTES, gpt2, {}) == Vocabulary(BYTES, "gpt2", {})
+    assert Vocabulary(BYTES, REGEX["o200k"], {}).pattern == "o200k"
+    assert Vocabulary(BYTES, r"\S+|\s+", {}).pattern == r"\S+|\s+"
+    for mistyped in ("", "gpt3", "cl100k-base"):
+        with pytest.raises(ValueError, match=f"pattern = '{mistyped}': should be one of gpt2, cl100k, o200k or a reg"):
+            Vocabulary(BYTES, mistyped, {})
+
+
+def test_directories_of_format_1_are_read(small: Vocabulary, tmp_path: Path) -> None:
+    """As they were written before there were merges."""
+    (tmp_path / "vocabulary.tiktoken").write_bytes(rank_file(small))
+    head = {"pattern": "cl100k", "special_tokens": [["<|endoftext|>", 999]]}
+    content = b"".join(len(token).to_bytes(4, "little") + token for token in small.tokens)
+    digest = hashlib.sha256(json.dumps(head).encode() + b"\n" + content).hexdigest()
+    facts = {"format": 1, "pattern": "cl100k", "regex": "", "special_tokens": {"<|endoftext|>": 999}, "size": 1000}
+    (tmp_path / "vocabulary.json").write_text(json.dumps(facts | {"hash": digest}))
+    assert load_vocabulary(tmp_path) == small
+    assert not save_vocabulary(small, tmp_path)
+    assert save_vocabulary(small, tmp_path, overwrite=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ranks.tiktoken", "vocab.json"]
 
 
 def test_another_vocabulary_is_not_replaced_unasked(small: Vocabulary, tmp_path: Path) -> None:
@@ -61,6 +117,9 @@ def test_hash_tells_everything_apart() -> None:
         Vocabulary((*BYTES, b"ab"), "gpt2", {}),
         Vocabulary((*BYTES, b"", b"ab"), "gpt2", {}),
         Vocabulary((*BYTES, b"ab", b"c\x00\x00"), "gpt2", {}),
+        Vocabulary((*BYTES, b"ab"), "gpt2", {}, ()),
+        Vocabulary((*BYTES, b"ab"), "gpt2", {}, ((97, 98),)),
+        Vocabulary((*BYTES, b"ab"), "gpt2", {}, ((97, 98),), True),
     ]
     assert len({vocabulary.hash for vocabulary in variants}) == len(variants)
     assert Vocabulary(BYTES, "gpt2", {"b": 257, "a": 256}).hash == Vocabulary(BYTES, "gpt2", {"a": 256, "b": 257}).hash
@@ -107,16 +166,16 @@ def test_damaged_rank_files_are_named(content: bytes, message: str, tmp_path: Pa
 def test_damaged_directories_are_named(small: Vocabulary, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such tokenizer"):
         load_vocabulary(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"no vocabulary\.json in it"):
+    with pytest.raises(FileNotFoundError, match=r"no vocab\.json in it"):
         load_vocabulary(tmp_path)
     save_vocabulary(small, tmp_path)
-    ranks, header = tmp_path / "vocabulary.tiktoken", tmp_path / "vocabulary.json"
+    ranks, header = tmp_path / "ranks.tiktoken", tmp_path / "vocab.json"
     lines = ranks.read_bytes().splitlines(keepends=True)
     ranks.write_bytes(b"".join(lines[:-1]))
     with pytest.raises(ValueError, match="does not match the hash"):
         load_vocabulary(tmp_path)
     header.write_bytes(header.read_bytes()[:50])
-    with pytest.raises(ValueError, match=r"vocabulary\.json is damaged"):
+    with pytest.raises(ValueError, match=r"vocab\.json is damaged"):
         load_vocabulary(tmp_path)
 
 
