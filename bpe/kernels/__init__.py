@@ -50,3 +50,8 @@ def _cache_folder(configured: str) -> str:
     if os.access(beside, os.W_OK):
         return str(beside)
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "bpe", name))
+
+
+def is_compiled() -> bool:
+    """Whether there is machine code on disk from an earlier process: else the first calls take seconds."""
+    return any(Path(_cache_folder(config.CACHE_DIR)).rglob("*.nbi"))

@@ -40,12 +40,23 @@ def _storer(bits: int) -> Any:
 
 
 load8: Callable[[int], int] = intrinsic(_loader(8))
+load16: Callable[[int], int] = intrinsic(_loader(16))
 load32: Callable[[int], int] = intrinsic(_loader(32))
 load64: Callable[[int], int] = intrinsic(_loader(64))
 store8: Callable[[int, int], None] = intrinsic(_storer(8))
 store16: Callable[[int, int], None] = intrinsic(_storer(16))
 store32: Callable[[int, int], None] = intrinsic(_storer(32))
 store64: Callable[[int, int], None] = intrinsic(_storer(64))
+
+
+@intrinsic
+def trailing_zeros(typing_context: Any, value: Any) -> Any:
+    """How many zero bits are below the lowest one; 64 for 0."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
 
 
 @kernel
