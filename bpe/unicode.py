@@ -11,6 +11,7 @@ point, which a kernel reads at `table + code point`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import resources
 
 import numpy as np
@@ -58,14 +59,29 @@ _WHITE_SPACE = (
 def class_table() -> NDArray[np.uint8]:
     """The class of every code point: shape (0x110000,), bits as above."""
     table = np.zeros(CODE_POINTS, np.uint8)
+    for first, last, category in _shipped():
+        table[first : last + 1] = _CATEGORY_CLASS[category]
+    table[list(_WHITE_SPACE)] = SPACE
+    table[[0x0A, 0x0D]] = SPACE | NEWLINE
+    return table
+
+
+def category_table(category: str) -> NDArray[np.bool_]:
+    """Which code points are in a category, shape (0x110000,): L, Lu, Lt, Ll, Lm, Lo, M, N, or s for white space."""
+    table = np.zeros(CODE_POINTS, np.bool_)
+    for first, last, shipped in _shipped():
+        table[first : last + 1] = shipped == category or shipped[0] == category
+    if category == "s":
+        table[list(_WHITE_SPACE)] = True
+    return table
+
+
+def _shipped() -> Iterator[tuple[int, int, str]]:
     content = resources.files("bpe").joinpath("unicode16.tsv").read_text("ascii")
     for line in content.splitlines():
         if not line.startswith("#"):
             first, last, category = line.split("\t")
-            table[int(first, 16) : int(last, 16) + 1] = _CATEGORY_CLASS[category]
-    table[list(_WHITE_SPACE)] = SPACE
-    table[[0x0A, 0x0D]] = SPACE | NEWLINE
-    return table
+            yield int(first, 16), int(last, 16), category
 
 
 def ranges() -> list[tuple[int, int, str]]:

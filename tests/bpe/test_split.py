@@ -6,6 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,11 @@ from bpe.unicode import LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER, class_tabl
 from tests.bpe.conftest import Published, texts
 from tests.oracles import bpe_naive
 
+_HUGGING_FACE = {
+    name: tokenizers.pre_tokenizers.Split(tokenizers.Regex(expression), "isolated")
+    for name, expression in ONIGURUMA.items()
+}
+
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @settings(max_examples=150)
@@ -23,8 +29,28 @@ def test_splits_as_the_published_expression(pattern: str, text: str) -> None:
     assert split(text, pattern) == bpe_naive.split(text, pattern)
 
 
+@settings(max_examples=3400)
+@given(text=texts)
+def test_splits_ten_thousand_texts_as_hugging_faces_engine(text: str) -> None:
+    """Any Unicode, white space, digits, contractions in every case, combining marks, emoji, line ends; by three rules."""
+    for pattern in PATTERNS:
+        found = _HUGGING_FACE[pattern].pre_tokenize_str(text)
+        assert split(text, pattern) == [text[first:last].encode() for _, (first, last) in found], pattern
+
+
 @pytest.mark.parametrize("pattern", PATTERNS)
-@settings(max_examples=150)
+@pytest.mark.parametrize(
+    "unit", ["a", "A", " ", "\n", "1", "'", "字", "e\u0301", "Aa", " \n", "\u3000x", "👩\u200d", "\u0301"]
+)
+def test_splits_words_of_100_kb(pattern: str, unit: str) -> None:
+    word = (unit * 100_000)[: 100_000 // len(unit.encode())]
+    for text in (word, f"x {word}y", f"'{word}\n"):
+        found = _HUGGING_FACE[pattern].pre_tokenize_str(text)
+        assert split(text, pattern) == [text[first:last].encode() for _, (first, last) in found]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@settings(max_examples=300)
 @given(text=st.text(st.sampled_from("aA1 \n\r\t'sSlLvVeE./\u017f\u0301字ʰǅ\u00a0"), max_size=14))
 def test_splits_mixtures_of_few_characters(pattern: str, text: str) -> None:
     assert split(text, pattern) == bpe_naive.split(text, pattern)
@@ -40,6 +66,25 @@ def test_every_code_point_in_context(published: Published) -> None:
         theirs = published.tiktoken.encode_to_numpy(text, disallowed_special=())
         # The names of special tokens cannot arise here, so that `encode` is `encode_ordinary`.
         assert np.array_equal(ours, theirs), f"from U+{code_points[start]:04X}"
+
+
+def test_classes_are_hugging_faces() -> None:
+    """For every code point; tiktoken's are those that the test above meets."""
+    code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    text = "".join(map(chr, code_points))
+    classes = {
+        r"\p{L}": LETTER,
+        r"\p{N}": NUMBER,
+        r"\s": SPACE,
+        r"[\r\n]": NEWLINE,
+        r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]": UPPER,
+        r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]": LOWER,
+    }
+    for expression, bit in classes.items():
+        members = (class_table()[code_points] & bit) > 0
+        rule = tokenizers.pre_tokenizers.Split(tokenizers.Regex(f"(?:{expression})+"), "isolated")
+        runs = np.flatnonzero(np.diff(members)) + 1
+        assert [first for _, (first, _) in rule.pre_tokenize_str(text)] == [0, *runs.tolist()], expression
 
 
 def test_class_table_is_unicode_16() -> None:

@@ -1,0 +1,227 @@
+r"""Splits texts by any regular expression: the slow road beside the named rules, about 10 MB/s.
+
+A pattern and a run of texts go in, the ends of all pretokens come out as the table that `kernels.split.next_ends`
+reads for the scheme GIVEN. What lies between two matches is a pretoken too, as in Hugging Face's Split "isolated"
+(tiktoken would drop it). Each text is matched alone: it neither sees its neighbours nor the end of the run.
+
+Patterns are written for tiktoken's engine (Rust's fancy-regex) and matched by the package `regex`, which reads them
+alike but for these:
+
+- Unicode's version. \p{L}, \p{N}, \p{M}, the kinds of letters (\p{Lu} ...) and \s are those of `bpe.unicode`, pinned,
+  from which the `regex` package of today differs on 17,480 code points. A text without any such code point, as good
+  as every text, is matched by the pattern as it stands; for others these classes are spelt out in ranges, which
+  matches the same ten times slower. All other classes (\p{P}, \p{Han}, \w, \d) are the package's own.
+- `$` and \z are the end of the text, and \x{...}, \u{...}, \pL are read. (?i) folds one character to one (s to U+017F
+  but not ss to U+00DF). Flags other than i and s, and \h, \H, \Z, \G, \K, which mean other things, are refused.
+
+Bytes that are not UTF-8 are characters of no class, one each.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpe.texts import Utf8
+from bpe.unicode import CODE_POINTS, category_table
+
+# Category of the table -> what \p may call it, in lower case and without _, - and blanks.
+_NAMES = {
+    "L": ("l", "letter"),
+    "Lu": ("lu", "uppercaseletter"),
+    "Lt": ("lt", "titlecaseletter"),
+    "Ll": ("ll", "lowercaseletter"),
+    "Lm": ("lm", "modifierletter"),
+    "Lo": ("lo", "otherletter"),
+    "M": ("m", "mark", "combiningmark"),
+    "N": ("n", "number"),
+}
+_CATEGORY = {name: category for category, names in _NAMES.items() for name in names}
+
+
+class Compiled(NamedTuple):
+    """A pattern as it stands; with the pinned classes spelt out; and the code points on which the two differ."""
+
+    plain: Any
+    spelt: str
+    differs: NDArray[np.bool_]
+
+
+def regex_table(pattern: str, texts: Utf8) -> NDArray[np.int64]:
+    """The pretoken ends of `texts`: [address of texts.content, 0, end of each pretoken of each text in order ...].
+
+    Ends are in bytes from the start of `texts.content`. The 0 is where `next_ends` counts what it has taken, so that
+    a table serves once. Raises ValueError for what is no regular expression or cannot be matched exactly.
+    """
+    compiled = compile_pattern(pattern)
+    head = np.array([texts.content.ctypes.data, 0], np.int64)
+    bounds = itertools.pairwise(texts.offsets.tolist())
+    return np.concatenate([head, *(start + _ends(compiled, texts.content[start:stop]) for start, stop in bounds)])
+
+
+@functools.lru_cache(maxsize=16)
+def compile_pattern(pattern: str) -> Compiled:
+    """Raises ValueError for what is no regular expression or cannot be matched exactly."""
+    plain, spelt, used = _rewritten(pattern)
+    differs = np.zeros(CODE_POINTS, np.bool_)
+    for category in used:
+        differs |= _members(_class(category)) != _pinned(category)
+    try:
+        return Compiled(_compile(plain), spelt, differs)
+    except _regex().error as error:
+        raise ValueError(f"pattern = {pattern!r}: no regular expression that can be read ({error})") from error
+
+
+def _ends(compiled: Compiled, content: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Where the pretokens of one text end, in bytes from its start."""
+    text = content.tobytes().decode("utf-8", "surrogateescape")
+    matcher, after = compiled.plain, None
+    if not text.isascii():
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        if compiled.differs[codes].any():
+            matcher = _compile(compiled.spelt)
+        after = np.zeros(len(codes) + 1, np.int64)
+        np.cumsum(_utf8_lengths(codes), out=after[1:])
+    spans = itertools.chain.from_iterable(match.span() for match in matcher.finditer(text))
+    # Starts are ends too, of what lies between the matches. An empty match may end a pretoken, but it is none.
+    ends = np.fromiter(itertools.chain(spans, [len(text)]), np.int64)
+    ends = ends[np.diff(ends, prepend=0) > 0]
+    return ends if after is None else after[ends]
+
+
+def _utf8_lengths(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Bytes of each character; one for U+DC80..DCFF, which stand for bytes that are not UTF-8."""
+    lengths = 1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000)
+    lengths[(codes >= 0xDC80) & (codes < 0xDD00)] = 1
+    return lengths
+
+
+def _rewritten(pattern: str) -> tuple[str, str, set[str]]:
+    """`pattern` for the `regex` package, the same with the pinned classes spelt out, and which of them it uses."""
+    plain: list[str] = []
+    spelt: list[str] = []
+    used: set[str] = set()
+    depth = i = 0  # of brackets
+    while i < len(pattern):
+        taken, text, category, negated = _element(pattern, i, depth > 0)
+        plain.append(text)
+        if category:
+            used.add(category)
+            text = _ranges(category, negated)
+            text = text if depth else f"[{text}]"
+        spelt.append(text)
+        if text in ("[", "[^"):
+            # A bracket that closes right after the opening one is a literal.
+            depth += 1
+            if pattern[i + taken : i + taken + 1] == "]":
+                plain.append(r"\]")
+                spelt.append(r"\]")
+                taken += 1
+        elif text == "]" and depth:
+            depth -= 1
+        i += taken
+    return "".join(plain), "".join(spelt), used
+
+
+def _element(pattern: str, i: int, inside: bool) -> tuple[int, str, str, bool]:
+    """What stands at `i`: (characters taken, text for the `regex` package, pinned category or "", negated)."""
+    c = pattern[i]
+    if c == "\\":
+        return _escape(pattern, i)
+    if c == "[":
+        width = 2 if pattern[i + 1 : i + 2] == "^" else 1
+        return width, pattern[i : i + width], "", False
+    if c == "$" and not inside:
+        return 1, r"\Z", "", False
+    if c == "(" and not inside and pattern[i + 1 : i + 2] == "?":
+        return _group(pattern, i)
+    return 1, c, "", False
+
+
+def _escape(pattern: str, i: int) -> tuple[int, str, str, bool]:
+    letter = pattern[i + 1 : i + 2]
+    if letter and letter in "hHZGK":
+        raise ValueError(f"pattern = {pattern!r}: \\{letter} means different things to different engines; write it out")
+    if letter == "z":
+        return 2, r"\Z", "", False
+    if letter and letter in "sS":
+        return 2, "\\" + letter, "s", letter == "S"
+    if letter and letter in "pPxu":
+        name, taken = pattern[i + 2 : i + 3], 3
+        if name == "{":
+            close = pattern.find("}", i)
+            name, taken = pattern[i + 3 : close], close + 1 - i
+            if close < 0:
+                raise ValueError(f"pattern = {pattern!r}: no }} after \\{letter}{{")
+            if letter in "xu":
+                return taken, _character(pattern, name), "", False
+        elif letter in "xu":
+            return 2, "\\" + letter, "", False
+        negated = (letter == "P") != name.startswith("^")
+        category = _CATEGORY.get(name.removeprefix("^").lower().translate({ord(mark): None for mark in "_- "}), "")
+        return taken, f"\\{'P' if negated else 'p'}{{{name.removeprefix('^')}}}", category, negated
+    return 2, pattern[i : i + 2], "", False
+
+
+def _character(pattern: str, digits: str) -> str:
+    try:
+        return f"\\U{ord(chr(int(digits, 16))):08X}"
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"pattern = {pattern!r}: {digits!r} is no code point in hexadecimal") from error
+
+
+def _group(pattern: str, i: int) -> tuple[int, str, str, bool]:
+    """A group's opening, with its flags if it sets some."""
+    j = i + 2
+    while pattern[j : j + 1].isalpha() or pattern[j : j + 1] == "-":
+        j += 1
+    flags = pattern[i + 2 : j]
+    if flags in ("", "P") or pattern[j : j + 1] not in (":", ")"):
+        return 2, "(?", "", False
+    if set(flags) - set("is-"):
+        raise ValueError(f"pattern = {pattern!r}: flags {flags!r} are not supported, only i and s")
+    # Full case folding, of one character to several, is off in other engines.
+    turned_on, _, turned_off = flags.partition("-")
+    turned_off += "f" if "i" in turned_on else ""
+    return j - i, "(?" + turned_on + (f"-{turned_off}" if turned_off else ""), "", False
+
+
+def _class(category: str) -> str:
+    return r"\s" if category == "s" else f"\\p{{{category}}}"
+
+
+@functools.cache
+def _pinned(category: str) -> NDArray[np.bool_]:
+    """Which code points belong to a category of Unicode 16.0; surrogates to none."""
+    return category_table(category)
+
+
+@functools.cache
+def _ranges(category: str, negated: bool) -> str:
+    """The code points of a category as they stand between brackets."""
+    edges = np.flatnonzero(np.diff((_pinned(category) ^ negated).astype(np.int8), prepend=0, append=0))
+    return "".join(f"\\U{first:08X}-\\U{last - 1:08X}" for first, last in edges.reshape(-1, 2).tolist())
+
+
+@functools.cache
+def _members(expression: str) -> NDArray[np.bool_]:
+    """Which code points the `regex` package counts among a class."""
+    found = np.zeros(CODE_POINTS, np.bool_)
+    for match in _regex().finditer(expression + "+", "".join(map(chr, range(CODE_POINTS)))):
+        found[match.start() : match.end()] = True
+    return found
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(expression: str) -> Any:
+    return _regex().compile(expression, _regex().VERSION1)
+
+
+def _regex() -> Any:
+    import regex  # type: ignore[import-untyped, unused-ignore]  # not before a pattern needs it
+
+    return regex
