@@ -1,0 +1,24 @@
+"""Byte-level BPE: train vocabularies, encode text, decode ids.
+
+    from bpe import Tokenizer
+    Tokenizer.load("cl100k_base.tiktoken").encode("Hello world")
+
+`Tokenizer` is brought in when it is asked for, so that `import bpe` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bpe.tokenizer import Tokenizer
+
+__all__ = ["Tokenizer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Tokenizer":
+        from bpe.tokenizer import Tokenizer
+
+        return Tokenizer
+    raise AttributeError(f"module 'bpe' has no attribute {name!r}")

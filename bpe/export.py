@@ -1,38 +1,55 @@
-"""A vocabulary for other programs: Hugging Face's `tokenizer.json`. (`vocabulary.rank_file` serves tiktoken's kin.)
+"""A vocabulary for other programs: tiktoken's rank file, Hugging Face's `tokenizer.json`, GPT-2's pair of files.
 
-Hugging Face merges by a list of pairs, tiktoken by the rank of what a pair makes. So every way to cut a token into two
-tokens is listed, in the order of the token's rank, and `ignore_merges` takes a pretoken whole when it is a token.
+Hugging Face and GPT-2 merge by a list of pairs, tiktoken by the rank of what a pair makes. From ranks to a list: every
+way to cut a token into two tokens is listed, in the order of ids (`all_cuts`), and `ignore_merges` takes a pretoken
+whole when it is a token. From a list to ranks: exact if the list makes the ids in ascending order, each from tokens
+made before, and if it makes every token from its own bytes. Then two neighbours that are a token together, but not by
+the list, never meet: their bytes alone would have become that token, and merges know nothing of what is around.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
-from bpe.patterns import ONIGURUMA
-from bpe.vocabulary import Vocabulary
-from bpe.vocabulary import letters as hugging_face_letters
+from bpe.patterns import to_oniguruma
+from bpe.vocabulary import MERGES_FILE, RANKS_FILE, Vocabulary, letters, merges_file, rank_file
+
+TARGETS = ("tiktoken", "hf", "gpt2")
+hugging_face_letters = letters
+
+
+def export_files(vocabulary: Vocabulary, to: str) -> dict[str, bytes]:
+    """File name -> content, for another program that then encodes as `bpe.encode.Encoder` does, special tokens apart.
+
+    What tiktoken's file cannot say, the split rule and the special tokens, has to be given to tiktoken beside it.
+    Raises ValueError, with the reason, for a vocabulary that the program would not follow exactly.
+    """
+    if to == "tiktoken":
+        _refuse_if(_why_not_ranks(vocabulary), to)
+        return {RANKS_FILE: rank_file(vocabulary)}
+    if to == "hf":
+        return {"tokenizer.json": hugging_face(vocabulary)}
+    if to == "gpt2":
+        _refuse_if(_why_not_gpt2(vocabulary), to)
+        listed = Vocabulary(vocabulary.tokens, "gpt2", vocabulary.special_tokens, tuple(_merges(vocabulary)))
+        content = json.dumps(_vocab(vocabulary), ensure_ascii=False)
+        return {"vocab.json": content.encode() + b"\n", MERGES_FILE: merges_file(listed)}
+    raise ValueError(f"to = {to!r}: should be one of {', '.join(TARGETS)}")
 
 
 def hugging_face(vocabulary: Vocabulary) -> bytes:
     """The content of a `tokenizer.json` that encodes as `bpe.encode.Encoder` does, but for special tokens.
 
     Hugging Face's library takes the name of a special token in a text for the token itself. Raises ValueError for a
-    special token whose name is also how an ordinary token is written there.
+    special token whose name is also how an ordinary token is written there, and for a split rule that its engine
+    cannot follow.
     """
-    ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens) if token}
-    vocab = {hugging_face_letters(token): token_id for token, token_id in ids.items()}
-    for name, token_id in vocabulary.special_tokens.items():
-        if name in vocab:
-            raise ValueError(f"special token {name!r} is an ordinary token too: tokenizer.json cannot hold both")
-        vocab[name] = token_id  # or the library would number it by the tokens before it, which gaps in the ids upset
-    merges = []
-    for token in ids:
-        cuts = [(token[:i], token[i:]) for i in range(1, len(token))]
-        known = [(ids[left], ids[right], left, right) for left, right in cuts if left in ids and right in ids]
-        merges += [[hugging_face_letters(left), hugging_face_letters(right)] for _, _, left, right in sorted(known)]
+    names = [letters(token) for token in vocabulary.tokens]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split_rule = {"Regex": ONIGURUMA[vocabulary.pattern]}
+    split_rule = {"Regex": to_oniguruma(vocabulary.pattern)}
     content: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
@@ -56,14 +73,88 @@ def hugging_face(vocabulary: Vocabulary) -> bytes:
             "end_of_word_suffix": None,
             "fuse_unk": False,
             "byte_fallback": False,
-            "ignore_merges": True,
-            "vocab": vocab,
-            "merges": merges,
+            "ignore_merges": vocabulary.merges is None or vocabulary.ignore_merges,
+            "vocab": _vocab(vocabulary),
+            "merges": [[names[left], names[right]] for left, right in _merges(vocabulary)],
         },
     }
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
+def all_cuts(tokens: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Every pair of ids whose bytes joined are a token, in the order of that token's id."""
+    ids = {token: token_id for token_id, token in enumerate(tokens) if token}
+    merges: list[tuple[int, int]] = []
+    for token in ids:
+        cuts = [(token[:i], token[i:]) for i in range(1, len(token))]
+        merges += sorted((ids[left], ids[right]) for left, right in cuts if left in ids and right in ids)
+    return merges
+
+
+def _merges(vocabulary: Vocabulary) -> Sequence[tuple[int, int]]:
+    return all_cuts(vocabulary.tokens) if vocabulary.merges is None else vocabulary.merges
+
+
+def _vocab(vocabulary: Vocabulary) -> dict[str, int]:
+    """Tokens as they are written -> ids, special tokens by name."""
+    vocab = {letters(token): token_id for token_id, token in enumerate(vocabulary.tokens) if token}
+    for name, token_id in vocabulary.special_tokens.items():
+        if name in vocab:
+            raise ValueError(f"special token {name!r} is an ordinary token too: one file cannot hold both")
+        vocab[name] = token_id  # or the library would number it by the tokens before it, which gaps in the ids upset
+    return vocab
+
+
 def _added(name: str, token_id: int) -> dict[str, Any]:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {"id": token_id, "content": name, **flags}
+
+
+def _refuse_if(reason: str | None, to: str) -> None:
+    if reason:
+        raise ValueError(f"an export to {to} would not encode alike: {reason}")
+
+
+def _why_not_ranks(vocabulary: Vocabulary) -> str | None:
+    """What keeps the order of ids from telling the merges, if anything does."""
+    if vocabulary.merges is None:
+        return None
+    tokens, ids = vocabulary.tokens, {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+    last = -1
+    for left, right in vocabulary.merges:
+        made = ids[tokens[left] + tokens[right]]
+        if made < last:
+            return f"the merges make token {made} ({tokens[made]!r}) after token {last} ({tokens[last]!r})"
+        for part in (left, right):
+            if len(tokens[part]) > 1 and part >= made:
+                return f"the merges make token {made} ({tokens[made]!r}) of token {part}, which comes later"
+        last = made
+    for token in _unmade(tokens, vocabulary.merges):
+        # Taken whole it is the same in both; as a part of more, tiktoken would make it of two tokens.
+        cut = any(token[:i] in ids and token[i:] in ids for i in range(1, len(token)))
+        if cut or not vocabulary.ignore_merges:
+            return f"the merges do not make token {ids[token]} ({token!r}) of its bytes"
+    return None
+
+
+def _why_not_gpt2(vocabulary: Vocabulary) -> str | None:
+    if vocabulary.pattern != "gpt2":
+        return f"its split rule is gpt2, and that of the vocabulary is {vocabulary.pattern!r}"
+    if vocabulary.merges is None or vocabulary.ignore_merges:
+        for token in _unmade(vocabulary.tokens, _merges(vocabulary)):
+            return f"the merges do not make {token!r} of its bytes, which here is taken whole as a pretoken"
+    return None
+
+
+def _unmade(tokens: Sequence[bytes], merges: Sequence[tuple[int, int]]) -> Iterable[bytes]:
+    """The tokens that merging does not make of their own bytes."""
+    rank = {(tokens[left], tokens[right]): i for i, (left, right) in enumerate(merges)}
+    for token in tokens:
+        parts = [token[i : i + 1] for i in range(len(token))]
+        while len(parts) > 1:
+            found = [(rank[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in rank]
+            if not found:
+                yield token
+                break
+            _, i = min(found)
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]

@@ -15,6 +15,8 @@ and `$` as the end of a line.
 
 from __future__ import annotations
 
+import re
+
 # tiktoken_ext/openai_public.py, tiktoken 0.14 (MIT).
 REGEX = {
     "gpt2": r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""",
@@ -76,3 +78,31 @@ def scheme(pattern: str) -> int:
     if pattern not in REGEX:
         raise ValueError(f"pattern = {pattern!r}: should be one of {', '.join(PATTERNS)}")
     return PATTERNS.index(pattern)
+
+
+def to_oniguruma(pattern: str) -> str:
+    """A split rule in the syntax of Hugging Face's engine. Raises ValueError where that has no way to say it."""
+    if is_named(pattern):
+        return ONIGURUMA[pattern]
+    return _translated(pattern, {"$": r"\z", "^": r"\A"})
+
+
+def from_oniguruma(expression: str) -> str:
+    """A split rule out of that syntax, where `^` and `$` are the bounds of a line. Raises ValueError likewise."""
+    known = canonical(expression) if expression in _SPELLINGS else expression
+    return known if is_named(known) else _translated(expression, {"$": r"(?=\n|\z)", "^": r"(?<![^\n])"})
+
+
+def _translated(expression: str, anchors: dict[str, str]) -> str:
+    """`expression` with `^` and `$` replaced where they are neither escaped nor between brackets."""
+    if re.search(r"(?<!\\)\}\+|\(\?[a-z]*[a-hj-z]+[a-z]*[:)]", expression):
+        raise ValueError(f"{expression!r}: engines disagree on {{m,n}}+ and on flags other than i; write them out")
+    parts, depth = re.findall(r"(?s)\\.|\[\^?\]?|.", expression), 0
+    for i, part in enumerate(parts):
+        if part[0] == "[":
+            depth += 1
+        elif part == "]" and depth:
+            depth -= 1
+        elif not depth:
+            parts[i] = anchors.get(part, part)
+    return "".join(parts)

@@ -30,11 +30,14 @@ HEADER_FILE, RANKS_FILE, MERGES_FILE = "vocab.json", "ranks.tiktoken", "merges.t
 FORMAT = 2
 OLD_HEADER_FILE, OLD_RANKS_FILE = "vocabulary.json", "vocabulary.tiktoken"  # format 1, which had no merges
 
+HEADERS = (HEADER_FILE, OLD_HEADER_FILE, "tokenizer.json", "encoder.json")  # what `load_vocabulary` looks for, in order
+_GIVE = "give a folder made by `bpe train`, a tokenizer.json, a vocab.json beside merges.txt, or a .tiktoken rank file"
+
 # GPT-2's bytes_to_unicode lists the bytes that print as themselves first (openai/gpt-2, encoder.py).
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 BYTE_ORDER = bytes([*_PRINTABLE, *(byte for byte in range(256) if byte not in _PRINTABLE)])
 # How a byte is written there: as itself if it prints, the other 68 as U+0100 and up.
-_LETTERS = {byte: chr(byte) if i < len(_PRINTABLE) else chr(256 + i - 188) for i, byte in enumerate(BYTE_ORDER)}
+LETTERS = {byte: chr(byte) if i < len(_PRINTABLE) else chr(256 + i - 188) for i, byte in enumerate(BYTE_ORDER)}
 
 # tiktoken_ext/openai_public.py, tiktoken 0.14 (MIT): file stem -> (split rule, special tokens).
 PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
@@ -138,20 +141,24 @@ class Vocabulary:
 
 
 def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
-    """Read a directory written by `save_vocabulary`, or a `.tiktoken` rank file.
+    """Read a vocabulary of any kind, told apart by what is there.
 
-    A rank file called gpt2, cl100k_base or o200k_base brings its published split rule and special tokens along;
-    another one needs `pattern` and gets `<|endoftext|>` as the id after its last. Raises FileNotFoundError or
-    ValueError, naming the file, the line and the fix.
+    - a directory written by `save_vocabulary`;
+    - a directory with `tokenizer.json`, or with `vocab.json` and `merges.txt`, or `encoder.json` and `vocab.bpe`, or
+      such a `.json` file itself (`bpe.imports` says what of them is read);
+    - a tiktoken rank file. One called gpt2, cl100k_base or o200k_base brings its published split rule and special
+      tokens along; another one needs `pattern` and gets `<|endoftext|>` as the id after its last.
+
+    `pattern` is for files that name no split rule. Raises FileNotFoundError or ValueError, naming file and fix.
     """
     path = Path(path)
-    if path.is_dir():
-        return _load_directory(path)
+    if path.is_dir() or path.suffix == ".json":
+        vocabulary = _load_directory(path, pattern)
+        if pattern is not None and canonical(pattern) != vocabulary.pattern:
+            raise ValueError(f"{path} has its own split rule, {vocabulary.pattern!r}: leave pattern= out")
+        return vocabulary
     if not path.is_file():
-        known = ", ".join(PUBLISHED)
-        raise FileNotFoundError(
-            f"{path}: no such tokenizer; give a directory made by `bpe train` or a rank file such as {known}.tiktoken"
-        )
+        raise FileNotFoundError(f"{path}: no such tokenizer; {_GIVE}")
     tokens = _read_ranks(path)
     published, special_tokens = PUBLISHED.get(path.name.removesuffix(".tiktoken"), (None, None))
     rule = pattern or published
@@ -203,7 +210,7 @@ def merges_file(vocabulary: Vocabulary) -> bytes:
 
 def letters(token: bytes) -> str:
     """A token as GPT-2's files and Hugging Face write it: a printable character for each byte."""
-    return "".join(map(_LETTERS.__getitem__, token))
+    return "".join(map(LETTERS.__getitem__, token))
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -277,26 +284,45 @@ def _header(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _load_directory(directory: Path) -> Vocabulary:
-    names = (HEADER_FILE, OLD_HEADER_FILE)
+def _load_directory(path: Path, pattern: str | None) -> Vocabulary:
+    """A directory, or the one around a `.json` file that belongs to it, by the first of the known files in it."""
+    from bpe.imports import read_gpt2, read_hugging_face
+
+    directory = path if path.is_dir() else path.parent
+    names = [path.name] if path.suffix == ".json" and not path.is_dir() else HEADERS
     header = next((directory / name for name in names if (directory / name).is_file()), None)
     if header is None:
-        raise FileNotFoundError(f"{directory}: no {HEADER_FILE} in it; give a directory made by `bpe train`")
+        raise FileNotFoundError(f"{path}: no such tokenizer or no {HEADER_FILE} in it; {_GIVE}")
     try:
         facts = json.loads(header.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{header} is damaged ({error}): train or copy the tokenizer again") from error
+    if not isinstance(facts, dict):
+        raise ValueError(f"{header} holds a {type(facts).__name__}, no tokenizer; {_GIVE}")
+    if isinstance(facts.get("hash"), str):
+        return _read_own(header, facts)
+    if "model" in facts and not isinstance(facts["model"], int):
+        return read_hugging_face(header, facts)
+    for merges in (MERGES_FILE, "vocab.bpe"):
+        if (directory / merges).is_file():
+            return read_gpt2(header, facts, directory / merges, pattern or "gpt2")
+    raise ValueError(f"{header} is damaged or lacks {MERGES_FILE} beside it: train or copy the tokenizer again")
+
+
+def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
+    try:
         rule, special_tokens, expected = facts["pattern"], facts["special_tokens"], facts["hash"]
         version, merged = facts["format"], facts.get("merges") is not None
-        whole = facts.get("ignore_merges", False)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
         raise ValueError(f"{header} is damaged ({error!r}): train or copy the tokenizer again") from error
     if version not in (1, FORMAT):
         raise ValueError(f"{header} has format {version}, this version reads {FORMAT}: update the toolkit")
-    ranks = directory / (RANKS_FILE if header.name == HEADER_FILE else OLD_RANKS_FILE)
+    ranks = header.parent / (OLD_RANKS_FILE if version == 1 else RANKS_FILE)
     tokens, merges = _read_ranks(ranks), None
     if merged:
         ids = {letters(token): token_id for token_id, token in enumerate(tokens) if token}
-        merges = read_merges(directory / MERGES_FILE, ids)
-    vocabulary = made_from(ranks, tokens, rule, special_tokens, merges, whole)
+        merges = read_merges(header.parent / MERGES_FILE, ids)
+    vocabulary = made_from(ranks, tokens, rule, special_tokens, merges, facts.get("ignore_merges", False))
     if vocabulary.hash != expected:
         files = f"{ranks} and {MERGES_FILE} do" if merged else f"{ranks} does"
         raise ValueError(f"{files} not match the hash in {header.name}: train or copy the tokenizer again")
