@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from bpe.patterns import to_oniguruma
+from bpe.patterns import ANYTHING, to_oniguruma
 from bpe.vocabulary import MERGES_FILE, RANKS_FILE, Vocabulary, letters, merges_file, rank_file
 
 TARGETS = ("tiktoken", "hf", "gpt2")
@@ -24,7 +24,8 @@ hugging_face_letters = letters
 def export_files(vocabulary: Vocabulary, to: str) -> dict[str, bytes]:
     """File name -> content, for another program that then encodes as `bpe.encode.Encoder` does, special tokens apart.
 
-    What tiktoken's file cannot say, the split rule and the special tokens, has to be given to tiktoken beside it.
+    What tiktoken's file cannot say, the split rule and the special tokens, has to be given to tiktoken beside it; and
+    where the rule is a regular expression that leaves text between its matches, tiktoken drops that text.
     Raises ValueError, with the reason, for a vocabulary that the program would not follow exactly.
     """
     if to == "tiktoken":
@@ -49,20 +50,17 @@ def hugging_face(vocabulary: Vocabulary) -> bytes:
     """
     names = [letters(token) for token in vocabulary.tokens]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split_rule = {"Regex": to_oniguruma(vocabulary.pattern)}
+    steps: list[dict[str, Any]] = [byte_level]
+    if vocabulary.pattern != ANYTHING:
+        expression = {"Regex": to_oniguruma(vocabulary.pattern)}
+        steps.insert(0, {"type": "Split", "pattern": expression, "behavior": "Isolated", "invert": False})
     content: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [_added(name, token_id) for name, token_id in vocabulary.special_tokens.items()],
         "normalizer": None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "Split", "pattern": split_rule, "behavior": "Isolated", "invert": False},
-                byte_level,
-            ],
-        },
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
         "post_processor": None,
         "decoder": byte_level,
         "model": {

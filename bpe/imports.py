@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bpe.export import all_cuts
-from bpe.patterns import from_oniguruma, is_named
+from bpe.patterns import ANYTHING, from_oniguruma, is_named
 from bpe.vocabulary import LETTERS, Vocabulary, made_from, read_merges
 
 _BYTES = {letter: byte for byte, letter in LETTERS.items()}
-ANYTHING = "(?s:.+)"  # the split rule that does not split
 
 
 def read_gpt2(path: Path, vocab: dict[str, Any], merges: Path, pattern: str = "gpt2") -> Vocabulary:

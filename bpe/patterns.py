@@ -49,6 +49,7 @@ _SPELLINGS = {
 }
 
 PATTERNS = tuple(REGEX)
+ANYTHING = "(?s:.+)"  # the rule that does not split
 
 
 def is_named(pattern: str) -> bool:
@@ -95,7 +96,7 @@ def from_oniguruma(expression: str) -> str:
 
 def _translated(expression: str, anchors: dict[str, str]) -> str:
     """`expression` with `^` and `$` replaced where they are neither escaped nor between brackets."""
-    if re.search(r"(?<!\\)\}\+|\(\?[a-z]*[a-hj-z]+[a-z]*[:)]", expression):
+    if re.search(r"(?<!\\[xu])\{[0-9,]+\}\+|\(\?(?=[a-zA-Z-]+[:)])(?![i-]+[:)])", expression):
         raise ValueError(f"{expression!r}: engines disagree on {{m,n}}+ and on flags other than i; write them out")
     parts, depth = re.findall(r"(?s)\\.|\[\^?\]?|.", expression), 0
     for i, part in enumerate(parts):
