@@ -52,7 +52,7 @@ def read_hugging_face(path: Path, content: dict[str, Any]) -> Vocabulary:
         written = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
         if odd := [merge for merge in written if len(merge) != 2 or not all(part in ids for part in merge)]:
             raise ValueError(f"{path}: merge {odd[0]} is not of two tokens of the vocabulary")
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} is no tokenizer.json that can be read ({error!r})") from error
     made = {left + right for left, right in written}
     if reused := [name for name in special if name in made]:
@@ -125,7 +125,7 @@ def _added(path: Path, added: Iterable[dict[str, Any]], ids: dict[str, int]) -> 
     """Added tokens by name."""
     special: dict[str, int] = {}
     for token in added:
-        name, token_id = token["content"], token["id"]
+        name, token_id = str(token["content"]), int(token["id"])
         for flag in ("lstrip", "rstrip", "single_word"):
             if token.get(flag):
                 raise ValueError(f"{path}: added token {name!r} with {flag} has no counterpart here")

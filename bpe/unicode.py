@@ -11,6 +11,7 @@ point, which a kernel reads at `table + code point`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from importlib import resources
 
@@ -56,13 +57,15 @@ _WHITE_SPACE = (
 )
 
 
+@functools.cache
 def class_table() -> NDArray[np.uint8]:
-    """The class of every code point: shape (0x110000,), bits as above."""
+    """The class of every code point: shape (0x110000,), bits as above; one array for all, not to be written to."""
     table = np.zeros(CODE_POINTS, np.uint8)
     for first, last, category in _shipped():
         table[first : last + 1] = _CATEGORY_CLASS[category]
     table[list(_WHITE_SPACE)] = SPACE
     table[[0x0A, 0x0D]] = SPACE | NEWLINE
+    table.flags.writeable = False
     return table
 
 

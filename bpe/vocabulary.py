@@ -275,7 +275,8 @@ def _header(vocabulary: Vocabulary) -> dict[str, Any]:
         "what": "byte-level BPE vocabulary made by bpe: ids and bytes in ranks.tiktoken, merges in merges.txt if any",
         "pattern": vocabulary.pattern,
         "regex": regex(vocabulary.pattern),
-        "unicode": VERSION,
+        # Of the classes in a regular expression these are the pinned ones; any others are the regex package's.
+        "unicode": {"version": VERSION, "classes": "L Lu Lt Ll Lm Lo M N \\s"},
         "special_tokens": dict(vocabulary.special_tokens),
         "merges": None if vocabulary.merges is None else len(vocabulary.merges),
         "ignore_merges": vocabulary.ignore_merges,
@@ -315,13 +316,16 @@ def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
         version, merged = facts["format"], facts.get("merges") is not None
     except KeyError as error:
         raise ValueError(f"{header} is damaged ({error!r}): train or copy the tokenizer again") from error
+    ids = list(special_tokens.values()) if isinstance(special_tokens, dict) else [None]
+    if not isinstance(rule, str) or not all(isinstance(token_id, int) for token_id in ids):
+        raise ValueError(f"{header} is damaged (pattern or special_tokens): train or copy the tokenizer again")
     if version not in (1, FORMAT):
         raise ValueError(f"{header} has format {version}, this version reads {FORMAT}: update the toolkit")
     ranks = header.parent / (OLD_RANKS_FILE if version == 1 else RANKS_FILE)
     tokens, merges = _read_ranks(ranks), None
     if merged:
-        ids = {letters(token): token_id for token_id, token in enumerate(tokens) if token}
-        merges = read_merges(header.parent / MERGES_FILE, ids)
+        by_letters = {letters(token): token_id for token_id, token in enumerate(tokens) if token}
+        merges = read_merges(header.parent / MERGES_FILE, by_letters)
     vocabulary = made_from(ranks, tokens, rule, special_tokens, merges, facts.get("ignore_merges", False))
     if vocabulary.hash != expected:
         files = f"{ranks} and {MERGES_FILE} do" if merged else f"{ranks} does"

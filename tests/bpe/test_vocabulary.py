@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tokenizers
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bpe.encode import Encoder
 from bpe.export import hugging_face
@@ -20,6 +21,12 @@ from bpe.vocabulary import Vocabulary, load_vocabulary, rank_file, save_vocabula
 from tests.bpe.conftest import texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
+
+
+@pytest.fixture(scope="module")
+def ranks(small: Vocabulary) -> Vocabulary:
+    """Without a list of merges: by tiktoken's rule."""
+    return Vocabulary(small.tokens, small.pattern, small.special_tokens)
 
 
 def test_published_files(testdata: Path) -> None:
@@ -39,7 +46,7 @@ def test_round_trip_and_same_bytes(small: Vocabulary, tmp_path: Path) -> None:
     loaded = load_vocabulary(tmp_path / "a/b")
     assert (loaded, loaded.hash, loaded.end_of_text) == (small, small.hash, 999)
     files = sorted(file.name for file in (tmp_path / "c").iterdir())
-    assert files == ["ranks.tiktoken", "vocab.json"]
+    assert files == ["merges.txt", "ranks.tiktoken", "vocab.json"]
     for name in files:
         assert (tmp_path / "a/b" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
 
@@ -58,6 +65,42 @@ def test_merges_round_trip(tmp_path: Path) -> None:
     merges.write_text("#version: 0.2\nĠ a\nĊ\n", "utf-8")
     with pytest.raises(ValueError, match=r"merges.txt, line 3: expected two tokens of the vocabulary, got 'Ċ'"):
         load_vocabulary(tmp_path)
+
+
+def test_the_header_says_what_it_is(ranks: Vocabulary, tmp_path: Path) -> None:
+    save_vocabulary(ranks, tmp_path)
+    facts = json.loads((tmp_path / "vocab.json").read_text("ascii"))
+    assert "made by bpe" in facts.pop("what")
+    assert facts == {
+        "format": 2,
+        "pattern": "cl100k",
+        "regex": REGEX["cl100k"],
+        "unicode": {"version": "16.0.0", "classes": r"L Lu Lt Ll Lm Lo M N \s"},
+        "special_tokens": {"<|endoftext|>": 999},
+        "merges": None,
+        "ignore_merges": False,
+        "size": 1000,
+        "hash": ranks.hash,
+    }
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_a_byte_changed_anywhere_is_found_out(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    merged = Vocabulary((*BYTES, b"ab", b" c"), r"\w+|\W", {"<a>": 300}, ((97, 98), (32, 99)), True)
+    folder = tmp_path_factory.mktemp("damaged")
+    save_vocabulary(merged, folder)
+    path = folder / data.draw(st.sampled_from(["vocab.json", "ranks.tiktoken", "merges.txt"]))
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.sampled_from([place, len(content)]))])
+    try:
+        loaded = load_vocabulary(folder)
+    except ValueError as error:
+        assert str(folder) in str(error)  # noqa: PT017
+    else:
+        assert loaded == merged  # the byte was in what only people read, or stayed
 
 
 def test_merges_are_checked() -> None:
@@ -85,17 +128,17 @@ def test_known_spellings_of_a_rule_become_its_name() -> None:
             Vocabulary(BYTES, mistyped, {})
 
 
-def test_directories_of_format_1_are_read(small: Vocabulary, tmp_path: Path) -> None:
+def test_directories_of_format_1_are_read(ranks: Vocabulary, tmp_path: Path) -> None:
     """As they were written before there were merges."""
-    (tmp_path / "vocabulary.tiktoken").write_bytes(rank_file(small))
+    (tmp_path / "vocabulary.tiktoken").write_bytes(rank_file(ranks))
     head = {"pattern": "cl100k", "special_tokens": [["<|endoftext|>", 999]]}
-    content = b"".join(len(token).to_bytes(4, "little") + token for token in small.tokens)
+    content = b"".join(len(token).to_bytes(4, "little") + token for token in ranks.tokens)
     digest = hashlib.sha256(json.dumps(head).encode() + b"\n" + content).hexdigest()
     facts = {"format": 1, "pattern": "cl100k", "regex": "", "special_tokens": {"<|endoftext|>": 999}, "size": 1000}
     (tmp_path / "vocabulary.json").write_text(json.dumps(facts | {"hash": digest}))
-    assert load_vocabulary(tmp_path) == small
-    assert not save_vocabulary(small, tmp_path)
-    assert save_vocabulary(small, tmp_path, overwrite=True)
+    assert load_vocabulary(tmp_path) == ranks
+    assert not save_vocabulary(ranks, tmp_path)
+    assert save_vocabulary(ranks, tmp_path, overwrite=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["ranks.tiktoken", "vocab.json"]
 
 
@@ -163,15 +206,15 @@ def test_damaged_rank_files_are_named(content: bytes, message: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_directories_are_named(small: Vocabulary, tmp_path: Path) -> None:
+def test_damaged_directories_are_named(ranks: Vocabulary, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such tokenizer"):
         load_vocabulary(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match=r"no vocab\.json in it"):
         load_vocabulary(tmp_path)
-    save_vocabulary(small, tmp_path)
-    ranks, header = tmp_path / "ranks.tiktoken", tmp_path / "vocab.json"
-    lines = ranks.read_bytes().splitlines(keepends=True)
-    ranks.write_bytes(b"".join(lines[:-1]))
+    save_vocabulary(ranks, tmp_path)
+    rank_lines, header = tmp_path / "ranks.tiktoken", tmp_path / "vocab.json"
+    lines = rank_lines.read_bytes().splitlines(keepends=True)
+    rank_lines.write_bytes(b"".join(lines[:-1]))
     with pytest.raises(ValueError, match="does not match the hash"):
         load_vocabulary(tmp_path)
     header.write_bytes(header.read_bytes()[:50])
@@ -191,7 +234,7 @@ def test_special_tokens_need_their_own_ids() -> None:
 @settings(max_examples=150)
 @given(text=texts.filter(lambda text: "<|" not in text))
 def test_hugging_face_export_encodes_alike(small: Vocabulary, text: str) -> None:
-    assert _exported(small).encode(text).ids == Encoder(small, 16).encode(text).tolist()
+    assert _exported(small).encode(text).ids == Encoder(small, 64).encode(text).tolist()
 
 
 def test_hugging_face_export_of_a_published_vocabulary(testdata: Path, news: list[str]) -> None:
