@@ -9,8 +9,8 @@ alike but for these:
 
 - Unicode's version. \p{L}, \p{N}, \p{M}, the kinds of letters (\p{Lu} ...) and \s are those of `bpe.unicode`, pinned,
   from which the `regex` package of today differs on 17,480 code points. A text without any such code point, as good
-  as every text, is matched by the pattern as it stands; for others these classes are spelt out in ranges, which
-  matches the same ten times slower. All other classes (\p{P}, \p{Han}, \w, \d) are the package's own.
+  as every text, is matched by the pattern as it stands; for others these classes are corrected code point by code
+  point, which takes up to twice as long. All other classes (\p{P}, \p{Han}, \w, \d) are the package's own.
 - `$` and \z are the end of the text, and \x{...}, \u{...}, \pL are read. (?i) folds one character to one (s to U+017F
   but not ss to U+00DF). Flags other than i and s, and \h, \H, \Z, \G, \K, which mean other things, are refused.
 
@@ -44,10 +44,10 @@ _CATEGORY = {name: category for category, names in _NAMES.items() for name in na
 
 
 class Compiled(NamedTuple):
-    """A pattern as it stands; with the pinned classes spelt out; and the code points on which the two differ."""
+    """A pattern as it stands; with the pinned classes corrected; and the code points on which the two differ."""
 
     plain: Any
-    spelt: str
+    corrected: str
     differs: NDArray[np.bool_]
 
 
@@ -66,12 +66,12 @@ def regex_table(pattern: str, texts: Utf8) -> NDArray[np.int64]:
 @functools.lru_cache(maxsize=16)
 def compile_pattern(pattern: str) -> Compiled:
     """Raises ValueError for what is no regular expression or cannot be matched exactly."""
-    plain, spelt, used = _rewritten(pattern)
+    plain, corrected, used = _rewritten(pattern)
     differs = np.zeros(CODE_POINTS, np.bool_)
     for category in used:
         differs |= _members(_class(category)) != _pinned(category)
     try:
-        return Compiled(_compile(plain), spelt, differs)
+        return Compiled(_compile(plain), corrected, differs)
     except _regex().error as error:
         raise ValueError(f"pattern = {pattern!r}: no regular expression that can be read ({error})") from error
 
@@ -83,7 +83,7 @@ def _ends(compiled: Compiled, content: NDArray[np.uint8]) -> NDArray[np.int64]:
     if not text.isascii():
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
         if compiled.differs[codes].any():
-            matcher = _compile(compiled.spelt)
+            matcher = _compile(compiled.corrected)
         after = np.zeros(len(codes) + 1, np.int64)
         np.cumsum(_utf8_lengths(codes), out=after[1:])
     spans = itertools.chain.from_iterable(match.span() for match in matcher.finditer(text))
@@ -101,9 +101,9 @@ def _utf8_lengths(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
 
 
 def _rewritten(pattern: str) -> tuple[str, str, set[str]]:
-    """`pattern` for the `regex` package, the same with the pinned classes spelt out, and which of them it uses."""
+    """`pattern` for the `regex` package, the same with the pinned classes corrected, and which of them it uses."""
     plain: list[str] = []
-    spelt: list[str] = []
+    corrected: list[str] = []
     used: set[str] = set()
     depth = i = 0  # of brackets
     while i < len(pattern):
@@ -111,20 +111,19 @@ def _rewritten(pattern: str) -> tuple[str, str, set[str]]:
         plain.append(text)
         if category:
             used.add(category)
-            text = _ranges(category, negated)
-            text = text if depth else f"[{text}]"
-        spelt.append(text)
-        if text in ("[", "[^"):
+            text = _corrected(category, negated)
+        corrected.append(text)
+        if not category and text in ("[", "[^"):
             # A bracket that closes right after the opening one is a literal.
             depth += 1
             if pattern[i + taken : i + taken + 1] == "]":
                 plain.append(r"\]")
-                spelt.append(r"\]")
+                corrected.append(r"\]")
                 taken += 1
-        elif text == "]" and depth:
+        elif not category and text == "]" and depth:
             depth -= 1
         i += taken
-    return "".join(plain), "".join(spelt), used
+    return "".join(plain), "".join(corrected), used
 
 
 def _element(pattern: str, i: int, inside: bool) -> tuple[int, str, str, bool]:
@@ -201,9 +200,16 @@ def _pinned(category: str) -> NDArray[np.bool_]:
 
 
 @functools.cache
-def _ranges(category: str, negated: bool) -> str:
-    """The code points of a category as they stand between brackets."""
-    edges = np.flatnonzero(np.diff((_pinned(category) ^ negated).astype(np.int8), prepend=0, append=0))
+def _corrected(category: str, negated: bool) -> str:
+    """The package's class less what the pinned one lacks, and what it lacks itself, as a set in brackets."""
+    has, wanted = _members(_class(category)), _pinned(category)
+    extra, missing = _ranges(has & ~wanted), _ranges(wanted & ~has)
+    return f"[{'^' * negated}[{_class(category)}--[\\U0000D800{extra}]]{missing}]"
+
+
+def _ranges(members: NDArray[np.bool_]) -> str:
+    """Code points as they stand between brackets."""
+    edges = np.flatnonzero(np.diff(members.astype(np.int8), prepend=0, append=0))
     return "".join(f"\\U{first:08X}-\\U{last - 1:08X}" for first, last in edges.reshape(-1, 2).tolist())
 
 

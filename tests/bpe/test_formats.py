@@ -18,7 +18,7 @@ from bpe import Tokenizer
 from bpe.encode import Encoder
 from bpe.export import TARGETS, all_cuts, export_files
 from bpe.patterns import ONIGURUMA, REGEX, canonical, from_oniguruma, regex, to_oniguruma
-from bpe.vocabulary import Vocabulary, load_vocabulary
+from bpe.vocabulary import Vocabulary, load_vocabulary, save_vocabulary
 from tests.bpe.conftest import texts
 from tests.bpe.test_regex_split import LLAMA, QWEN, RUSTBPE
 from tests.oracles import bpe_merges, bpe_naive
@@ -155,6 +155,16 @@ def test_round_trips(small: Vocabulary, news: list[str], to: str, tmp_path: Path
     for document in news[:30]:
         assert Encoder(again).encode(document).tolist() == Encoder(vocabulary).encode(document).tolist()
     assert export_files(again, to) == export_files(vocabulary, to)
+
+
+def test_what_is_trained_here_is_read_there(small: Vocabulary, news: list[str], tmp_path: Path) -> None:
+    assert _loaded(tmp_path, export_files(small, "hf")) == small
+    save_vocabulary(small, tmp_path / "own")
+    assert load_vocabulary(tmp_path / "own/vocab.json") == small
+    for document in news[:30]:
+        expected = Encoder(small).encode(document).tolist()
+        assert _hugging_face(small).encode(document).ids == expected
+        assert _tiktoken(small).encode(document) == expected
 
 
 def test_a_published_vocabulary_in_every_format(testdata: Path, news: list[str], tmp_path: Path) -> None:
