@@ -90,8 +90,9 @@ def to_oniguruma(pattern: str) -> str:
 
 def from_oniguruma(expression: str) -> str:
     """A split rule out of that syntax, where `^` and `$` are the bounds of a line. Raises ValueError likewise."""
-    known = canonical(expression) if expression in _SPELLINGS else expression
-    return known if is_named(known) else _translated(expression, {"$": r"(?=\n|\z)", "^": r"(?<![^\n])"})
+    if expression in _SPELLINGS and "$" not in expression:  # tiktoken's own text says something else there
+        return _SPELLINGS[expression]
+    return _translated(expression, {"$": r"(?=\n|\z)", "^": r"(?<![^\n])"})
 
 
 def _translated(expression: str, anchors: dict[str, str]) -> str:

@@ -37,6 +37,8 @@ PRE_TOKENIZERS: dict[str, tuple[Callable[[], pre_tokenizers.PreTokenizer], str]]
     "no_split": (lambda: pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), "(?s:.+)"),
     "cl100k": (lambda: split_rule(ONIGURUMA["cl100k"]), "cl100k"),
     "o200k": (lambda: split_rule(REGEX["o200k"]), "o200k"),
+    # tiktoken's text in the other engine, where `$` is the end of a line, is another rule.
+    "pasted": (lambda: split_rule(REGEX["gpt2"]), REGEX["gpt2"].replace("$", r"(?=\n|\z)")),
     "llama": (lambda: split_rule(LLAMA), LLAMA),
     "qwen": (lambda: split_rule(QWEN), QWEN),
     "lines": (lambda: split_rule(r"^\s+|\s+$|\w+|[^\w\s]+|\s"), r"(?<![^\n])\s+|\s+(?=\n|\z)|\w+|[^\w\s]+|\s"),
@@ -328,6 +330,8 @@ def test_patterns_between_engines() -> None:
     assert from_oniguruma(r"[]$]$") == r"[]$](?=\n|\z)"
     with pytest.raises(ValueError, match="engines disagree"):
         to_oniguruma(r"(?s:.+)")
+    with pytest.raises(ValueError, match="engines disagree"):
+        from_oniguruma(REGEX["cl100k"])
 
 
 @st.composite
