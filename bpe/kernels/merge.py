@@ -1,4 +1,13 @@
-"""The trainer's second half: merging pairs."""
+"""The trainer's second half: merging pairs.
+
+A pair's count is kept as an upper bound: it is exact when the pair comes up, and afterwards only falls, as neighbours
+are merged away. So nothing is looked up or taken off then; instead a pair is counted anew, over its own places, when
+it reaches the top of the heap, and goes back if that was too much. New pairs hold the token just made, so they are
+appended unseen. That left no hash table of pairs, which was as fast and longer.
+
+No two pairs make the same bytes. Bytes that no merge has crossed the ends of are cut alike wherever they stand, since
+the same merges were made in them; so where they become a token, they do so everywhere, by one pair.
+"""
 
 from __future__ import annotations
 
@@ -8,113 +17,187 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpe.kernels import kernel
-from bpe.kernels.encode import NONE, find_token
-from bpe.kernels.memory import GOLDEN
+from bpe.kernels.memory import load8, prefetch
+
+AHEAD = 12  # places
+BLOCK_BITS = 6  # positions of one entry of `Corpus.first_run`, as a power of two
 
 
 class Corpus(NamedTuple):
-    """The different pretokens end to end, a -1 before, between and after them, as they stand after each merge.
+    """The different pretokens end to end, most frequent first, a -1 before, between and after them.
 
     A token's id is at its first and its last position; positions inside it hold -2. So a neighbour is one read away
     on either side, and whether a token still starts where it once did is seen by its id alone: tokens only grow, so
     another token that covers the place has another length and another id.
+
+    Pretokens equally frequent lie side by side, in a run: how often a place counts is found from a table of runs
+    that fits the nearest cache, not from an array as long as the corpus.
     """
 
-    content: NDArray[np.uint8]
+    content: NDArray[np.uint8]  # behind it 256 more, the bytes in the order of their ids
     ids: NDArray[np.int32]
-    word: NDArray[np.uint32]  # the pretoken that each position belongs to
-    times: NDArray[np.int64]  # how often each pretoken was seen
+    first_run: NDArray[np.int32]  # of each block of 1 << BLOCK_BITS positions
+    run_ends: NDArray[np.int64]
+    run_times: NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
-    """Every pair of neighbours so far: how often (now), where (once), and a max-heap of the frequent ones."""
+    """Every pair of neighbours so far, and a max-heap of the frequent ones."""
 
-    key: NDArray[np.int64]  # left << 32 | right
-    times: NDArray[np.int64]
-    start: NDArray[np.int64]  # its places are positions[start : start + places]
-    places: NDArray[np.int64]
-    pending: NDArray[np.int64]  # zero outside of one merge
-    slots: NDArray[np.int32]  # hash table of pair + 1, at most half full
+    table: NDArray[np.int64]  # KEY, TIMES, START, PLACES of each
     positions: NDArray[np.uint32]
     heap_count: NDArray[np.int64]
     heap_pair: NDArray[np.int32]
 
 
+# A pair: left << 32 | right; how often it stands there, at most; where it may stand, positions[START : START + PLACES].
+KEY, TIMES, START, PLACES = 0, 1, 2, 3
+
+
 class Learnt(NamedTuple):
-    """The tokens so far: where in the corpus one has its bytes, and a hash table to find it by them."""
+    """The tokens so far: where in the corpus one has its bytes, and which pair it was made of."""
 
     starts: NDArray[np.int64]
-    lengths: NDArray[np.uint32]
-    slots: NDArray[np.uint32]
+    lengths: NDArray[np.int64]
+    prefixes: NDArray[np.int64]  # the first 8 bytes as a number that compares as they do
+    merges: NDArray[np.int64]  # left << 32 | right
+
+
+class Side(NamedTuple):
+    """What one merge finds on one side of its places, by neighbouring token; `places` is zero between merges."""
+
+    times: NDArray[np.int64]
+    places: NDArray[np.int64]
+    cursor: NDArray[np.int64]
+    touched: NDArray[np.int32]
 
 
 # What `merge` counts in `state`, and why it returned.
 PAIRS, POSITIONS, HEAP, THRESHOLD, TOKENS = 0, 1, 2, 3, 4
+STATE = 5
 DONE, PAUSED, FULL = 0, 1, 2
 
 
 @kernel
-def _pair(key: int, pairs: Pairs, state: NDArray[np.int64]) -> int:
-    """The number of the pair with this key, a new one if need be."""
-    mask = len(pairs.slots) - 1
-    slot = ((key * GOLDEN) >> 32) & mask
-    while True:
-        pair = int(pairs.slots[slot]) - 1
-        if pair < 0:
-            pair = int(state[PAIRS])
-            state[PAIRS] += 1
-            pairs.key[pair] = key
-            pairs.slots[slot] = pair + 1
-            return pair
-        if pairs.key[pair] == key:
-            return pair
-        slot = (slot + 1) & mask
+def lay_out(
+    content: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    order: NDArray[np.int64],
+    id_of_byte: NDArray[np.int32],
+    laid: NDArray[np.uint8],
+    ids: NDArray[np.int32],
+    ends: NDArray[np.int64],
+) -> None:
+    """Write pretokens `order` of `content` to `laid` and their ids to `ids`, separated; `ends[i]` is behind the
+    separator of the i-th."""
+    at = 1
+    laid[0], ids[0] = 0, -1
+    for i in range(len(order)):
+        word = order[i]
+        for k in range(starts[word], starts[word + 1]):
+            laid[at], ids[at] = content[k], id_of_byte[content[k]]
+            at += 1
+        laid[at], ids[at] = 0, -1
+        at += 1
+        ends[i] = at
 
 
 @kernel
-def rehash_pairs(pairs: Pairs, size: int) -> None:
-    """Fill the empty `slots` with the first `size` pairs."""
-    mask = len(pairs.slots) - 1
-    for pair in range(size):
-        slot = ((pairs.key[pair] * GOLDEN) >> 32) & mask
-        while pairs.slots[slot]:
-            slot = (slot + 1) & mask
-        pairs.slots[slot] = pair + 1
+def index_runs(corpus: Corpus) -> None:
+    """Fill `first_run`."""
+    run = 0
+    for block in range(len(corpus.first_run)):
+        while corpus.run_ends[run] <= block << BLOCK_BITS:
+            run += 1
+        corpus.first_run[block] = run
+
+
+@kernel
+def _times_at(p: int, corpus: Corpus) -> int:
+    run = corpus.first_run[p >> BLOCK_BITS]
+    while corpus.run_ends[run] <= p:
+        run += 1
+    return int(corpus.run_times[run])
+
+
+@kernel
+def _new_pair(key: int, times: int, places: int, pairs: Pairs, state: NDArray[np.int64]) -> int:
+    """Enter a pair, and keep room for its places; its number."""
+    pair, start = state[PAIRS], state[POSITIONS]
+    pairs.table[pair, KEY], pairs.table[pair, TIMES] = key, times
+    pairs.table[pair, START], pairs.table[pair, PLACES] = start, places
+    state[PAIRS], state[POSITIONS] = pair + 1, start + places
+    return int(pair)
 
 
 @kernel
 def first_pairs(corpus: Corpus, pairs: Pairs, state: NDArray[np.int64]) -> None:
     """Count the pairs of single bytes and list their places. Needs room for 65,536 pairs and a place a byte."""
-    ids = corpus.ids
+    ids, run = corpus.ids, 0
+    times, places = np.zeros(1 << 16, np.int64), np.zeros(1 << 16, np.int64)
     for p in range(1, len(ids) - 1):
         if ids[p] >= 0 and ids[p + 1] >= 0:
-            pair = _pair(int(ids[p]) << 32 | ids[p + 1], pairs, state)
-            pairs.times[pair] += corpus.times[corpus.word[p]]
-            pairs.places[pair] += 1
-    for pair in range(state[PAIRS]):
-        pairs.start[pair] = state[POSITIONS]
-        state[POSITIONS] += pairs.places[pair]
-        pairs.places[pair] = 0
+            while corpus.run_ends[run] <= p:
+                run += 1
+            both = ids[p] << 8 | ids[p + 1]
+            times[both] += corpus.run_times[run]
+            places[both] += 1
+    for both in range(1 << 16):
+        if places[both]:
+            pair = _new_pair((both >> 8) << 32 | both & 0xFF, times[both], places[both], pairs, state)
+            places[both] = pairs.table[pair, START]
     for p in range(1, len(ids) - 1):
         if ids[p] >= 0 and ids[p + 1] >= 0:
-            pair = _pair(int(ids[p]) << 32 | ids[p + 1], pairs, state)
-            pairs.positions[pairs.start[pair] + pairs.places[pair]] = p
-            pairs.places[pair] += 1
+            both = ids[p] << 8 | ids[p + 1]
+            pairs.positions[places[both]] = p
+            places[both] += 1
 
 
 @kernel
-def _above(pairs: Pairs, count: int, pair: int, other: int) -> bool:
-    """Whether (count, pair) is merged before heap item `other`: more frequent, or as frequent with smaller ids."""
+def _greater(one: int, other: int, content: int, learnt: Learnt) -> bool:
+    """Whether the bytes of token `one` come after those of token `other`, compared as Python compares bytes."""
+    if learnt.prefixes[one] != learnt.prefixes[other]:
+        return bool(learnt.prefixes[one] > learnt.prefixes[other])
+    p, n = content + learnt.starts[one], int(learnt.lengths[one])
+    q, m = content + learnt.starts[other], int(learnt.lengths[other])
+    for i in range(min(n, m)):
+        if load8(p + i) != load8(q + i):
+            return bool(load8(p + i) > load8(q + i))
+    return bool(n > m)
+
+
+@kernel
+def _prefix(p: int, n: int) -> int:
+    value = 0
+    for i in range(8):
+        value = value << 8 | (load8(p + i) if i < n else 0)
+    return value ^ (-1 << 63)
+
+
+@kernel
+def _before(one: int, other: int, content: int, pairs: Pairs, learnt: Learnt, by_bytes: bool) -> bool:
+    """Which of two pairs equally frequent is merged first: that of the greater bytes, or that of the smaller ids."""
+    key, other_key = pairs.table[one, KEY], pairs.table[other, KEY]
+    if not by_bytes:
+        return bool(key < other_key)
+    if key >> 32 != other_key >> 32:
+        return _greater(key >> 32, other_key >> 32, content, learnt)
+    return key != other_key and _greater(key & 0xFFFFFFFF, other_key & 0xFFFFFFFF, content, learnt)
+
+
+@kernel
+def _above(count: int, pair: int, other: int, content: int, pairs: Pairs, learnt: Learnt, by_bytes: bool) -> bool:
+    """Whether (count, pair) is merged before heap item `other`."""
     if count != pairs.heap_count[other]:
         return bool(count > pairs.heap_count[other])
-    return bool(pairs.key[pair] < pairs.key[pairs.heap_pair[other]])
+    return _before(pair, int(pairs.heap_pair[other]), content, pairs, learnt, by_bytes)
 
 
 @kernel
-def _heap_add(pairs: Pairs, pair: int, state: NDArray[np.int64]) -> None:
-    count, at = pairs.times[pair], state[HEAP]
+def _heap_add(pair: int, content: int, pairs: Pairs, learnt: Learnt, by_bytes: bool, state: NDArray[np.int64]) -> None:
+    count, at = pairs.table[pair, TIMES], state[HEAP]
     state[HEAP] += 1
-    while at > 0 and _above(pairs, count, pair, (at - 1) >> 1):
+    while at > 0 and _above(count, pair, (at - 1) >> 1, content, pairs, learnt, by_bytes):
         pairs.heap_count[at] = pairs.heap_count[(at - 1) >> 1]
         pairs.heap_pair[at] = pairs.heap_pair[(at - 1) >> 1]
         at = (at - 1) >> 1
@@ -122,16 +205,18 @@ def _heap_add(pairs: Pairs, pair: int, state: NDArray[np.int64]) -> None:
 
 
 @kernel
-def _heap_drop(pairs: Pairs, state: NDArray[np.int64]) -> None:
+def _heap_drop(content: int, pairs: Pairs, learnt: Learnt, by_bytes: bool, state: NDArray[np.int64]) -> None:
     """Take the first item out."""
     state[HEAP] -= 1
     size, at = state[HEAP], 0
-    count, pair = pairs.heap_count[size], pairs.heap_pair[size]
+    count, pair = pairs.heap_count[size], int(pairs.heap_pair[size])
     while 2 * at + 1 < size:
         child = 2 * at + 1
-        if child + 1 < size and _above(pairs, pairs.heap_count[child + 1], int(pairs.heap_pair[child + 1]), child):
-            child += 1
-        if _above(pairs, count, int(pair), child):
+        if child + 1 < size:
+            right_count, right = pairs.heap_count[child + 1], int(pairs.heap_pair[child + 1])
+            if _above(right_count, right, child, content, pairs, learnt, by_bytes):
+                child += 1
+        if _above(count, pair, child, content, pairs, learnt, by_bytes):
             break
         pairs.heap_count[at], pairs.heap_pair[at] = pairs.heap_count[child], pairs.heap_pair[child]
         at = child
@@ -139,140 +224,138 @@ def _heap_drop(pairs: Pairs, state: NDArray[np.int64]) -> None:
 
 
 @kernel
-def _best_pair(pairs: Pairs, state: NDArray[np.int64]) -> int:
-    """The pair to merge next, or -1 when none is left; it stays in the heap.
+def _recount(pair: int, corpus: Corpus, pairs: Pairs, lengths: NDArray[np.int64]) -> int:
+    """How often the pair stands there now; places where it stands no more are struck off its list."""
+    key, first, places = pairs.table[pair, KEY], pairs.table[pair, START], pairs.table[pair, PLACES]
+    left, right = key >> 32, key & 0xFFFFFFFF
+    left_length, ids = int(lengths[left]), corpus.ids
+    address, last = ids.ctypes.data, first + places - 1
+    times, kept = 0, first
+    for place in range(first, first + places):
+        # Places lie far apart: ask for the one to come.
+        prefetch(address + 4 * np.int64(pairs.positions[min(place + AHEAD, last)]))
+        p = np.int64(pairs.positions[place])
+        if ids[p] == left and ids[p + left_length] == right:
+            times += _times_at(p, corpus)
+            pairs.positions[kept] = p
+            kept += 1
+    pairs.table[pair, PLACES], pairs.table[pair, TIMES] = kept - first, times
+    return times
 
-    The heap holds every pair whose count is at least the threshold, under a count that is its own or, since counts
-    only fall once a pair's tokens are made, too high: those are put right when they come up. When it runs empty,
-    the threshold is halved and the pairs are gone through again; rare pairs, the most of them, are never heaped.
+
+@kernel
+def _best_pair(corpus: Corpus, pairs: Pairs, learnt: Learnt, by_bytes: bool, state: NDArray[np.int64]) -> int:
+    """The pair to merge next, counted exactly, or -1 when none is left; it stays in the heap.
+
+    The heap holds every pair whose count may be at least the threshold. When it runs empty, the threshold is halved
+    and the pairs are gone through again; rare pairs, the most of them, are never heaped.
     """
+    content = corpus.content.ctypes.data
     while True:
         while state[HEAP]:
             pair = int(pairs.heap_pair[0])
-            if pairs.heap_count[0] == pairs.times[pair]:
+            if pairs.heap_count[0] == _recount(pair, corpus, pairs, learnt.lengths):
                 return pair
-            _heap_drop(pairs, state)
-            if pairs.times[pair] >= state[THRESHOLD]:
-                _heap_add(pairs, pair, state)
+            _heap_drop(content, pairs, learnt, by_bytes, state)
+            if pairs.table[pair, TIMES] >= state[THRESHOLD]:
+                _heap_add(pair, content, pairs, learnt, by_bytes, state)
         if state[THRESHOLD] == 1:
             return -1
         state[THRESHOLD] >>= 1
         for pair in range(state[PAIRS]):
-            if pairs.times[pair] >= state[THRESHOLD]:
-                _heap_add(pairs, pair, state)
+            if pairs.table[pair, TIMES] >= state[THRESHOLD]:
+                _heap_add(pair, content, pairs, learnt, by_bytes, state)
+
+
+@kernel
+def _note(side: Side, token: int, times: int, touched: int) -> int:
+    """Note a neighbour; how many different ones there are now."""
+    if side.places[token] == 0:
+        side.touched[touched], side.times[token] = token, 0
+        touched += 1
+    side.places[token] += 1
+    side.times[token] += times
+    return touched
 
 
 @kernel
 def _replace_pair(
-    best: int, merged: int, corpus: Corpus, pairs: Pairs, lengths: NDArray[np.uint32], state: NDArray[np.int64]
-) -> None:
-    """Write token `merged` wherever pair `best` stands, left to right, and keep counts and places of all pairs."""
-    ids, key = corpus.ids, pairs.key[best]
-    left, right = key >> 32, key & 0xFFFFFFFF
+    best: int, merged: int, corpus: Corpus, pairs: Pairs, learnt: Learnt, left_side: Side, right_side: Side,
+    by_bytes: bool, state: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Write token `merged` wherever pair `best` stands, left to right, and list the pairs that this makes."""
+    ids, table = corpus.ids, pairs.table
+    left, right = table[best, KEY] >> 32, table[best, KEY] & 0xFFFFFFFF
+    lengths = learnt.lengths
     left_length, length = int(lengths[left]), int(lengths[merged])
-    first = pairs.start[best]
-    made_pair = np.empty(2 * pairs.places[best], np.int64)
-    made_at = np.empty(2 * pairs.places[best], np.int64)
-    made = touched = 0
-    touched_pair = np.empty(2 * pairs.places[best], np.int64)
-    for place in range(first, first + pairs.places[best]):
-        p = int(pairs.positions[place])
+    first, places = table[best, START], table[best, PLACES]
+    before_token, before_at = np.empty(places, np.int32), np.empty(places, np.uint32)
+    after_token, after_at = np.empty(places, np.int32), np.empty(places, np.uint32)
+    befores = afters = lefts = rights = 0
+    address, last = ids.ctypes.data, first + places - 1
+    for place in range(first, first + places):
+        prefetch(address + 4 * np.int64(pairs.positions[min(place + AHEAD, last)]))
+        p = np.int64(pairs.positions[place])
         q = p + left_length
         if ids[p] != left or ids[q] != right:
-            continue
-        count, end = corpus.times[corpus.word[p]], p + length
+            continue  # "aaa": merged a moment ago
+        times, end = _times_at(p, corpus), p + length
         before, after = int(ids[p - 1]), int(ids[end])
-        pairs.times[best] -= count
-        for side in range(2):
-            if side == 0 and before >= 0:
-                pairs.times[_pair(before << 32 | left, pairs, state)] -= count
-                pair, at = _pair(before << 32 | merged, pairs, state), p - int(lengths[before])
-            elif side == 1 and after >= 0:
-                pairs.times[_pair(right << 32 | after, pairs, state)] -= count
-                pair, at = _pair(merged << 32 | after, pairs, state), p
-            else:
-                continue
-            pairs.times[pair] += count
-            if pairs.pending[pair] == 0:
-                touched_pair[touched] = pair
-                touched += 1
-            pairs.pending[pair] += 1
-            made_pair[made], made_at[made] = pair, at
-            made += 1
+        if before >= 0:
+            lefts = _note(left_side, before, times, lefts)
+            before_token[befores], before_at[befores] = before, p - int(lengths[before])
+            befores += 1
+        if after >= 0:
+            rights = _note(right_side, after, times, rights)
+            after_token[afters], after_at[afters] = after, p
+            afters += 1
         ids[q - 1] = ids[q] = -2
         ids[p] = ids[end - 1] = merged
-    _list_places(pairs, made_pair[:made], made_at[:made], touched_pair[:touched], state)
+    table[best, TIMES] = table[best, PLACES] = 0
+    content = corpus.content.ctypes.data
+    for side, touched, is_left, neighbours, at in (
+        (left_side, lefts, False, before_token[:befores], before_at[:befores]),
+        (right_side, rights, True, after_token[:afters], after_at[:afters]),
+    ):
+        for i in range(touched):
+            token = int(side.touched[i])
+            key = merged << 32 | token if is_left else token << 32 | merged
+            pair = _new_pair(key, side.times[token], side.places[token], pairs, state)
+            side.cursor[token], side.places[token] = table[pair, START], 0
+            if table[pair, TIMES] >= state[THRESHOLD]:
+                _heap_add(pair, content, pairs, learnt, by_bytes, state)
+        for i in range(len(neighbours)):
+            pairs.positions[side.cursor[neighbours[i]]] = at[i]
+            side.cursor[neighbours[i]] += 1
 
 
 @kernel
-def _list_places(
-    pairs: Pairs,
-    made_pair: NDArray[np.int64],
-    made_at: NDArray[np.int64],
-    touched_pair: NDArray[np.int64],
-    state: NDArray[np.int64],
-) -> None:
-    """Give each touched pair one ascending run of places, old and new, and heap it if it is frequent."""
-    for pair in touched_pair:
-        old, places = pairs.start[pair], pairs.places[pair]
-        new = state[POSITIONS]
-        pairs.start[pair] = new
-        pairs.positions[new : new + places] = pairs.positions[old : old + places]
-        state[POSITIONS] += places + pairs.pending[pair]
-    for i in range(len(made_pair)):
-        pair = made_pair[i]
-        pairs.positions[pairs.start[pair] + pairs.places[pair]] = made_at[i]
-        pairs.places[pair] += 1
-    for pair in touched_pair:
-        start, places = pairs.start[pair], pairs.places[pair]
-        if places > pairs.pending[pair]:
-            pairs.positions[start : start + places] = np.sort(pairs.positions[start : start + places])
-        pairs.pending[pair] = 0
-        if pairs.times[pair] >= state[THRESHOLD]:
-            _heap_add(pairs, pair, state)
-
-
-@kernel
-def merge(corpus: Corpus, pairs: Pairs, learnt: Learnt, state: NDArray[np.int64], wanted: int, steps: int) -> int:
+def merge(
+    corpus: Corpus, pairs: Pairs, learnt: Learnt, left_side: Side, right_side: Side, state: NDArray[np.int64],
+    wanted: int, steps: int, by_bytes: bool,
+) -> int:  # fmt: skip
     """Merge the best pair until there are `wanted` tokens (DONE), no pair is left (DONE), `steps` merges are made
-    (PAUSED: call again) or a table might overflow at the next merge (FULL: enlarge it and call again).
-
-    A pair whose bytes are a token already becomes that token and uses up no new id, as in Hugging Face's trainer.
-    """
-    content, limit = corpus.content.ctypes.data, corpus.content.ctypes.data + len(corpus.content)
-    starts, lengths, slots = learnt.starts.ctypes.data, learnt.lengths.ctypes.data, learnt.slots.ctypes.data
+    (PAUSED: call again) or a table might overflow at the next merge (FULL: enlarge it and call again)."""
+    content = corpus.content.ctypes.data
     for _ in range(steps):
         tokens = state[TOKENS]
         if tokens == wanted:
             return DONE
-        best = _best_pair(pairs, state)
+        best = _best_pair(corpus, pairs, learnt, by_bytes, state)
         if best < 0:
             return DONE
-        key = pairs.key[best]
-        left, right = key >> 32, key & 0xFFFFFFFF
-        n = int(learnt.lengths[left]) + int(learnt.lengths[right])
-        p = _place_of(left, right, best, corpus, pairs, learnt.lengths)
-        merged, slot = find_token(content + p, n, limit, content, starts, lengths, slots, len(learnt.slots) - 1)
-        # All new pairs hold `merged`, so there are at most two for each token there is.
-        room = min(2 * pairs.places[best], 2 * tokens + 2)
-        places = 2 * pairs.places[best] + (0 if merged == NONE else state[POSITIONS])
-        if state[PAIRS] + room > len(pairs.key) or state[POSITIONS] + places > len(pairs.positions):
+        places = pairs.table[best, PLACES]
+        # At most two new pairs for each token there is, and two new places for each place.
+        room = min(2 * places, 2 * tokens + 2)
+        if max(state[HEAP], state[PAIRS]) + room > len(pairs.heap_pair):
             return FULL
-        if max(state[HEAP] + room, state[PAIRS] + room) > len(pairs.heap_pair):
+        if state[POSITIONS] + 2 * places > len(pairs.positions):
             return FULL
-        if merged == NONE:
-            merged = tokens
-            learnt.starts[merged], learnt.lengths[merged], learnt.slots[slot] = p, n, merged + 1
-            state[TOKENS] += 1
-        _replace_pair(best, merged, corpus, pairs, learnt.lengths, state)
+        key = pairs.table[best, KEY]
+        p = np.int64(pairs.positions[pairs.table[best, START]])
+        n = learnt.lengths[key >> 32] + learnt.lengths[key & 0xFFFFFFFF]
+        learnt.starts[tokens], learnt.lengths[tokens], learnt.merges[tokens] = p, n, key
+        learnt.prefixes[tokens] = _prefix(content + p, n)
+        state[TOKENS] += 1
+        _replace_pair(best, int(tokens), corpus, pairs, learnt, left_side, right_side, by_bytes, state)
     return PAUSED
-
-
-@kernel
-def _place_of(left: int, right: int, pair: int, corpus: Corpus, pairs: Pairs, lengths: NDArray[np.uint32]) -> int:
-    """A position where the pair stands now."""
-    for place in range(pairs.start[pair], pairs.start[pair] + pairs.places[pair]):
-        p = int(pairs.positions[place])
-        if corpus.ids[p] == left and corpus.ids[p + int(lengths[left])] == right:
-            return p
-    return 0  # not reached: a pair with a count stands somewhere

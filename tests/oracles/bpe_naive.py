@@ -31,9 +31,11 @@ def split(text: str, pattern: str) -> list[bytes]:
     return [tokens[token_id] for token_id in encoding.encode_ordinary(text)]
 
 
-def train(pretokens: Iterable[bytes], wanted: int) -> list[bytes]:
-    """Up to `wanted` tokens by id, with the rules that bpe.train states."""
-    tokens = [bytes([byte]) for byte in BYTE_ORDER]
+def train(pretokens: Iterable[bytes], wanted: int, ties: str = "bytes") -> tuple[list[bytes], list[tuple[int, int]]]:
+    """Up to `wanted` tokens by id and the pairs that were merged, with the rules that bpe.train states."""
+    order = bytes(range(256)) if ties == "ids" else BYTE_ORDER
+    tokens = [bytes([byte]) for byte in order]
+    merges: list[tuple[int, int]] = []
     words = Counter(tuple(tokens.index(bytes([byte])) for byte in pretoken) for pretoken in pretokens)
     while len(tokens) < wanted:
         pairs: Counter[tuple[int, int]] = Counter()
@@ -42,15 +44,19 @@ def train(pretokens: Iterable[bytes], wanted: int) -> list[bytes]:
                 pairs[pair] += times
         if not pairs:
             break
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        if ties == "bytes":
+            best = max(pairs, key=lambda pair: (pairs[pair], tokens[pair[0]], tokens[pair[1]]))
+        else:
+            best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         joined = tokens[best[0]] + tokens[best[1]]
-        if joined not in tokens:
-            tokens.append(joined)
+        assert joined not in tokens  # as bpe.kernels.merge claims
+        tokens.append(joined)
+        merges.append(best)
         merged_words: Counter[tuple[int, ...]] = Counter()
         for word, times in words.items():
-            merged_words[replaced(word, best, tokens.index(joined))] += times
+            merged_words[replaced(word, best, len(tokens) - 1)] += times
         words = merged_words
-    return tokens
+    return tokens, merges
 
 
 def replaced(word: Sequence[int], pair: tuple[int, int], merged: int) -> tuple[int, ...]:
