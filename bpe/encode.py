@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,60 +24,85 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.kernels import encode as kernels
-from bpe.kernels.split import next_ends
-from bpe.patterns import scheme
+from bpe.kernels.split import GIVEN, next_ends
+from bpe.patterns import is_named, scheme
 from bpe.texts import Utf8, batches, from_bytes, utf8
 from bpe.unicode import class_table
 from bpe.vocabulary import Vocabulary, load_vocabulary
 
-# Texts are encoded in runs of this many bytes: bounds the output buffer, 4 bytes an id, at most one id a byte.
-RUN_BYTES = 16 << 20
-# Cached pretokens, 32 bytes each: 8 MiB a thread. On English news 2**14, 2**16, 2**18 give 70, 76, 98 MB/s.
-CACHE_ENTRIES = 1 << 18
+# Texts are encoded in runs of this many bytes. A run's output buffer has room for an id a byte, of which the operating
+# system provides what is written to: about a quarter.
+RUN_BYTES = 64 << 20
+# Cached pretokens: 32 bytes each up to 15 bytes long, 128 bytes each up to 31. 18 MiB a thread.
+CACHE_ENTRIES = 1 << 19
+LONG_SHARE = 32  # entries for each one of the longer
+THREAD_RUN_BYTES = 1 << 20
+CLASSES = kernels.Tables._fields.index("classes")
 
 
 class Scratch(NamedTuple):
-    """What one call writes besides its output."""
+    """What one call in flight writes besides its output, and the tables with the addresses of it."""
 
-    cache: NDArray[np.int64]
-    ranks: NDArray[np.uint32]
+    tables: NDArray[np.int64]
+    arrays: list[NDArray[Any]]
 
 
 class Encoder:
-    """Encodes with one vocabulary. Raises ValueError for a vocabulary of more than 2,097,152 ids."""
+    """Encodes with one vocabulary, to uint16 where all ids fit, else uint32 (`dtype`).
+
+    Raises ValueError for a vocabulary of more than 2,097,152 ids or merges.
+    """
 
     def __init__(self, vocabulary: Vocabulary, cache_entries: int = CACHE_ENTRIES) -> None:
-        if cache_entries < 1 or cache_entries & (cache_entries - 1):
-            raise ValueError(f"cache_entries = {cache_entries}: should be a power of two")
+        if cache_entries < LONG_SHARE or cache_entries & (cache_entries - 1):
+            raise ValueError(f"cache_entries = {cache_entries}: should be a power of two, at least {LONG_SHARE}")
         self.vocabulary = vocabulary
+        self.dtype: Any = np.dtype(np.uint16 if vocabulary.size <= 1 << 16 else np.uint32)
         self._cache_entries = cache_entries
-        self._arrays, self._tables = _tables(vocabulary)
+        self._arrays, self._tables = _tables(vocabulary, self.dtype.itemsize)
         self._idle: list[Scratch] = []  # list.pop and list.append are atomic
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Encoder, (self.vocabulary, self._cache_entries)
 
-    def encode(self, text: str) -> NDArray[np.uint32]:
+    def encode(self, text: str) -> NDArray[Any]:
         """Ids of `text`; a lone surrogate counts as U+FFFD."""
         _, ids = self._encode(from_bytes([utf8(text)]))
         return ids
 
     def encode_batch(
-        self, texts: pa.Array | pa.ChunkedArray | Sequence[str]
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        self, texts: pa.Array | pa.ChunkedArray | Sequence[str], threads: int = 1
+    ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """(offsets, ids): the ids of text i are `ids[offsets[i] : offsets[i + 1]]`; a null is an empty text.
 
         Raises ValueError for an Arrow array that does not hold strings.
         """
         arrays: Iterable[Any] = [texts] if isinstance(texts, pa.Array | pa.ChunkedArray) else texts
-        encoded = [self._encode(run) for run in batches(arrays, RUN_BYTES)]
+        if threads == 1:
+            encoded = [self._encode(run) for run in batches(arrays, RUN_BYTES)]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                encoded = list(pool.map(self._encode, batches(arrays, THREAD_RUN_BYTES)))
         if len(encoded) == 1:
             return encoded[0]
         before = itertools.accumulate((len(ids) for _, ids in encoded), initial=0)
         offsets = [np.zeros(1, np.int64)]
         offsets += [bounds[1:] + start for start, (bounds, _) in zip(before, encoded, strict=False)]
-        all_ids = [np.empty(0, np.uint32), *(ids for _, ids in encoded)]
+        all_ids = [np.empty(0, self.dtype), *(ids for _, ids in encoded)]
         return np.concatenate(offsets), np.concatenate(all_ids)
+
+    def encode_arrow(self, texts: pa.Array | pa.ChunkedArray, threads: int = 1) -> pa.Array:
+        """A list of ids a text, null where the text is: list<uint16> or list<uint32>, large_list above 2**31 ids.
+
+        Raises ValueError for an array that does not hold strings.
+        """
+        offsets, ids = self.encode_batch(texts, threads)
+        nulls = texts.is_null() if texts.null_count else None
+        if isinstance(nulls, pa.ChunkedArray):
+            nulls = nulls.combine_chunks()
+        if offsets[-1] < 1 << 31:
+            return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(ids), mask=nulls)
+        return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(ids), mask=nulls)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`. Raises ValueError for an id that is no token."""
@@ -86,18 +112,28 @@ class Encoder:
         """The text of `ids`; bytes that are not UTF-8 (half a character, say) become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    def _encode(self, texts: Utf8) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        out = np.empty(texts.size + kernels.CACHED_IDS, np.uint32)
+    def clear(self) -> None:
+        """Forget all pretokens met so far, as if new."""
+        self._idle.clear()
+
+    def _encode(self, texts: Utf8) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        out = np.empty(texts.size + kernels.LONG_LINE_BYTES, self.dtype)
         out_offsets = np.empty(len(texts.offsets), np.int64)
         scratch = self._take_scratch()
-        tables = self._tables._replace(
-            cache=scratch.cache.ctypes.data,
-            cache_mask=self._cache_entries - 1,
-            ranks=scratch.ranks.ctypes.data,
-        )
+        if not is_named(self.vocabulary.pattern):
+            from bpe.regex_split import regex_table
+
+            ends = regex_table(self.vocabulary.pattern, texts)
+            scratch.tables[CLASSES] = ends.ctypes.data
         start = texts.content.ctypes.data
         count = kernels.encode_texts(
-            start, start + len(texts.content), texts.offsets, tables, out.ctypes.data, out_offsets
+            scratch.tables.ctypes.data,
+            start,
+            start + len(texts.content),
+            texts.offsets.ctypes.data,
+            len(texts.offsets) - 1,
+            out.ctypes.data,
+            out_offsets.ctypes.data,
         )
         self._idle.append(scratch)
         out.resize(count, refcheck=False)  # gives the memory back in place, without a copy
@@ -107,8 +143,29 @@ class Encoder:
         try:
             return self._idle.pop()
         except IndexError:
-            words = self._cache_entries * kernels.ENTRY_BYTES // 8
-            return Scratch(np.zeros(words, np.int64), np.empty(kernels.SHORT, np.uint32))
+            return self._new_scratch()
+
+    def _new_scratch(self) -> Scratch:
+        entries = self._cache_entries
+        cache = np.zeros(entries * kernels.LINE_BYTES // 2, np.uint8)
+        long_cache = np.zeros(entries // LONG_SHARE * kernels.LONG_LINE_BYTES, np.uint8)
+        work = np.empty(32 * kernels.BATCH, np.uint8)
+        ids, parts, ranks = np.empty((3, kernels.SHORT), np.uint32)
+        seam = np.empty(5 * kernels.SHORT, np.uint8)
+        tables = self._tables._replace(
+            cache=cache.ctypes.data,
+            cache_mask=entries // 2 - 1,
+            long_cache=long_cache.ctypes.data,
+            long_cache_mask=entries // LONG_SHARE - 1,
+            work=work.ctypes.data,
+            ids=ids.ctypes.data,
+            parts=parts.ctypes.data,
+            ranks=ranks.ctypes.data,
+            seam=seam.ctypes.data,
+        )
+        scratch = Scratch(np.array(tables, np.int64), [cache, long_cache, work, ids, parts, ranks, seam])
+        kernels.seed(scratch.tables.ctypes.data, len(self.vocabulary.tokens))
+        return scratch
 
 
 def split(text: str, pattern: str) -> list[bytes]:
@@ -124,11 +181,11 @@ def _split(content: bytes, pattern: str) -> Iterator[bytes]:
         yield content[first:last]
 
 
-def _tables(vocabulary: Vocabulary) -> tuple[list[NDArray[Any]], kernels.Tables]:
+def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], kernels.Tables]:
     """The lookup tables of a vocabulary, and the arrays that they point into (to be kept alive)."""
     tokens = vocabulary.tokens
-    if len(tokens) > 1 << kernels.ID_BITS:
-        raise ValueError(f"the vocabulary has {len(tokens)} tokens: at most {1 << kernels.ID_BITS} can be encoded")
+    if max(len(tokens), len(vocabulary.merges or ())) > 1 << kernels.ID_BITS:
+        raise ValueError(f"the vocabulary has more than {1 << kernels.ID_BITS:,} tokens or merges: too many to encode")
     blob = from_bytes(list(tokens))
     lengths = np.diff(blob.offsets).astype(np.uint32)
     slots = np.zeros(_power_of_two(2 * len(tokens)), np.uint32)
@@ -136,35 +193,72 @@ def _tables(vocabulary: Vocabulary) -> tuple[list[NDArray[Any]], kernels.Tables]
     for token_id, token in enumerate(tokens):
         if len(token) == 1:
             byte_ids[token[0]] = token_id
-    arrays: list[NDArray[Any]] = [class_table(), blob.content, blob.offsets, lengths, slots, byte_ids, byte_pairs]
-    tables = kernels.Tables(
-        scheme=scheme(vocabulary.pattern),
-        classes=arrays[0].ctypes.data,
+    classes = class_table() if is_named(vocabulary.pattern) else np.empty(0, np.uint8)
+    parts, ranks = np.empty(kernels.SHORT, np.uint32), np.empty(kernels.SHORT, np.uint32)
+    arrays: list[NDArray[Any]] = [classes, blob.content, blob.offsets, lengths, slots, byte_ids, byte_pairs]
+    arrays += [parts, ranks]
+    tables = kernels.Tables(*[0] * len(kernels.Tables._fields))._replace(
+        scheme=scheme(vocabulary.pattern) if is_named(vocabulary.pattern) else GIVEN,
+        classes=classes.ctypes.data,
         blob=blob.content.ctypes.data,
         blob_end=blob.content.ctypes.data + len(blob.content),
         starts=blob.offsets.ctypes.data,
         lengths=lengths.ctypes.data,
         slots=slots.ctypes.data,
         slots_mask=len(slots) - 1,
+        whole=int(vocabulary.merges is None or vocabulary.ignore_merges),
+        unreached=1,
+        parts=parts.ctypes.data,
+        ranks=ranks.ctypes.data,
         byte_ids=byte_ids.ctypes.data,
         byte_pairs=byte_pairs.ctypes.data,
-        pairs=0,
-        pairs_mask=0,
-        cache=0,
-        cache_mask=0,
-        ranks=0,
+        id_shift=id_bytes.bit_length() - 1,
     )
-    kernels.index_tokens(tables, len(tokens))
-    entries = np.empty(len(blob.content), np.int64)
-    entries = entries[: kernels.list_pairs(tables, len(tokens), entries)]
+    numbers = np.array(tables, np.int64)
+    kernels.index_tokens(numbers.ctypes.data, len(tokens))
+    if vocabulary.merges is None:
+        entries, made = np.empty(len(blob.content), np.int64), np.arange(len(tokens), dtype=np.uint32)
+        entries = entries[: kernels.list_pairs(numbers.ctypes.data, len(tokens), entries)]
+    else:
+        entries, made = _listed(vocabulary)
+    arrays.append(made)
+    tables = tables._replace(made=made.ctypes.data)
+    found, tables = _index(entries, tables)
+    if vocabulary.merges is None:
+        numbers = np.array(tables, np.int64)
+        entries = entries[: kernels.last_pairs(numbers.ctypes.data, len(tokens), entries)]
+        longer = int(np.count_nonzero(lengths > 1))
+        found, tables = _index(entries, tables._replace(unreached=longer - len(entries)))
+    return arrays + found, tables
+
+
+def _listed(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """(left, right and priority of each merge in one number, the token that each priority makes)."""
+    tokens, listed = vocabulary.tokens, vocabulary.merges or ()
+    ids = {token: token_id for token_id, token in enumerate(tokens)}
+    merges = np.array(listed, np.int64).reshape(-1, 2)
+    made = [ids[tokens[left] + tokens[right]] for left, right in listed]
+    shifted = (merges[:, 0] << kernels.ID_BITS | merges[:, 1]) << kernels.ID_BITS
+    return shifted | np.arange(len(merges)), np.array(made, np.uint32)
+
+
+def _index(entries: NDArray[np.int64], tables: kernels.Tables) -> tuple[list[NDArray[Any]], kernels.Tables]:
+    """Hash tables for the pairs in `entries`."""
     pairs = np.full(_power_of_two(2 * len(entries)), kernels.EMPTY, np.int64)
-    tables = tables._replace(pairs=pairs.ctypes.data, pairs_mask=len(pairs) - 1)
-    kernels.index_pairs(tables, entries)
-    return [*arrays, pairs], tables
+    sieve = np.zeros(min(_power_of_two(8 * len(entries)), 1 << 20) // 8, np.uint8)
+    tables = tables._replace(
+        pairs=pairs.ctypes.data,
+        pairs_mask=len(pairs) - 1,
+        sieve=sieve.ctypes.data,
+        sieve_mask=8 * len(sieve) - 1,
+    )
+    numbers = np.array(tables, np.int64)
+    kernels.index_pairs(numbers.ctypes.data, entries)
+    return [pairs, sieve], tables
 
 
 def _power_of_two(least: int) -> int:
-    return 1 << max(least - 1, 1).bit_length()
+    return 1 << max(least - 1, 15).bit_length()
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,4 +1,10 @@
-"""The encoder: whole tokens, pairs, merges, and a cache of pretokens."""
+"""The encoder: pretokens from a cache where they are in one, else merged, a pair at a time.
+
+Two caches hold what short (up to 15 bytes) and middling (up to 31 bytes) pretokens become. They are lossy, so they
+need no room to grow, and what they hold changes the speed and never the ids. What is not there is merged: by scanning
+all pairs again and again while it is short, and otherwise in pieces that are joined where that is exact
+(`_merge_long`).
+"""
 
 from __future__ import annotations
 
@@ -8,22 +14,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpe.kernels import kernel
-from bpe.kernels.memory import GOLDEN, hash_bytes, load8, load32, load64, load_short, same, store32, store64
-from bpe.kernels.split import next_boundary
+from bpe.kernels.memory import (
+    GOLDEN,
+    LANES,
+    hash_bytes,
+    leading_zeros,
+    least,
+    load8,
+    load32,
+    load64,
+    load_short,
+    prefetch,
+    same,
+    store8,
+    store16,
+    store32,
+    store64,
+    trailing_zeros,
+)
+from bpe.kernels.split import next_ends
 
 NONE = 0xFFFFFFFF  # no token
 EMPTY = -1  # an empty slot of the pair table
-ID_BITS = 21  # ids in a pair table entry: left, right and merged share 63 bits
+ID_BITS = 21  # a pair table entry: left, right and what they make share 63 bits
 SHORT = 64  # bytes; up to here a scan over all pairs beats a heap
-KEY_BYTES = 15  # pretokens up to here are cached
-CACHED_IDS = 4
-ENTRY_BYTES = 32  # a cache entry: 16 bytes of key (the pretoken, its length on top), 4 ids
+BATCH = 256  # pretokens found, then looked up, together
+
+# Pretokens up to 15 bytes that become few ids are in the cache, two in each line of the processor's: both keys, then
+# the ids of each. The last byte of a key holds the pretoken's length and, above its five bits, the number of ids.
+# The others up to 31 bytes are in a second cache: key, ids, and in the last four bytes their number.
+KEY_BYTES, LONG_KEY_BYTES = 15, 31
+LINE_BYTES, LONG_LINE_BYTES = 64, 128
+ID_BYTES, LONG_ID_BYTES = 16, 92
+
+# ---- Tables ----
 
 
 class Tables(NamedTuple):
-    """What encoding reads, as addresses (and masks of power-of-two tables); `cache` and `ranks` are written to.
+    """What encoding reads, as addresses, sizes and masks of power-of-two tables; int64 each, in this order in memory.
 
     Token i is the `lengths[i]` (int32) bytes at `blob + starts[i]` (int64). `slots` is a hash table of token + 1.
+    Pairs merge in the order of their priority, and priority r makes token `made[r]`.
     """
 
     scheme: int
@@ -34,13 +65,60 @@ class Tables(NamedTuple):
     lengths: int
     slots: int  # uint32
     slots_mask: int
+    whole: int  # 1: a pretoken that is a token is taken as it is; 0: what its bytes merge to
+    unreached: int  # how many tokens their own bytes don't merge to
     byte_ids: int  # uint32[256]
-    byte_pairs: int  # uint32[65536]: the merge of two single bytes
-    pairs: int  # int64: left, right, merged in ID_BITS each
+    byte_pairs: int  # uint32[65536]: the priority of a pair of single bytes, or NONE
+    pairs: int  # int64: left, right, priority in ID_BITS each
     pairs_mask: int
+    sieve: int  # a bit for each of sieve_mask + 1 hashes of pairs: most pairs that never merge are known by it
+    sieve_mask: int
+    made: int  # uint32
+    id_shift: int  # ids are written as 1 << id_shift bytes: 2 or 4
+    # Scratch memory of one call at a time:
     cache: int
     cache_mask: int
-    ranks: int  # uint32[SHORT]: scratch of one call
+    long_cache: int
+    long_cache_mask: int
+    work: int  # 32 * BATCH bytes: the ends of pretokens, then their keys and cache lines
+    ids: int  # uint32[SHORT]
+    parts: int  # uint32[SHORT]
+    ranks: int  # uint32[SHORT]
+    seam: int  # uint32[SHORT], then SHORT bytes
+
+
+@kernel
+def _tables(address: int) -> Tables:
+    """Tables as kernels take them: one address instead of two dozen numbers makes a call cost 1 µs instead of 20."""
+    return Tables(
+        load64(address),
+        load64(address + 8),
+        load64(address + 16),
+        load64(address + 24),
+        load64(address + 32),
+        load64(address + 40),
+        load64(address + 48),
+        load64(address + 56),
+        load64(address + 64),
+        load64(address + 72),
+        load64(address + 80),
+        load64(address + 88),
+        load64(address + 96),
+        load64(address + 104),
+        load64(address + 112),
+        load64(address + 120),
+        load64(address + 128),
+        load64(address + 136),
+        load64(address + 144),
+        load64(address + 152),
+        load64(address + 160),
+        load64(address + 168),
+        load64(address + 176),
+        load64(address + 184),
+        load64(address + 192),
+        load64(address + 200),
+        load64(address + 208),
+    )
 
 
 @kernel
@@ -59,40 +137,43 @@ def find_token(
 
 
 @kernel
-def _find_pair(left: int, right: int, pairs: int, mask: int) -> int:
-    """The token that the bytes of `left` and `right` make together, or NONE."""
+def _find_pair(left: int, right: int, t: Tables) -> int:
+    """The priority of merging `left` and `right`, or NONE."""
     key = left << ID_BITS | right
-    slot = ((key * GOLDEN) >> 32) & mask
+    h = key * GOLDEN
+    bit = (h >> 20) & t.sieve_mask
+    if load8(t.sieve + (bit >> 3)) >> (bit & 7) & 1 == 0:
+        return NONE
+    slot = (h >> 32) & t.pairs_mask
     while True:
-        entry = load64(pairs + 8 * slot)
+        entry = load64(t.pairs + 8 * slot)
         if entry == EMPTY:
             return NONE
         if entry >> ID_BITS == key:
             return entry & ((1 << ID_BITS) - 1)
-        slot = (slot + 1) & mask
+        slot = (slot + 1) & t.pairs_mask
 
 
 @kernel
-def index_tokens(t: Tables, size: int) -> int:
-    """Fill `slots` with the tokens that have bytes; the first token whose bytes another has already, or -1."""
+def index_tokens(tables: int, size: int) -> None:
+    """Fill `slots` with the tokens that have bytes."""
+    t = _tables(tables)
     for token in range(size):
         n = load32(t.lengths + 4 * token)
         if n:
             p = t.blob + load64(t.starts + 8 * token)
-            same, slot = find_token(p, n, t.blob_end, t.blob, t.starts, t.lengths, t.slots, t.slots_mask)
-            if same != NONE:
-                return token
+            _, slot = find_token(p, n, t.blob_end, t.blob, t.starts, t.lengths, t.slots, t.slots_mask)
             store32(t.slots + 4 * slot, token + 1)
-    return -1
 
 
 @kernel
-def list_pairs(t: Tables, size: int, entries: NDArray[np.int64]) -> int:
+def list_pairs(tables: int, size: int, entries: NDArray[np.int64]) -> int:
     """Write every (left, right, merged) with the bytes of left + right = merged; how many there are.
 
-    tiktoken merges whatever two neighbours make a token, so each way to cut a token in two tokens is a pair.
+    By tiktoken's rule whatever two neighbours make a token merges, so each way to cut a token in two tokens is a pair.
     `entries` has room for the bytes of all tokens.
     """
+    t = _tables(tables)
     found = 0
     for token in range(size):
         p, n = t.blob + load64(t.starts + 8 * token), load32(t.lengths + 4 * token)
@@ -107,53 +188,102 @@ def list_pairs(t: Tables, size: int, entries: NDArray[np.int64]) -> int:
 
 
 @kernel
-def index_pairs(t: Tables, entries: NDArray[np.int64]) -> None:
-    """Fill `pairs` (all EMPTY) and `byte_pairs` from the entries of `list_pairs`."""
+def index_pairs(tables: int, entries: NDArray[np.int64]) -> None:
+    """Fill `pairs` (all EMPTY), `sieve` and `byte_pairs` from (left, right, priority) in ID_BITS each."""
+    t = _tables(tables)
     for entry in entries:
-        slot = (((entry >> ID_BITS) * GOLDEN) >> 32) & t.pairs_mask
+        h = (entry >> ID_BITS) * GOLDEN
+        bit = (h >> 20) & t.sieve_mask
+        store8(t.sieve + (bit >> 3), load8(t.sieve + (bit >> 3)) | 1 << (bit & 7))
+        slot = (h >> 32) & t.pairs_mask
         while load64(t.pairs + 8 * slot) != EMPTY:
             slot = (slot + 1) & t.pairs_mask
         store64(t.pairs + 8 * slot, entry)
     for first in range(256):
         for second in range(256):
             left, right = load32(t.byte_ids + 4 * first), load32(t.byte_ids + 4 * second)
-            merged = _find_pair(left, right, t.pairs, t.pairs_mask)
-            store32(t.byte_pairs + 4 * (first << 8 | second), merged)
-
-
-# ---- The encoder ----
+            store32(t.byte_pairs + 4 * (first << 8 | second), _find_pair(left, right, t))
 
 
 @kernel
-def _merge_short(p: int, n: int, t: Tables, out: int) -> int:
-    """BPE of the n <= SHORT bytes at p, ids (uint32) to `out`: merge the leftmost pair of lowest rank, again and again.
+def last_pairs(tables: int, size: int, entries: NDArray[np.int64]) -> int:
+    """Write the one (left, right, merged) that makes each token, after `index_pairs` of all; how many there are.
 
-    n * n steps in the worst case, which for so few bytes is faster than any list or heap.
+    When two neighbours merge, nothing has merged across their outer borders, so all that has happened between these
+    is what happens to their bytes alone. So of all ways to cut a token in two, only the one that comes last when the
+    token itself is encoded is ever seen, and a third of the table does.
     """
-    for i in range(n):
-        store32(out + 4 * i, load32(t.byte_ids + 4 * load8(p + i)))
+    t = _tables(tables)
+    found = 0
+    for token in range(size):
+        p, n = t.blob + load64(t.starts + 8 * token), load32(t.lengths + 4 * token)
+        if n < 2:
+            continue
+        ids = np.empty(n, np.uint32)
+        parts = _merge(p, n, t, ids.ctypes.data, 2)
+        left, right = np.int64(ids[0]), np.int64(ids[1])
+        if parts == 2 and _find_pair(left, right, t) == token:
+            entries[found] = (left << ID_BITS | right) << ID_BITS | token
+            found += 1
+    return found
+
+
+# ---- Merging ----
+
+
+@kernel
+def _merge_short(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
+    """BPE of the n <= SHORT bytes at p, ids (uint32) to `out`: merge the leftmost pair that goes first, and again.
+
+    Stops at `fewest` parts. Nothing is moved: bit i of `parts` is set while a part starts at byte i, `ids` has its
+    token there and `ranks` the priority of merging it with the next. All priorities are looked at each time, LANES
+    at once, which for so few bytes is faster than any list or heap.
+    """
+    ids, ranks = t.parts, t.ranks
+    for i in range(0, n, 2):
+        store64(ranks + 4 * i, -1)
+    for i in range(n, -(-n // LANES) * LANES):
+        store32(ranks + 4 * i, NONE)
+    this = load8(p)
     for i in range(n - 1):
-        store32(t.ranks + 4 * i, load32(t.byte_pairs + 4 * (load8(p + i) << 8 | load8(p + i + 1))))
-    while n > 1:
-        best, at = NONE, 0
-        for i in range(n - 1):
-            rank = load32(t.ranks + 4 * i)
-            if rank < best:
-                best, at = rank, i
-        if best == NONE:
+        following = load8(p + i + 1)
+        store32(ids + 4 * i, load32(t.byte_ids + 4 * this))
+        store32(ranks + 4 * i, load32(t.byte_pairs + 4 * (this << 8 | following)))
+        this = following
+    store32(ids + 4 * n - 4, load32(t.byte_ids + 4 * this))
+    store32(ranks + 4 * n - 4, NONE)
+    parts = (1 << n) - 1 if n < 64 else -1
+    count = n
+    while count > fewest:
+        rank, at = least(ranks)
+        for start in range(LANES, n, LANES):
+            other, place = least(ranks + 4 * start)
+            if other < rank:
+                rank, at = other, start + place
+        if rank == NONE:
             break
-        n -= 1
-        store32(out + 4 * at, best)
-        for i in range(at + 1, n):
-            store32(out + 4 * i, load32(out + 4 * i + 4))
-            store32(t.ranks + 4 * i - 4, load32(t.ranks + 4 * i))
-        if at > 0:
-            left = load32(out + 4 * at - 4)
-            store32(t.ranks + 4 * at - 4, _find_pair(left, best, t.pairs, t.pairs_mask))
-        if at < n - 1:
-            right = load32(out + 4 * at + 4)
-            store32(t.ranks + 4 * at, _find_pair(best, right, t.pairs, t.pairs_mask))
-    return n
+        merged = load32(t.made + 4 * rank)
+        above = parts & (-2 << at)
+        gone = trailing_zeros(above)
+        above &= above - 1
+        parts &= ~(1 << gone)
+        store32(ids + 4 * at, merged)
+        store32(ranks + 4 * gone, NONE)
+        rank = NONE
+        if above:
+            rank = _find_pair(merged, load32(ids + 4 * trailing_zeros(above)), t)
+        store32(ranks + 4 * at, rank)
+        below = parts & ((1 << at) - 1)
+        if below:
+            before = 63 - leading_zeros(below)
+            store32(ranks + 4 * before, _find_pair(load32(ids + 4 * before), merged, t))
+        count -= 1
+    count = 0
+    while parts:
+        store32(out + 4 * count, load32(ids + 4 * trailing_zeros(parts)))
+        parts &= parts - 1
+        count += 1
+    return count
 
 
 @kernel
@@ -185,37 +315,38 @@ def _pop(heap: NDArray[np.int64], size: int) -> int:
 
 
 @kernel
-def _merge_long(p: int, n: int, t: Tables, out: int) -> int:
-    """As `_merge_short` for any n, in n log n: a linked list of parts and a heap of rank << 40 | position.
+def _merge_heap(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
+    """As `_merge_short` for any n, in n log n: a linked list of parts and a heap of priority << 40 | position.
 
-    A heap item is stale when its position no longer has that rank; it is skipped when it comes up. Each merge
+    A heap item is stale when its position no longer has that priority; it is skipped when it comes up. Each merge
     pushes two items at most, so 3n are room enough.
     """
     ids, ranks = np.empty(n, np.uint32), np.full(n, NONE, np.uint32)
     after, before = np.arange(1, n + 1), np.arange(-1, n - 1)
-    heap, size = np.empty(3 * n, np.int64), 0
+    heap, size, parts = np.empty(3 * n, np.int64), 0, n
     for i in range(n):
         ids[i] = load32(t.byte_ids + 4 * load8(p + i))
     for i in range(n - 1):
         ranks[i] = load32(t.byte_pairs + 4 * (load8(p + i) << 8 | load8(p + i + 1)))
         if ranks[i] != NONE:
             size = _push(heap, size, np.int64(ranks[i]) << 40 | i)
-    while size:
+    while size and parts > fewest:
         rank, at = heap[0] >> 40, heap[0] & 0xFFFFFFFFFF
         size = _pop(heap, size)
         if ranks[at] != rank:
             continue
-        gone = after[at]
-        ids[at], ranks[at], ranks[gone] = rank, NONE, NONE
+        parts -= 1
+        gone, merged = after[at], load32(t.made + 4 * rank)
+        ids[at], ranks[at], ranks[gone] = merged, NONE, NONE
         after[at] = after[gone]
         if after[at] < n:
             before[after[at]] = at
-            ranks[at] = _find_pair(rank, np.int64(ids[after[at]]), t.pairs, t.pairs_mask)
+            ranks[at] = _find_pair(merged, np.int64(ids[after[at]]), t)
             if ranks[at] != NONE:
                 size = _push(heap, size, np.int64(ranks[at]) << 40 | at)
         left = before[at]
         if left >= 0:
-            ranks[left] = _find_pair(np.int64(ids[left]), rank, t.pairs, t.pairs_mask)
+            ranks[left] = _find_pair(np.int64(ids[left]), merged, t)
             if ranks[left] != NONE:
                 size = _push(heap, size, np.int64(ranks[left]) << 40 | left)
     count, at = 0, 0
@@ -226,60 +357,263 @@ def _merge_long(p: int, n: int, t: Tables, out: int) -> int:
     return count
 
 
+PIECE = 48  # bytes of a long pretoken that are merged by themselves; 32 and 64 are slower
+REACH = 2048  # bytes: when a seam needs more than this, the whole pretoken is merged at once
+
+
+@kernel
+def _merge(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
+    return _merge_short(p, n, t, out, fewest) if n <= SHORT else _merge_heap(p, n, t, out, fewest)
+
+
+@kernel
+def _parted(left: int, right: int, t: Tables) -> bool:
+    """Whether two tokens stay apart: the bytes of both together merge to just these two."""
+    a, b = load32(t.lengths + 4 * left), load32(t.lengths + 4 * right)
+    ids, both = t.seam, t.seam + 4 * SHORT
+    if a + b > SHORT:
+        room = np.empty(5 * (a + b), np.uint8)
+        ids, both = room.ctypes.data, room.ctypes.data + 4 * (a + b)
+    for i in range(a):
+        store8(both + i, load8(t.blob + load64(t.starts + 8 * left) + i))
+    for i in range(b):
+        store8(both + a + i, load8(t.blob + load64(t.starts + 8 * right) + i))
+    return _merge(both, a + b, t, ids, 1) == 2 and load32(ids) == left and load32(ids + 4) == right
+
+
+@kernel
+def _merge_long(p: int, n: int, t: Tables, out: int) -> int:
+    """As `_merge_short` for any n: pieces are merged by themselves, then their seams until all is as if merged at once.
+
+    Tokens in a row are what BPE makes of their bytes exactly if that is so for each two neighbours: the first merge
+    across a border in the whole would be the first one in the two as well, where everything around happens in the
+    same order. So a seam is right when its two tokens stay apart, and otherwise more tokens on either side of it are
+    merged anew. Each step is over a few hundred bytes, where one heap over a megabyte misses the processor's caches
+    at every turn.
+    """
+    piece, between = np.empty(PIECE, np.uint32), np.empty(2 * REACH, np.uint32)
+    count = done = 0  # tokens in `out`, bytes they stand for
+    while done < n:
+        size = min(PIECE, n - done)
+        found = _merge_short(p + done, size, t, piece.ctypes.data, 1)
+        if count == 0 or _parted(load32(out + 4 * count - 4), np.int64(piece[0]), t):
+            for i in range(found):
+                store32(out + 4 * (count + i), np.int64(piece[i]))
+            count, done = count + found, done + size
+            continue
+        back, ahead = 1, 1  # tokens on either side of the seam
+        while True:
+            back, ahead = min(back, count), min(ahead, found)
+            before = after = 0
+            for i in range(back):
+                before += load32(t.lengths + 4 * load32(out + 4 * (count - 1 - i)))
+            for i in range(ahead):
+                after += load32(t.lengths + 4 * np.int64(piece[i]))
+            if before > REACH:
+                return _merge_heap(p, n, t, out, 1)
+            middle = _merge(p + done - before, before + after, t, between.ctypes.data, 1)
+            left = back == count or _parted(load32(out + 4 * (count - back - 1)), np.int64(between[0]), t)
+            right = ahead == found or _parted(np.int64(between[middle - 1]), np.int64(piece[ahead]), t)
+            if left and right:
+                break
+            if not left:
+                back *= 2
+            if not right:
+                ahead *= 2
+        count -= back
+        for i in range(middle):
+            store32(out + 4 * (count + i), np.int64(between[i]))
+        count += middle
+        for i in range(ahead, found):
+            store32(out + 4 * (count + i - ahead), np.int64(piece[i]))
+        count, done = count + found - ahead, done + size
+    return count
+
+
 @kernel
 def _encode_pretoken(p: int, n: int, limit: int, t: Tables, out: int) -> int:
     """Ids (uint32) of the n bytes at p to `out`, which has room for n; how many there are."""
-    token, _ = find_token(p, n, limit, t.blob, t.starts, t.lengths, t.slots, t.slots_mask)
-    if token != NONE:
-        store32(out, token)
-        return 1
+    if t.whole and (t.unreached or n > KEY_BYTES):
+        token, _ = find_token(p, n, limit, t.blob, t.starts, t.lengths, t.slots, t.slots_mask)
+        if token != NONE:
+            store32(out, token)
+            return 1
     if n <= SHORT:
-        return _merge_short(p, n, t, out)
+        return _merge_short(p, n, t, out, 1)
     return _merge_long(p, n, t, out)
 
 
-@kernel
-def encode_texts(
-    text: int, limit: int, offsets: NDArray[np.int64], t: Tables, out: int, out_offsets: NDArray[np.int64]
-) -> int:
-    """Encode texts `text + offsets[i] .. text + offsets[i + 1]`; ids (uint32) to `out`, bounds to `out_offsets`.
+# ---- The cache and the loop over texts ----
 
-    `out` has room for one id a byte and CACHED_IDS more; `limit` is where the readable bytes at `text` end. Returns
-    the number of ids. The cache is direct-mapped and lossy: it holds what `_encode_pretoken` says for the pretoken,
-    so that its contents change the speed and never the ids.
-    """
-    count = 0
-    out_offsets[0] = 0
-    for i in range(len(offsets) - 1):
-        p, end = text + offsets[i], text + offsets[i + 1]
-        while p < end:
-            q = next_boundary(t.scheme, p, end, t.classes)
-            n = q - p
-            at = out + 4 * count
-            if n > KEY_BYTES:
-                count += _encode_pretoken(p, n, limit, t, at)
-                p = q
-                continue
-            if n < 8:
-                low, high = load_short(p, n, limit), n << 56
-            else:
-                low, high = load64(p), load_short(p + 8, n - 8, limit) | n << 56
-            h = (low * GOLDEN) ^ high
-            h = (h ^ h >> 29) * GOLDEN
-            entry = t.cache + ENTRY_BYTES * ((h >> 32) & t.cache_mask)
-            if load64(entry) == low and load64(entry + 8) == high:
-                ids = load64(entry + 16)
-                store64(at, ids & ~(0xF << 28))  # the count sits on top of the first id
-                store64(at + 8, load64(entry + 24))
-                count += ids >> 28 & 0xF
-            else:
-                found = _encode_pretoken(p, n, limit, t, at)
-                if found <= CACHED_IDS:
-                    store64(entry, low)
-                    store64(entry + 8, high)
-                    store64(entry + 16, (load64(at) & ~(0xF << 28)) | found << 28)
-                    store64(entry + 24, load64(at + 8))
-                count += found
-            p = q
-        out_offsets[i + 1] = count
+
+@kernel
+def _write(ids: int, count: int, shift: int, out: int) -> None:
+    """`count` uint32 at `ids` to `out`, as they are or as uint16."""
+    for i in range(count):
+        if shift == 1:
+            store16(out + 2 * i, load32(ids + 4 * i))
+        else:
+            store32(out + 4 * i, load32(ids + 4 * i))
+
+
+@kernel
+def _line(low: int, high: int, t: Tables) -> int:
+    """The cache line where a short pretoken with this key belongs."""
+    h = (low * GOLDEN) ^ high
+    h = (h ^ h >> 29) * GOLDEN
+    return t.cache + LINE_BYTES * ((h >> 32) & t.cache_mask)
+
+
+@kernel
+def _key(p: int, n: int, limit: int) -> tuple[int, int]:
+    """The n <= KEY_BYTES bytes at p and n in two words, without a branch on n, which no processor foresees."""
+    if p + 16 <= limit:
+        low_bits, high_bits = 8 * min(n, 8), 8 * max(n - 8, 0)
+        low = load64(p) & (-1 if low_bits == 64 else (1 << low_bits) - 1)
+        return low, load64(p + 8) & ((1 << high_bits) - 1) | n << 56
+    low = load_short(p, n, limit) if n < 8 else load64(p)
+    return low, (load_short(p + 8, n - 8, limit) if n > 8 else 0) | n << 56
+
+
+@kernel
+def _encode_new(p: int, n: int, limit: int, t: Tables, out: int) -> int:
+    """Ids of the n <= SHORT bytes at p to `out`, as uint32 to `t.ids` too; how many."""
+    count = _encode_pretoken(p, n, limit, t, t.ids)
+    _write(t.ids, count, t.id_shift, out)
     return count
+
+
+@kernel
+def _encode_long(p: int, n: int, limit: int, t: Tables, out: int, known: int) -> int:
+    """Ids of the n bytes at p to `out`, by way of the second cache; how many. `t.ids` has the first `known` of them."""
+    if n > SHORT:
+        whole = np.empty(n, np.uint32)
+        count = _encode_pretoken(p, n, limit, t, whole.ctypes.data)
+        _write(whole.ctypes.data, count, t.id_shift, out)
+        return count
+    if n > LONG_KEY_BYTES:
+        return _encode_new(p, n, limit, t, out)
+    a, b = _key(p, min(n, KEY_BYTES), limit)
+    c, d = 0, n << 56
+    if n > KEY_BYTES:
+        b = load64(p + 8)
+        c = load64(p + 16) if n >= 24 else load_short(p + 16, n - 16, limit)
+        d |= load_short(p + 24, n - 24, limit) if n > 24 else 0
+    h = ((a * GOLDEN ^ b) * GOLDEN ^ c) * GOLDEN ^ d
+    h = (h ^ h >> 29) * GOLDEN
+    line = t.long_cache + LONG_LINE_BYTES * ((h >> 32) & t.long_cache_mask & -2)
+    for way in range(line, line + 2 * LONG_LINE_BYTES, LONG_LINE_BYTES):
+        if load64(way) == a and load64(way + 8) == b and load64(way + 16) == c and load64(way + 24) == d:
+            ids = way + LONG_KEY_BYTES + 1
+            count = load32(ids + LONG_ID_BYTES)
+            for i in range(0, count << t.id_shift, 8):
+                store64(out + i, load64(ids + i))
+            return count
+    count = known if known else _encode_new(p, n, limit, t, out)
+    if count << t.id_shift <= LONG_ID_BYTES:
+        way = line + (p << 7 & LONG_LINE_BYTES)
+        store64(way, a)
+        store64(way + 8, b)
+        store64(way + 16, c)
+        store64(way + 24, d)
+        _write(t.ids, count, t.id_shift, way + LONG_KEY_BYTES + 1)
+        store32(way + LONG_KEY_BYTES + 1 + LONG_ID_BYTES, count)
+    return count
+
+
+@kernel
+def seed(tables: int, size: int) -> None:
+    """Put the tokens that fit into the cache, so that only words of several tokens are merged at first sight."""
+    t = _tables(tables)
+    for token in range(size):
+        p, n = t.blob + load64(t.starts + 8 * token), load32(t.lengths + 4 * token)
+        if n == 0 or n > KEY_BYTES:
+            continue
+        if not t.whole and (_merge_short(p, n, t, t.ids, 1) != 1 or load32(t.ids) != token):
+            continue
+        low, high = _key(p, n, t.blob_end)
+        line = _line(low, high, t)
+        for way in range(2):  # the lower ids, which as a rule are the more frequent, stay
+            if load64(line + 16 * way + 8) == 0:
+                store64(line + 16 * way, low)
+                store64(line + 16 * way + 8, high | 1 << 61)
+                store64(line + 16 * way + 32, token)
+                break
+
+
+@kernel
+def _look(p: int, n: int, limit: int, t: Tables, out: int, key: int) -> int:
+    """Ids to `out` of a pretoken that has none in the first cache; how many there are."""
+    if n > KEY_BYTES:
+        return _encode_long(p, n, limit, t, out, 0)
+    low, high, line = load64(key), load64(key + 8), load64(key + 16)
+    for way in range(line, line + 32, 16):
+        if load64(way) == low and (load64(way + 8) ^ high) << 3 == 0:
+            return _encode_long(p, n, limit, t, out, 0)
+    count = _encode_new(p, n, limit, t, out)
+    way = line + (p << 4 & 16)  # the victim is left to chance
+    store64(way, low)
+    if count << t.id_shift <= ID_BYTES and count < 8:
+        store64(way + 8, high | count << 61)
+        ids = line + 32 + (way - line)
+        store64(ids, load64(out))
+        store64(ids + 8, load64(out + 8))
+    else:  # a key without ids: they are in the other cache
+        store64(way + 8, high)
+        _encode_long(p, n, limit, t, out, count)
+    return count
+
+
+@kernel
+def encode_texts(tables: int, text: int, limit: int, offsets: int, texts: int, out: int, out_offsets: int) -> int:
+    """Encode `texts` texts, text i from `text + offsets[i]` to `text + offsets[i + 1]` (int64 at an address).
+
+    Ids go to `out`, which has room for one id a byte and LONG_LINE_BYTES more, their bounds to `out_offsets` (int64).
+    `limit` is where the readable bytes at `text` end. Returns the number of ids.
+
+    Pretokens are found, then turned into keys, whose cache lines are asked for, then looked up, BATCH at a time: so
+    none of these steps waits for the other.
+    """
+    t = _tables(tables)
+    at = out
+    store64(out_offsets, 0)
+    for i in range(texts):
+        p, end = text + load64(offsets + 8 * i), text + load64(offsets + 8 * i + 8)
+        while p < end:
+            found = next_ends(t.scheme, p, end, t.classes, t.work, BATCH)
+            keys = t.work + 8 * BATCH
+            q = p
+            for j in range(found):
+                stop = load64(t.work + 8 * j)
+                low, high = _key(q, min(stop - q, KEY_BYTES), limit)
+                if stop - q > KEY_BYTES:
+                    high |= 1 << 60  # a length that no key has
+                line = _line(low, high, t)
+                prefetch(line)
+                store64(keys + 24 * j, low)
+                store64(keys + 24 * j + 8, high)
+                store64(keys + 24 * j + 16, line)
+                q = stop
+            j = 0
+            while j < found:
+                # What is in the cache is alone in a loop of few instructions, with one branch that is seldom taken.
+                while j < found:
+                    low, high, line = load64(keys + 24 * j), load64(keys + 24 * j + 8), load64(keys + 24 * j + 16)
+                    there, second = load64(line + 8), load64(line + 24)
+                    is_first = ((load64(line) ^ low) | (there ^ high) << 3) == 0
+                    is_second = ((load64(line + 16) ^ low) | (second ^ high) << 3) == 0
+                    count = ((there if is_first else second) >> 61 & 7) * (is_first | is_second)
+                    if count == 0:
+                        break
+                    ids = line + (32 if is_first else 48)
+                    store64(at, load64(ids))
+                    store64(at + 8, load64(ids + 8))
+                    at += count << t.id_shift
+                    j += 1
+                if j < found:
+                    start = load64(t.work + 8 * j - 8) if j else p
+                    at += _look(start, load64(t.work + 8 * j) - start, limit, t, at, keys + 24 * j) << t.id_shift
+                    j += 1
+            p = q
+        store64(out_offsets + 8 * i + 8, (at - out) >> t.id_shift)
+    return (at - out) >> t.id_shift

@@ -7,6 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from bpe.kernels import kernel
@@ -49,14 +50,70 @@ store32: Callable[[int, int], None] = intrinsic(_storer(32))
 store64: Callable[[int, int], None] = intrinsic(_storer(64))
 
 
-@intrinsic
-def trailing_zeros(typing_context: Any, value: Any) -> Any:
+def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     """How many zero bits are below the lowest one; 64 for 0."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.int64), generate
+
+
+trailing_zeros: Callable[[int], int] = intrinsic(_trailing_zeros)
+
+
+def _leading_zeros(typing_context: Any, value: Any) -> Any:
+    """How many zero bits are above the highest one; 64 for 0."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+leading_zeros: Callable[[int], int] = intrinsic(_leading_zeros)
+
+LANES = 16
+
+
+def _least(typing_context: Any, address: Any) -> Any:
+    """(the least of LANES uint32 at an address, where it is first)."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        number, word, lanes = ir.IntType(32), ir.IntType(64), ir.VectorType(ir.IntType(32), LANES)
+        values = builder.load(builder.inttoptr(arguments[0], lanes.as_pointer()), align=4)
+        kind = ir.FunctionType(number, [lanes])
+        reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.umin.v{LANES}i32")
+        least = builder.call(reduce, [values])
+        all_least = builder.shuffle_vector(
+            builder.insert_element(ir.Constant(lanes, ir.Undefined), least, number(0)),
+            ir.Constant(lanes, ir.Undefined),
+            ir.Constant(lanes, [0] * LANES),
+        )
+        where = builder.bitcast(builder.icmp_unsigned("==", values, all_least), ir.IntType(LANES))
+        first = builder.cttz(builder.zext(where, word), ir.Constant(ir.IntType(1), 0))
+        return context.make_tuple(builder, signature.return_type, [builder.zext(least, word), first])
+
+    return types.UniTuple(types.int64, 2)(types.int64), generate
+
+
+least: Callable[[int], tuple[int, int]] = intrinsic(_least)
+
+
+def _prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address that will be read soon."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(function, [builder.inttoptr(arguments[0], byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+prefetch: Callable[[int], None] = intrinsic(_prefetch)
 
 
 @kernel

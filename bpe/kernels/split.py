@@ -5,6 +5,7 @@ UTF-8 that is not valid is read as characters of no class, one byte each, and ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -229,8 +230,7 @@ def next_boundary(scheme: int, p: int, end: int, classes: int) -> int:
 BLOCK = 64
 
 
-@intrinsic
-def classify(typing_context: Any, address: Any) -> Any:
+def _classify(typing_context: Any, address: Any) -> Any:
     """Letters, upper case, numbers, white space, newlines, blanks, apostrophes and not ASCII: 64 bits each."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -256,6 +256,9 @@ def classify(typing_context: Any, address: Any) -> Any:
         return context.make_tuple(builder, signature.return_type, [builder.bitcast(bits, word) for bits in classes])
 
     return types.UniTuple(types.int64, 8)(types.int64), generate
+
+
+classify: Callable[[int], tuple[int, ...]] = intrinsic(_classify)
 
 
 class Block(NamedTuple):
