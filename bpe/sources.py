@@ -1,21 +1,31 @@
 """Where training text comes from: Parquet files, folders of them, datasets with commit records, text and JSON lines.
 
-In goes a path, out come Arrow arrays or strings, read in pieces so that no file is held whole.
+In goes a path, out come Arrow arrays or strings, read in pieces so that no file is held whole. Text and JSON lines may
+be compressed with gzip or Zstandard (.gz, .zst; the latter needs the package `zstandard`).
+
+A Parquet column may hold string, large_string or string_view, dictionary-encoded or not; binary is not text.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-TEXT_ENDINGS = (".txt", ".txt.gz")
-JSON_ENDINGS = (".jsonl", ".jsonl.gz")
+from bpe.texts import utf8
+
+PACKED = ("", ".gz", ".zst")
+TEXT_ENDINGS = tuple(f".txt{packed}" for packed in PACKED)
+JSON_ENDINGS = tuple(f".jsonl{packed}" for packed in PACKED)
 ROWS = 4096
 LINE_BYTES = 1 << 20
 
@@ -38,17 +48,34 @@ def files_of(source: Path) -> list[Path]:
         if not files:
             raise ValueError(f"{source}: its commit records name no documents; did the run finish?")
         return files
-    files = sorted(source.glob("*.parquet"))
+    files = sorted(file for file in source.iterdir() if file.name.endswith((".parquet", *TEXT_ENDINGS, *JSON_ENDINGS)))
     if not files:
-        raise FileNotFoundError(f"{source}: no *.parquet in this folder")
+        raise FileNotFoundError(f"{source}: no *.parquet in this folder, nor *.txt or *.jsonl (.gz, .zst)")
     return files
 
 
-def read_texts(files: Iterable[Path], column: str = "text") -> Iterator[pa.Array | str]:
-    """The texts of the files: a column of Parquet or JSON lines; a text file is cut at the ends of lines.
+def read_texts(
+    files: Iterable[Path], column: str = "text", limit: int | None = None, sample: float | None = None, seed: int = 0
+) -> Iterator[pa.Array | str]:
+    """The texts of the files, in order: a column of Parquet or JSON lines; a text file is cut at the ends of lines.
+
+    `sample` (0 to 1) is the share of documents taken. Whether one is depends on its bytes and `seed` alone, not on
+    the files or their order; of a text file, runs of lines of 1 MB are taken or not. `limit` (bytes of text taken)
+    ends the reading with the document that reaches it.
 
     Raises ValueError naming file (and line) for a column that is missing or holds no text.
     """
+    if sample is not None and not 0 < sample <= 1:
+        raise ValueError(f"sample = {sample}: should be above 0 and at most 1")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit = {limit}: should be at least 1 byte")
+    texts = _all_texts(files, column)
+    if sample is not None:
+        texts = _sampled(texts, sample, seed)
+    return texts if limit is None else _limited(texts, limit)
+
+
+def _all_texts(files: Iterable[Path], column: str) -> Iterator[pa.Array | str]:
     for file in files:
         if file.name.endswith(".parquet"):
             yield from _read_parquet(file, column)
@@ -56,6 +83,36 @@ def read_texts(files: Iterable[Path], column: str = "text") -> Iterator[pa.Array
             yield from _read_json_lines(file, column)
         else:
             yield from _read_text(file)
+
+
+def _sampled(texts: Iterable[pa.Array | str], share: float, seed: int) -> Iterator[pa.Array | str]:
+    bound, key = int(share * 2**64), seed.to_bytes(8, "little", signed=True)
+
+    def taken(text: str | None) -> bool:
+        digest = hashlib.blake2b(utf8(text or ""), digest_size=8, key=key).digest()
+        return int.from_bytes(digest, "little") < bound
+
+    for item in texts:
+        if isinstance(item, str):
+            if taken(item):
+                yield item
+        else:
+            strings = item.cast(pa.large_string())
+            yield strings.filter(pa.array([taken(text) for text in strings.to_pylist()], pa.bool_()))
+
+
+def _limited(texts: Iterable[pa.Array | str], limit: int) -> Iterator[pa.Array | str]:
+    for item in texts:
+        if isinstance(item, str):
+            limit -= len(utf8(item))
+            yield item
+        else:
+            strings = item.cast(pa.large_string())
+            until = np.cumsum(pc.fill_null(pc.binary_length(strings), 0).to_numpy())
+            yield strings.slice(0, int(np.searchsorted(until, limit)) + 1)
+            limit -= int(until[-1]) if len(until) else 0
+        if limit <= 0:
+            return
 
 
 def _named_by(record: Path) -> list[Path]:
@@ -76,6 +133,10 @@ def _read_parquet(file: Path, column: str) -> Iterator[pa.Array]:
         with pq.ParquetFile(file) as parquet:
             if column not in parquet.schema_arrow.names:
                 raise ValueError(f"{file}: no column {column!r}, only {', '.join(parquet.schema_arrow.names)}")
+            kind = parquet.schema_arrow.field(column).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if kind not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
+                raise ValueError(f"{file}: column {column!r} holds {kind}, not text; name another or convert it")
             for batch in parquet.iter_batches(ROWS, columns=[column]):
                 yield batch.column(0)
     except pa.ArrowException as error:
@@ -96,18 +157,35 @@ def _read_json_lines(file: Path, column: str) -> Iterator[str]:
 
 
 def _read_text(file: Path) -> Iterator[str]:
-    """Runs of whole lines, cut only where a line starts with something that is not white space: there every split
-    rule ends a pretoken anyway (but for gpt2 and cl100k, whose last white space of a text stays in one piece)."""
-    held = ""
+    """Runs of whole lines, about 1 MB each, that are split as if they were one text: cut only behind a single end of
+    line between two characters that are not white space. (Where there is none for 16 MB, at any end of line.)"""
+    held: list[bytes] = []
+    size = 0
     with _opened(file) as lines:
         for line in lines:
-            if len(held) >= LINE_BYTES and held.endswith("\n") and not line[:1].isspace():
-                yield held
-                held = ""
-            held += line.decode("utf-8", "replace")
+            if size >= LINE_BYTES and (_parts(held[-1], line) or size >= 16 * LINE_BYTES):
+                yield b"".join(held).decode("utf-8", "replace")
+                held, size = [], 0
+            held.append(line)
+            size += len(line)
     if held:
-        yield held
+        yield b"".join(held).decode("utf-8", "replace")
+
+
+def _parts(line: bytes, following: bytes) -> bool:
+    """Whether nothing but one newline lies between what is written on two lines."""
+    last, first = line[-5:-1].decode("utf-8", "ignore"), following[:4].decode("utf-8", "ignore")
+    return bool(last and first) and not last[-1].isspace() and not first[0].isspace()
 
 
 def _opened(file: Path) -> IO[bytes]:
-    return gzip.open(file) if file.name.endswith(".gz") else file.open("rb")  # type: ignore[return-value]
+    if file.name.endswith(".gz"):
+        return cast(IO[bytes], gzip.open(file))
+    if file.name.endswith(".zst"):
+        try:
+            import zstandard
+        except ImportError as error:
+            raise ValueError(f"{file}: reading .zst needs the package zstandard: pip install zstandard") from error
+        reader = zstandard.ZstdDecompressor().stream_reader(file.open("rb"), read_across_frames=True, closefd=True)
+        return io.BufferedReader(cast(io.RawIOBase, reader), LINE_BYTES)
+    return file.open("rb")

@@ -1,0 +1,117 @@
+"""Where texts come from: every kind of file gives the same documents, limits and samples are what they say."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+import bpe.sources
+from bpe.count import count_pretokens
+from bpe.sources import files_of, read_texts
+
+DOCUMENTS = [f"Document {number} sagt “Grüße”.\n" * (number % 7) for number in range(5000)]
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "": lambda content: content,
+    ".gz": gzip.compress,
+    # Two frames, as `cat` of two files makes them.
+    ".zst": lambda content: zstandard.compress(content[:1000]) + zstandard.compress(content[1000:]),
+}
+
+
+def documents_of(*files: Path, **options: object) -> list[str]:
+    found: list[str] = []
+    for item in read_texts(files, **options):  # type: ignore[arg-type]
+        found += [item] if isinstance(item, str) else [text or "" for text in item.to_pylist()]
+    return found
+
+
+def json_lines(documents: list[str], field: str = "text") -> bytes:
+    return "".join(json.dumps({"id": 1, field: text}) + "\n" for text in documents).encode()
+
+
+@pytest.mark.parametrize("packed", PACK)
+def test_json_lines(tmp_path: Path, packed: str) -> None:
+    file = tmp_path / f"a.jsonl{packed}"
+    file.write_bytes(PACK[packed](json_lines(DOCUMENTS, "body")))
+    assert documents_of(file, column="body") == DOCUMENTS
+    with pytest.raises(ValueError, match="line 1: no JSON object with 'text'"):
+        documents_of(file)
+
+
+@pytest.mark.parametrize("packed", PACK)
+@pytest.mark.parametrize("pattern", ["gpt2", "cl100k", "o200k"])
+def test_a_text_file_in_pieces_is_split_as_one_text(
+    tmp_path: Path, packed: str, pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bpe.sources, "LINE_BYTES", 500)
+    text = "".join(DOCUMENTS[:200]) + "a \n b\r\nc\n\n\u00a0d\ne\n" * 300 + "last \n\n"
+    file = tmp_path / f"a.txt{packed}"
+    file.write_bytes(PACK[packed](text.encode()))
+    pieces = documents_of(file)
+    assert "".join(pieces) == text
+    assert len(pieces) > 20
+    assert max(map(len, pieces)) < 1000
+    found, expected = count_pretokens(pieces, pattern), count_pretokens([text], pattern)
+    assert sorted(found.counts) == sorted(expected.counts)
+    assert len(found.content) == len(expected.content)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())],
+    ids=str,
+)
+def test_parquet_columns_of_text(tmp_path: Path, kind: pa.DataType) -> None:
+    column = pa.array([*DOCUMENTS, None]).cast(kind)
+    pq.write_table(pa.table({"body": column}), tmp_path / "a.parquet")
+    assert documents_of(tmp_path / "a.parquet", column="body") == [*DOCUMENTS, ""]
+    assert documents_of(tmp_path / "a.parquet", column="body", limit=1 << 40, sample=1.0) == [*DOCUMENTS, ""]
+    assert len(count_pretokens(read_texts([tmp_path / "a.parquet"], "body"), "gpt2").counts) > 100
+
+
+def test_columns_that_hold_no_text_are_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [b"a"]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: column 'text' holds binary, not text"):
+        documents_of(tmp_path / "a.parquet")
+
+
+def test_a_folder_holds_files_of_any_kind(tmp_path: Path) -> None:
+    for name in ("b.txt", "c.jsonl.zst", "a.parquet", "d.md"):
+        (tmp_path / name).touch()
+    assert [file.name for file in files_of(tmp_path)] == ["a.parquet", "b.txt", "c.jsonl.zst"]
+
+
+def test_limit_ends_with_the_document_that_reaches_it(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": DOCUMENTS}), tmp_path / "a.parquet", row_group_size=100)
+    (tmp_path / "b.jsonl").write_bytes(json_lines(DOCUMENTS))
+    both = [tmp_path / "a.parquet", tmp_path / "b.jsonl"]
+    size = len("".join(DOCUMENTS).encode())
+    for limit in (1, 50, 1000, size // 2, size - 1, size, size + 1, 2 * size, 3 * size):
+        found = documents_of(*both, limit=limit)
+        assert found == (DOCUMENTS * 2)[: len(found)]
+        taken = len("".join(found).encode())
+        assert taken >= min(limit, 2 * size)
+        assert taken - len(found[-1].encode()) < limit
+
+
+def test_a_sample_depends_on_documents_and_seed_alone(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": DOCUMENTS[::-1]}), tmp_path / "a.parquet")
+    (tmp_path / "b.jsonl").write_bytes(json_lines(DOCUMENTS))
+    found = documents_of(tmp_path / "b.jsonl", sample=0.3)
+    assert documents_of(tmp_path / "a.parquet", sample=0.3) == found[::-1]
+    assert set(found) < set(documents_of(tmp_path / "b.jsonl", sample=0.4))
+    assert documents_of(tmp_path / "b.jsonl", sample=0.3, seed=1) != found
+    assert 0.25 < len({text for text in found if text}) / len({text for text in DOCUMENTS if text}) < 0.35
+
+
+@pytest.mark.parametrize("options", [{"sample": 0.0}, {"sample": 1.1}, {"limit": 0}])
+def test_impossible_shares_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} = "):
+        documents_of(**options)
