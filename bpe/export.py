@@ -2,9 +2,9 @@
 
 Hugging Face and GPT-2 merge by a list of pairs, tiktoken by the rank of what a pair makes. From ranks to a list: every
 way to cut a token into two tokens is listed, in the order of ids (`all_cuts`), and `ignore_merges` takes a pretoken
-whole when it is a token. From a list to ranks: exact if the list makes the ids in ascending order, each from tokens
-made before, and if it makes every token from its own bytes. Then two neighbours that are a token together, but not by
-the list, never meet: their bytes alone would have become that token, and merges know nothing of what is around.
+whole when it is a token. From a list to ranks: exact if the list makes the ids in ascending order and, with none but
+merges of tokens made before, every token of its own bytes. Then two neighbours that are a token together, but not by
+such a merge, never meet: their bytes alone would have become that token, and merges know nothing of what is around.
 """
 
 from __future__ import annotations
@@ -118,20 +118,20 @@ def _why_not_ranks(vocabulary: Vocabulary) -> str | None:
     if vocabulary.merges is None:
         return None
     tokens, ids = vocabulary.tokens, {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
-    last = -1
-    for left, right in vocabulary.merges:
-        made = ids[tokens[left] + tokens[right]]
+    last, live = -1, []
+    for pair in vocabulary.merges:
+        made = ids[tokens[pair[0]] + tokens[pair[1]]]
+        if any(len(tokens[part]) > 1 and part >= made for part in pair):
+            continue  # if the other merges make the token of its bytes, this pair never meets
         if made < last:
             return f"the merges make token {made} ({tokens[made]!r}) after token {last} ({tokens[last]!r})"
-        for part in (left, right):
-            if len(tokens[part]) > 1 and part >= made:
-                return f"the merges make token {made} ({tokens[made]!r}) of token {part}, which comes later"
+        live.append(pair)
         last = made
-    for token in _unmade(tokens, vocabulary.merges):
+    for token in _unmade(tokens, live):
         # Taken whole it is the same in both; as a part of more, tiktoken would make it of two tokens.
         cut = any(token[:i] in ids and token[i:] in ids for i in range(1, len(token)))
         if cut or not vocabulary.ignore_merges:
-            return f"the merges do not make token {ids[token]} ({token!r}) of its bytes"
+            return f"the merges do not make token {ids[token]} ({token!r}) of earlier tokens"
     return None
 
 
