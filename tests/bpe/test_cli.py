@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,8 +17,10 @@ import tiktoken
 from click.testing import CliRunner, Result
 
 from bpe.cli import main
+from bpe.commands_common import size_of
 from bpe.encode import Encoder
 from bpe.patterns import REGEX
+from bpe.sources import read_texts
 from bpe.train import train
 from bpe.vocabulary import load_vocabulary
 
@@ -100,20 +106,90 @@ def test_text_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert load_vocabulary(tmp_path / f"t{name}").hash == train([text], 300).hash
 
 
-def test_encode_decode(tokenizer: Path, tmp_path: Path) -> None:
+def test_train_takes_texts_and_rules_as_asked(tmp_path: Path) -> None:
+    source = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"body": DOCUMENTS, "text": ["nothing"] * len(DOCUMENTS)}), source)
+    texts = list(read_texts([source], "body", limit=1000, sample=0.5, seed=3))
+    pattern = r"\p{L}+|\P{L}"
+    expected = train(texts, 280, pattern, ("<|a|>", "<|b|>"), ties="hf", min_count=2)
+    options = ["--pattern", pattern, "--special", "<|a|>", "--special", "<|b|>", "--ties", "hf", "--min-count", 2]
+    options += ["--column", "body", "--limit", "1kB", "--sample", 0.5, "--seed", 3, "--threads", 2, "--memory", "1GB"]
+    result = bpe("train", source, "--vocab-size", 280, "-o", tmp_path / "t", *options)
+    assert result.exit_code == 0, result.stderr
+    assert load_vocabulary(tmp_path / "t") == expected
+    renamed = bpe("train", source, "--vocab-size", 257, "--special-token", "<|c|>", "-o", tmp_path / "old")
+    assert renamed.exit_code == 0
+    assert load_vocabulary(tmp_path / "old").special_tokens == {"<|c|>": 256}
+
+
+def test_sizes() -> None:
+    sizes = {"10GB": 10**10, "4GiB": 4 << 30, "1.5 kb": 1500, "7": 7, "2M": 2_000_000, "1ti": 1 << 40, "9B": 9}
+    assert {text: size_of(text) for text in sizes} == sizes
+    for wrong in ("", "ten", "-1", "1XB", "0", "1e9", "GB", "1 2", "i"):
+        with pytest.raises(ValueError, match=r"is not a size; write .* 10GB"):
+            size_of(wrong)
+
+
+def test_encode_text_file_and_pipe(tokenizer: Path, tmp_path: Path) -> None:
     text = "It's the text – naïve\n"
-    (tmp_path / "in.txt").write_bytes(text.encode())
-    from_file, from_pipe = (
-        bpe("encode", "-t", tokenizer, tmp_path / "in.txt"),
-        bpe("encode", "-t", tokenizer, stdin=text),
-    )
-    assert from_file.stdout == from_pipe.stdout
-    assert [int(word) for word in from_pipe.stdout.split()] == Encoder(load_vocabulary(tokenizer)).encode(text).tolist()
-    assert bpe("decode", "-t", tokenizer, stdin=from_pipe.stdout).stdout_bytes == text.encode()
-    assert bpe("decode", "-t", tokenizer, stdin=bpe("encode", "-t", tokenizer, stdin="").stdout).stdout_bytes == b""
+    expected = Encoder(load_vocabulary(tokenizer)).encode(text).tolist()
+    file = tmp_path / "in.txt"
+    file.write_bytes(text.encode())
+    encode = ["encode", "-t", tokenizer]
+    said = [bpe(*encode, text), bpe(*encode, "--file", file), bpe(*encode, file)]
+    said += [bpe(*encode, stdin=text), bpe(*encode, "-", stdin=text), bpe(*encode, "--file", "-", stdin=text)]
+    for result in said:
+        assert [int(word) for word in result.stdout.split()] == expected
+    assert [result.stderr for result in said] == ["", "", f"reading the file {file}\n", "", "", ""]
+    assert bpe(*encode, "two", "words").stdout == bpe(*encode, "two words").stdout
+    assert "taken as text" in bpe(*encode, "missing.txt").stderr
+    assert bpe(*encode, text, "--file", file).exit_code == 2
 
 
-def test_inspect(tokenizer: Path) -> None:
+def test_encode_to_a_file_and_back(tokenizer: Path, testdata: Path, tmp_path: Path) -> None:
+    cl100k = testdata / "tokenizers/cl100k_base.tiktoken"
+    for path, kind in ((tokenizer, "uint16"), (cl100k, "uint32")):
+        expected = Encoder(load_vocabulary(path)).encode(DOCUMENTS[0])
+        for ending in ("npy", "bin", "txt"):
+            output = tmp_path / f"ids.{ending}"
+            result = bpe("encode", "-t", path, DOCUMENTS[0], "-o", output)
+            assert (result.exit_code, result.stdout) == (0, "")
+            assert bpe("decode", "-t", path, output).stdout == DOCUMENTS[0]
+            assert bpe("decode", "-t", path, "--file", output).stdout == DOCUMENTS[0]
+        array = np.load(tmp_path / "ids.npy")
+        assert (array.dtype, array.tolist()) == (kind, expected.tolist())
+        assert np.fromfile(tmp_path / "ids.bin", f"<{array.dtype.str[1:]}").tolist() == expected.tolist()
+    refused = bpe("encode", "-t", tokenizer, "a", "-o", tmp_path / "ids.csv")
+    assert (refused.exit_code, "end in .npy, .bin or .txt" in refused.stderr) == (2, True)
+
+
+def test_decode_ids_as_they_are_pasted(tokenizer: Path) -> None:
+    ids = Encoder(load_vocabulary(tokenizer)).encode("the text").tolist()
+    for words in (map(str, ids), [str(ids)], [" ".join(map(str, ids))], [",".join(map(str, ids))]):
+        assert bpe("decode", "-t", tokenizer, *words).stdout == "the text"
+    assert bpe("decode", "-t", tokenizer, stdin="\n".join(map(str, ids))).stdout == "the text"
+    assert bpe("decode", "-t", tokenizer, stdin="").stdout == ""
+    assert bpe("decode", "-t", tokenizer, 299).stdout == "<|endoftext|>"
+
+
+def test_special_tokens_are_text_unless_allowed(tokenizer: Path) -> None:
+    text = "a<|endoftext|>b"
+    encode = ["encode", "-t", tokenizer, text]
+    assert "299" not in bpe(*encode).stdout.split()
+    for name in ("all", "<|endoftext|>"):
+        assert bpe(*encode, "--allow-special", name).stdout.split()[1] == "299"
+    unknown = bpe(*encode, "--allow-special", "<|fim|>")
+    assert (unknown.exit_code, "no such token, only <|endoftext|>" in unknown.stderr) == (1, True)
+
+
+def test_text_that_is_not_utf8(tokenizer: Path) -> None:
+    assert bpe("encode", "-t", tokenizer, stdin=b"a\xff").exit_code == 1
+    replaced = bpe("encode", "-t", tokenizer, "--errors", "replace", stdin=b"a\xff").stdout
+    assert replaced == bpe("encode", "-t", tokenizer, "a\ufffd").stdout
+    assert "the text: not UTF-8 at byte 1" in bpe("encode", "-t", tokenizer, "a\udcff").stderr
+
+
+def test_inspect(tokenizer: Path, tmp_path: Path) -> None:
     vocabulary = load_vocabulary(tokenizer)
     shown = bpe("inspect", tokenizer).stdout
     assert vocabulary.hash in shown
@@ -123,12 +199,51 @@ def test_inspect(tokenizer: Path) -> None:
     tokens = json.loads(bpe("inspect", tokenizer, "the texté", "--json").stdout)["tokens"]
     assert [token["id"] for token in tokens] == Encoder(vocabulary).encode("the texté").tolist()
     assert "' text'" in bpe("inspect", tokenizer, "the text").stdout
+    (tmp_path / "in.txt").write_text("the text")
+    assert (
+        bpe("inspect", tokenizer, "--file", tmp_path / "in.txt").stdout == bpe("inspect", tokenizer, "the text").stdout
+    )
 
 
-def test_export(tokenizer: Path, tmp_path: Path) -> None:
+def test_inspect_several_tokenizers(tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("ab ab")
+    other = tmp_path / "other"
+    assert bpe("train", tmp_path / "a.txt", "--vocab-size", 258, "-o", other).exit_code == 0
+    counts = {str(path): len(Encoder(load_vocabulary(path)).encode("the text")) for path in (tokenizer, other)}
+    shown = json.loads(bpe("inspect", tokenizer, other, "the text", "--json").stdout)["tokenizers"]
+    assert {one["tokenizer"]: one["count"] for one in shown} == counts
+    for path, count in counts.items():
+        assert f"# {path}: {count} tokens\n" in bpe("inspect", tokenizer, other, "the text").stdout
+    page = tmp_path / "page.html"
+    result = bpe("inspect", tokenizer, other, "<b>the text</b>", "--html", page)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "<h2>tokenizer</h2>" in page.read_text()
+    assert "<b>the" not in page.read_text()
+    assert bpe("inspect", tokenizer, "--html", page).exit_code == 2
+    assert "goes in quotes" in bpe("inspect", tokenizer, "the", "text").stderr
+    assert "is taken as text" in bpe("inspect", tokenizer, other).stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals")
+def test_inspect_is_in_colour_on_a_terminal_alone(tokenizer: Path) -> None:
+    import pty
+
+    for no_color, coloured in (("", True), ("1", False)):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "bpe", "inspect", str(tokenizer), "the text"]
+        environment = os.environ | {"NO_COLOR": no_color, "TERM": "xterm"}
+        subprocess.run(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment, check=True, timeout=100)
+        shown = os.read(ours, 65536).decode()
+        assert ("\x1b[38;5;16;48;5;" in shown) == coloured
+        os.close(ours)
+        os.close(theirs)
+    assert "\x1b" not in bpe("inspect", tokenizer, "the text").stdout
+
+
+def test_export_to_a_file(tokenizer: Path, tmp_path: Path) -> None:
     assert bpe("export", tokenizer, "-o", tmp_path / "x.tiktoken").exit_code == 0
     exported, original = load_vocabulary(tmp_path / "x.tiktoken", "cl100k"), load_vocabulary(tokenizer)
-    assert exported == original
+    assert (exported.tokens, exported.special_tokens) == (original.tokens, original.special_tokens)
     ranks = {token: rank for rank, token in enumerate(original.tokens)}
     theirs = tiktoken.Encoding("x", pat_str=REGEX["cl100k"], mergeable_ranks=ranks, special_tokens={})
     assert theirs.encode_ordinary(DOCUMENTS[0]) == Encoder(original).encode(DOCUMENTS[0]).tolist()
@@ -138,6 +253,50 @@ def test_export(tokenizer: Path, tmp_path: Path) -> None:
     refused = bpe("export", tokenizer, "-o", tmp_path / "tokenizer.json", "--format", "tiktoken")
     assert refused.exit_code == 1
     assert "--overwrite" in refused.stderr
+    assert bpe("export", tokenizer, "-o", tmp_path / "somewhere").exit_code == 2
+    again = bpe("export", tokenizer, "-o", tmp_path / "tokenizer.json", "--format", "tiktoken", "--overwrite")
+    assert again.exit_code == 0
+
+
+@pytest.mark.parametrize("to", ["hf", "gpt2", "tiktoken"])
+def test_export_and_import(to: str, tmp_path: Path) -> None:
+    source = write_parquet(tmp_path / "source.parquet", DOCUMENTS)
+    original, exported, imported = tmp_path / "tokenizer", tmp_path / to, tmp_path / "imported"
+    assert bpe("train", source, "--pattern", "gpt2", "--vocab-size", 300, "-o", original).exit_code == 0
+    result = bpe("export", original, "--to", to, "-o", exported)
+    assert result.exit_code == 0, result.stderr
+    names = {"hf": ["tokenizer.json"], "gpt2": ["merges.txt", "vocab.json"], "tiktoken": ["ranks.tiktoken"]}
+    assert sorted(file.name for file in exported.iterdir()) == names[to]
+    exported = exported if to == "gpt2" else exported / names[to][0]
+    pattern = ["--pattern", "gpt2"] if to == "tiktoken" else []
+    result = bpe("import", exported, "-o", imported, *pattern)
+    assert result.exit_code == 0, result.stderr
+    for text in DOCUMENTS[:4]:
+        ids = [bpe("encode", "-t", path, *rule, text).stdout for path, rule in ((original, []), (exported, pattern))]
+        assert {bpe("encode", "-t", imported, text).stdout} == set(ids)
+    assert "nothing to do" in bpe("import", exported, "-o", imported, *pattern).stderr
+    refused = bpe("train", source, "--vocab-size", 280, "-o", imported)
+    assert (refused.exit_code, "--overwrite" in refused.stderr) == (1, True)
+
+
+def test_compare(tokenizer: Path, tmp_path: Path) -> None:
+    other, source = tmp_path / "other", tmp_path / "data.jsonl"
+    rows = [{"text": text, "language": f"l{len(text) % 2}"} for text in DOCUMENTS[:4]]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert bpe("train", source, "--vocab-size", 270, "-o", other).exit_code == 0
+    compare = ["compare", tokenizer, other, "--data", source]
+    found = json.loads(bpe(*compare, "--json").stdout)
+    assert [one["name"] for one in found["tokenizers"]] == ["tokenizer", "other"]
+    assert found["all"]["tokens"] == [
+        sum(len(Encoder(load_vocabulary(path)).encode(text)) for text in DOCUMENTS[:4]) for path in (tokenizer, other)
+    ]
+    assert [row["language"] for row in found["groups"]] == ["l1", "l0"]
+    assert json.loads(bpe(*compare, "--json", "--limit", "10B").stdout)["all"]["documents"] == 1
+    shown = bpe(*compare).stdout
+    assert "A and B share" in shown
+    assert "A never used" in shown
+    assert bpe(*compare, "--by", "source").stderr.endswith("no JSON object with 'source'\n")
+    assert bpe(*compare, "--limit", "much").exit_code == 2
 
 
 def test_failures_are_one_line(tokenizer: Path, tmp_path: Path) -> None:
@@ -163,11 +322,21 @@ def test_failures_are_one_line(tokenizer: Path, tmp_path: Path) -> None:
     results["encode"] = bpe("encode", "-t", tokenizer, stdin=b"\xff")
     results["decode"] = bpe("decode", "-t", tokenizer, stdin="1 two")
     results["id"] = bpe("decode", "-t", tokenizer, stdin="300")
+    results["gone"] = bpe("decode", "-t", tokenizer, "gone.npy")
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    results["bad.npy"] = bpe("decode", "-t", tokenizer, tmp_path / "bad.npy")
+    np.save(tmp_path / "float.npy", np.zeros(3))
+    results["float.npy"] = bpe("decode", "-t", tokenizer, tmp_path / "float.npy")
+    results["compare"] = bpe("compare", tokenizer, "--data", tmp_path / "empty.txt")
     results["tokenizer"] = bpe("inspect", tmp_path / "none")
     expected |= {
-        "encode": "not UTF-8 at byte 0",
+        "encode": "standard input: not UTF-8 at byte 0",
         "decode": "whole numbers",
         "id": "token id 300",
+        "gone": "gone.npy",
+        "bad.npy": "holds no ids",
+        "float.npy": "float64 of shape (3,)",
+        "compare": "no text to compare on",
         "tokenizer": "no such",
     }
     for name, result in results.items():
@@ -180,14 +349,38 @@ def test_failures_are_one_line(tokenizer: Path, tmp_path: Path) -> None:
 def test_usage_and_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bpe("train").exit_code == 2
     assert bpe("train", tmp_path, "-o", "x", "--pattern", "llama").exit_code == 2
-    for command in ("train", "encode", "decode", "inspect", "export"):
+    assert bpe("train", tmp_path, "-o", "x", "--limit", "ten").exit_code == 2
+    for command in main.commands:
         assert "Example" in bpe(command, "--help").stdout
+        assert bpe(command).exit_code == 2
     assert bpe("--version").stdout.startswith("bpe, version ")
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bpe.train.train", interrupted)
     result = bpe("train", write_parquet(tmp_path / "a.parquet", ["a"]), "-o", tmp_path / "t")
     assert result.exit_code == 130
     assert not (tmp_path / "t").exists()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = "import sys, bpe.cli; assert not {'numpy', 'numba', 'pyarrow', 'rich'} & set(sys.modules), sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback(tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("the text " * 100_000)
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "bpe", "encode", "-t", str(tokenizer), "--file", str(tmp_path / "in.txt")]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=100)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+def test_the_first_compilation_is_announced(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bpe.kernels.is_compiled", lambda: False)
+    result = bpe("encode", "-t", tokenizer, "the")
+    assert result.stderr == "compiling the encoder, once (about 8 s) ...\n"
+    assert result.stdout == bpe("encode", "-t", tokenizer, "the").stdout
