@@ -150,20 +150,16 @@ class Encoder:
         cache = np.zeros(entries * kernels.LINE_BYTES // 2, np.uint8)
         long_cache = np.zeros(entries // LONG_SHARE * kernels.LONG_LINE_BYTES, np.uint8)
         work = np.empty(32 * kernels.BATCH, np.uint8)
-        ids, parts, ranks = np.empty((3, kernels.SHORT), np.uint32)
-        seam = np.empty(5 * kernels.SHORT, np.uint8)
+        merging = _room_to_merge()
         tables = self._tables._replace(
             cache=cache.ctypes.data,
             cache_mask=entries // 2 - 1,
             long_cache=long_cache.ctypes.data,
             long_cache_mask=entries // LONG_SHARE - 1,
             work=work.ctypes.data,
-            ids=ids.ctypes.data,
-            parts=parts.ctypes.data,
-            ranks=ranks.ctypes.data,
-            seam=seam.ctypes.data,
+            **{name: array.ctypes.data for name, array in merging.items()},
         )
-        scratch = Scratch(np.array(tables, np.int64), [cache, long_cache, work, ids, parts, ranks, seam])
+        scratch = Scratch(np.array(tables, np.int64), [cache, long_cache, work, *merging.values()])
         kernels.seed(scratch.tables.ctypes.data, len(self.vocabulary.tokens))
         return scratch
 
@@ -194,9 +190,7 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
         if len(token) == 1:
             byte_ids[token[0]] = token_id
     classes = class_table() if is_named(vocabulary.pattern) else np.empty(0, np.uint8)
-    parts, ranks = np.empty(kernels.SHORT, np.uint32), np.empty(kernels.SHORT, np.uint32)
     arrays: list[NDArray[Any]] = [classes, blob.content, blob.offsets, lengths, slots, byte_ids, byte_pairs]
-    arrays += [parts, ranks]
     tables = kernels.Tables(*[0] * len(kernels.Tables._fields))._replace(
         scheme=scheme(vocabulary.pattern) if is_named(vocabulary.pattern) else GIVEN,
         classes=classes.ctypes.data,
@@ -208,8 +202,6 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
         slots_mask=len(slots) - 1,
         whole=int(vocabulary.merges is None or vocabulary.ignore_merges),
         unreached=1,
-        parts=parts.ctypes.data,
-        ranks=ranks.ctypes.data,
         byte_ids=byte_ids.ctypes.data,
         byte_pairs=byte_pairs.ctypes.data,
         id_shift=id_bytes.bit_length() - 1,
@@ -225,11 +217,21 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
     tables = tables._replace(made=made.ctypes.data)
     found, tables = _index(entries, tables)
     if vocabulary.merges is None:
-        numbers = np.array(tables, np.int64)
+        merging = _room_to_merge()
+        numbers = np.array(tables._replace(**{name: array.ctypes.data for name, array in merging.items()}), np.int64)
         entries = entries[: kernels.last_pairs(numbers.ctypes.data, len(tokens), entries)]
         longer = int(np.count_nonzero(lengths > 1))
         found, tables = _index(entries, tables._replace(unreached=longer - len(entries)))
     return arrays + found, tables
+
+
+def _room_to_merge() -> dict[str, NDArray[Any]]:
+    """What merging writes to."""
+    numbers = np.empty((5, kernels.MIDDLING), np.uint32)
+    seams = np.zeros(kernels.SEAMS, np.int64)
+    return {"ids": numbers[0], "parts": numbers[1], "ranks": numbers[2], "links": numbers[3:], "seams": seams} | {
+        "lows": np.empty(kernels.MIDDLING // kernels.LANES, np.uint32)
+    }
 
 
 def _listed(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:

@@ -37,7 +37,11 @@ from bpe.kernels.split import next_ends
 NONE = 0xFFFFFFFF  # no token
 EMPTY = -1  # an empty slot of the pair table
 ID_BITS = 21  # a pair table entry: left, right and what they make share 63 bits
-SHORT = 64  # bytes; up to here a scan over all pairs beats a heap
+SHORT = 64  # bytes; up to here a scan over all pairs is fastest
+MIDDLING = 1024  # bytes; up to here a scan over the least of each LANES pairs
+PIECE = 64  # bytes of a longer pretoken that are merged by themselves; twice as many take half as long again
+REACH = 4096  # bytes: when a seam needs more than this, the whole pretoken is merged at once
+SEAMS = 1 << 12  # pairs of tokens of which it is known whether they merge
 BATCH = 256  # pretokens found, then looked up, together
 
 # Pretokens up to 15 bytes that become few ids are in the cache, two in each line of the processor's: both keys, then
@@ -82,9 +86,11 @@ class Tables(NamedTuple):
     long_cache_mask: int
     work: int  # 32 * BATCH bytes: the ends of pretokens, then their keys and cache lines
     ids: int  # uint32[SHORT]
-    parts: int  # uint32[SHORT]
-    ranks: int  # uint32[SHORT]
-    seam: int  # uint32[SHORT], then SHORT bytes
+    parts: int  # uint32[MIDDLING]
+    ranks: int  # uint32[MIDDLING]
+    lows: int  # uint32[MIDDLING / LANES]
+    links: int  # uint32[2 * MIDDLING]
+    seams: int  # int64[SEAMS]
 
 
 @kernel
@@ -118,6 +124,8 @@ def _tables(address: int) -> Tables:
         load64(address + 192),
         load64(address + 200),
         load64(address + 208),
+        load64(address + 216),
+        load64(address + 224),
     )
 
 
@@ -137,8 +145,9 @@ def find_token(
 
 
 @kernel
-def _find_pair(left: int, right: int, t: Tables) -> int:
+def _find_pair(left: int, right: int, tables: int) -> int:
     """The priority of merging `left` and `right`, or NONE."""
+    t = _tables(tables)
     key = left << ID_BITS | right
     h = key * GOLDEN
     bit = (h >> 20) & t.sieve_mask
@@ -202,7 +211,7 @@ def index_pairs(tables: int, entries: NDArray[np.int64]) -> None:
     for first in range(256):
         for second in range(256):
             left, right = load32(t.byte_ids + 4 * first), load32(t.byte_ids + 4 * second)
-            store32(t.byte_pairs + 4 * (first << 8 | second), _find_pair(left, right, t))
+            store32(t.byte_pairs + 4 * (first << 8 | second), _find_pair(left, right, tables))
 
 
 @kernel
@@ -220,9 +229,9 @@ def last_pairs(tables: int, size: int, entries: NDArray[np.int64]) -> int:
         if n < 2:
             continue
         ids = np.empty(n, np.uint32)
-        parts = _merge(p, n, t, ids.ctypes.data, 2)
+        parts = _merge(p, n, tables, ids.ctypes.data, 2)
         left, right = np.int64(ids[0]), np.int64(ids[1])
-        if parts == 2 and _find_pair(left, right, t) == token:
+        if parts == 2 and _find_pair(left, right, tables) == token:
             entries[found] = (left << ID_BITS | right) << ID_BITS | token
             found += 1
     return found
@@ -232,13 +241,14 @@ def last_pairs(tables: int, size: int, entries: NDArray[np.int64]) -> int:
 
 
 @kernel
-def _merge_short(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
+def _merge_short(p: int, n: int, tables: int, out: int, fewest: int) -> int:
     """BPE of the n <= SHORT bytes at p, ids (uint32) to `out`: merge the leftmost pair that goes first, and again.
 
     Stops at `fewest` parts. Nothing is moved: bit i of `parts` is set while a part starts at byte i, `ids` has its
     token there and `ranks` the priority of merging it with the next. All priorities are looked at each time, LANES
     at once, which for so few bytes is faster than any list or heap.
     """
+    t = _tables(tables)
     ids, ranks = t.parts, t.ranks
     for i in range(0, n, 2):
         store64(ranks + 4 * i, -1)
@@ -271,12 +281,12 @@ def _merge_short(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
         store32(ranks + 4 * gone, NONE)
         rank = NONE
         if above:
-            rank = _find_pair(merged, load32(ids + 4 * trailing_zeros(above)), t)
+            rank = _find_pair(merged, load32(ids + 4 * trailing_zeros(above)), tables)
         store32(ranks + 4 * at, rank)
         below = parts & ((1 << at) - 1)
         if below:
             before = 63 - leading_zeros(below)
-            store32(ranks + 4 * before, _find_pair(load32(ids + 4 * before), merged, t))
+            store32(ranks + 4 * before, _find_pair(load32(ids + 4 * before), merged, tables))
         count -= 1
     count = 0
     while parts:
@@ -315,12 +325,13 @@ def _pop(heap: NDArray[np.int64], size: int) -> int:
 
 
 @kernel
-def _merge_heap(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
+def _merge_heap(p: int, n: int, tables: int, out: int, fewest: int) -> int:
     """As `_merge_short` for any n, in n log n: a linked list of parts and a heap of priority << 40 | position.
 
     A heap item is stale when its position no longer has that priority; it is skipped when it comes up. Each merge
     pushes two items at most, so 3n are room enough.
     """
+    t = _tables(tables)
     ids, ranks = np.empty(n, np.uint32), np.full(n, NONE, np.uint32)
     after, before = np.arange(1, n + 1), np.arange(-1, n - 1)
     heap, size, parts = np.empty(3 * n, np.int64), 0, n
@@ -341,12 +352,12 @@ def _merge_heap(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
         after[at] = after[gone]
         if after[at] < n:
             before[after[at]] = at
-            ranks[at] = _find_pair(merged, np.int64(ids[after[at]]), t)
+            ranks[at] = _find_pair(merged, np.int64(ids[after[at]]), tables)
             if ranks[at] != NONE:
                 size = _push(heap, size, np.int64(ranks[at]) << 40 | at)
         left = before[at]
         if left >= 0:
-            ranks[left] = _find_pair(np.int64(ids[left]), merged, t)
+            ranks[left] = _find_pair(np.int64(ids[left]), merged, tables)
             if ranks[left] != NONE:
                 size = _push(heap, size, np.int64(ranks[left]) << 40 | left)
     count, at = 0, 0
@@ -357,46 +368,105 @@ def _merge_heap(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
     return count
 
 
-PIECE = 48  # bytes of a long pretoken that are merged by themselves; 32 and 64 are slower
-REACH = 2048  # bytes: when a seam needs more than this, the whole pretoken is merged at once
+@kernel
+def _merge_middling(p: int, n: int, tables: int, out: int, fewest: int) -> int:
+    """As `_merge_short` for n <= MIDDLING: the least priority of every LANES is kept, so that few are looked at."""
+    t = _tables(tables)
+    ids, ranks, lows = t.parts, t.ranks, t.lows
+    after, before = t.links, t.links + 4 * MIDDLING
+    blocks = -(-n // LANES)
+    for i in range(n):
+        store32(ids + 4 * i, load32(t.byte_ids + 4 * load8(p + i)))
+        store32(after + 4 * i, i + 1)
+        store32(before + 4 * i, i - 1)
+    for i in range(n - 1):
+        store32(ranks + 4 * i, load32(t.byte_pairs + 4 * (load8(p + i) << 8 | load8(p + i + 1))))
+    for i in range(n - 1, LANES * blocks):
+        store32(ranks + 4 * i, NONE)
+    for block in range(-(-blocks // LANES) * LANES):
+        store32(lows + 4 * block, least(ranks + 4 * LANES * block)[0] if block < blocks else NONE)
+    count = n
+    while count > fewest:
+        rank, block = least(lows)
+        for start in range(LANES, blocks, LANES):
+            other, place = least(lows + 4 * start)
+            if other < rank:
+                rank, block = other, start + place
+        if rank == NONE:
+            break
+        at = LANES * block + least(ranks + 4 * LANES * block)[1]
+        merged, gone, last = load32(t.made + 4 * rank), load32(after + 4 * at), load32(before + 4 * at)
+        following = load32(after + 4 * gone)
+        store32(ids + 4 * at, merged)
+        store32(after + 4 * at, following)
+        store32(ranks + 4 * gone, NONE)
+        rank = NONE
+        if following < n:
+            store32(before + 4 * following, at)
+            rank = _find_pair(merged, load32(ids + 4 * following), tables)
+        store32(ranks + 4 * at, rank)
+        store32(lows + 4 * block, least(ranks + 4 * LANES * block)[0])
+        if gone // LANES != block:
+            store32(lows + 4 * (gone // LANES), least(ranks + 4 * (gone & -LANES))[0])
+        if at > 0:
+            store32(ranks + 4 * last, _find_pair(load32(ids + 4 * last), merged, tables))
+            store32(lows + 4 * (last // LANES), least(ranks + 4 * (last & -LANES))[0])
+        count -= 1
+    count = at = 0
+    while at < n:
+        store32(out + 4 * count, load32(ids + 4 * at))
+        count += 1
+        at = load32(after + 4 * at)
+    return count
 
 
 @kernel
-def _merge(p: int, n: int, t: Tables, out: int, fewest: int) -> int:
-    return _merge_short(p, n, t, out, fewest) if n <= SHORT else _merge_heap(p, n, t, out, fewest)
+def _merge(p: int, n: int, tables: int, out: int, fewest: int) -> int:
+    """BPE of the n bytes at p by what is fastest for so many."""
+    if n <= SHORT:
+        return _merge_short(p, n, tables, out, fewest)
+    if n <= MIDDLING:
+        return _merge_middling(p, n, tables, out, fewest)
+    return _merge_heap(p, n, tables, out, fewest)
 
 
 @kernel
-def _parted(left: int, right: int, t: Tables) -> bool:
-    """Whether two tokens stay apart: the bytes of both together merge to just these two."""
+def _parted(left: int, right: int, tables: int) -> bool:
+    """Whether two tokens stay apart: the bytes of both together merge to just these two. Answers are kept."""
+    t = _tables(tables)
+    key = left << ID_BITS | right
+    kept = t.seams + 8 * ((key * GOLDEN) >> 32 & (SEAMS - 1))
+    if load64(kept) >> 1 == key + 1:
+        return load64(kept) & 1 == 1
     a, b = load32(t.lengths + 4 * left), load32(t.lengths + 4 * right)
-    ids, both = t.seam, t.seam + 4 * SHORT
-    if a + b > SHORT:
-        room = np.empty(5 * (a + b), np.uint8)
-        ids, both = room.ctypes.data, room.ctypes.data + 4 * (a + b)
+    room = np.empty(5 * (a + b), np.uint8)
+    ids, both = room.ctypes.data, room.ctypes.data + 4 * (a + b)
     for i in range(a):
         store8(both + i, load8(t.blob + load64(t.starts + 8 * left) + i))
     for i in range(b):
         store8(both + a + i, load8(t.blob + load64(t.starts + 8 * right) + i))
-    return _merge(both, a + b, t, ids, 1) == 2 and load32(ids) == left and load32(ids + 4) == right
+    apart = _merge(both, a + b, tables, ids, 1) == 2 and load32(ids) == left and load32(ids + 4) == right
+    store64(kept, (key + 1) << 1 | apart)
+    return apart
 
 
 @kernel
-def _merge_long(p: int, n: int, t: Tables, out: int) -> int:
+def _merge_long(p: int, n: int, tables: int, out: int) -> int:
     """As `_merge_short` for any n: pieces are merged by themselves, then their seams until all is as if merged at once.
 
     Tokens in a row are what BPE makes of their bytes exactly if that is so for each two neighbours: the first merge
     across a border in the whole would be the first one in the two as well, where everything around happens in the
     same order. So a seam is right when its two tokens stay apart, and otherwise more tokens on either side of it are
-    merged anew. Each step is over a few hundred bytes, where one heap over a megabyte misses the processor's caches
-    at every turn.
+    merged anew. Each step is over some hundred bytes, where one heap over a megabyte misses the processor's caches at
+    every turn.
     """
-    piece, between = np.empty(PIECE, np.uint32), np.empty(2 * REACH, np.uint32)
+    t = _tables(tables)
+    piece, between = np.empty(PIECE, np.uint32), np.empty(REACH + PIECE, np.uint32)
     count = done = 0  # tokens in `out`, bytes they stand for
     while done < n:
         size = min(PIECE, n - done)
-        found = _merge_short(p + done, size, t, piece.ctypes.data, 1)
-        if count == 0 or _parted(load32(out + 4 * count - 4), np.int64(piece[0]), t):
+        found = _merge(p + done, size, tables, piece.ctypes.data, 1)
+        if count == 0 or _parted(load32(out + 4 * count - 4), np.int64(piece[0]), tables):
             for i in range(found):
                 store32(out + 4 * (count + i), np.int64(piece[i]))
             count, done = count + found, done + size
@@ -410,10 +480,10 @@ def _merge_long(p: int, n: int, t: Tables, out: int) -> int:
             for i in range(ahead):
                 after += load32(t.lengths + 4 * np.int64(piece[i]))
             if before > REACH:
-                return _merge_heap(p, n, t, out, 1)
-            middle = _merge(p + done - before, before + after, t, between.ctypes.data, 1)
-            left = back == count or _parted(load32(out + 4 * (count - back - 1)), np.int64(between[0]), t)
-            right = ahead == found or _parted(np.int64(between[middle - 1]), np.int64(piece[ahead]), t)
+                return _merge_heap(p, n, tables, out, 1)
+            middle = _merge(p + done - before, before + after, tables, between.ctypes.data, 1)
+            left = back == count or _parted(load32(out + 4 * (count - back - 1)), np.int64(between[0]), tables)
+            right = ahead == found or _parted(np.int64(between[middle - 1]), np.int64(piece[ahead]), tables)
             if left and right:
                 break
             if not left:
@@ -431,16 +501,17 @@ def _merge_long(p: int, n: int, t: Tables, out: int) -> int:
 
 
 @kernel
-def _encode_pretoken(p: int, n: int, limit: int, t: Tables, out: int) -> int:
+def _encode_pretoken(p: int, n: int, limit: int, tables: int, out: int) -> int:
     """Ids (uint32) of the n bytes at p to `out`, which has room for n; how many there are."""
+    t = _tables(tables)
     if t.whole and (t.unreached or n > KEY_BYTES):
         token, _ = find_token(p, n, limit, t.blob, t.starts, t.lengths, t.slots, t.slots_mask)
         if token != NONE:
             store32(out, token)
             return 1
     if n <= SHORT:
-        return _merge_short(p, n, t, out, 1)
-    return _merge_long(p, n, t, out)
+        return _merge_short(p, n, tables, out, 1)
+    return _merge_long(p, n, tables, out)
 
 
 # ---- The cache and the loop over texts ----
@@ -457,8 +528,9 @@ def _write(ids: int, count: int, shift: int, out: int) -> None:
 
 
 @kernel
-def _line(low: int, high: int, t: Tables) -> int:
+def _line(low: int, high: int, tables: int) -> int:
     """The cache line where a short pretoken with this key belongs."""
+    t = _tables(tables)
     h = (low * GOLDEN) ^ high
     h = (h ^ h >> 29) * GOLDEN
     return t.cache + LINE_BYTES * ((h >> 32) & t.cache_mask)
@@ -476,23 +548,25 @@ def _key(p: int, n: int, limit: int) -> tuple[int, int]:
 
 
 @kernel
-def _encode_new(p: int, n: int, limit: int, t: Tables, out: int) -> int:
+def _encode_new(p: int, n: int, limit: int, tables: int, out: int) -> int:
     """Ids of the n <= SHORT bytes at p to `out`, as uint32 to `t.ids` too; how many."""
-    count = _encode_pretoken(p, n, limit, t, t.ids)
+    t = _tables(tables)
+    count = _encode_pretoken(p, n, limit, tables, t.ids)
     _write(t.ids, count, t.id_shift, out)
     return count
 
 
 @kernel
-def _encode_long(p: int, n: int, limit: int, t: Tables, out: int, known: int) -> int:
+def _encode_long(p: int, n: int, limit: int, tables: int, out: int, known: int) -> int:
     """Ids of the n bytes at p to `out`, by way of the second cache; how many. `t.ids` has the first `known` of them."""
+    t = _tables(tables)
     if n > SHORT:
         whole = np.empty(n, np.uint32)
-        count = _encode_pretoken(p, n, limit, t, whole.ctypes.data)
+        count = _encode_pretoken(p, n, limit, tables, whole.ctypes.data)
         _write(whole.ctypes.data, count, t.id_shift, out)
         return count
     if n > LONG_KEY_BYTES:
-        return _encode_new(p, n, limit, t, out)
+        return _encode_new(p, n, limit, tables, out)
     a, b = _key(p, min(n, KEY_BYTES), limit)
     c, d = 0, n << 56
     if n > KEY_BYTES:
@@ -509,7 +583,7 @@ def _encode_long(p: int, n: int, limit: int, t: Tables, out: int, known: int) ->
             for i in range(0, count << t.id_shift, 8):
                 store64(out + i, load64(ids + i))
             return count
-    count = known if known else _encode_new(p, n, limit, t, out)
+    count = known if known else _encode_new(p, n, limit, tables, out)
     if count << t.id_shift <= LONG_ID_BYTES:
         way = line + (p << 7 & LONG_LINE_BYTES)
         store64(way, a)
@@ -529,10 +603,10 @@ def seed(tables: int, size: int) -> None:
         p, n = t.blob + load64(t.starts + 8 * token), load32(t.lengths + 4 * token)
         if n == 0 or n > KEY_BYTES:
             continue
-        if not t.whole and (_merge_short(p, n, t, t.ids, 1) != 1 or load32(t.ids) != token):
+        if not t.whole and (_merge_short(p, n, tables, t.ids, 1) != 1 or load32(t.ids) != token):
             continue
         low, high = _key(p, n, t.blob_end)
-        line = _line(low, high, t)
+        line = _line(low, high, tables)
         for way in range(2):  # the lower ids, which as a rule are the more frequent, stay
             if load64(line + 16 * way + 8) == 0:
                 store64(line + 16 * way, low)
@@ -542,15 +616,16 @@ def seed(tables: int, size: int) -> None:
 
 
 @kernel
-def _look(p: int, n: int, limit: int, t: Tables, out: int, key: int) -> int:
+def _look(p: int, n: int, limit: int, tables: int, out: int, key: int) -> int:
     """Ids to `out` of a pretoken that has none in the first cache; how many there are."""
+    t = _tables(tables)
     if n > KEY_BYTES:
-        return _encode_long(p, n, limit, t, out, 0)
+        return _encode_long(p, n, limit, tables, out, 0)
     low, high, line = load64(key), load64(key + 8), load64(key + 16)
     for way in range(line, line + 32, 16):
         if load64(way) == low and (load64(way + 8) ^ high) << 3 == 0:
-            return _encode_long(p, n, limit, t, out, 0)
-    count = _encode_new(p, n, limit, t, out)
+            return _encode_long(p, n, limit, tables, out, 0)
+    count = _encode_new(p, n, limit, tables, out)
     way = line + (p << 4 & 16)  # the victim is left to chance
     store64(way, low)
     if count << t.id_shift <= ID_BYTES and count < 8:
@@ -560,7 +635,7 @@ def _look(p: int, n: int, limit: int, t: Tables, out: int, key: int) -> int:
         store64(ids + 8, load64(out + 8))
     else:  # a key without ids: they are in the other cache
         store64(way + 8, high)
-        _encode_long(p, n, limit, t, out, count)
+        _encode_long(p, n, limit, tables, out, count)
     return count
 
 
@@ -588,7 +663,7 @@ def encode_texts(tables: int, text: int, limit: int, offsets: int, texts: int, o
                 low, high = _key(q, min(stop - q, KEY_BYTES), limit)
                 if stop - q > KEY_BYTES:
                     high |= 1 << 60  # a length that no key has
-                line = _line(low, high, t)
+                line = _line(low, high, tables)
                 prefetch(line)
                 store64(keys + 24 * j, low)
                 store64(keys + 24 * j + 8, high)
@@ -612,7 +687,7 @@ def encode_texts(tables: int, text: int, limit: int, offsets: int, texts: int, o
                     j += 1
                 if j < found:
                     start = load64(t.work + 8 * j - 8) if j else p
-                    at += _look(start, load64(t.work + 8 * j) - start, limit, t, at, keys + 24 * j) << t.id_shift
+                    at += _look(start, load64(t.work + 8 * j) - start, limit, tables, at, keys + 24 * j) << t.id_shift
                     j += 1
             p = q
         store64(out_offsets + 8 * i + 8, (at - out) >> t.id_shift)

@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from bpe.kernels import kernel
-from bpe.kernels.memory import load8, load16, load64, store64, trailing_zeros
+from bpe.kernels.memory import load8, load16, load32, load64, store64, trailing_zeros
 from bpe.unicode import LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER
 
 GIVEN = 3  # the scheme number of ends that were found outside, by a regular expression
@@ -25,19 +25,19 @@ def _peek(p: int, end: int, classes: int) -> int:
     lead = load8(p)
     if lead < 0x80:
         return load8(classes + lead) | 0x100
-    if lead >= 0xC2:
-        if lead < 0xE0:
-            if p + 2 <= end:
-                return load8(classes + ((lead & 0x1F) << 6 | load8(p + 1) & 0x3F)) | 0x200
-        elif lead < 0xF0:
-            if p + 3 <= end:
+    if lead >= 0xE0:
+        if lead < 0xF0:
+            if p + 3 <= end and load16(p + 1) & 0xC0C0 == 0x8080:
                 code = (lead & 0x0F) << 12 | (load8(p + 1) & 0x3F) << 6 | load8(p + 2) & 0x3F
-                return load8(classes + code) | 0x300
-        elif p + 4 <= end:
+                if code >= 0x800 and code & 0xF800 != 0xD800:
+                    return load8(classes + code) | 0x300
+        elif p + 4 <= end and load32(p) & 0xC0C0C000 == 0x80808000:
             code = (lead & 0x07) << 18 | (load8(p + 1) & 0x3F) << 12
             code |= (load8(p + 2) & 0x3F) << 6 | load8(p + 3) & 0x3F
-            if code < 0x110000:
+            if lead < 0xF8 and 0x10000 <= code < 0x110000:
                 return load8(classes + code) | 0x400
+    elif lead >= 0xC2 and p + 2 <= end and load8(p + 1) & 0xC0 == 0x80:
+        return load8(classes + ((lead & 0x1F) << 6 | load8(p + 1) & 0x3F)) | 0x200
     return 0x100  # not UTF-8
 
 
