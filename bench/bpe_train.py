@@ -4,11 +4,11 @@
     python -m bench.bpe_train --scale 10GB [--memory 3GB]     # one run of ours on generated text, time and peak memory
 
 The text is all shared English, recombined to the size asked for (`bench.recombine`), in one Parquet file;
-CORPUS_TESTDATA points to the test data if it is elsewhere. Each trainer runs in a process of its own, which tells its seconds, its
-peak memory and a hash of its tokens; a peer's must be that of ours with the same split rule and ties, before any
-ratio is printed. What each takes in is what serves it best: ours the Parquet file, gigatoken the same text in one
-file, the others an iterator of strings, whose own time is measured apart and taken off theirs. Ours and gigatoken's
-seconds are medians of 3, the two slow ones' of 1; compilation, in our first process only, is reported apart.
+CORPUS_TESTDATA points to the test data if it is elsewhere. Each trainer runs in a process of its own, which tells its
+seconds, its peak memory and a hash of its tokens; a peer's must be that of ours with the same split rule and ties,
+before any ratio is printed. What each takes in is what serves it best: ours the Parquet file, gigatoken the same text
+in one file, the others an iterator of strings, whose own time is measured apart and taken off theirs. Ours and
+gigatoken's seconds are medians of 3, the two slow ones' of 1; compilation is reported apart.
 """
 
 from __future__ import annotations
