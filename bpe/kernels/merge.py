@@ -113,11 +113,11 @@ def index_runs(corpus: Corpus) -> None:
 
 
 @kernel
-def _times_at(p: int, corpus: Corpus) -> int:
+def _run_at(p: int, corpus: Corpus) -> int:
     run = corpus.first_run[p >> BLOCK_BITS]
     while corpus.run_ends[run] <= p:
         run += 1
-    return int(corpus.run_times[run])
+    return int(run)
 
 
 @kernel
@@ -231,12 +231,16 @@ def _recount(pair: int, corpus: Corpus, pairs: Pairs, lengths: NDArray[np.int64]
     left_length, ids = int(lengths[left]), corpus.ids
     address, last = ids.ctypes.data, first + places - 1
     times, kept = 0, first
+    run_end = run_times = 0  # of the place before: mostly that of this one too
     for place in range(first, first + places):
         # Places lie far apart: ask for the one to come.
         prefetch(address + 4 * np.int64(pairs.positions[min(place + AHEAD, last)]))
         p = np.int64(pairs.positions[place])
         if ids[p] == left and ids[p + left_length] == right:
-            times += _times_at(p, corpus)
+            if p >= run_end:
+                run = _run_at(p, corpus)
+                run_end, run_times = corpus.run_ends[run], corpus.run_times[run]
+            times += run_times
             pairs.positions[kept] = p
             kept += 1
     pairs.table[pair, PLACES], pairs.table[pair, TIMES] = kept - first, times
@@ -291,7 +295,7 @@ def _replace_pair(
     first, places = table[best, START], table[best, PLACES]
     before_token, before_at = np.empty(places, np.int32), np.empty(places, np.uint32)
     after_token, after_at = np.empty(places, np.int32), np.empty(places, np.uint32)
-    befores = afters = lefts = rights = 0
+    befores = afters = lefts = rights = run_end = run_times = 0
     address, last = ids.ctypes.data, first + places - 1
     for place in range(first, first + places):
         prefetch(address + 4 * np.int64(pairs.positions[min(place + AHEAD, last)]))
@@ -299,7 +303,10 @@ def _replace_pair(
         q = p + left_length
         if ids[p] != left or ids[q] != right:
             continue  # "aaa": merged a moment ago
-        times, end = _times_at(p, corpus), p + length
+        if p >= run_end:
+            run = _run_at(p, corpus)
+            run_end, run_times = corpus.run_ends[run], corpus.run_times[run]
+        times, end = run_times, p + length
         before, after = int(ids[p - 1]), int(ids[end])
         if before >= 0:
             lefts = _note(left_side, before, times, lefts)
