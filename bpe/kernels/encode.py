@@ -58,7 +58,7 @@ class Tables(NamedTuple):
     """What encoding reads, as addresses, sizes and masks of power-of-two tables; int64 each, in this order in memory.
 
     Token i is the `lengths[i]` (int32) bytes at `blob + starts[i]` (int64). `slots` is a hash table of token + 1.
-    Pairs merge in the order of their priority, and priority r makes token `made[r]`.
+    Pairs merge in the order of their priority, and priority r makes token `made[r]`, or r itself where `made` is 0.
     """
 
     scheme: int
@@ -272,7 +272,7 @@ def _merge_short(p: int, n: int, tables: int, out: int, fewest: int) -> int:
                 rank, at = other, start + place
         if rank == NONE:
             break
-        merged = load32(t.made + 4 * rank)
+        merged = load32(t.made + 4 * rank) if t.made else rank
         above = parts & (-2 << at)
         gone = trailing_zeros(above)
         above &= above - 1
@@ -347,7 +347,7 @@ def _merge_heap(p: int, n: int, tables: int, out: int, fewest: int) -> int:
         if ranks[at] != rank:
             continue
         parts -= 1
-        gone, merged = after[at], load32(t.made + 4 * rank)
+        gone, merged = after[at], load32(t.made + 4 * rank) if t.made else rank
         ids[at], ranks[at], ranks[gone] = merged, NONE, NONE
         after[at] = after[gone]
         if after[at] < n:
@@ -395,7 +395,8 @@ def _merge_middling(p: int, n: int, tables: int, out: int, fewest: int) -> int:
         if rank == NONE:
             break
         at = LANES * block + least(ranks + 4 * LANES * block)[1]
-        merged, gone, last = load32(t.made + 4 * rank), load32(after + 4 * at), load32(before + 4 * at)
+        merged = load32(t.made + 4 * rank) if t.made else rank
+        gone, last = load32(after + 4 * at), load32(before + 4 * at)
         following = load32(after + 4 * gone)
         store32(ids + 4 * at, merged)
         store32(after + 4 * at, following)

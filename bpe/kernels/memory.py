@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba import types
@@ -40,14 +40,14 @@ def _storer(bits: int) -> Any:
     return store
 
 
-load8: Callable[[int], int] = intrinsic(_loader(8))
-load16: Callable[[int], int] = intrinsic(_loader(16))
-load32: Callable[[int], int] = intrinsic(_loader(32))
-load64: Callable[[int], int] = intrinsic(_loader(64))
-store8: Callable[[int, int], None] = intrinsic(_storer(8))
-store16: Callable[[int, int], None] = intrinsic(_storer(16))
-store32: Callable[[int, int], None] = intrinsic(_storer(32))
-store64: Callable[[int, int], None] = intrinsic(_storer(64))
+load8: Callable[[int], int] = cast(Any, intrinsic(_loader(8)))
+load16: Callable[[int], int] = cast(Any, intrinsic(_loader(16)))
+load32: Callable[[int], int] = cast(Any, intrinsic(_loader(32)))
+load64: Callable[[int], int] = cast(Any, intrinsic(_loader(64)))
+store8: Callable[[int, int], None] = cast(Any, intrinsic(_storer(8)))
+store16: Callable[[int, int], None] = cast(Any, intrinsic(_storer(16)))
+store32: Callable[[int, int], None] = cast(Any, intrinsic(_storer(32)))
+store64: Callable[[int, int], None] = cast(Any, intrinsic(_storer(64)))
 
 
 def _trailing_zeros(typing_context: Any, value: Any) -> Any:
@@ -59,7 +59,7 @@ def _trailing_zeros(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-trailing_zeros: Callable[[int], int] = intrinsic(_trailing_zeros)
+trailing_zeros: Callable[[int], int] = cast(Any, intrinsic(_trailing_zeros))
 
 
 def _leading_zeros(typing_context: Any, value: Any) -> Any:
@@ -71,7 +71,7 @@ def _leading_zeros(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-leading_zeros: Callable[[int], int] = intrinsic(_leading_zeros)
+leading_zeros: Callable[[int], int] = cast(Any, intrinsic(_leading_zeros))
 
 LANES = 16
 
@@ -83,7 +83,8 @@ def _least(typing_context: Any, address: Any) -> Any:
         number, word, lanes = ir.IntType(32), ir.IntType(64), ir.VectorType(ir.IntType(32), LANES)
         values = builder.load(builder.inttoptr(arguments[0], lanes.as_pointer()), align=4)
         kind = ir.FunctionType(number, [lanes])
-        reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.umin.v{LANES}i32")
+        name = f"llvm.vector.reduce.umin.v{LANES}i32"
+        reduce = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
         least = builder.call(reduce, [values])
         all_least = builder.shuffle_vector(
             builder.insert_element(ir.Constant(lanes, ir.Undefined), least, number(0)),
@@ -94,10 +95,11 @@ def _least(typing_context: Any, address: Any) -> Any:
         first = builder.cttz(builder.zext(where, word), ir.Constant(ir.IntType(1), 0))
         return context.make_tuple(builder, signature.return_type, [builder.zext(least, word), first])
 
-    return types.UniTuple(types.int64, 2)(types.int64), generate
+    pair: Any = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
+    return pair(types.int64), generate
 
 
-least: Callable[[int], tuple[int, int]] = intrinsic(_least)
+least: Callable[[int], tuple[int, int]] = cast(Any, intrinsic(_least))
 
 
 def _prefetch(typing_context: Any, address: Any) -> Any:
@@ -113,7 +115,7 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.int64), generate
 
 
-prefetch: Callable[[int], None] = intrinsic(_prefetch)
+prefetch: Callable[[int], None] = cast(Any, intrinsic(_prefetch))
 
 
 @kernel

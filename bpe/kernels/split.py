@@ -6,14 +6,14 @@ UTF-8 that is not valid is read as characters of no class, one byte each, and ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from bpe.kernels import kernel
-from bpe.kernels.memory import load8, load16, load32, load64, store64, trailing_zeros
+from bpe.kernels.memory import load8, load16, load32, load64, prefetch, store64, trailing_zeros
 from bpe.unicode import LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER
 
 GIVEN = 3  # the scheme number of ends that were found outside, by a regular expression
@@ -255,10 +255,11 @@ def _classify(typing_context: Any, address: Any) -> Any:
         ]
         return context.make_tuple(builder, signature.return_type, [builder.bitcast(bits, word) for bits in classes])
 
-    return types.UniTuple(types.int64, 8)(types.int64), generate
+    eight: Any = types.UniTuple(types.int64, 8)  # type: ignore[no-untyped-call]
+    return eight(types.int64), generate
 
 
-classify: Callable[[int], tuple[int, ...]] = intrinsic(_classify)
+classify: Callable[[int], tuple[int, ...]] = cast(Any, intrinsic(_classify))
 
 
 class Block(NamedTuple):
@@ -381,6 +382,7 @@ def next_ends(scheme: int, p: int, end: int, classes: int, ends: int, capacity: 
         if p + BLOCK <= end and scheme != GIVEN and load16(p) & 0x8080 == 0:
             if n + BLOCK > capacity and n > 0:
                 break
+            prefetch(p + 16 * BLOCK)  # text comes in bursts, which the processor does not see coming
             found = classify(p)
             size = trailing_zeros(found[7])
             block = Block(found[0], found[1], found[2], found[3], found[4], found[5], found[6])
