@@ -60,8 +60,8 @@ class Encoder:
     """
 
     def __init__(self, vocabulary: Vocabulary, cache_entries: int = CACHE_ENTRIES) -> None:
-        if cache_entries < LONG_SHARE or cache_entries & (cache_entries - 1):
-            raise ValueError(f"cache_entries = {cache_entries}: should be a power of two, at least {LONG_SHARE}")
+        if cache_entries < 2 * LONG_SHARE or cache_entries & (cache_entries - 1):  # entries lie in twos
+            raise ValueError(f"cache_entries = {cache_entries}: should be a power of two, at least {2 * LONG_SHARE}")
         self.vocabulary = vocabulary
         self.dtype: Any = np.dtype(np.uint16 if vocabulary.size <= 1 << 16 else np.uint32)
         self._cache_entries = cache_entries

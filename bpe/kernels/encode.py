@@ -440,13 +440,14 @@ def _parted(left: int, right: int, tables: int) -> bool:
     if load64(kept) >> 1 == key + 1:
         return load64(kept) & 1 == 1
     a, b = load32(t.lengths + 4 * left), load32(t.lengths + 4 * right)
-    room = np.empty(5 * (a + b), np.uint8)
+    # An array is freed after the last line that names it, whoever has its address: so the ids are read by its name.
+    room = np.empty(2 * (a + b), np.uint32)
     ids, both = room.ctypes.data, room.ctypes.data + 4 * (a + b)
     for i in range(a):
         store8(both + i, load8(t.blob + load64(t.starts + 8 * left) + i))
     for i in range(b):
         store8(both + a + i, load8(t.blob + load64(t.starts + 8 * right) + i))
-    apart = _merge(both, a + b, tables, ids, 1) == 2 and load32(ids) == left and load32(ids + 4) == right
+    apart = _merge(both, a + b, tables, ids, 1) == 2 and np.int64(room[0]) == left and np.int64(room[1]) == right
     store64(kept, (key + 1) << 1 | apart)
     return apart
 

@@ -11,7 +11,7 @@ import tiktoken
 from hypothesis import strategies as st
 
 from bpe.encode import Encoder
-from bpe.patterns import REGEX
+from bpe.patterns import regex
 from bpe.train import train
 from bpe.vocabulary import PUBLISHED, Vocabulary, load_vocabulary
 
@@ -26,7 +26,7 @@ def reference(vocabulary: Vocabulary) -> tiktoken.Encoding:
     ranks = {token: rank for rank, token in enumerate(vocabulary.tokens) if token}
     return tiktoken.Encoding(
         "reference",
-        pat_str=REGEX[vocabulary.pattern],
+        pat_str=regex(vocabulary.pattern),
         mergeable_ranks=ranks,
         special_tokens=dict(vocabulary.special_tokens),
     )
