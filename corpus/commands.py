@@ -114,17 +114,17 @@ def tokenize_command() -> click.Command:
         return _execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
 
     tokenizer = click.Option(
-        ["--tokenizer"],
+        ["-t", "--tokenizer"],
         required=True,
         metavar="PATH",
-        help="folder of a vocabulary, or gpt2/cl100k_base/o200k_base.tiktoken",
+        help="folder of a vocabulary, gpt2/cl100k_base/o200k_base.tiktoken, or a tokenizer.json",
     )
     return make_command(
         tokenize,
         """Documents -> TOKENS: a row a document, ids of a byte-level BPE vocabulary.
 
         \b
-        corpus tokenize clean/ --tokenizer tokenizer/ -o tokens/
+        corpus tokenize clean/ -t tokenizer/ -o tokens/
         """,
         [_inputs(), OUTPUT, tokenizer, *_engine(), JSON],
     )

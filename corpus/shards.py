@@ -39,6 +39,9 @@ FOLDERS = {"dropped": "dropped"}  # every other kind lives in data/
 DAMAGED = (pa.ArrowException, ValueError, KeyError, OSError)
 _WAY_OUT = "use another output folder, or remove this one"
 _DICTIONARY = {"dump", "file_path", "language", "stage", "rule", "threshold"}  # few distinct values
+# Ids, whose upper bytes are nearly always zero: each byte of theirs apart is as small at zstd's level 1 as whole ids
+# at level 3, in 40% of the time.
+_IDS = {"tokens"}
 
 
 class Conflict(ValueError):
@@ -337,8 +340,9 @@ class ShardWriter:
             path,
             schema,
             compression="zstd",
-            compression_level=3,
+            compression_level=1 if _IDS.intersection(schema.names) else 3,
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
+            use_byte_stream_split=[f"{name}.list.element" for name in schema.names if name in _IDS],
             write_statistics=True,
         )
 

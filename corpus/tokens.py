@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from bpe.vocabulary import load_vocabulary
+from bpe.vocabulary import Vocabulary
 from corpus.config import setting
 from corpus.schema import Outcome, dropped_rows, tokens_schema
 
@@ -31,15 +31,14 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     encoder = load_encoder(config.tokenizer)
     offsets, ids = encoder.encode_batch(batch.column("text"))
     schema = tokens_schema(encoder.vocabulary.size)
-    width = schema.field("tokens").type.value_type.to_pandas_dtype()
-    tokens = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(ids.astype(width)))
+    tokens = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(ids))
     kept = pa.record_batch([batch.column("id"), tokens.cast(schema.field("tokens").type)], schema=schema)
     return Outcome(kept, dropped_rows(batch, "tokens", {}))
 
 
 def footer(config: Config, total: int) -> dict[str, str]:
     """What a TOKENS shard says of itself: the vocabulary's hash and size, the end-of-text id, the ids in the shard."""
-    vocabulary = load_vocabulary(config.tokenizer)
+    vocabulary = _vocabulary(config)
     return {
         "tokenizer_hash": vocabulary.hash,
         "vocab_size": str(vocabulary.size),
@@ -50,4 +49,11 @@ def footer(config: Config, total: int) -> dict[str, str]:
 
 def schema(config: Config) -> pa.Schema:
     """The shard's schema, which follows from the vocabulary's size."""
-    return tokens_schema(load_vocabulary(config.tokenizer).size)
+    return tokens_schema(_vocabulary(config).size)
+
+
+def _vocabulary(config: Config) -> Vocabulary:
+    """Read once in a process, with the encoder that every shard needs anyway."""
+    from bpe.encode import load_encoder
+
+    return load_encoder(config.tokenizer).vocabulary

@@ -91,7 +91,7 @@ def test_eval_scores_held_out_windows_or_all(data: Path, trained: Path, tmp_path
     assert scores["part"] == "held-out"
     assert scores["loss"] == pytest.approx(last["validation_loss"], abs=1e-5)
     assert scores["bits_per_byte"] == pytest.approx(last["bits_per_byte"], abs=1e-5)
-    saved = json.loads((data.parent / "tokenizer/vocabulary.json").read_text())
+    saved = json.loads((data.parent / "tokenizer/vocab.json").read_text())
     write_shard(tmp_path / "a.parquet", [list(SENTENCE * 2)], 257, END_OF_TEXT, saved["hash"])
     result = run_command("eval", trained, "--data", tmp_path)
     assert result.stdout.startswith("all: loss ")
