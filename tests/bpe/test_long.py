@@ -41,7 +41,7 @@ def trained(letters: str, size: int) -> Vocabulary:
 
 
 def made_up(letters: str, seed: int, listed: bool) -> Vocabulary:
-    """Tokens in any order, some of which their own bytes never merge to; or merges in any order, two ways to one too."""
+    """Tokens in any order, some that their own bytes never merge to; or merges in any order, also two to one token."""
     generator = np.random.default_rng([seed, listed])
     tokens, merges = list(BYTES), []
     parts = [ord(letter) for letter in letters]
