@@ -99,8 +99,7 @@ def vocabularies() -> list[Vocabulary]:
 def main() -> None:
     texts = [(text[:size], arrays(text[:size])) for text, size in itertools.product(TEXTS, SIZES)]
     texts += [(text, arrays(text)) for text in (b"ab" * 3000, b"a" * 20_000 + b"b")]
-    bpe.encode.np = GuardedNumpy()  # type: ignore[assignment]
-    bpe.encode._lines = lambda size: guarded(size, np.uint8)
+    vars(bpe.encode).update(np=GuardedNumpy(), _lines=lambda size: guarded(size, np.uint8))
     for vocabulary in vocabularies():
         encoder = Encoder(vocabulary, cache_entries=64)
         for content, both in texts:

@@ -1,6 +1,8 @@
 """The encoder touches no memory but its own: it works on raw addresses, where a slip is silent until it is not.
 
-Each script is a process of its own, so that one which the system ends is a failed test and not the end of them all.
+Three ways to see it: the kernels' source as Python that checks each address; the compiled kernels between pages that
+are not there; and with memory that goes when it is freed. The last two are processes of their own, so that one which
+the system ends is a failed test and not the end of them all.
 """
 
 from __future__ import annotations
@@ -9,7 +11,17 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bpe.encode import Encoder
+from tests.bpe.conftest import texts
+from tests.bpe.guarded_encoder import TEXTS, vocabularies
 from tests.conftest import REPOSITORY
+from tests.oracles import bpe_checked
 
 # Whatever is freed goes back to the system at once, so that to touch it again ends the process (glibc, mallopt(3)).
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1", "MALLOC_TOP_PAD_": "0", "MALLOC_TRIM_THRESHOLD_": "0"}
@@ -39,3 +51,40 @@ def test_unmapped_pages_around_texts_and_arrays_are_not_touched() -> None:
 def test_freed_memory_is_not_touched() -> None:
     """Numba frees an array after the last line that names it, even where its address is still in use."""
     run("-c", SEAMS, **GIVE_BACK)
+
+
+ENCODERS = [Encoder(vocabulary, cache_entries=64) for vocabulary in vocabularies()]
+SCRATCH = [encoder._new_scratch(64) for encoder in ENCODERS]  # stays, so that the caches are seldom empty
+contents = st.one_of(
+    texts.map(str.encode),
+    st.binary(max_size=100),
+    st.builds(lambda text, start, size: text[start : start + size], st.sampled_from(TEXTS), *[st.integers(0, 300)] * 2),
+)
+
+
+def compiled(encoder: Encoder, rows: list[bytes]) -> list[list[int]]:
+    bounds = np.cumsum([0, *map(len, rows)]).astype(np.int32)
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(b"".join(rows))]
+    return list(encoder.encode_arrow(pa.Array.from_buffers(pa.string(), len(rows), buffers)).to_pylist())
+
+
+@pytest.mark.parametrize("which", range(len(ENCODERS)))
+@settings(max_examples=60)
+@given(rows=st.lists(contents, max_size=3))
+def test_every_address_is_within_its_array(which: int, rows: list[bytes]) -> None:
+    encoder = ENCODERS[which]
+    assert bpe_checked.encode(encoder, rows, SCRATCH[which]) == compiled(encoder, rows)
+
+
+@pytest.mark.parametrize("which", [0, 7, 9, 10])  # by rank, by a regular expression, by merges
+def test_every_address_of_a_long_pretoken_is_within_its_array(which: int) -> None:
+    for content in (b"a" * 1024, b"a" * 1025, b"a" * 2500 + b"b", b"ab" * 600, b"international" * 90, b"\0" * 1100):
+        found = bpe_checked.encode(ENCODERS[which], [content], SCRATCH[which])
+        assert found == compiled(ENCODERS[which], [content])
+
+
+def test_an_address_beyond_its_array_is_noticed() -> None:
+    """The second cache has no room for two ways if the first one has but 32 entries."""
+    encoder = ENCODERS[0]
+    with pytest.raises(MemoryError, match=r"bytes at .* \+ \d+ of \d+"):
+        bpe_checked.encode(encoder, [b"x" * 20], encoder._new_scratch(32))
