@@ -93,6 +93,7 @@ class Counter:
     def __init__(self, spill: Spill, memory: int | None = None) -> None:
         self.spill, self.memory = spill, memory
         self.state = np.zeros(kernels.STATE, np.int64)
+        self.scratch = np.empty(kernels.SCRATCH, np.int64)
         self._clear()
 
     def _clear(self) -> None:
@@ -128,6 +129,7 @@ class Counter:
             classes.ctypes.data,
             self.state,
             self.table,
+            self.scratch,
         ):
             self._make_room(kernels.BATCH, longest)
 

@@ -19,6 +19,7 @@ from bpe.kernels.split import next_ends
 SHORT = 15  # bytes
 RECORD = 3  # int64 each: the first 8 bytes, the others with the length on top, the count
 BATCH = 512  # pretokens found, then hashed, then counted; small enough for the nearest cache
+SCRATCH = 4 * BATCH + 32
 
 # What the caller keeps in `state` between calls.
 TEXT, BYTE, SHORT_USED, LONG_USED = 0, 1, 2, 3
@@ -116,14 +117,15 @@ def count_pretokens(
     classes: int,
     state: NDArray[np.int64],
     table: Table,
+    scratch: NDArray[np.int64],
 ) -> bool:
     """Count the pretokens of the texts but for the `skipped` ones; False when the table has no room for the next
-    batch: enlarge or empty it and call again.
+    batch: enlarge or empty it and call again. `scratch` has room for SCRATCH numbers.
 
     Text i is from address text + offsets[i] to text + offsets[i + 1]; bytes up to address `limit` may be read.
     """
-    # Through addresses too: what is in the nearest cache costs less than the checks of an array's index.
-    scratch = np.empty(4 * BATCH + 32, np.int64)
+    # Through addresses: what is in the nearest cache costs less than the checks of an array's index. The array is the
+    # caller's, because one made here would be freed after the last line that names it.
     ends = scratch.ctypes.data
     lows, highs, places = ends + 8 * BATCH, ends + 16 * BATCH, ends + 24 * BATCH
     masks = ends + 32 * BATCH

@@ -565,7 +565,11 @@ def _encode_long(p: int, n: int, limit: int, tables: int, out: int, known: int) 
     if n > SHORT:
         whole = np.empty(n, np.uint32)
         count = _encode_pretoken(p, n, limit, tables, whole.ctypes.data)
-        _write(whole.ctypes.data, count, t.id_shift, out)
+        for i in range(count):  # by its name, which keeps it from being freed
+            if t.id_shift == 1:
+                store16(out + 2 * i, np.int64(whole[i]))
+            else:
+                store32(out + 4 * i, np.int64(whole[i]))
         return count
     if n > LONG_KEY_BYTES:
         return _encode_new(p, n, limit, tables, out)

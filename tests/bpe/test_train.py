@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bpe.train
+from bench.harness import read_documents
 from bpe.count import Pretokens, count_pretokens
 from bpe.encode import Encoder, split
 from bpe.export import hugging_face_letters
@@ -127,6 +129,17 @@ def test_merges_of_real_text_are_the_naive_ones(news: list[str]) -> None:
     for ties in TIES:
         found = merge_pretokens(count_pretokens(news[:40], "cl100k"), 500, ties=ties)
         assert found == bpe_naive.train(pretokens, 500, ties)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("ties", TIES)
+def test_merges_of_five_megabytes_are_the_naive_ones(testdata: Path, ties: str) -> None:
+    documents = read_documents(testdata / "text/en_news_web.txt.gz")
+    pretokens = [pretoken for document in documents for pretoken in split(document, "cl100k")]
+    tokens, merges = bpe_naive.train(pretokens, 1000, ties)
+    made = train(documents, 1000, "cl100k", (), ties)
+    assert (list(made.tokens), list(made.merges or ())) == (tokens, merges)
 
 
 def test_encoding_by_rank_and_by_merges_agree(small: Vocabulary, news: list[str]) -> None:
