@@ -12,9 +12,11 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +30,7 @@ TEXT_ENDINGS = tuple(f".txt{packed}" for packed in PACKED)
 JSON_ENDINGS = tuple(f".jsonl{packed}" for packed in PACKED)
 ROWS = 4096
 LINE_BYTES = 1 << 20
+PACKED_BYTES = 1 << 14  # of Zstandard, unpacked at once
 
 
 def files_of(source: Path) -> list[Path]:
@@ -63,7 +66,8 @@ def read_texts(
     the files or their order; of a text file, runs of lines of 1 MB are taken or not. `limit` (bytes of text taken)
     ends the reading with the document that reaches it.
 
-    Raises ValueError naming file (and line) for a column that is missing or holds no text.
+    Raises ValueError naming file (and line) for a column that is missing or holds no text, and for compressed data
+    that are cut short or damaged.
     """
     if sample is not None and not 0 < sample <= 1:
         raise ValueError(f"sample = {sample}: should be above 0 and at most 1")
@@ -178,14 +182,58 @@ def _parts(line: bytes, following: bytes) -> bool:
     return bool(last and first) and not last[-1].isspace() and not first[0].isspace()
 
 
-def _opened(file: Path) -> IO[bytes]:
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked. Raises ValueError naming it where these are damaged."""
     if file.name.endswith(".gz"):
-        return cast(IO[bytes], gzip.open(file))
-    if file.name.endswith(".zst"):
+        try:
+            with gzip.open(file) as lines:
+                yield cast(IO[bytes], lines)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise _damaged(file, error) from error
+    elif file.name.endswith(".zst"):
         try:
             import zstandard
         except ImportError as error:
             raise ValueError(f"{file}: reading .zst needs the package zstandard: pip install zstandard") from error
-        reader = zstandard.ZstdDecompressor().stream_reader(file.open("rb"), read_across_frames=True, closefd=True)
-        return io.BufferedReader(cast(io.RawIOBase, reader), LINE_BYTES)
-    return file.open("rb")
+        try:
+            with file.open("rb") as packed:
+                yield io.BufferedReader(_Frames(packed, zstandard.ZstdDecompressor()), LINE_BYTES)
+        except (EOFError, zstandard.ZstdError) as error:
+            raise _damaged(file, error) from error
+    else:
+        with file.open("rb") as lines:
+            yield lines
+
+
+class _Frames(io.RawIOBase):
+    """The contents of Zstandard frames, one after the other. Raises EOFError where the last is cut short, which the
+    package's own reader takes for its end."""
+
+    def __init__(self, packed: IO[bytes], decompressor: Any) -> None:
+        self._packed, self._decompressor = packed, decompressor
+        self._frame: Any = None  # the one begun
+        self._ahead, self._content = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._content:
+            packed = self._ahead or self._packed.read(PACKED_BYTES)
+            if not packed and self._frame:
+                raise EOFError("it ends in the middle of a frame")
+            if not packed:
+                return 0
+            self._frame = self._frame or self._decompressor.decompressobj()
+            self._content, self._ahead = memoryview(self._frame.decompress(packed)), b""
+            if self._frame.eof:
+                self._frame, self._ahead = None, self._frame.unused_data
+        taken = self._content[: len(buffer)]
+        self._content = self._content[len(taken) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+
+def _damaged(file: Path, error: Exception) -> ValueError:
+    return ValueError(f"{file}: damaged compressed data ({error}); copy or make it again")

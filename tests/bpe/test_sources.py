@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,3 +116,30 @@ def test_a_sample_depends_on_documents_and_seed_alone(tmp_path: Path) -> None:
 def test_impossible_shares_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))} = "):
         documents_of(**options)
+
+
+PACKED = {".gz": gzip.compress, ".zst": zstandard.compress}
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda packed: packed[: len(packed) // 2],
+    "cut in its last bytes": lambda packed: packed[:-3],
+    "not packed at all": lambda packed: b"These are ordinary words.\n" * 9,
+    "overwritten": lambda packed: packed[:40] + b"\xff" * 200 + packed[240:],
+    "followed by something else": lambda packed: packed + b"something else",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("kind", ["jsonl", "txt"])
+def test_damaged_compressed_files_are_named(tmp_path: Path, kind: str, packed: str, damage: str) -> None:
+    file = tmp_path / f"a.{kind}{packed}"
+    file.write_bytes(DAMAGES[damage](PACKED[packed](json_lines(DOCUMENTS))))
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(file))}: damaged compressed data \([^\n]+\); copy or make"):
+        documents_of(file)
+
+
+def test_zstandard_frames_of_any_size_are_read_one_after_the_other(tmp_path: Path) -> None:
+    parts = [b"", b"a\n", b"\n" * 5_000_000, b"", "Grüße\n".encode() * 100_000, b"end"]
+    skipped = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"  # a frame that holds no data, RFC 8878, 3.1.2
+    (tmp_path / "a.txt.zst").write_bytes(skipped.join(map(zstandard.compress, parts)))
+    assert "".join(documents_of(tmp_path / "a.txt.zst")).encode() == b"".join(parts)
