@@ -7,6 +7,7 @@ there at once.
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import Any
 
@@ -47,6 +48,9 @@ def main() -> None:
       bpe inspect tokenizer/ 'How is this split?'
       bpe compare tokenizer/ cl100k_base.tiktoken --data docs/
     """
+    # Numba and a vocabulary are some hundred thousand objects that stay: looking through them again and again for
+    # garbage was a seventh of the time to the first id.
+    gc.set_threshold(100_000)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
 
 

@@ -21,8 +21,8 @@ from bpe.commands_common import (
     rank_file_pattern_option,
     read,
     say,
-    say_if_compiling,
     size_option,
+    start_compiled,
     text_of,
     tokenizer_option,
 )
@@ -105,7 +105,7 @@ def _ids(vocabulary: Vocabulary, text: str, allow_special: tuple[str, ...]) -> N
     if unknown:
         known = ", ".join(vocabulary.special_tokens) or "none"
         raise ValueError(f"--allow-special {unknown[0]}: this tokenizer has no such token, only {known}")
-    say_if_compiling("encoder")
+    start_compiled("encoder")
     import numpy as np
 
     from bpe.tokenizer import Tokenizer

@@ -16,8 +16,8 @@ from bpe.commands_common import (
     progress_bar,
     rank_file_pattern_option,
     say,
-    say_if_compiling,
     size_option,
+    start_compiled,
 )
 
 END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep --help light
@@ -105,7 +105,7 @@ def train(
     from bpe.sources import files_of, read_texts
 
     files = [file for source in sources for file in files_of(source)]
-    say_if_compiling("trainer")
+    start_compiled("trainer")
     from bpe import train as trainer
     from bpe.vocabulary import save_vocabulary
 

@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ FORMAT = 2
 OLD_HEADER_FILE, OLD_RANKS_FILE = "vocabulary.json", "vocabulary.tiktoken"  # format 1, which had no merges
 
 HEADERS = (HEADER_FILE, OLD_HEADER_FILE, "tokenizer.json", "encoder.json")  # what `load_vocabulary` looks for, in order
+_RANK_LINES = re.compile(rb"(?:[A-Za-z0-9+/]+={0,2} [0-9]+\r?\n)+")
 _GIVE = "give a folder made by `bpe train`, a tokenizer.json, a vocab.json beside merges.txt, or a .tiktoken rank file"
 
 # GPT-2's bytes_to_unicode lists the bytes that print as themselves first (openai/gpt-2, encoder.py).
@@ -83,13 +85,12 @@ class Vocabulary:
         object.__setattr__(self, "tokens", tuple(self.tokens))
         by_id = sorted(self.special_tokens.items(), key=lambda item: item[1])
         object.__setattr__(self, "special_tokens", dict(by_id))
-        present = Counter(self.tokens)
+        present = set(self.tokens) - {b""}
         missing = [byte for byte in range(256) if bytes([byte]) not in present]
         if missing:
             raise ValueError(f"the vocabulary has no token for byte 0x{missing[0]:02X}: every byte needs one")
-        del present[b""]
-        token, times = present.most_common(1)[0]
-        if times > 1:
+        if len(present) < len(self.tokens) - self.tokens.count(b""):
+            token, times = Counter(filter(None, self.tokens)).most_common(1)[0]
             raise ValueError(f"the vocabulary holds {token!r} {times} times: every token needs its own bytes")
         for name, token_id in by_id:
             if not 0 <= token_id < 1 << 31 or (token_id < len(self.tokens) and self.tokens[token_id]):
@@ -335,8 +336,31 @@ def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
 
 def _read_ranks(path: Path) -> list[bytes]:
     """Tokens by rank, b"" in gaps. Raises ValueError naming file and line."""
+    content = path.read_bytes()
+    by_rank = _read_at_once(content) or _read_line_by_line(path, content)
+    if not by_rank:
+        raise ValueError(f"{path}: no token in it; download it again")
+    if max(by_rank) >= 2 * len(by_rank) + 1024:
+        raise ValueError(f"{path}: highest rank {max(by_rank)} of {len(by_rank)} tokens; download it again")
+    return [by_rank.get(rank, b"") for rank in range(max(by_rank) + 1)]
+
+
+def _read_at_once(content: bytes) -> dict[int, bytes]:
+    """Tokens by rank, in half the time, of a file without fault; else nothing."""
+    if not _RANK_LINES.fullmatch(content):
+        return {}
+    words = content.split()
+    try:
+        tokens = [binascii.a2b_base64(encoded, strict_mode=True) for encoded in words[::2]]
+        by_rank = dict(zip(map(int, words[1::2]), tokens, strict=True))
+    except ValueError:
+        return {}
+    return by_rank if len(by_rank) == len(tokens) and max(by_rank) < 1 << 31 else {}
+
+
+def _read_line_by_line(path: Path, content: bytes) -> dict[int, bytes]:
     by_rank: dict[int, bytes] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         if not line:
             continue
         try:
@@ -351,8 +375,4 @@ def _read_ranks(path: Path) -> list[bytes]:
         if rank in by_rank:
             raise ValueError(f"{path}, line {number}: rank {rank} is there twice; download it again")
         by_rank[rank] = token
-    if not by_rank:
-        raise ValueError(f"{path}: no token in it; download it again")
-    if max(by_rank) >= 2 * len(by_rank) + 1024:
-        raise ValueError(f"{path}: highest rank {max(by_rank)} of {len(by_rank)} tokens; download it again")
-    return [by_rank.get(rank, b"") for rank in range(max(by_rank) + 1)]
+    return by_rank

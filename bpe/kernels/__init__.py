@@ -7,6 +7,9 @@ of the function that it compiles and in no other, so that a callee elsewhere wou
 Text and tables are read through raw addresses (`memory.load*`): a Numba array passed between functions costs
 reference counting at every call, which made the scanner nine times slower (16 against 143 MB/s). So the caller keeps
 the arrays alive, and every loop is bounded by the `end` that it is given.
+
+A kernel whose name begins with an underscore is called by other kernels alone. It is part of their machine code, and
+on disk only as that.
 """
 
 from __future__ import annotations
@@ -21,19 +24,35 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-config: Any = numba.config  # its attributes are made at run time
+# Their attributes are made at run time or not typed.
+config: Any = numba.config
+types: Any = numba.types
+njit: Any = numba.njit
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def kernel(function: Function) -> Function:
-    """Compile `function` at its first call, without the GIL, and keep the machine code on disk."""
+    """Compile `function` at its first call, without the GIL, and keep the machine code on disk.
+
+    Every integer that another kernel passes to it becomes an int64. For Numba takes a constant, a number and an
+    address for three types, and compiles a function, with all that it calls, for each combination: 17 s for the
+    encoder, where one signature a function takes 10.
+    """
     before = config.CACHE_DIR
     config.CACHE_DIR = _cache_folder(before)
+    is_entry = not function.__name__.startswith("_")
     try:
-        compiled: Any = numba.njit(cache=True, nogil=True)(function)
+        compiled: Any = njit(cache=is_entry, nogil=True, no_cfunc_wrapper=True)(function)
     finally:
         config.CACHE_DIR = before
+    resolve = compiled.get_call_template  # what Numba asks when it meets a call in another kernel
+    compiled.get_call_template = lambda args, kws: resolve(tuple(map(_widened, args)), kws)
     return cast(Function, compiled)
+
+
+def _widened(kind: Any) -> Any:
+    kind = types.unliteral(kind)
+    return types.int64 if isinstance(kind, types.Integer) else kind
 
 
 @functools.cache
@@ -41,7 +60,8 @@ def _cache_folder(configured: str) -> str:
     """Below NUMBA_CACHE_DIR where that is set, else beside the sources, else in the user's cache folder."""
     here = Path(__file__).parent
     sources = [*sorted(here.glob("*.py")), here.parent / "unicode.py"]
-    name = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    parts = [numba.__version__.encode(), *(source.read_bytes() for source in sources)]
+    name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     if configured:
         return str(Path(configured, f"bpe-{name}"))
     beside = here / "__pycache__" / name
@@ -52,6 +72,8 @@ def _cache_folder(configured: str) -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "bpe", name))
 
 
-def is_compiled() -> bool:
-    """Whether there is machine code on disk from an earlier process: else the first calls take seconds."""
-    return any(Path(_cache_folder(config.CACHE_DIR)).rglob("*.nbi"))
+def is_compiled(*entries: str) -> bool:
+    """Whether there is machine code on disk of each entry, such as "encode.encode_texts": else its first call takes
+    seconds."""
+    folder = Path(_cache_folder(config.CACHE_DIR))
+    return all(any(folder.rglob(f"{entry}-*.nbi")) for entry in entries)

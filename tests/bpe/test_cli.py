@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -379,8 +381,74 @@ def test_a_reader_that_leaves_early_sees_no_traceback(tokenizer: Path, tmp_path:
     assert (result.returncode, result.stderr) == (1, b"")
 
 
-def test_the_first_compilation_is_announced(tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bpe.kernels.is_compiled", lambda: False)
+def test_the_first_compilation_is_announced(tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = bpe("encode", "-t", tokenizer, "the")
+    assert encoded.stderr == ""
+    monkeypatch.setattr("bpe.kernels.is_compiled", lambda *entries: "encode.encode_texts" not in entries)
     result = bpe("encode", "-t", tokenizer, "the")
-    assert result.stderr == "compiling the encoder, once (about 8 s) ...\n"
-    assert result.stdout == bpe("encode", "-t", tokenizer, "the").stdout
+    assert result.stderr == "compiling the encoder, once (about 10 s) ...\n"
+    assert result.stdout == encoded.stdout
+    (tmp_path / "a.txt").write_text("the the")
+    train = ["train", tmp_path / "a.txt", "--vocab-size", 258, "-o"]
+    assert "compiling" not in bpe(*train, tmp_path / "one").stderr
+    monkeypatch.setattr("bpe.kernels.is_compiled", lambda *entries: "merge.merge" not in entries)
+    assert bpe(*train, tmp_path / "two").stderr.startswith("compiling the trainer, once (about 8 s) ...\n")
+
+
+def test_numba_brings_nothing_that_the_command_does_not_need(tokenizer: Path) -> None:
+    script = "import sys, bpe.cli; bpe.cli.main(sys.argv[1:], standalone_mode=False); "
+    script += "assert 'numba' in sys.modules; assert not {'scipy', 'awkward'} & set(sys.modules)"
+    command = [sys.executable, "-c", script, "encode", "-t", str(tokenizer), "the"]
+    subprocess.run(command, check=True, timeout=100, stdout=subprocess.DEVNULL)
+
+
+def test_nothing_is_written_from_damaged_files(tmp_path: Path) -> None:
+    packed = gzip.compress(json.dumps({"text": DOCUMENTS[0]}).encode() * 1000)
+    (tmp_path / "a.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    result = bpe("train", tmp_path / "a.jsonl.gz", "--vocab-size", 300, "-o", tmp_path / "t")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert f"{tmp_path / 'a.jsonl.gz'}: damaged compressed data" in result.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.jsonl.gz"]
+
+
+STOPS = [
+    pytest.param(number, id=number.name, marks=pytest.mark.skipif(sys.platform == "win32", reason="no such signals"))
+    for number in (signal.SIGINT, signal.SIGTERM)
+]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_training_that_is_stopped_leaves_nothing_behind(tmp_path: Path, stop: signal.Signals) -> None:
+    """While counts lie in temporary files."""
+    numbers = np.random.default_rng(0).integers(0, 1 << 40, 1_500_000)
+    (tmp_path / "a.txt").write_text("\n".join(map(str, numbers.tolist())))
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, "-m", "bpe", "train", "a.txt", "--memory", "1MB", "--threads", "2", "--pattern", "gpt2"]
+    process = subprocess.Popen(
+        [*command, "-o", "t"],
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": str(Path.cwd())},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not list((tmp_path / "temporary").rglob("*/*")):
+        time.sleep(0.01)
+    process.send_signal(stop)
+    assert (process.communicate(timeout=100)[1], process.returncode) == ("bpe: interrupted\n", 130)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["a.txt", "temporary"]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_encoding_that_is_stopped_leaves_nothing_behind(tokenizer: Path, tmp_path: Path, stop: signal.Signals) -> None:
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-m", "bpe", "encode", "-t", str(tokenizer), "-", "-o", str(tmp_path / "out/ids.npy")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(b"the " * 1_000_000)  # more than a pipe holds: once it is written, the command reads
+        process.stdin.flush()
+        time.sleep(0.5)  # and waits for more; a signal between two reads is only seen after the second
+        process.send_signal(stop)
+        assert process.wait(timeout=20) == 130
+        assert process.stderr.read() == b"bpe: interrupted\n"
+    assert not list((tmp_path / "out").iterdir())

@@ -1,0 +1,113 @@
+"""The machine code on disk: made once for these sources, found again by later processes, never stale."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import bpe.kernels
+from bpe.kernels import is_compiled, kernel
+
+PACKAGE = Path(bpe.kernels.__file__).parents[1]
+# Calls the smallest kernel and prints how often machine code of it was found, and how often not.
+CALL = "from bpe.kernels import memory; memory.hash_bytes(0, 0, 0); stats = memory.hash_bytes.stats; "
+CALL += "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))"
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of the package without anything compiled."""
+    copied = shutil.copytree(PACKAGE, tmp_path / "copy/bpe", ignore=shutil.ignore_patterns("__pycache__"))
+    return Path(copied)
+
+
+def run(sources: Path, script: str, **environment: str) -> str:
+    """What a new process prints that imports the package from there."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(
+        command, cwd=sources.parent, env=inherited | environment, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
+
+
+def entries(folder: Path) -> dict[str, int]:
+    """The kernels with machine code below `folder`, and when it was written."""
+    return {file.name.split("-")[0]: file.stat().st_mtime_ns for file in folder.rglob("*.nbi")}
+
+
+def test_a_second_process_compiles_nothing(sources: Path) -> None:
+    assert run(sources, CALL) == "0 1"
+    made = entries(sources / "kernels/__pycache__")
+    assert {"memory.hash_bytes", "memory.load_short"} == set(made)
+    assert run(sources, CALL) == "1 0"
+    assert entries(sources / "kernels/__pycache__") == made
+
+
+def test_machine_code_goes_where_numba_is_told(sources: Path, tmp_path: Path) -> None:
+    run(sources, CALL, NUMBA_CACHE_DIR=str(tmp_path / "told"))
+    assert "memory.hash_bytes" in entries(tmp_path / "told")
+    assert not entries(sources)
+
+
+def test_beside_sources_that_cannot_be_written_to_the_users_folder_is_taken(sources: Path, tmp_path: Path) -> None:
+    (sources / "kernels/__pycache__").touch()  # no folder can be made there, even by root
+    for expected in ("0 1", "1 0"):
+        assert run(sources, CALL, XDG_CACHE_HOME=str(tmp_path / "user")) == expected
+    assert "memory.hash_bytes" in entries(tmp_path / "user/bpe")
+    run(sources, CALL, XDG_CACHE_HOME="", HOME=str(tmp_path / "home"))
+    assert "memory.hash_bytes" in entries(tmp_path / "home/.cache/bpe")
+
+
+def test_machine_code_of_other_sources_is_not_used(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba itself looks at the file of the function alone, not at those of the functions that it calls."""
+    monkeypatch.setattr(bpe.kernels, "__file__", str(sources / "kernels/__init__.py"))
+    folder = bpe.kernels._cache_folder.__wrapped__
+    folders = {folder("/tmp")}
+    files = [*(sources / "kernels").glob("*.py"), sources / "unicode.py"]
+    for file in files:
+        file.write_text(file.read_text() + "#")
+        folders.add(folder("/tmp"))
+    monkeypatch.setattr("numba.__version__", "1000")
+    folders.add(folder("/tmp"))
+    assert len(folders) == len(files) + 2
+
+
+def test_it_is_known_which_entries_are_compiled(sources: Path) -> None:
+    ask = "from bpe.kernels import is_compiled; print(is_compiled({}))"
+    assert run(sources, ask.format("'memory.hash_bytes'")) == "False"
+    run(sources, CALL)
+    assert run(sources, ask.format("'memory.hash_bytes'")) == "True"
+    assert run(sources, ask.format("'memory.hash_bytes', 'memory.load_short'")) == "True"
+    for other in ("memory.hash", "memory.same", "split.hash_bytes"):
+        assert run(sources, ask.format(f"'memory.hash_bytes', '{other}'")) == "False"
+
+
+def test_the_entries_that_a_command_asks_for_exist(news: list[str]) -> None:
+    from bpe.commands_common import COMPILED
+    from bpe.encode import Encoder
+    from bpe.train import train
+
+    Encoder(train(news[:9], 300)).encode("compiled")
+    for names, _ in COMPILED.values():
+        assert is_compiled(*names)
+
+
+def test_a_kernel_is_compiled_once_for_all_integers() -> None:
+    @kernel
+    def _half(number: int) -> int:
+        return number >> 1
+
+    @kernel
+    def _halves(numbers: NDArray[np.uint32]) -> int:
+        # For Numba a constant, an unsigned address and elements of other widths.
+        return _half(-7) + 0 * _half(numbers.ctypes.data) + _half(len(numbers)) + _half(numbers[0])
+
+    assert _halves(np.array([9, 9], np.uint32)) == -4 + 1 + 4
+    assert len(_half.signatures) == 1  # type: ignore[attr-defined]
