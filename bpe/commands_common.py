@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Option = Callable[[Callable[..., Any]], Callable[..., Any]]  # what click.option makes: a decorator
 PATTERNS = ("gpt2", "cl100k", "o200k")  # bpe.patterns.PATTERNS, written out to keep --help light
-# What a command compiles at first: its last kernels, and the seconds that all take on a core of 2023.
+# What a command compiles at first: its last kernels, and about the seconds that all of them take.
 COMPILED = {
     "encoder": (("encode.encode_texts",), 10),
     "trainer": (("count.count_pretokens", "merge.merge"), 8),
