@@ -75,7 +75,7 @@ def read_texts(
         raise ValueError(f"limit = {limit}: should be at least 1 byte")
     texts = _all_texts(files, column)
     if sample is not None:
-        texts = _sampled(texts, sample, seed)
+        texts = sampled(texts, sample, seed)
     return texts if limit is None else _limited(texts, limit)
 
 
@@ -89,7 +89,8 @@ def _all_texts(files: Iterable[Path], column: str) -> Iterator[pa.Array | str]:
             yield from _read_text(file)
 
 
-def _sampled(texts: Iterable[pa.Array | str], share: float, seed: int) -> Iterator[pa.Array | str]:
+def sampled(texts: Iterable[pa.Array | str], share: float, seed: int = 0) -> Iterator[pa.Array | str]:
+    """The `share` (0 to 1) of the texts whose bytes, with `seed`, have a small hash: the same ones in any order."""
     bound, key = int(share * 2**64), seed.to_bytes(8, "little", signed=True)
 
     def taken(text: str | None) -> bool:

@@ -133,8 +133,10 @@ def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = Sh
             yield documents_pass("documents", source, keys, recipe.steps[:at], f"{output}/documents", recipe)
             source = Source(dataset=f"{output}/documents")
         yield from dedup_passes(source, keys, recipe.steps[at:], output, documents, recipe, share)
-    else:
+    elif recipe.steps:
         yield documents_pass("clean", source, keys, recipe.steps, documents, recipe)
+    elif source.dataset:  # a recipe of a tokenizer alone
+        documents = source.dataset
     if recipe.tokenizer:
         tokenizer = recipe.tokenizer.path or f"{output}/tokenizer"
         if not recipe.tokenizer.path:

@@ -49,6 +49,7 @@ class TokenizerConfig:
 
     vocab_size: int = setting(32768, "symbols to train, with the 256 bytes and <|endoftext|>", low=257, high=2**20)
     pattern: str = setting("cl100k", "split rule", choices=("gpt2", "cl100k", "o200k"))
+    sample: float = setting(1.0, "share of the documents to train on; a hash of the text decides", low=1e-6, high=1)
     path: str = setting("", "use this vocabulary instead of training one", path=True)
 
 

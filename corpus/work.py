@@ -282,6 +282,7 @@ class TokenizerWork:
     memory: int = 4096
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
+        from bpe.sources import sampled
         from bpe.train import train
         from bpe.vocabulary import save_vocabulary
 
@@ -297,7 +298,10 @@ class TokenizerWork:
                     rows += batch.num_rows
                     yield batch.column("text")
 
-        vocabulary = train(texts(), self.config.vocab_size, pattern=self.config.pattern)
+        # What a vocabulary is learnt from must fit; what is counted on the way may go to disk.
+        memory = (self.memory - 1024) << 20
+        taken = texts() if self.config.sample == 1 else sampled(texts(), self.config.sample)
+        vocabulary = train(taken, self.config.vocab_size, pattern=self.config.pattern, memory=memory)
         counts = [{"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size}]
         with dataset.storage.scratch() as folder:
             save_vocabulary(vocabulary, folder / "tokenizer")

@@ -203,7 +203,7 @@ def test_mistakes_are_named(small: Vocabulary) -> None:
     with pytest.raises(ValueError, match="Arrow type int64"):
         Encoder(small).encode_batch(pa.array([1, 2]))
     with pytest.raises(ValueError, match="texts hold a bytes"):
-        Encoder(small).encode_batch([b"bytes"])  # type: ignore[list-item]
+        Encoder(small).encode_batch([b"bytes"])
     for entries in (3, 32, 96):
         with pytest.raises(ValueError, match=f"cache_entries = {entries}: should be a power of two, at least 64"):
             Encoder(small, entries)

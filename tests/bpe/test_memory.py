@@ -1,4 +1,4 @@
-"""The encoder touches no memory but its own: it works on raw addresses, where a slip is silent until it is not.
+"""The kernels touch no memory but their own: they work on raw addresses, where a slip is silent until it is not.
 
 Three ways to see it: the kernels' source as Python that checks each address; the compiled kernels between pages that
 are not there; and with memory that goes when it is freed. The last two are processes of their own, so that one which
@@ -36,6 +36,13 @@ for text in ("a" * 5000 + "b", "ab" * 3000, "a" * 100_000 + "b", "a" * 65):
     assert encoder.decode(encoder.encode(text)) == text
 """
 
+TRAINING = """
+from bpe.train import train
+
+words = [f"{i * i:x}{'abcdefgh'[i % 8] * (i % 40)}" for i in range(5000)]
+assert train([" ".join(words)], 400, "gpt2").size == 400
+"""
+
 
 def run(*arguments: str, **variables: str) -> None:
     command, environment = [sys.executable, *arguments], os.environ | variables
@@ -51,6 +58,7 @@ def test_unmapped_pages_around_texts_and_arrays_are_not_touched() -> None:
 def test_freed_memory_is_not_touched() -> None:
     """Numba frees an array after the last line that names it, even where its address is still in use."""
     run("-c", SEAMS, **GIVE_BACK)
+    run("-c", TRAINING, **GIVE_BACK)
 
 
 ENCODERS = [Encoder(vocabulary, cache_entries=64) for vocabulary in vocabularies()]
@@ -69,7 +77,7 @@ def compiled(encoder: Encoder, rows: list[bytes]) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("which", range(len(ENCODERS)))
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(rows=st.lists(contents, max_size=3))
 def test_every_address_is_within_its_array(which: int, rows: list[bytes]) -> None:
     encoder = ENCODERS[which]

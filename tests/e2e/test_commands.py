@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bpe.vocabulary import load_vocabulary
 from corpus.chain import Step
 from corpus.engine import Limits, Unit
 from corpus.engine.local import LocalEngine
@@ -61,7 +62,7 @@ def test_the_whole_chain_step_by_step(testdata: Path, tmp_path: Path) -> None:
 def test_a_vocabulary_of_others(testdata: Path, tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["hello world", "", "naïve café"])
     tokenizer = testdata / "tokenizers" / "cl100k_base.tiktoken"
-    command("corpus", "tokenize", tmp_path / "docs", "--tokenizer", tokenizer, "-o", tmp_path / "tokens")
+    command("corpus", "tokenize", tmp_path / "docs", "-t", tokenizer, "-o", tmp_path / "tokens")
     (shard,) = Dataset(tmp_path / "tokens").files("tokens")
     table = Dataset(tmp_path / "tokens").table(shard)
     assert table.schema.field("tokens").type.value_type == pa.uint32()
@@ -78,6 +79,14 @@ def test_tokens_counted_into_the_documents(testdata: Path, tmp_path: Path) -> No
     counts = clean.table(clean.files("documents")[0]).column("token_count").to_pylist()
     assert counts == [len(row) for row in tokens.table(tokens.files("tokens")[0]).column("tokens").to_pylist()]
     assert counts[:2] == [2, 0]
+
+
+def test_a_vocabulary_of_a_sample(tmp_path: Path) -> None:
+    commit_documents(tmp_path / "docs", [f"{letter * 40} {letter * 20}" for letter in "abcdefghijklmnopqrst"])
+    (tmp_path / "mine.toml").write_text("[tokenizer]\nvocab_size = 300\nsample = 0.5\n")
+    command("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
+    learnt = {token[-1:] for token in load_vocabulary(tmp_path / "out" / "tokenizer").tokens if len(token) > 1}
+    assert 4 <= len(learnt) <= 16  # letters of about half of the documents; the same ones each time
 
 
 def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) -> None:
