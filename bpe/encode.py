@@ -81,8 +81,10 @@ class Encoder:
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """(offsets, ids): the ids of text i are `ids[offsets[i] : offsets[i + 1]]`; a null is an empty text.
 
-        Raises ValueError for an Arrow array that does not hold strings.
+        Raises ValueError for an Arrow array that does not hold strings, and for a single string.
         """
+        if isinstance(texts, str):
+            raise ValueError("texts is a string: pass a list of strings, or call encode")
         arrays: Iterable[Any] = [texts] if isinstance(texts, pa.Array | pa.ChunkedArray) else texts
         if threads == 1:
             encoded = [self._encode(run) for run in batches(arrays, RUN_BYTES)]

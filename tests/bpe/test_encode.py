@@ -204,6 +204,8 @@ def test_mistakes_are_named(small: Vocabulary) -> None:
         Encoder(small).encode_batch(pa.array([1, 2]))
     with pytest.raises(ValueError, match="texts hold a bytes"):
         Encoder(small).encode_batch([b"bytes"])
+    with pytest.raises(ValueError, match="texts is a string: pass a list of strings, or call encode"):
+        Encoder(small).encode_batch("text")
     for entries in (3, 32, 96):
         with pytest.raises(ValueError, match=f"cache_entries = {entries}: should be a power of two, at least 64"):
             Encoder(small, entries)
