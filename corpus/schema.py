@@ -90,8 +90,13 @@ def outcome(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> Out
     return Outcome(batch.filter(mask), dropped_rows(batch, stage, drops))
 
 
+_NONE_DROPPED = pa.RecordBatch.from_pylist([], schema=DROPPED)  # the most frequent answer
+
+
 def dropped_rows(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> pa.RecordBatch:
     """DROPPED rows for the named rows of `batch` (PAGES, whose text is null, or DOCUMENTS)."""
+    if not drops:
+        return _NONE_DROPPED
     rows = sorted(drops)
     picked = batch.take(pa.array(rows, pa.int64()))
     columns = {
