@@ -25,6 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.kernels import encode as kernels
+from bpe.kernels import words
 from bpe.kernels.memory import LANES
 from bpe.kernels.split import GIVEN, next_ends
 from bpe.patterns import is_named, scheme
@@ -41,7 +42,7 @@ CACHE_ENTRIES = 1 << 20
 FIRST_ENTRIES = 1 << 12
 LONG_SHARE = 32  # entries for each one of the longer
 THREAD_RUN_BYTES = 1 << 20
-CLASSES = kernels.Tables._fields.index("classes")
+CLASSES = words.Tables._fields.index("classes")
 
 
 class Scratch(NamedTuple):
@@ -190,11 +191,11 @@ def _split(content: bytes, pattern: str) -> Iterator[bytes]:
         yield content[first:last]
 
 
-def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], kernels.Tables]:
+def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], words.Tables]:
     """The lookup tables of a vocabulary, and the arrays that they point into (to be kept alive)."""
     tokens = vocabulary.tokens
-    if max(len(tokens), len(vocabulary.merges or ())) > 1 << kernels.ID_BITS:
-        raise ValueError(f"the vocabulary has more than {1 << kernels.ID_BITS:,} tokens or merges: too many to encode")
+    if max(len(tokens), len(vocabulary.merges or ())) > 1 << words.ID_BITS:
+        raise ValueError(f"the vocabulary has more than {1 << words.ID_BITS:,} tokens or merges: too many to encode")
     blob = from_bytes(list(tokens))
     lengths = np.diff(blob.offsets).astype(np.uint32)
     slots = np.zeros(_power_of_two(2 * len(tokens)), np.uint32)
@@ -204,7 +205,7 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
             byte_ids[token[0]] = token_id
     classes = class_table() if is_named(vocabulary.pattern) else np.empty(0, np.uint8)
     arrays: list[NDArray[Any]] = [classes, blob.content, blob.offsets, lengths, slots, byte_ids, byte_pairs]
-    tables = kernels.Tables(*[0] * len(kernels.Tables._fields))._replace(
+    tables = words.Tables(*[0] * len(words.Tables._fields))._replace(
         scheme=scheme(vocabulary.pattern) if is_named(vocabulary.pattern) else GIVEN,
         classes=classes.ctypes.data,
         blob=blob.content.ctypes.data,
@@ -220,10 +221,10 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
         id_shift=id_bytes.bit_length() - 1,
     )
     numbers = np.array(tables, np.int64)
-    kernels.index_tokens(numbers.ctypes.data, len(tokens))
+    words.index_tokens(numbers.ctypes.data, len(tokens))
     if vocabulary.merges is None:
         entries = np.empty(len(blob.content), np.int64)
-        entries = entries[: kernels.list_pairs(numbers.ctypes.data, len(tokens), entries)]
+        entries = entries[: words.list_pairs(numbers.ctypes.data, len(tokens), entries)]
     else:
         entries, made = _listed(vocabulary)
         arrays.append(made)
@@ -232,7 +233,7 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
     if vocabulary.merges is None:
         merging = _room_to_merge()
         numbers = np.array(tables._replace(**{name: array.ctypes.data for name, array in merging.items()}), np.int64)
-        entries = entries[: kernels.last_pairs(numbers.ctypes.data, len(tokens), entries)]
+        entries = entries[: words.last_pairs(numbers.ctypes.data, len(tokens), entries)]
         longer = int(np.count_nonzero(lengths > 1))
         found, tables = _index(entries, tables._replace(unreached=longer - len(entries)))
     return arrays + found, tables
@@ -247,10 +248,10 @@ def _lines(size: int) -> NDArray[np.uint8]:
 
 def _room_to_merge() -> dict[str, NDArray[Any]]:
     """What merging writes to."""
-    numbers = np.empty((5, kernels.MIDDLING), np.uint32)
-    seams = np.zeros(kernels.SEAMS, np.int64)
+    numbers = np.empty((5, words.MIDDLING), np.uint32)
+    seams = np.zeros(words.SEAMS, np.int64)
     return {"ids": numbers[0], "parts": numbers[1], "ranks": numbers[2], "links": numbers[3:], "seams": seams} | {
-        "lows": np.empty(kernels.MIDDLING // LANES, np.uint32)
+        "lows": np.empty(words.MIDDLING // LANES, np.uint32)
     }
 
 
@@ -260,13 +261,13 @@ def _listed(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], NDArray[np.uint3
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     merges = np.array(listed, np.int64).reshape(-1, 2)
     made = [ids[tokens[left] + tokens[right]] for left, right in listed]
-    shifted = (merges[:, 0] << kernels.ID_BITS | merges[:, 1]) << kernels.ID_BITS
+    shifted = (merges[:, 0] << words.ID_BITS | merges[:, 1]) << words.ID_BITS
     return shifted | np.arange(len(merges)), np.array(made, np.uint32)
 
 
-def _index(entries: NDArray[np.int64], tables: kernels.Tables) -> tuple[list[NDArray[Any]], kernels.Tables]:
+def _index(entries: NDArray[np.int64], tables: words.Tables) -> tuple[list[NDArray[Any]], words.Tables]:
     """Hash tables for the pairs in `entries`."""
-    pairs = np.full(_power_of_two(2 * len(entries)), kernels.EMPTY, np.int64)
+    pairs = np.full(_power_of_two(2 * len(entries)), words.EMPTY, np.int64)
     sieve = np.zeros(min(_power_of_two(8 * len(entries)), 1 << 20) // 8, np.uint8)
     tables = tables._replace(
         pairs=pairs.ctypes.data,
@@ -275,7 +276,7 @@ def _index(entries: NDArray[np.int64], tables: kernels.Tables) -> tuple[list[NDA
         sieve_mask=8 * len(sieve) - 1,
     )
     numbers = np.array(tables, np.int64)
-    kernels.index_pairs(numbers.ctypes.data, entries)
+    words.index_pairs(numbers.ctypes.data, entries)
     return [pairs, sieve], tables
 
 
