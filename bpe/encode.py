@@ -28,6 +28,7 @@ from bpe.kernels import encode as kernels
 from bpe.kernels import words
 from bpe.kernels.memory import LANES
 from bpe.kernels.split import GIVEN, next_ends
+from bpe.kernels.tables import EMPTY, ID_BITS, Tables, index_pairs, index_tokens, list_pairs
 from bpe.patterns import is_named, scheme
 from bpe.texts import Utf8, batches, from_bytes, utf8
 from bpe.unicode import class_table
@@ -42,7 +43,7 @@ CACHE_ENTRIES = 1 << 20
 FIRST_ENTRIES = 1 << 12
 LONG_SHARE = 32  # entries for each one of the longer
 THREAD_RUN_BYTES = 1 << 20
-CLASSES = words.Tables._fields.index("classes")
+CLASSES = Tables._fields.index("classes")
 
 
 class Scratch(NamedTuple):
@@ -191,11 +192,11 @@ def _split(content: bytes, pattern: str) -> Iterator[bytes]:
         yield content[first:last]
 
 
-def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], words.Tables]:
+def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], Tables]:
     """The lookup tables of a vocabulary, and the arrays that they point into (to be kept alive)."""
     tokens = vocabulary.tokens
-    if max(len(tokens), len(vocabulary.merges or ())) > 1 << words.ID_BITS:
-        raise ValueError(f"the vocabulary has more than {1 << words.ID_BITS:,} tokens or merges: too many to encode")
+    if max(len(tokens), len(vocabulary.merges or ())) > 1 << ID_BITS:
+        raise ValueError(f"the vocabulary has more than {1 << ID_BITS:,} tokens or merges: too many to encode")
     blob = from_bytes(list(tokens))
     lengths = np.diff(blob.offsets).astype(np.uint32)
     slots = np.zeros(_power_of_two(2 * len(tokens)), np.uint32)
@@ -205,7 +206,7 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
             byte_ids[token[0]] = token_id
     classes = class_table() if is_named(vocabulary.pattern) else np.empty(0, np.uint8)
     arrays: list[NDArray[Any]] = [classes, blob.content, blob.offsets, lengths, slots, byte_ids, byte_pairs]
-    tables = words.Tables(*[0] * len(words.Tables._fields))._replace(
+    tables = Tables(*[0] * len(Tables._fields))._replace(
         scheme=scheme(vocabulary.pattern) if is_named(vocabulary.pattern) else GIVEN,
         classes=classes.ctypes.data,
         blob=blob.content.ctypes.data,
@@ -221,10 +222,10 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
         id_shift=id_bytes.bit_length() - 1,
     )
     numbers = np.array(tables, np.int64)
-    words.index_tokens(numbers.ctypes.data, len(tokens))
+    index_tokens(numbers.ctypes.data, len(tokens))
     if vocabulary.merges is None:
         entries = np.empty(len(blob.content), np.int64)
-        entries = entries[: words.list_pairs(numbers.ctypes.data, len(tokens), entries)]
+        entries = entries[: list_pairs(numbers.ctypes.data, len(tokens), entries)]
     else:
         entries, made = _listed(vocabulary)
         arrays.append(made)
@@ -261,13 +262,13 @@ def _listed(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], NDArray[np.uint3
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     merges = np.array(listed, np.int64).reshape(-1, 2)
     made = [ids[tokens[left] + tokens[right]] for left, right in listed]
-    shifted = (merges[:, 0] << words.ID_BITS | merges[:, 1]) << words.ID_BITS
+    shifted = (merges[:, 0] << ID_BITS | merges[:, 1]) << ID_BITS
     return shifted | np.arange(len(merges)), np.array(made, np.uint32)
 
 
-def _index(entries: NDArray[np.int64], tables: words.Tables) -> tuple[list[NDArray[Any]], words.Tables]:
+def _index(entries: NDArray[np.int64], tables: Tables) -> tuple[list[NDArray[Any]], Tables]:
     """Hash tables for the pairs in `entries`."""
-    pairs = np.full(_power_of_two(2 * len(entries)), words.EMPTY, np.int64)
+    pairs = np.full(_power_of_two(2 * len(entries)), EMPTY, np.int64)
     sieve = np.zeros(min(_power_of_two(8 * len(entries)), 1 << 20) // 8, np.uint8)
     tables = tables._replace(
         pairs=pairs.ctypes.data,
@@ -276,7 +277,7 @@ def _index(entries: NDArray[np.int64], tables: words.Tables) -> tuple[list[NDArr
         sieve_mask=8 * len(sieve) - 1,
     )
     numbers = np.array(tables, np.int64)
-    words.index_pairs(numbers.ctypes.data, entries)
+    index_pairs(numbers.ctypes.data, entries)
     return [pairs, sieve], tables
 
 

@@ -1,4 +1,5 @@
-"""Every compiled function of `bpe`, a file a subject: memory, split, words, encode, count, merge.
+"""Every compiled function of `bpe`, a file a subject: memory, split, tables, words, encode, count,
+merge.
 
 They are module-level functions, never closures, which Numba cannot cache on disk (numba issue 6264). And they are
 kept in a folder named after the contents of all files that are compiled together: Numba looks for changes in the file

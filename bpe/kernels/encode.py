@@ -20,7 +20,8 @@ from bpe.kernels.memory import (
     store64,
 )
 from bpe.kernels.split import next_ends
-from bpe.kernels.words import SHORT, _encode_pretoken, _merge_short, _tables
+from bpe.kernels.tables import _tables
+from bpe.kernels.words import SHORT, _encode_pretoken, _merge_short
 
 BATCH = 256  # pretokens found, then looked up, together
 

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 import bpe.kernels.encode
 import bpe.kernels.memory
 import bpe.kernels.split
+import bpe.kernels.tables
 import bpe.kernels.words
 from bpe.encode import CLASSES, Encoder, Scratch
 from bpe.kernels.encode import LONG_LINE_BYTES
 from bpe.kernels.memory import LANES
-from bpe.kernels.words import Tables
+from bpe.kernels.tables import Tables
 from bpe.patterns import is_named
 from bpe.regex_split import regex_table
 from bpe.texts import from_bytes
@@ -141,7 +142,7 @@ class _Numpy:
 def kernels(memory: Memory) -> dict[str, Any]:
     """The functions of memory, split and encode by name, checked."""
     names: dict[str, Any] = {}
-    for module in (bpe.kernels.memory, bpe.kernels.split, bpe.kernels.words, bpe.kernels.encode):
+    for module in (bpe.kernels.memory, bpe.kernels.split, bpe.kernels.tables, bpe.kernels.words, bpe.kernels.encode):
         names |= vars(module)
     for name, value in list(names.items()):
         if hasattr(value, "py_func"):
