@@ -41,8 +41,6 @@ ENGLISH_BYTES = 50_000_000
 ROUNDS = 3
 SLOW = {"tiktoken", "hf_tokenizers"}
 SHARE = 5  # one document in so many goes to the slow ones
-# gigatoken's names of the split rules.
-GIGATOKEN = {"gpt2": "gpt2", "cl100k": "cl100k", "o200k": "o200k"}
 
 Encode = Callable[[list[str]], Any]  # to ids in whatever form
 
@@ -146,7 +144,7 @@ def peers_of(file: Path, vocabulary: Vocabulary) -> dict[str, Callable[[], Encod
     hugging_face = _hugging_face(vocabulary)
 
     def new_gigatoken() -> Encode:
-        tokenizer = gigatoken.Tokenizer.from_tiktoken(file, GIGATOKEN[vocabulary.pattern])
+        tokenizer = gigatoken.Tokenizer.from_tiktoken(file, vocabulary.pattern)
         return lambda documents: tokenizer.encode_batch(documents, parallel=False)
 
     made: dict[str, Callable[[], Encode]] = {

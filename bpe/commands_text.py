@@ -28,7 +28,6 @@ from bpe.commands_common import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from bpe.vocabulary import Vocabulary
@@ -98,7 +97,7 @@ def encode(
     say(f"{output}: {len(ids):,} ids" + (f", {kind}" if output.suffix != ".txt" else ""))
 
 
-def _ids(vocabulary: Vocabulary, text: str, allow_special: tuple[str, ...]) -> NDArray[np.uint32]:
+def _ids(vocabulary: Vocabulary, text: str, allow_special: tuple[str, ...]) -> NDArray[Any]:
     if not allow_special:
         return encoder_of(vocabulary).encode(text)
     unknown = sorted(set(allow_special) - {"all"} - set(vocabulary.special_tokens))

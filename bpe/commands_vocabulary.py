@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from bpe.commands_common import (
     size_option,
     start_compiled,
 )
+
+if TYPE_CHECKING:
+    from bpe.vocabulary import Vocabulary
 
 END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep --help light
 
@@ -107,7 +111,6 @@ def train(
     files = [file for source in sources for file in files_of(source)]
     start_compiled("trainer")
     from bpe import train as trainer
-    from bpe.vocabulary import save_vocabulary
 
     start = time.perf_counter()
     with progress_bar() as progress:
@@ -124,15 +127,22 @@ def train(
         )
     if vocabulary.size < vocab_size:
         say(f"the text ran out of pairs: {vocabulary.size} ids instead of {vocab_size}; add text for more")
-    try:
-        written = save_vocabulary(vocabulary, output, overwrite)
-    except FileExistsError as error:
-        raise FileExistsError(f"{error} (--overwrite)") from error
+    written = _save(vocabulary, output, overwrite)
     seconds = time.perf_counter() - start
     say(f"{vocabulary.size} ids in {output}, {seconds:.1f} s" if written else f"{output}: already there, nothing to do")
     if as_json:
         summary = {"output": str(output), "written": written, "seconds": round(seconds, 3), "files": len(files)}
         click.echo(json.dumps(summary | facts_of(vocabulary)))
+
+
+def _save(vocabulary: Vocabulary, output: Path, overwrite: bool) -> bool:
+    """Whether it was written; else it was there already."""
+    from bpe.vocabulary import save_vocabulary
+
+    try:
+        return save_vocabulary(vocabulary, output, overwrite)
+    except FileExistsError as error:
+        raise FileExistsError(f"{error} (--overwrite)") from error
 
 
 def _cores() -> int:
@@ -203,11 +213,8 @@ def import_(source: Path, output: Path, pattern: str | None, overwrite: bool) ->
       bpe import tokenizer.json -o tokenizer/
       bpe import mine.tiktoken --pattern cl100k -o tokenizer/
     """
-    from bpe.vocabulary import load_vocabulary, save_vocabulary
+    from bpe.vocabulary import load_vocabulary
 
     vocabulary = load_vocabulary(source, pattern)
-    try:
-        written = save_vocabulary(vocabulary, output, overwrite)
-    except FileExistsError as error:
-        raise FileExistsError(f"{error} (--overwrite)") from error
+    written = _save(vocabulary, output, overwrite)
     say(f"{vocabulary.size} ids in {output}" if written else f"{output}: already there, nothing to do")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bpe.kernels import count as kernels
 from bpe.kernels.split import GIVEN
-from bpe.patterns import REGEX, scheme
+from bpe.patterns import is_named, scheme
 from bpe.regex_split import regex_table
 from bpe.spill import Counted, Spill
 from bpe.texts import Utf8, batches, from_bytes
@@ -116,7 +116,7 @@ class Counter:
     def count(self, run: Utf8, pattern: str, names: Utf8) -> None:
         """Count the pretokens of `run`, but for the names in it."""
         run, skipped = cut_at_names(run, names)
-        named = pattern in REGEX
+        named = is_named(pattern)
         classes: NDArray[Any] = class_table() if named else regex_table(pattern, run)
         start, longest = run.content.ctypes.data, int(np.diff(run.offsets).max(initial=0))
         self.state[[kernels.TEXT, kernels.BYTE]] = 0

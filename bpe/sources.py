@@ -91,6 +91,9 @@ def _all_texts(files: Iterable[Path], column: str) -> Iterator[pa.Array | str]:
 
 def sampled(texts: Iterable[pa.Array | str], share: float, seed: int = 0) -> Iterator[pa.Array | str]:
     """The `share` (0 to 1) of the texts whose bytes, with `seed`, have a small hash: the same ones in any order."""
+    if share == 1:
+        yield from texts
+        return
     bound, key = int(share * 2**64), seed.to_bytes(8, "little", signed=True)
 
     def taken(text: str | None) -> bool:

@@ -300,7 +300,7 @@ class TokenizerWork:
 
         # What a vocabulary is learnt from must fit; what is counted on the way may go to disk.
         memory = (self.memory - 1024) << 20
-        taken = texts() if self.config.sample == 1 else sampled(texts(), self.config.sample)
+        taken = sampled(texts(), self.config.sample)
         vocabulary = train(taken, self.config.vocab_size, pattern=self.config.pattern, memory=memory)
         counts = [{"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size}]
         with dataset.storage.scratch() as folder:

@@ -43,8 +43,6 @@ def _merge_short(p: int, n: int, tables: int, out: int, fewest: int) -> int:
     """
     t = _tables(tables)
     ids, ranks = t.parts, t.ranks
-    for i in range(0, n, 2):
-        store64(ranks + 4 * i, -1)
     for i in range(n, -(-n // LANES) * LANES):
         store32(ranks + 4 * i, NONE)
     this = load8(p)
