@@ -15,21 +15,15 @@ on disk only as that.
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numba
 
-# Their attributes are made at run time or not typed.
-config: Any = numba.config
+from bpe.compiled import Function, cache_folder, cached_in, config, njit
+
+# Its attributes are made at run time.
 types: Any = numba.types
-njit: Any = numba.njit
-Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def kernel(function: Function) -> Function:
@@ -39,13 +33,9 @@ def kernel(function: Function) -> Function:
     address for three types, and compiles a function, with all that it calls, for each combination: 17 s for the
     encoder, where one signature a function takes 10.
     """
-    before = config.CACHE_DIR
-    config.CACHE_DIR = _cache_folder(before)
     is_entry = not function.__name__.startswith("_")
-    try:
+    with cached_in(_cache_folder(config.CACHE_DIR)):
         compiled: Any = njit(cache=is_entry, nogil=True, no_cfunc_wrapper=True)(function)
-    finally:
-        config.CACHE_DIR = before
     resolve = compiled.get_call_template  # what Numba asks when it meets a call in another kernel
     compiled.get_call_template = lambda args, kws: resolve(tuple(map(_widened, args)), kws)
     return cast(Function, compiled)
@@ -56,21 +46,9 @@ def _widened(kind: Any) -> Any:
     return types.int64 if isinstance(kind, types.Integer) else kind
 
 
-@functools.cache
 def _cache_folder(configured: str) -> str:
-    """Below NUMBA_CACHE_DIR where that is set, else beside the sources, else in the user's cache folder."""
     here = Path(__file__).parent
-    sources = [*sorted(here.glob("*.py")), here.parent / "unicode.py"]
-    parts = [numba.__version__.encode(), *(source.read_bytes() for source in sources)]
-    name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    if configured:
-        return str(Path(configured, f"bpe-{name}"))
-    beside = here / "__pycache__" / name
-    with contextlib.suppress(OSError):
-        beside.mkdir(parents=True, exist_ok=True)
-    if os.access(beside, os.W_OK):
-        return str(beside)
-    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "bpe", name))
+    return cache_folder("bpe", here, (here.parent / "unicode.py",), configured)
 
 
 def is_compiled(*entries: str) -> bool:

@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from corpus.dedup import kernels
 from corpus.dedup.config import LABELS, Config, check_signatures
 from corpus.dedup.exchange import fixed_width
+from corpus.dedup.kernels import exchange as kernels
 
 __all__ = ["LABELS", "Shard", "cluster"]
 

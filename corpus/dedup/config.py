@@ -1,30 +1,47 @@
-"""Settings of deduplication and the two Arrow schemas between its steps; light, so that a command can show
-help.
+"""Settings of deduplication; light, so that a command can show help.
 
-The defaults are FineWeb's (Penedo et al. 2024, arXiv:2406.17557, appendix E.1): word 5-grams, 14 bands of 8
-hashes, so that two documents become candidates with probability 1 - (1 - s^8)^14 at Jaccard similarity s:
-.56 at .7, .77 at .75, .92 at .8, .99 at .85. Of a cluster the document that is first in input order is
-kept.
+By default bands are permissive and what they find is verified: 18 bands of 6 hashes make two documents candidates with
+probability 1 - (1 - s^6)^18 at Jaccard similarity s (.58 at .6, .90 at .7, .97 at .75, .996 at .8), and a document is
+dropped only if its own similarity to one that is kept reaches the threshold. That loses fewer duplicates than strict
+bands, and no document that resembles its twin only through a third.
+
+FineWeb's decisions are the preset `fineweb` (Penedo et al. 2024, arXiv:2406.17557, appendix E.1): 14 bands of 8 hashes
+(.56 at .7, .77 at .75, .92 at .8), unverified: everything that candidates connect is one cluster, of which the first
+document in input order is kept, each dump by itself.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
-
-import pyarrow as pa
+from typing import Any, ClassVar
 
 from corpus.config import setting
 
 
 @dataclass(frozen=True)
 class Config:
-    exact: bool = setting(True, "drop documents whose text is byte for byte that of an earlier one")
+    exact: bool = setting(True, "drop documents with the text of another, but for case and white space")
     minhash: bool = setting(True, "drop near-duplicates found by MinHash over word n-grams")
-    shingle: int = setting(5, "words in an n-gram (FineWeb: 5)", low=1, high=100)
-    bands: int = setting(14, "bands; documents equal in one whole band are near-duplicates", low=1, high=1000)
-    rows: int = setting(8, "hashes in a band (FineWeb: 14 bands of 8 hashes)", low=1, high=1000)
+    verify: bool = setting(True, "drop only what is itself similar enough to a document that is kept")
+    threshold: float = setting(0.75, "with verify: Jaccard similarity of the word n-grams to drop at", low=0.01, high=1)
+    ngram: int = setting(5, "words in an n-gram (FineWeb: 5)", low=1, high=100)
+    bands: int = setting(18, "bands; documents equal in one whole band are candidates", low=1, high=1000)
+    rows: int = setting(6, "hashes in a band", low=1, high=1000)
+    keep: str = setting("longest", "which document stays: longest, first (in input order) or score:COLUMN (highest)")
+    per_dump: bool = setting(False, "each dump by itself, as in FineWeb")
     seed: int = setting(1, "seed of the MinHash permutations, as in datasketch", low=0, high=2**32 - 1)
+    checks: int = setting(128, "comparisons for one document at the most; what meets more is counted", low=1)
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "verified": {},
+        "fineweb": {"bands": 14, "rows": 8, "verify": False, "keep": "first", "per_dump": True},
+    }
+
+    def __post_init__(self) -> None:
+        if self.keep not in ("longest", "first") and not (self.keep[:6] == "score:" and self.keep[6:]):
+            raise ValueError(f"keep = {self.keep!r}: should be longest, first or score:COLUMN")
+        if not self.exact and not self.minhash:
+            raise ValueError("minhash = False: nothing is left to look for without exact; leave one of the two on")
 
     @property
     def num_perm(self) -> int:
@@ -32,62 +49,15 @@ class Config:
         return self.bands * self.rows
 
     @property
-    def threshold(self) -> float:
-        """(1/bands)^(1/rows), the similarity about which the banding's S-curve is steepest.
+    def limit(self) -> float:
+        """The similarity that near-duplicates are dropped at: `threshold`; unverified, (1/bands)^(1/rows), about which
+        the banding's S-curve is steepest.
 
         Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, section 3.4.2.
         """
-        return float((1 / self.bands) ** (1 / self.rows))
+        return self.threshold if self.verify else float((1 / self.bands) ** (1 / self.rows))
 
-
-def signatures_schema(config: Config) -> pa.Schema:
-    """SIGNATURES for `config`: a row a document, in the documents' order.
-
-    id            the document's id
-    text_hash     first 16 bytes of the SHA-256 of the text's UTF-8 bytes; nothing is normalised
-    bands         a 64-bit key for each band
-    signature     bands * rows little-endian uint32, the minima
-    shingles      word n-grams in the document, repeats included; 0 where the text has no words
-
-    The metadata names everything that must be equal for two signatures to be comparable.
-    """
-    scheme = (
-        f"minhash affine32 seed={config.seed} shingle={config.shingle} "
-        f"bands={config.bands} rows={config.rows} unicode={unicodedata.unidata_version}"
-    )
-    return pa.schema(
-        [
-            ("id", pa.string()),
-            ("text_hash", pa.binary(16)),
-            ("bands", pa.list_(pa.uint64(), config.bands)),
-            ("signature", pa.binary(4 * config.num_perm)),
-            ("shingles", pa.int32()),
-        ],
-        metadata={"dedup": scheme},
-    )
-
-
-def check_signatures(name: str, schema: pa.Schema, config: Config) -> None:
-    """Raises ValueError naming the shard if it was not signed with `config`, or with other Unicode tables."""
-    expected = signatures_schema(config)
-    for field in expected:
-        if field.name not in schema.names or schema.field(field.name).type != field.type:
-            raise ValueError(f"{name}: no column {field.name} of type {field.type}: sign it with this configuration")
-    signed, wanted = (schema.metadata or {}).get(b"dedup"), expected.metadata[b"dedup"]
-    if signed is not None and signed != wanted:
-        raise ValueError(f"{name}: signed as {signed.decode()!r}, expected {wanted.decode()!r}: sign it again")
-
-
-# What `cluster` answers for each document, in the documents' order.
-LABELS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("keep", pa.bool_()),
-        ("cluster_id", pa.int64()),  # row number, over all shards in order, of the document that is kept
-        ("cluster_size", pa.int32()),  # documents in the cluster, the kept one included
-        ("representative", pa.string()),  # id of the kept document
-        ("rule", pa.string()),  # null, dedup.exact or dedup.minhash
-        ("value", pa.float64()),  # estimated Jaccard similarity to the representative; null where kept
-        ("threshold", pa.float64()),  # 1.0 or Config.threshold; null where kept
-    ]
-)
+    @property
+    def score_column(self) -> str | None:
+        """The column of `keep`, if it names one."""
+        return self.keep[6:] if self.keep.startswith("score:") else None

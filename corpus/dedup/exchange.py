@@ -30,8 +30,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.dedup import kernels
 from corpus.dedup.config import Config, check_signatures
+from corpus.dedup.kernels import exchange as kernels
 
 SLOTS = 1024
 EDGES_AT_A_TIME = 1 << 20  # that `read_edges` hands out

@@ -26,8 +26,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.dedup import kernels
 from corpus.dedup.config import Config, signatures_schema
+from corpus.dedup.kernels import sign as kernels
 from corpus.schema import Outcome, dropped_rows
 
 if TYPE_CHECKING:

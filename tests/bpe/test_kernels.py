@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import bpe.kernels
+from bpe.compiled import cache_folder
 from bpe.kernels import is_compiled, kernel
 
 PACKAGE = Path(bpe.kernels.__file__).parents[1]
@@ -68,12 +69,14 @@ def test_beside_sources_that_cannot_be_written_to_the_users_folder_is_taken(sour
 def test_machine_code_of_other_sources_is_not_used(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numba itself looks at the file of the function alone, not at those of the functions that it calls."""
     monkeypatch.setattr(bpe.kernels, "__file__", str(sources / "kernels/__init__.py"))
-    folder = bpe.kernels._cache_folder.__wrapped__
+    folder = bpe.kernels._cache_folder
     folders = {folder("/tmp")}
     files = [*(sources / "kernels").glob("*.py"), sources / "unicode.py"]
     for file in files:
         file.write_text(file.read_text() + "#")
+        cache_folder.cache_clear()
         folders.add(folder("/tmp"))
+    cache_folder.cache_clear()
     monkeypatch.setattr("numba.__version__", "1000")
     folders.add(folder("/tmp"))
     assert len(folders) == len(files) + 2

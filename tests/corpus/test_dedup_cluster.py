@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.dedup import LABELS, Config, cluster, kernels, signatures_schema
+from corpus.dedup import LABELS, Config, cluster, signatures_schema
+from corpus.dedup.kernels import exchange as kernels
 from corpus.dedup.signatures import shingle_hashes, sign
 from tests.corpus.dedup_files import MemoryShard, cut, label
 from tests.oracles import dedup_cluster as oracle

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corpus.config import check
-from corpus.dedup import Config, kernels, signatures_schema
+from corpus.dedup import Config, signatures_schema
+from corpus.dedup.kernels import sign as kernels
 from corpus.dedup.signatures import fold_table, process, schema, shingle_hashes, sign, to_datasketch
 from tests.oracles import dedup_signatures as oracle
 

@@ -1,40 +1,23 @@
-"""The compiled loops of deduplication: words of a text, MinHash signatures, band keys, equal records, union-find.
-
-In: NumPy views of Arrow buffers and tables. Out: arrays that the caller allocated. Every kernel releases
-the GIL and is cached on disk. Integers are kept in explicit unsigned types, because Numba turns uint64
-mixed with int64 into float64 without a word.
-"""
+"""Words of a text, MinHash signatures, band keys."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import int64, njit, uint32, uint64
+from numba import uint32, uint64
+
+from corpus.dedup.kernels import kernel
+from corpus.dedup.kernels.mixing import MULTIPLIER, _mix64
 
 # Classes of code points in the fold table; a positive entry is the code point to hash, and an entry of
 # EXPAND or below stands for several: row EXPAND - entry of the expansion table.
 SEPARATOR, MARK, NUMBER, EXPAND = 0, -1, -2, -3
 
-# 2^64 divided by the golden ratio, odd (Knuth, The Art of Computer Programming 3, section 6.4).
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-# The last word of a record: its row below, its band above.
-BAND_SHIFT = 48
-_ROW_MASK = np.uint64((1 << BAND_SHIFT) - 1)
 _ZERO_DIGIT = np.uint64(ord("0"))
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _mix64(x: Any) -> Any:
-    """MurmurHash3's 64-bit finalizer: a bijection in which every input bit reaches every output bit."""
-    x ^= x >> uint64(33)
-    x *= uint64(0xFF51AFD7ED558CCD)
-    x ^= x >> uint64(33)
-    x *= uint64(0xC4CEB9FE1A85EC53)
-    return x ^ (x >> uint64(33))
-
-
-@njit(nogil=True, cache=True, inline="always")
+@kernel
 def _mix32(x: Any) -> Any:
     """MurmurHash3's 32-bit finalizer, which datasketch's affine32 scheme applies to every input hash."""
     x = uint32(x ^ (x >> uint32(16)))
@@ -44,7 +27,7 @@ def _mix32(x: Any) -> Any:
     return uint32(x ^ (x >> uint32(16)))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _code_point(data: Any, i: int) -> Any:
     """(code point, next index) at `data[i]`, the lead byte of a valid UTF-8 sequence (Arrow checks
     strings).
@@ -60,7 +43,7 @@ def _code_point(data: Any, i: int) -> Any:
     return (lead & 0x07) << 18 | tail << 6 | np.int64(data[i + 3] & 0x3F), i + 4
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _after_digits(data: Any, i: int, end: int, fold: Any) -> Any:
     """Index of the first code point from `i` on that is no decimal digit."""
     while i < end:
@@ -71,7 +54,7 @@ def _after_digits(data: Any, i: int, end: int, fold: Any) -> Any:
     return i
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _after_number(data: Any, i: int, end: int, fold: Any, points: Any) -> Any:
     """Index after digits and, once, a decimal point and more digits; `i` is just after the first digit."""
     i = _after_digits(data, i, end, fold)
@@ -84,7 +67,7 @@ def _after_number(data: Any, i: int, end: int, fold: Any, points: Any) -> Any:
     return i
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def word_hashes(data: Any, i: int, end: int, fold: Any, expansions: Any, points: Any, out: Any) -> Any:
     """Write a 64-bit hash of each normalised word of `data[i:end]` to `out`; return how many.
 
@@ -93,7 +76,7 @@ def word_hashes(data: Any, i: int, end: int, fold: Any, expansions: Any, points:
     scratch.
     """
     count = 0
-    h = _MULTIPLIER
+    h = MULTIPLIER
     inside = False
     while i < end:
         if data[i] < 0x80:
@@ -107,16 +90,16 @@ def word_hashes(data: Any, i: int, end: int, fold: Any, expansions: Any, points:
             separator = f == SEPARATOR
             out[count] = h
             count += separator & inside
-            h = _MULTIPLIER if separator else (h ^ uint64(f)) * _MULTIPLIER
+            h = MULTIPLIER if separator else (h ^ uint64(f)) * MULTIPLIER
             inside = not separator
         elif f == NUMBER:
             i = _after_number(data, i, end, fold, points)
-            h = (h ^ _ZERO_DIGIT) * _MULTIPLIER
+            h = (h ^ _ZERO_DIGIT) * MULTIPLIER
             inside = True
         elif f <= EXPAND:
             row = expansions[EXPAND - f]
             for k in range(row[0]):
-                h = (h ^ uint64(row[k + 1])) * _MULTIPLIER
+                h = (h ^ uint64(row[k + 1])) * MULTIPLIER
             inside = True
     if inside:
         out[count] = h
@@ -126,7 +109,7 @@ def word_hashes(data: Any, i: int, end: int, fold: Any, expansions: Any, points:
     return count
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def shingle_hashes(words: Any, count: int, shingle: int, out: Any) -> Any:
     """Write a 32-bit hash of each `shingle`-gram of `words[:count]` to `out`; return how many.
 
@@ -139,16 +122,16 @@ def shingle_hashes(words: Any, count: int, shingle: int, out: Any) -> Any:
     h = uint64(0)
     leaving = uint64(1)  # multiplier^width, the weight of the word that leaves the window
     for k in range(width):
-        h = h * _MULTIPLIER + words[k]
-        leaving *= _MULTIPLIER
+        h = h * MULTIPLIER + words[k]
+        leaving *= MULTIPLIER
     out[0] = uint32(_mix64(h) >> uint64(32))
     for j in range(1, count - width + 1):
-        h = h * _MULTIPLIER + words[j + width - 1] - leaving * words[j - 1]
+        h = h * MULTIPLIER + words[j + width - 1] - leaving * words[j - 1]
         out[j] = uint32(_mix64(h) >> uint64(32))
     return count - width + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def minhash(shingles: Any, count: int, a: Any, b: Any, out: Any) -> None:
     """out[k] = min over shingle hashes x of (a[k] * mix32(x) + b[k]) mod 2^32 (datasketch's affine32 scheme).
 
@@ -172,7 +155,7 @@ def minhash(shingles: Any, count: int, a: Any, b: Any, out: Any) -> None:
         j += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def band_keys(signature: Any, rows: int, out: Any) -> None:
     """out[band] = a 64-bit hash of the band's `rows` minima: equal keys mean equal bands but for 1 pair in
     2^64.
@@ -180,11 +163,11 @@ def band_keys(signature: Any, rows: int, out: Any) -> None:
     for band in range(out.size):
         key = uint64(0)
         for k in range(band * rows, (band + 1) * rows):
-            key = _mix64((key ^ uint64(signature[k])) * _MULTIPLIER)
+            key = _mix64((key ^ uint64(signature[k])) * MULTIPLIER)
         out[band] = key
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sign_texts(
     data: Any,
     offsets: Any,
@@ -210,96 +193,3 @@ def sign_texts(
         counts[text] = shingle_hashes(words, found, shingle, shingles)
         minhash(shingles, counts[text], a, b, signatures[text])
         band_keys(signatures[text], rows, keys[text])
-
-
-@njit(nogil=True, cache=True)
-def partition(records: Any, shift: Any, starts: Any, out: Any) -> None:
-    """Copy `records` (uint64[n, words]) to `out` by bucket, in order within each: a counting sort.
-
-    The bucket is records[i, 0] >> shift, modulo the number of buckets, a power of two. `starts` (int64[buckets + 1],
-    zeros) becomes the index in `out` at which each bucket begins, and at last n.
-    """
-    mask = uint64(starts.size - 2)
-    for i in range(len(records)):
-        starts[int64((records[i, 0] >> shift) & mask) + 1] += 1
-    for bucket in range(1, starts.size):
-        starts[bucket] += starts[bucket - 1]
-    ends = starts[:-1].copy()
-    for i in range(len(records)):
-        bucket = int64((records[i, 0] >> shift) & mask)
-        for word in range(records.shape[1]):
-            out[ends[bucket], word] = records[i, word]
-        ends[bucket] += 1
-
-
-@njit(nogil=True, cache=True)
-def star_edges(records: Any, starts: Any, table: Any, edges: Any) -> Any:
-    """Write (row of the first equal record, row) to `edges` for each record that has one; return how many.
-
-    Records are equal if all their words are, but for the row in the last one's low bits; equal ones are in one bucket
-    of `starts`. `table` is room for a hash table, int32[twice the largest bucket, up to a power of two]; `edges` is
-    flat and may hold 2n words. Empty entries are -1, others count records within the bucket.
-    """
-    count = 0
-    last = records.shape[1] - 1
-    for bucket in range(starts.size - 1):
-        first, end = starts[bucket], starts[bucket + 1]
-        bits = 1
-        while 1 << bits < 2 * (end - first):
-            bits += 1
-        table[: 1 << bits] = -1
-        for i in range(first, end):
-            band = records[i, last] >> uint64(BAND_SHIFT)
-            entry = int64(((records[i, 0] ^ band) * _MULTIPLIER) >> uint64(64 - bits))
-            while table[entry] >= 0 and not _equal(records, first + table[entry], i, last):
-                entry = (entry + 1) % (1 << bits)
-            if table[entry] < 0:
-                table[entry] = i - first
-            else:
-                edges[2 * count] = records[first + table[entry], last] & _ROW_MASK
-                edges[2 * count + 1] = records[i, last] & _ROW_MASK
-                count += 1
-    return count
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _equal(records: Any, one: int, other: int, last: int) -> Any:
-    equal = records[one, last] >> uint64(BAND_SHIFT) == records[other, last] >> uint64(BAND_SHIFT)
-    for word in range(last):
-        equal &= records[one, word] == records[other, word]
-    return equal
-
-
-@njit(nogil=True, cache=True)
-def _root(parent: Any, i: Any) -> Any:
-    """Root of `i`; halves the path to it on the way."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@njit(nogil=True, cache=True)
-def union_edges(parent: Any, edges: Any) -> None:
-    """Join the two rows of each edge ([n, 2]).
-
-    The lower root always becomes the root of both, so the result does not depend on the order of joins, and
-    every root is the first row of its component.
-    """
-    for i in range(len(edges)):
-        one, other = _root(parent, edges[i, 0]), _root(parent, edges[i, 1])
-        parent[max(one, other)] = min(one, other)
-
-
-@njit(nogil=True, cache=True)
-def flatten(parent: Any) -> None:
-    """Point every row at its root; one pass is enough because a parent never comes after its child."""
-    for i in range(parent.size):
-        parent[i] = parent[parent[i]]
-
-
-@njit(nogil=True, cache=True)
-def component_sizes(root: Any, sizes: Any) -> None:
-    """sizes[r] = rows whose root is r, so 0 for a row that is none; `sizes` comes in as zeros."""
-    for i in range(root.size):
-        sizes[root[i]] += 1
