@@ -1,45 +1,42 @@
-"""SIGNATURES -> edges between documents that are alike, out of core: a shuffle through files and nothing else.
+"""SIGNATURES -> edges between documents that may be alike, out of core: a shuffle through files and nothing else.
 
-Map: `write_pairs` writes, for each unit, what its documents can have in common with others, partitioned by the first
-bits of a hash. Reduce: `partition_edges` takes one range of these hashes out of every unit's file, so that everything
-that can be equal comes together, and answers which documents are. Both work on any storage that can read a range.
+Map: `write_pairs` writes the keys of each unit's documents, partitioned by their first bits. Reduce: `partition_edges`
+takes one range of keys out of every unit's file, so that equal ones come together, and joins the documents that have
+one in common. Both work on any storage that can read a range.
 
-A pairs file is little-endian uint64 words. First 2 * SLOTS + 1 byte offsets, then for each slot its records:
+A pairs file is little-endian. First SLOTS + 1 byte offsets, 8 bytes each, then for each slot its records of 12 bytes:
 
-    slot s, texts   offsets[2s] to offsets[2s + 1]       first half of the text's hash, second half, row
-    slot s, bands   offsets[2s + 1] to offsets[2s + 2]   band key, band << 48 | row
+    slot s      offsets[s] to offsets[s + 1]      key (8 bytes), row (4 bytes)
 
-A slot is an equal range of the first word's values, and partition `part` of `parts` is SLOTS / parts neighbouring
-slots: their offsets are one short read, their records another. A row counts within the unit, so that a file depends on
-its own documents alone. Two records are joined if they agree in all but the row: in all 128 bits of a text's hash, or
-in key and band.
-
-Within a slot records stay in input order: sorting them would help nobody, because the reducer groups by hashing, in
-time linear in the records, however many of them are equal.
+A slot is an equal range of keys, and partition `part` of `parts` is SLOTS / parts neighbouring slots: their offsets
+are one short read, their records another. A row counts within the unit, so that a file depends on its own documents
+alone. Within a slot records stay in input order: sorting them would help nobody, because the reducer groups by hashing,
+in time linear in the records, however many of them are equal. Nothing here depends on a moment or a number of threads:
+the same sources in the same order give the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.dedup.config import Config, check_signatures
+from corpus.dedup.config import Config
 from corpus.dedup.kernels import exchange as kernels
+from corpus.dedup.keys import keys as keys_of_batch
+from corpus.dedup.signatures import check
 
 SLOTS = 1024
 EDGES_AT_A_TIME = 1 << 20  # that `read_edges` hands out
 
-_HEADER = 8 * (2 * SLOTS + 1)
-_TEXT, _BAND = 3, 2  # words of a record
-# Records that are grouped at a time, on average: they and their hash table fit into a core's own cache.
-_BUCKET = 8192
+_HEADER = 8 * (SLOTS + 1)
+_RECORD = 12  # bytes
 
 
 class Source(NamedTuple):
@@ -53,58 +50,66 @@ class Source(NamedTuple):
 def write_pairs(signatures: Path, target: Path, config: Config) -> int:
     """Write the pairs file of a local SIGNATURES shard; returns the number of its records.
 
-    In memory are the records, twice: about 500 bytes a document with 14 bands. Raises ValueError naming the shard
+    In memory are the records, twice: about 340 bytes a document with 14 bands. Raises ValueError naming the shard
     if it was not signed with `config`.
     """
+    columns = ["text_hash"] * config.exact + ["signature", "shingles"] * config.minhash + ["dump"] * config.per_dump
     with pq.ParquetFile(signatures) as shard:
-        check_signatures(str(signatures), shard.schema_arrow, config)
-        rows = shard.metadata.num_rows
-        texts = np.empty((rows if config.exact else 0, _TEXT), np.uint64)
-        bands = np.empty((rows * config.bands if config.minhash else 0, _BAND), np.uint64)
-        row = filled = 0
-        for batch in shard.iter_batches(columns=["text_hash", "bands", "shingles"]):
-            end = row + batch.num_rows
-            if config.exact:
-                texts[row:end, :2] = fixed_width(batch.column("text_hash"), np.uint64)
-                texts[row:end, 2] = np.arange(row, end, dtype=np.uint64)
-            if config.minhash:
-                found = _band_records(batch, row, config)
-                bands[filled : filled + len(found)] = found
-                filled += len(found)
-            row = end
-    sections = [_partitioned(records, 0, SLOTS) for records in (texts, bands[:filled])]
-    sizes = np.stack([8 * records.shape[1] * np.diff(starts) for records, starts in sections], axis=1)
-    offsets = np.cumsum(np.append(_HEADER, sizes.reshape(-1)), dtype=np.int64)
+        check(str(signatures), shard.schema_arrow, config)
+        row, batches = 0, []
+        for batch in shard.iter_batches(columns=columns):
+            keys, rows = keys_of_batch(batch, config)
+            batches.append((keys, rows + np.uint32(row)))
+            row += batch.num_rows
+    return write_keys(batches, target)
+
+
+def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]], target: Path) -> int:
+    """Write (keys, their rows within the unit) as a pairs file; returns the number of records."""
+    parts = list(batches)
+    keys = np.concatenate([np.empty(0, np.uint64), *(keys for keys, _ in parts)])
+    rows = np.concatenate([np.empty(0, np.uint32), *(rows for _, rows in parts)])
+    starts = np.zeros(SLOTS + 1, np.int64)
+    records = np.empty((len(keys), 3), np.uint32)
+    kernels.partition(keys, rows, starts, records)
     with target.open("wb") as file:
-        file.write(offsets.astype("<u8").tobytes())
-        for slot in range(SLOTS):
-            for records, starts in sections:
-                file.write(records[starts[slot] : starts[slot + 1]].astype("<u8", copy=False).data)
-    return len(texts) + filled
+        file.write((_HEADER + _RECORD * starts).astype("<u8").data)
+        file.write(records.astype("<u4", copy=False).data)
+    return len(records)
 
 
 def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: int = 1) -> NDArray[np.uint64]:
-    """Edges between the documents that records of one partition join: uint64[n, 2], sorted, each once.
+    """Edges between the documents that keys of one partition join: uint64[n, 2], sorted, each once.
 
     Of the documents that have a key in common, each is joined to the first; rows count over all units. `sources` come
     in the order of their rows; `parts` is a power of two, 1024 at the most. Up to `threads` reads are under way at a
-    time, for storage that is far away. In memory are the partition's records, twice, and the headers' part. Raises
-    ValueError naming a file that is no pairs file or ends too early.
+    time, for storage that is far away. In memory are the partition's records. Raises ValueError naming a file that is
+    no pairs file or ends too early.
     """
     if not 0 <= part < parts <= SLOTS or parts & (parts - 1):
         raise ValueError(f"partition {part} of {parts}: the number of partitions is a power of two up to {SLOTS}")
+    slots = SLOTS // parts
+    # Rows of each unit; what is not known of the last one is not checked.
+    units = [*(after.first_row - source.first_row for source, after in itertools.pairwise(sources)), 2**32]
     with ThreadPoolExecutor(threads) as pool:
-        offsets = list(pool.map(lambda source: _offsets(source, part, parts), sources))
-        starts = np.cumsum([(0, 0), *map(_counts, offsets)], axis=0)
-        texts = np.empty((starts[-1, 0], _TEXT), np.uint64)
-        bands = np.empty((starts[-1, 1], _BAND), np.uint64)
+        offsets = list(pool.map(lambda source: _offsets(source, part * slots, slots), sources))
+        counts = np.array([0, *((one[-1] - one[0]) // _RECORD for one in offsets)], np.int64)
+        starts = np.cumsum(counts)
+        records = np.empty((starts[-1], 3), np.uint32)
 
         def fill(number: int) -> None:
-            (text, band), (text_end, band_end) = starts[number], starts[number + 1]
-            _read_records(sources[number], offsets[number], texts[text:text_end], bands[band:band_end])
+            source, (start, end) = sources[number], offsets[number][[0, -1]]
+            data = _read(source, int(start), int(end - start))
+            found = np.frombuffer(data, "<u4").reshape(-1, 3)
+            if len(found) and found[:, 2].max() >= units[number]:
+                raise ValueError(f"{source.name}: a row beyond its unit's {units[number]}; remove it to make it again")
+            records[starts[number] : starts[number + 1]] = found
 
         list(pool.map(fill, range(len(sources))))
-    return _sorted_once(np.concatenate([_joined(texts, parts), _joined(bands, parts)]))
+    borders = np.array([start + (one - one[0]) // _RECORD for start, one in zip(starts, offsets, strict=False)])
+    borders = borders.reshape(len(sources), slots + 1)
+    first_rows = np.array([source.first_row for source in sources], np.uint64)
+    return _sorted_once([_slot_edges(records, borders[:, slot : slot + 2], first_rows) for slot in range(slots)])
 
 
 def write_edges(edges: NDArray[np.uint64], path: Path) -> None:
@@ -120,52 +125,12 @@ def read_edges(stream: BinaryIO) -> Iterator[NDArray[np.uint64]]:
         yield np.frombuffer(data, "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
 
 
-def fixed_width(column: pa.Array, dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
-    """A fixed_size_binary column as little-endian integers [rows, values a row]; a view of Arrow's memory."""
-    size = np.dtype(dtype).newbyteorder("<")
-    width = column.type.byte_width // size.itemsize
-    values = np.frombuffer(column.buffers()[1] if len(column) else b"", size)
-    return values[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
-
-
-def _band_records(batch: pa.RecordBatch, first_row: int, config: Config) -> NDArray[np.uint64]:
-    """A record for each band of each document that has words: all texts without words have the same signature."""
-    worded = np.flatnonzero(batch.column("shingles").to_numpy())
-    keys = batch.column("bands").flatten().to_numpy().reshape(-1, config.bands)[worded]
-    rows = (first_row + worded).astype(np.uint64)[:, None]
-    records = np.empty((*keys.shape, _BAND), np.uint64)
-    records[:, :, 0] = keys
-    records[:, :, 1] = np.arange(config.bands, dtype=np.uint64) << np.uint64(kernels.BAND_SHIFT) | rows
-    return records.reshape(-1, _BAND)
-
-
-def _offsets(source: Source, part: int, parts: int) -> NDArray[np.int64]:
-    """Where a partition's sections begin and, last, where they end: int64[2 * slots + 1], bytes."""
-    slots = SLOTS // parts
-    offsets = np.frombuffer(_read(source, 8 * 2 * slots * part, 8 * (2 * slots + 1)), "<u8").astype(np.int64)
-    words = np.diff(offsets // 8)
-    wrong = words.min() < 0 or (words[0::2] % _TEXT).any() or (words[1::2] % _BAND).any()
-    if wrong or offsets[0] < _HEADER or (offsets % 8).any():
+def _offsets(source: Source, first: int, slots: int) -> NDArray[np.int64]:
+    """Where neighbouring slots begin and, last, where they end: int64[slots + 1], bytes."""
+    offsets = np.frombuffer(_read(source, 8 * first, 8 * (slots + 1)), "<u8").astype(np.int64)
+    if np.diff(offsets).min() < 0 or offsets[0] < _HEADER or ((offsets - _HEADER) % _RECORD).any():
         raise ValueError(f"{source.name}: not a pairs file; remove it to make it again")
     return offsets
-
-
-def _counts(offsets: NDArray[np.int64]) -> tuple[int, int]:
-    """Text records and band records between the offsets."""
-    sizes = np.diff(offsets)
-    return int(sizes[0::2].sum()) // (8 * _TEXT), int(sizes[1::2].sum()) // (8 * _BAND)
-
-
-def _read_records(
-    source: Source, offsets: NDArray[np.int64], texts: NDArray[np.uint64], bands: NDArray[np.uint64]
-) -> None:
-    """Read a unit's part of a partition into `texts` and `bands`, its rows counted over all units."""
-    data = np.frombuffer(_read(source, int(offsets[0]), int(offsets[-1] - offsets[0])), "<u8")
-    in_text = np.repeat(np.tile([True, False], len(offsets) // 2), np.diff(offsets) // 8)
-    texts.reshape(-1)[:] = data[in_text]
-    bands.reshape(-1)[:] = data[~in_text]
-    for records in (texts, bands):
-        records[:, -1] += np.uint64(source.first_row)
 
 
 def _read(source: Source, start: int, length: int) -> bytes:
@@ -175,31 +140,27 @@ def _read(source: Source, start: int, length: int) -> bytes:
     return data
 
 
-def _joined(records: NDArray[np.uint64], parts: int) -> NDArray[np.uint64]:
-    """Edges between equal records of a partition; overwrites `records`."""
-    grouped, starts = _partitioned(records, parts.bit_length() - 1, max(2, len(records) // _BUCKET))
-    table = np.empty(2 << (int(np.diff(starts).max()) - 1).bit_length(), np.int32)
-    # Grouping has copied the records: their place takes the edges, of which there are fewer.
-    edges = records.reshape(-1)
-    count = kernels.star_edges(grouped, starts, table, edges)
-    return edges[: 2 * count].reshape(-1, 2)
+def _slot_edges(
+    records: NDArray[np.uint32], borders: NDArray[np.int64], first_rows: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """Edges between equal keys of a slot, whose records of a source lie between its two borders."""
+    starts, ends = np.ascontiguousarray(borders.T) if len(borders) else np.zeros((2, 0), np.int64)
+    count = int((ends - starts).sum())
+    seen = np.empty((_power_of_two(count // 8 + 1), 2), np.uint64)
+    keys, rows = np.empty(count, np.uint64), np.empty(count, np.uint64)
+    count = kernels.repeated(records, starts, ends, first_rows, seen, keys, rows)
+    edges = np.empty((count, 2), np.uint64)
+    table = np.empty(_power_of_two(2 * count + 2), np.int32)
+    return edges[: kernels.star_edges(keys[:count], rows[:count], table, edges)]
 
 
-def _partitioned(
-    records: NDArray[np.uint64], skipped: int, buckets: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """(records by bucket, starts[buckets + 1]): a power of two of equal ranges of the first word, whose `skipped`
-    highest bits are all alike. Order within a bucket is kept.
-    """
-    bits = min((buckets - 1).bit_length(), 64 - skipped)
-    starts = np.zeros((1 << bits) + 1, np.int64)
-    out = np.empty_like(records)
-    kernels.partition(records, np.uint64(64 - skipped - bits), starts, out)
-    return out, starts
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
-def _sorted_once(edges: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _sorted_once(parts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """The edges in order, each once."""
+    edges = np.concatenate(parts)
     low, high = edges.T
     if not len(edges) or high.max() < 2**32:  # one word an edge sorts ten times as fast
         packed = np.sort(low << np.uint64(32) | high)

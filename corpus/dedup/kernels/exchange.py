@@ -1,76 +1,128 @@
-"""Equal records, and what they join: radix partition, hash grouping, union-find."""
+"""Keys, and what they join: band keys, radix partition, grouping, union-find."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import int64, uint64
+from numba import int64, uint32, uint64
 
 from corpus.dedup.kernels import kernel
-from corpus.dedup.kernels.mixing import MULTIPLIER
+from corpus.dedup.kernels.mixing import MULTIPLIER, _mix64
 
-# The last word of a record: its row below, its band above.
-BAND_SHIFT = 48
-_ROW_MASK = np.uint64((1 << BAND_SHIFT) - 1)
+_TEXT = np.uint64(0x74657874)  # what text keys are mixed with: no number of a band
 
 
 @kernel
-def partition(records: Any, shift: Any, starts: Any, out: Any) -> None:
-    """Copy `records` (uint64[n, words]) to `out` by bucket, in order within each: a counting sort.
+def band_keys(signatures: Any, rows: Any, keys: Any) -> None:
+    """keys[i, band] from that band's `rows` hashes of signatures[i] and its number."""
+    for i in range(keys.shape[0]):
+        for band in range(keys.shape[1]):
+            key = _mix64(uint64(band + 1))
+            for column in range(band * rows, (band + 1) * rows):
+                key = (key ^ uint64(signatures[i, column])) * MULTIPLIER
+                key ^= key >> uint64(32)
+            keys[i, band] = _mix64(key)
 
-    The bucket is records[i, 0] >> shift, modulo the number of buckets, a power of two. `starts` (int64[buckets + 1],
-    zeros) becomes the index in `out` at which each bucket begins, and at last n.
+
+@kernel
+def text_keys(hashes: Any, keys: Any) -> None:
+    """keys[i] from both halves of a text's hash (uint64[n, 2])."""
+    for i in range(keys.size):
+        keys[i] = _mix64(_mix64(hashes[i, 0] ^ _TEXT) ^ hashes[i, 1])
+
+
+@kernel
+def mix_in(keys: Any, salts: Any) -> None:
+    """Keys with different salts, of which 0 changes nothing, are different."""
+    for i in range(keys.size):
+        if salts[i]:
+            keys[i] = _mix64(keys[i] ^ salts[i])
+
+
+@kernel
+def partition(keys: Any, rows: Any, starts: Any, records: Any) -> None:
+    """Copy keys and rows to `records` (uint32[n, 3]: key's low half, high half, row) by slot: a counting sort.
+
+    The slot is the key's highest bits, of which there are as many as make up the number of slots, a power of two; order
+    within a slot is kept. `starts` (int64[slots + 1], zeros) becomes the index in `records` at which each slot begins,
+    and at last n.
     """
-    mask = uint64(starts.size - 2)
-    for i in range(len(records)):
-        starts[int64((records[i, 0] >> shift) & mask) + 1] += 1
-    for bucket in range(1, starts.size):
-        starts[bucket] += starts[bucket - 1]
+    shift = uint64(64)
+    while 1 << (uint64(64) - shift) < starts.size - 1:
+        shift -= uint64(1)
+    for i in range(keys.size):
+        starts[int64(keys[i] >> shift) + 1] += 1
+    for slot in range(1, starts.size):
+        starts[slot] += starts[slot - 1]
     ends = starts[:-1].copy()
-    for i in range(len(records)):
-        bucket = int64((records[i, 0] >> shift) & mask)
-        for word in range(records.shape[1]):
-            out[ends[bucket], word] = records[i, word]
-        ends[bucket] += 1
+    for i in range(keys.size):
+        slot = int64(keys[i] >> shift)
+        at = ends[slot]
+        records[at, 0] = uint32(keys[i])
+        records[at, 1] = uint32(keys[i] >> uint64(32))
+        records[at, 2] = rows[i]
+        ends[slot] = at + 1
 
 
 @kernel
-def star_edges(records: Any, starts: Any, table: Any, edges: Any) -> Any:
-    """Write (row of the first equal record, row) to `edges` for each record that has one; return how many.
+def _key(records: Any, i: int) -> Any:
+    return uint64(records[i, 0]) | uint64(records[i, 1]) << uint64(32)
 
-    Records are equal if all their words are, but for the row in the last one's low bits; equal ones are in one bucket
-    of `starts`. `table` is room for a hash table, int32[twice the largest bucket, up to a power of two]; `edges` is
-    flat and may hold 2n words. Empty entries are -1, others count records within the bucket.
+
+@kernel
+def repeated(records: Any, starts: Any, ends: Any, first_rows: Any, seen: Any, keys: Any, rows: Any) -> Any:
+    """Copy keys that may occur more than once to `keys`, with their rows; return how many there are.
+
+    The records of source s are records[starts[s]:ends[s]], and its rows count from first_rows[s]. `seen` is room for
+    two bits for each of some hashes of a key (uint64[words, 2], words a power of two): found once, and found again. A
+    key that is alone in its bit is alone, so nothing is lost; some that are alone share a bit and stay.
     """
+    bits = uint64(6)
+    while 1 << (bits - uint64(6)) < len(seen):
+        bits += uint64(1)
+    shift = uint64(64) - bits
+    seen[:] = 0
+    for source in range(starts.size):
+        for i in range(starts[source], ends[source]):
+            place = (_key(records, i) * MULTIPLIER) >> shift
+            word, bit = int64(place >> uint64(6)), uint64(1) << (place & uint64(63))
+            seen[word, 1] |= seen[word, 0] & bit
+            seen[word, 0] |= bit
     count = 0
-    last = records.shape[1] - 1
-    for bucket in range(starts.size - 1):
-        first, end = starts[bucket], starts[bucket + 1]
-        bits = 1
-        while 1 << bits < 2 * (end - first):
-            bits += 1
-        table[: 1 << bits] = -1
-        for i in range(first, end):
-            band = records[i, last] >> uint64(BAND_SHIFT)
-            entry = int64(((records[i, 0] ^ band) * MULTIPLIER) >> uint64(64 - bits))
-            while table[entry] >= 0 and not _equal(records, first + table[entry], i, last):
-                entry = (entry + 1) % (1 << bits)
-            if table[entry] < 0:
-                table[entry] = i - first
-            else:
-                edges[2 * count] = records[first + table[entry], last] & _ROW_MASK
-                edges[2 * count + 1] = records[i, last] & _ROW_MASK
-                count += 1
+    for source in range(starts.size):
+        for i in range(starts[source], ends[source]):
+            key = _key(records, i)
+            place = (key * MULTIPLIER) >> shift
+            keys[count] = key
+            rows[count] = first_rows[source] + uint64(records[i, 2])
+            count += int64((seen[int64(place >> uint64(6)), 1] >> (place & uint64(63))) & uint64(1))
     return count
 
 
 @kernel
-def _equal(records: Any, one: int, other: int, last: int) -> Any:
-    equal = records[one, last] >> uint64(BAND_SHIFT) == records[other, last] >> uint64(BAND_SHIFT)
-    for word in range(last):
-        equal &= records[one, word] == records[other, word]
-    return equal
+def star_edges(keys: Any, rows: Any, table: Any, edges: Any) -> Any:
+    """Write (row of the first equal key, row) to `edges` (uint64[n, 2]) for each key that has one; return how many.
+
+    `table` is room for a hash table, int32[twice n or more, a power of two]; its empty entries are -1.
+    """
+    shift = uint64(64)
+    while 1 << (uint64(64) - shift) < table.size:
+        shift -= uint64(1)
+    mask = table.size - 1
+    table[:] = -1
+    count = 0
+    for i in range(keys.size):
+        entry = int64((keys[i] * MULTIPLIER) >> shift)
+        while table[entry] >= 0 and keys[table[entry]] != keys[i]:
+            entry = (entry + 1) & mask
+        if table[entry] < 0:
+            table[entry] = i
+        else:
+            edges[count, 0] = rows[table[entry]]
+            edges[count, 1] = rows[i]
+            count += 1
+    return count
 
 
 @kernel
