@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.dedup.config import Config, signatures_schema
+from corpus.dedup.config import Config
 from corpus.dedup.kernels import sign as kernels
 from corpus.schema import Outcome, dropped_rows
 
@@ -48,48 +48,71 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 
 
 def schema(config: Config) -> pa.Schema:
-    """SIGNATURES for `config`."""
-    return signatures_schema(config)
+    """SIGNATURES for `config`: a row a document, in the documents' order.
+
+    id            the document's id
+    dump          its dump; null where it has none
+    text_hash     128 bits of the text with ASCII letters in lower case and white space as one space
+    signature     with `config.minhash`: num_perm little-endian uint32, the minima
+    shingles      with `config.minhash`: folded word n-grams, repeats included; 0 where the text has no words
+
+    The metadata names everything that must be equal for two signatures to be comparable.
+    """
+    fields = [("id", pa.string()), ("dump", pa.string()), ("text_hash", pa.binary(16))]
+    scheme = f"text 1 fold={fold_version()}"
+    if config.minhash:
+        fields += [("signature", pa.binary(4 * config.num_perm)), ("shingles", pa.int32())]
+        scheme += f" minhash affine32 seed={config.seed} ngram={config.ngram} bands={config.bands} rows={config.rows}"
+    return pa.schema(fields, metadata={"dedup": scheme})
+
+
+def check(name: str, schema: pa.Schema, config: Config) -> None:
+    """Raises ValueError naming the file if it was not signed with `config`, or with other tables of characters."""
+    expected = globals()["schema"](config)
+    for field in expected:
+        if field.name not in schema.names or schema.field(field.name).type != field.type:
+            raise ValueError(f"{name}: no column {field.name} of type {field.type}: sign it with this configuration")
+    signed, wanted = (schema.metadata or {}).get(b"dedup", b"nothing"), expected.metadata[b"dedup"]
+    if signed != wanted:
+        raise ValueError(f"{name}: signed as {signed.decode()!r}, expected {wanted.decode()!r}: sign it again")
 
 
 def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
-    """SIGNATURES of a batch with string columns `id` and `text`: as many rows, in the same order.
+    """SIGNATURES of a batch with string columns `id`, `text` and perhaps `dump`: as many rows, in the same order.
 
-    A null text counts as an empty one. A text with fewer than `config.shingle` words is one shingle of all
-    of them; one without words has 0 shingles and datasketch's signature of the empty set.
+    A null text counts as an empty one. A text with fewer than `config.ngram` words is one n-gram of all of them; one
+    without words has 0 and datasketch's signature of the empty set.
     """
     text = batch.column("text")
     if text.null_count:
         text = text.fill_null("")
     data, offsets = _string_buffers(text)
-    signatures = np.empty((len(text), config.num_perm), np.uint32)
-    keys = np.empty((len(text), config.bands), np.uint64)
-    counts = np.empty(len(text), np.int32)
-    fold, expansions = fold_table()
-    a, b = permutations(config.num_perm, config.seed)
-    kernels.sign_texts(
-        data,
-        offsets,
-        fold,
-        expansions,
-        _points(),
-        config.shingle,
-        config.rows,
-        a,
-        b,
-        signatures,
-        keys,
-        counts,
-    )
-    fields = signatures_schema(config)
-    columns = [
-        batch.column("id"),
-        _fixed_binary(_text_hashes(data, offsets), 16),
-        pa.FixedSizeListArray.from_arrays(pa.array(keys.reshape(-1)), type=fields.field("bands").type),
-        _fixed_binary(signatures, 4 * config.num_perm),
-        pa.array(counts),
-    ]
-    return pa.record_batch(columns, schema=fields)
+    fields = schema(config)
+    columns = {"id": batch.column("id").cast(pa.string()), "text_hash": _fixed_binary(_text_hashes(data, offsets), 16)}
+    named = "dump" in batch.schema.names
+    columns["dump"] = batch.column("dump").cast(pa.string()) if named else pa.nulls(len(text), pa.string())
+    if config.minhash:
+        signatures = np.empty((len(text), config.num_perm), np.uint32)
+        counts = np.empty(len(text), np.int32)
+        fold, expansions = fold_table()
+        a, b = permutations(config.num_perm, config.seed)
+        kernels.sign_texts(data, offsets, fold, expansions, _points(), config.ngram, a, b, signatures, counts)
+        columns["signature"] = _fixed_binary(signatures, 4 * config.num_perm)
+        columns["shingles"] = pa.array(counts)
+    return pa.record_batch([columns[name] for name in fields.names], schema=fields)
+
+
+def shingle_sets(texts: pa.Array, config: Config) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """(values, offsets[n + 1]): the sorted set of 32-bit hashes of each text's plain word n-grams."""
+    sets = []
+    for text in texts.to_pylist():
+        split = (text or "").lower().split()
+        words = [int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest()) for word in split]
+        hashes = np.empty(len(words), np.uint32)
+        found = kernels.shingle_hashes(np.array(words, np.uint64), len(words), config.ngram, hashes)
+        sets.append(np.unique(hashes[:found]))
+    offsets = np.cumsum([0, *(len(values) for values in sets)], dtype=np.int64)
+    return np.concatenate([np.empty(0, np.uint32), *sets]), offsets
 
 
 def shingle_hashes(text: str, config: Config) -> NDArray[np.uint32]:
@@ -103,7 +126,7 @@ def shingle_hashes(text: str, config: Config) -> NDArray[np.uint32]:
     hashes = np.empty(words.size, np.uint32)
     fold, expansions = fold_table()
     found = kernels.word_hashes(data, 0, data.size, fold, expansions, _points(), words)
-    return hashes[: kernels.shingle_hashes(words, found, config.shingle, hashes)]
+    return hashes[: kernels.shingle_hashes(words, found, config.ngram, hashes)]
 
 
 def to_datasketch(row: Mapping[str, Any], config: Config) -> datasketch.LeanMinHash:
@@ -159,6 +182,12 @@ def _folded(character: str, expansions: list[list[int]]) -> int:
         return parts[0]
     expansions.append([len(parts), *parts, *[0] * (4 - len(parts))])
     return kernels.EXPAND - (len(expansions) - 1)
+
+
+@functools.cache
+def fold_version() -> str:
+    """A hash of the tables of characters."""
+    return hashlib.blake2b(b"".join(table.tobytes() for table in fold_table()), digest_size=8).hexdigest()
 
 
 @functools.cache

@@ -156,18 +156,6 @@ def minhash(shingles: Any, count: int, a: Any, b: Any, out: Any) -> None:
 
 
 @kernel
-def band_keys(signature: Any, rows: int, out: Any) -> None:
-    """out[band] = a 64-bit hash of the band's `rows` minima: equal keys mean equal bands but for 1 pair in
-    2^64.
-    """
-    for band in range(out.size):
-        key = uint64(0)
-        for k in range(band * rows, (band + 1) * rows):
-            key = _mix64((key ^ uint64(signature[k])) * MULTIPLIER)
-        out[band] = key
-
-
-@kernel
 def sign_texts(
     data: Any,
     offsets: Any,
@@ -175,14 +163,12 @@ def sign_texts(
     expansions: Any,
     points: Any,
     shingle: int,
-    rows: int,
     a: Any,
     b: Any,
     signatures: Any,
-    keys: Any,
     counts: Any,
 ) -> None:
-    """Signature, band keys and shingle count of each text `data[offsets[i]:offsets[i + 1]]`."""
+    """Signature and shingle count of each text `data[offsets[i]:offsets[i + 1]]`."""
     longest = 0
     for text in range(counts.size):
         longest = max(longest, offsets[text + 1] - offsets[text])
@@ -192,4 +178,3 @@ def sign_texts(
         found = word_hashes(data, offsets[text], offsets[text + 1], fold, expansions, points, words)
         counts[text] = shingle_hashes(words, found, shingle, shingles)
         minhash(shingles, counts[text], a, b, signatures[text])
-        band_keys(signatures[text], rows, keys[text])
