@@ -85,25 +85,66 @@ def scrub_command() -> click.Command:
 
 def dedup_command() -> click.Command:
     def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
-        from corpus.pipeline import dedup_passes, source_keys
+        from corpus.passes_dedup import Job, dedup_passes
+        from corpus.pipeline import source_keys
 
+        if flags["update_index"] and not flags["against"]:
+            raise click.UsageError("--update-index: say which index, with --against DIR")
         steps = _steps(("dedup",), recipe)
         source = _documents_source("dedup", inputs)
-        bare, work = _bare_recipe(steps, flags), f"{output}/_dedup"
-        plans = dedup_passes(source, source_keys(source), steps, work, output, bare, flags["share"])
-        return _execute(plans, flags)
+        job = Job(
+            source.dataset,
+            source_keys(source),
+            _bare_recipe(steps, flags),
+            f"{output}/_dedup",
+            flags["share"],
+            flags["memory"],
+            flags["against"],
+            flags["update_index"],
+            flags["labels_only"],
+        )
+        return _execute(dedup_passes(job, steps, output), flags)
 
     return _stage_command(
         dedup,
         ("dedup",),
-        """Drop copies: equal texts, and near-duplicates by MinHash over word 5-grams.
+        """Drop copies: equal texts, and near-duplicates by MinHash over word n-grams, verified.
 
-        Signatures, bands and clusters are kept below OUTPUT/_dedup.
+        A document goes only if it is itself similar enough to one that stays. What is found out on the way is kept
+        below OUTPUT/_dedup.
 
         \b
-        corpus dedup filtered/ -o unique/
+        corpus dedup docs/ -o unique/
+        corpus dedup docs/ -o unique/ --preset fineweb
+        corpus dedup docs/ -o unique/ --threshold 0.8 --keep score:quality_score
+        corpus dedup new/ -o unique-new/ --against index/ --update-index
+        corpus dedup docs/ -o labels/ --labels-only
         """,
+        *_dedup_options(),
+        click.Option(
+            ["--labels-only"], is_flag=True, help="write who duplicates whom, row by row, instead of documents"
+        ),
     )
+
+
+def _dedup_options() -> list[click.Option]:
+    return [
+        click.Option(
+            ["--against"],
+            metavar="DIR",
+            callback=lambda context, option, value: value and (value.rstrip("/") or "/"),
+            help="index of what is published: what is in it stays, and its duplicates go",
+        ),
+        click.Option(
+            ["--update-index"], is_flag=True, help="add what stays to the index, which is made if there is none"
+        ),
+        click.Option(
+            ["--memory"],
+            type=click.IntRange(16),
+            metavar="MIB",
+            help="of a unit that brings a partition together (default: 256, with very many files up to 4096)",
+        ),
+    ]
 
 
 def tokenize_command() -> click.Command:
@@ -249,7 +290,7 @@ def _engine() -> list[click.Option]:
 
 
 def _share(context: click.Context, option: click.Parameter, value: str) -> Any:
-    from corpus.pipeline import Share
+    from corpus.plan import Share
 
     match = re.fullmatch(r"(\d+)/(\d+)", value)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
@@ -295,7 +336,8 @@ def _execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = N
     When all is done, write the report of the folder `report`.
     """
     from corpus.console import Progress, say, say_summary, summary_json
-    from corpus.pipeline import Waiting, run_pass
+    from corpus.pipeline import run_pass
+    from corpus.plan import Waiting
 
     summaries: list[dict[str, Any]] = []
     status, waiting, complete = 0, None, False

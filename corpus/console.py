@@ -15,7 +15,8 @@ from corpus.crawl.fetch import Event as FetchEvent
 from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
 from corpus.crawl.fetch import Progress as Downloaded
 from corpus.engine import Event
-from corpus.pipeline import Pass, PassSummary
+from corpus.pipeline import PassSummary
+from corpus.plan import Pass
 from corpus.shards import Dataset
 
 _EVERY = 10.0  # seconds between plain progress lines

@@ -27,7 +27,15 @@ def stage_options(stages: Sequence[str]) -> list[click.Option]:
             name = f"{stage.replace('_', '-')}-{name}"
         hint = typing.get_type_hints(config_class(stage))[field.name]
         options.append(_option(field.metadata["flag"] or f"--{name}", f"{stage}__{field.name}", hint, field))
-    return options
+    return [*(option for stage in stages for option in _preset(stage)), *options]
+
+
+def _preset(stage: str) -> list[click.Option]:
+    """The option that names a preset, for a stage that has some."""
+    presets = getattr(config_class(stage), "PRESETS", {})
+    help = "settings to begin with, which the flags below change"
+    choice = click.Choice(list(presets))
+    return [click.Option(["--preset", f"{stage}__preset"], type=choice, help=help)] if presets else []
 
 
 def config_options(name: str, cls: type) -> list[click.Option]:
@@ -56,10 +64,13 @@ def steps_from_flags(context: click.Context, stages: Sequence[str], recipe: str 
                 base[step.stage] = {
                     field.name: getattr(step.config, field.name) for field in dataclasses.fields(step.config)
                 }
-    for name, value in context.params.items():
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    for name in sorted(given, key=lambda name: not name.endswith("__preset")):
         stage, _, setting = name.partition("__")
-        if stage in base and setting and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            base[stage][setting] = value
+        if stage in base and setting:
+            if setting == "preset":  # instead of a recipe's settings
+                base[stage] = {}
+            base[stage][setting] = context.params[name]
     return [make_step(stage, settings) for stage, settings in base.items()]
 
 

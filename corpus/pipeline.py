@@ -1,11 +1,10 @@
 """Recipe -> passes -> units: what has to run, in which order, on which files.
 
-Neighbouring per-document stages run fused in one pass over a shard. Deduplication is a barrier: a pass that signs
-every document, one that brings equal bands together, one that clusters, and then the stages behind it go on, beginning
-with the drop of duplicates. Passes are planned one at a time, because what a pass reads is what the one before it
-committed.
+Neighbouring per-document stages run fused in one pass over a shard. Deduplication is a barrier: five passes find
+out who duplicates whom (`passes_dedup`), and then the stages behind it go on, beginning with the drop of duplicates.
+Passes are planned one at a time, because what a pass reads is what the one before it committed.
 
-    WARC --[documents]--> --[signatures]--> --[bands]--> --[clusters]--> --[clean]--> --[tokenizer]--> --[tokens]-->
+    WARC --[documents]--> --(deduplication)--> --[clean]--> --[tokenizer]--> --[tokens]-->
 
 A run may be one task of many (`Share`), each of which does its part of every pass. The commit records are all that
 the tasks know of each other: a pass that reads the whole of what comes before it waits until that is committed.
@@ -14,66 +13,23 @@ the tasks know of each other: a pass that reads the whole of what comes before i
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
 from corpus.chain import Step
-from corpus.engine import Engine, Event, Failure, Unit, Work
+from corpus.engine import Engine, Event, Failure, Unit
+from corpus.passes_dedup import Job, dedup_passes
+from corpus.plan import ALONE, Pass, Share, Source, document_units, global_pass, removed, wait_for
 from corpus.recipe import Recipe, TokenizerConfig, describe
 from corpus.shards import Conflict, Dataset, Input
 from corpus.storage import children, expand, fingerprint, is_dir, local_path, storage
-from corpus.work import BandsWork, ChainWork, ClusterWork, TokenizerWork
+from corpus.work import ChainWork, TokenizerWork
 
 # The datasets that a whole run writes, in the order in which documents flow through them.
-ORDER = ("documents", "signatures", "bands", "clusters", "clean", "tokenizer", "tokens")
+ORDER = ("documents", "signatures", "bands", "blocks", "candidates", "labels", "clean", "tokenizer", "tokens")
 ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
-_PARTITION = 64 << 20  # bytes of pairs that one unit of `bands` brings together, where there are few files
-_LARGEST_PARTITION = 1 << 30  # where there are many: a request for each file and partition is what costs
-_FEW_FILES = 1000
-_POLL = 2.0  # seconds between looks at what other tasks have committed
-
-
-class Waiting(Exception):
-    """What comes next needs what other tasks have not committed yet."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Task `index` of `count`, from 1: it does every count-th unit. `wait`: seconds to wait for the others."""
-
-    index: int = 1
-    count: int = 1
-    wait: float = 0.0
-
-    def of(self, keys: Sequence[str]) -> Sequence[str]:
-        return keys[self.index - 1 :: self.count]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a pass reads: WARC files, or the documents that a dataset has committed."""
-
-    warcs: tuple[str, ...] = ()
-    dataset: str | None = None
-
-
-@dataclass
-class Pass:
-    """One pass, ready to run: `work(config_hash)` is what the engine is given.
-
-    `keys` are all its units, sorted; `units(keys)` those of them whose inputs are there.
-    """
-
-    name: str
-    output: str
-    keys: Sequence[str]
-    units: Callable[[Sequence[str]], list[Unit]]
-    config: dict[str, Any]
-    work: Callable[[str], Work]
 
 
 @dataclass
@@ -109,7 +65,7 @@ def find_source(inputs: Sequence[str]) -> Source:
     return Source(warcs=tuple(dict.fromkeys(warcs)))
 
 
-def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = Share()) -> Iterator[Pass]:
+def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = ALONE) -> Iterator[Pass]:
     """The passes of a whole recipe, each planned when the one before it is done.
 
     Raises Waiting where this task's share ends for now, Conflict if `output` holds units of other inputs.
@@ -132,7 +88,7 @@ def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = Sh
         if at:
             yield documents_pass("documents", source, keys, recipe.steps[:at], f"{output}/documents", recipe)
             source = Source(dataset=f"{output}/documents")
-        yield from dedup_passes(source, keys, recipe.steps[at:], output, documents, recipe, share)
+        yield from dedup_passes(Job(source.dataset or "", keys, recipe, output, share), recipe.steps[at:], documents)
     elif recipe.steps:
         yield documents_pass("clean", source, keys, recipe.steps, documents, recipe)
     elif source.dataset:  # a recipe of a tokenizer alone
@@ -140,9 +96,9 @@ def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = Sh
     if recipe.tokenizer:
         tokenizer = recipe.tokenizer.path or f"{output}/tokenizer"
         if not recipe.tokenizer.path:
-            _await(documents, keys, share)
+            wait_for(documents, keys, share)
             yield tokenizer_pass(documents, recipe.tokenizer, tokenizer)
-            _await(tokenizer, ["vocabulary"], share)
+            wait_for(tokenizer, ["vocabulary"], share)
         yield tokens_pass(documents, keys, tokenizer, f"{output}/tokens")
 
 
@@ -155,7 +111,7 @@ def documents_pass(
         name,
         output,
         keys,
-        _warc_units(source.warcs) if source.warcs else _document_units(source.dataset or ""),
+        _warc_units(source.warcs) if source.warcs else document_units(source.dataset or ""),
         describe(steps, keep_dropped_text=recipe.keep_dropped_text),
         lambda digest: ChainWork(
             name,
@@ -169,70 +125,10 @@ def documents_pass(
     )
 
 
-def dedup_passes(
-    source: Source,
-    keys: Sequence[str],
-    steps: Sequence[Step],
-    work: str,
-    output: str,
-    recipe: Recipe,
-    share: Share = Share(),
-) -> Iterator[Pass]:
-    """Signatures, bands and clusters below `work`, then the documents without duplicates through the other stages."""
-    dedup, rest = steps[0], steps[1:]
-    dataset = source.dataset or ""
-    signatures, bands, clusters = f"{work}/signatures", f"{work}/bands", f"{work}/clusters"
-    sign = Step("signatures", "corpus.dedup.signatures", dedup.config)
-    config = describe([dedup])
-    yield Pass(
-        "signatures",
-        signatures,
-        keys,
-        _document_units(dataset),
-        config,
-        lambda digest: ChainWork("signatures", (sign,), signatures, digest, dataset, kind="signatures"),
-    )
-    _await(signatures, keys, share)
-    pairs = Dataset(signatures).whole("pairs")
-    parts = _partitions(pairs.size, len(keys))
-    ranges = [f"{part:04d}-of-{parts:04d}" for part in range(parts)]
-    yield _global_pass(
-        "bands",
-        bands,
-        ranges,
-        pairs,
-        config,
-        lambda digest: BandsWork("bands", bands, digest, signatures, pairs.size // parts),
-    )
-    _await(bands, ranges, share)
-    rows = sum(output.rows for output in Dataset(signatures).files("signatures"))
-    yield _global_pass(
-        "clusters",
-        clusters,
-        ["all"],
-        Dataset(bands).whole("edges"),
-        config,
-        lambda digest: ClusterWork("clusters", dedup.config, clusters, digest, signatures, bands, rows),
-    )
-    _await(clusters, ["all"], share)
-    chain = (Step("dedup", "corpus.dedup.apply", dedup.config), *rest)
-    name = PurePosixPath(output).name if rest else "dedup"
-    yield Pass(
-        name,
-        output,
-        keys,
-        _labelled_units(dataset, clusters),
-        describe([dedup, *rest], keep_dropped_text=recipe.keep_dropped_text),
-        lambda digest: ChainWork(
-            name, chain, output, digest, dataset, labels=clusters, keep_dropped_text=recipe.keep_dropped_text
-        ),
-    )
-
-
 def tokenizer_pass(documents: str, config: TokenizerConfig, output: str) -> Pass:
     """One vocabulary from all documents."""
     step = Step("tokenizer", "corpus.recipe", config)
-    return _global_pass(
+    return global_pass(
         "tokenizer",
         output,
         ["vocabulary"],
@@ -254,13 +150,13 @@ def tokens_pass(documents: str, keys: Sequence[str], tokenizer: str, output: str
         "tokens",
         output,
         keys,
-        _document_units(documents),
+        document_units(documents),
         {"order": ["tokens"], "tokens": {"tokenizer": digest}},
         lambda config: ChainWork("tokens", (step,), output, config, documents, kind="tokens"),
     )
 
 
-def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], share: Share = Share()) -> PassSummary:
+def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], share: Share = ALONE) -> PassSummary:
     """Run what is not done yet of this task's share.
 
     Raises Conflict if a unit was made from another input or configuration, Interrupted after Ctrl-C.
@@ -269,7 +165,7 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
     digest = dataset.begin(plan.config)
     units = {unit.key: unit for unit in plan.units(share.of(plan.keys))}
     if share.count == 1 and len(units) < len(plan.keys):
-        raise _removed(plan.name, next(key for key in plan.keys if key not in units))
+        raise removed(plan.name, next(key for key in plan.keys if key not in units))
     summary = PassSummary(plan.name, plan.output, len(units))
     for record in dataset.scan():
         if unit := units.pop(record.unit, None):
@@ -286,7 +182,7 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
     missing = dataset.missing(plan.keys)
     failed = {failure.unit for failure in summary.failures}
     if lost := [key for key in missing if key in units and key not in failed]:
-        raise _removed(plan.output, lost[0])
+        raise removed(plan.output, lost[0])
     summary.complete = not missing
     if summary.complete:
         dataset.compact()
@@ -305,28 +201,6 @@ def source_keys(source: Source) -> list[str]:
     return keys
 
 
-def _await(dataset: str, keys: Sequence[str], share: Share) -> None:
-    """Return when all these units are committed. Raises Waiting when this task's patience is at its end."""
-    deadline = time.monotonic() + share.wait
-    while missing := Dataset(dataset).missing(keys):
-        if share.count == 1:
-            raise _removed(dataset, missing[0])
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise Waiting(
-                f"{dataset}: {len(missing)} of {len(keys)} units are with other tasks, e.g. {missing[0]}; "
-                "when they are done, the same command goes on"
-            )
-        time.sleep(min(_POLL, left))
-
-
-def _removed(where: str, unit: str) -> OSError:
-    return OSError(
-        f"{where}: what was committed for unit {unit} is not there; somebody removed it, or it is on another machine's "
-        "own disk: use an output folder that all share"
-    )
-
-
 def _kept_trace(dataset: Dataset, event: Event) -> Event:
     """Keep the traceback that comes with an event beside the shards, and say where."""
     if event.trace:
@@ -335,21 +209,6 @@ def _kept_trace(dataset: Dataset, event: Event) -> Event:
         dataset.storage.create(key, event.trace.encode())
         event.detail += f"; where it was: {dataset.path}/{key}"
     return event
-
-
-def _global_pass(
-    name: str, output: str, keys: Sequence[str], whole: Input, config: dict[str, Any], work: Callable[[str], Work]
-) -> Pass:
-    """Units that read the whole of a dataset each."""
-    return Pass(name, output, keys, lambda mine: [Unit(key, (whole,)) for key in mine], config, work)
-
-
-def _partitions(size: int, files: int) -> int:
-    """Units of `bands` for so many bytes of pairs in so many files: a power of two, decided by the input alone."""
-    from corpus.dedup.exchange import SLOTS
-
-    held = min(_PARTITION * max(1, files // _FEW_FILES), _LARGEST_PARTITION)
-    return min(1 << max(0, (size - 1) // held).bit_length(), SLOTS)
 
 
 def _holds_documents(folder: str) -> bool:
@@ -386,33 +245,5 @@ def _warc_units(paths: Sequence[str]) -> Callable[[Sequence[str]], list[Unit]]:
         with ThreadPoolExecutor(16) as pool:  # 90,000 requests, one after the other, take half an hour
             marks = pool.map(fingerprint, [found[key] for key in keys])
             return [Unit(key, (Input(found[key], *mark),)) for key, mark in zip(keys, marks, strict=True)]
-
-    return units
-
-
-def _document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
-    def units(keys: Sequence[str]) -> list[Unit]:
-        wanted = set(keys)
-        return [
-            Unit(record.unit, (Input(f"{dataset}/{output.path}", output.bytes, output.sha256),))
-            for record in Dataset(dataset).scan()
-            if record.unit in wanted and (output := record.output("documents"))
-        ]
-
-    return units
-
-
-def _labelled_units(dataset: str, clusters: str) -> Callable[[Sequence[str]], list[Unit]]:
-    def units(keys: Sequence[str]) -> list[Unit]:
-        labels = {output.unit: output for output in Dataset(clusters).files("labels")}
-        found = []
-        for unit in _document_units(dataset)(keys):
-            label = labels.get(unit.key)
-            if label is None:
-                raise ValueError(
-                    f"{dataset}: unit {unit.key} was added while duplicates were being sought; remove {clusters}"
-                )
-            found.append(Unit(unit.key, (*unit.inputs, Input(label.path, label.bytes, label.sha256))))
-        return found
 
     return units

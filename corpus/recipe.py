@@ -95,14 +95,26 @@ def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
     """A stage with its settings checked. Raises ValueError naming the setting and the fix."""
     cls = config_class(stage)
     known = [field.name for field in dataclasses.fields(cls)]
-    for name in settings or {}:
+    settings = _with_preset(cls, dict(settings or {}))
+    for name in settings:
         if name not in known:
             raise ValueError(f"{name}: unknown setting of [{stage}]{_suggestion(name, known)}")
-    config = check(cls(**(settings or {})))
+    config = check(cls(**settings))
     for field in dataclasses.fields(cls):
         if field.metadata.get("path"):
             _check_paths(field.name, getattr(config, field.name))
     return Step(stage, STAGES[stage].module, config, STAGES[stage].alone)
+
+
+def _with_preset(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, over those of the preset that they name, where the stage has presets."""
+    presets: dict[str, dict[str, Any]] = getattr(cls, "PRESETS", {})
+    if not presets or "preset" not in settings:
+        return settings
+    name = settings.pop("preset")
+    if name not in presets:
+        raise ValueError(f"preset = {name!r}: should be one of {', '.join(presets)}")
+    return presets[name] | settings
 
 
 def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()) -> Recipe:

@@ -56,6 +56,7 @@ DROPPED = pa.schema(
         ("threshold", pa.string()),
         ("file_path", pa.string()),
         ("warc_offset", pa.int64()),
+        ("duplicate_of", pa.string()),  # id of the kept document that a duplicate was dropped for
         ("text", pa.string()),  # written to the shard only if the recipe asks for it
     ]
 )
@@ -73,6 +74,7 @@ class Drop(NamedTuple):
     rule: str
     value: float | int | str
     threshold: float | int | str
+    duplicate_of: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -104,6 +106,7 @@ def dropped_rows(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -
         "rule": pa.array([drops[row].rule for row in rows], pa.string()),
         "value": pa.array([_shown(drops[row].value) for row in rows], pa.string()),
         "threshold": pa.array([_shown(drops[row].threshold) for row in rows], pa.string()),
+        "duplicate_of": pa.array([drops[row].duplicate_of for row in rows], pa.string()),
     }
     for name in ("id", "url", "file_path", "warc_offset", "text"):
         known = name in picked.schema.names

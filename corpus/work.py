@@ -1,7 +1,7 @@
 """What a unit does, for each kind of pass: the picklable works that an engine runs.
 
-`ChainWork` takes a shard through fused stages; `BandsWork` and `ClusterWork` are the barrier of deduplication;
-`TokenizerWork` trains the vocabulary. Each reads committed files, writes local ones and commits them with one record.
+`ChainWork` takes a shard through fused stages; `TokenizerWork` trains the vocabulary; the barrier of deduplication is
+in `work_dedup`. Each reads committed files, writes local ones and commits them with one record.
 `memory` is what a unit is expected to need, in MiB: a cluster places units by it.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import importlib
 import json
@@ -17,15 +16,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from corpus.chain import BATCH, Account, Chain, Rows, Step
 from corpus.engine import Attempt, Unit
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
-from corpus.shards import ROW_GROUP, Dataset, Input, Output, Record, ShardWriter, audit, output_of
+from corpus.shards import Dataset, Input, Output, Record, ShardWriter, audit, output_of
 from corpus.storage import local_path, open_path, sha256, split
 
 
@@ -33,8 +32,8 @@ from corpus.storage import local_path, open_path, sha256, split
 class ChainWork:
     """Per-document stages over one shard: a WARC file, or a shard of the dataset `source`.
 
-    `kind` is what comes out (documents, signatures, tokens). With `labels`, the row-aligned label shards of that
-    dataset are attached to the documents as `dedup_` columns.
+    `kind` is what comes out (documents, signatures, tokens). With `labels`, what that dataset says of the documents is
+    attached to them as `dedup_` columns.
     """
 
     name: str
@@ -60,10 +59,11 @@ class ChainWork:
         source = self._pages(unit, chain, pages) if self.source is None else self._documents(unit, chain)
         with dataset.storage.scratch() as folder:
             kept = ShardWriter(folder / "kept.parquet", self._schema(unit))
-            tokens = 0
+            tokens = shingles = 0
             for batch in chain.run(source):
                 kept.write(batch)
                 tokens += _token_count(batch)
+                shingles += _shingle_count(batch)
             kept.close(self._footer(tokens))
             outputs, files = [kept.output(unit.key, self.kind)], [kept.path]
             if self.kind == "documents":
@@ -79,8 +79,10 @@ class ChainWork:
             accounts = [account.to_json() for account in ([pages] if self.source is None else []) + chain.accounts]
             if self.kind == "tokens":
                 accounts[-1]["tokens"] = tokens
+            if self.kind == "signatures":
+                accounts[-1]["shingles"] = shingles
             _check_accounts(unit.key, accounts, outputs)
-            _commit(self, unit, attempt, began, accounts, outputs, files)
+            commit(self, unit, attempt, began, accounts, outputs, files)
 
     def _pages(self, unit: Unit, chain: Chain, account: Account) -> Iterator[Rows]:
         """One page at a time; records that are no whole HTML page are dropped here."""
@@ -105,17 +107,24 @@ class ChainWork:
         assert self.source is not None
         source = Dataset(self.source)
         shard = find_output(source, unit.key, "documents")
-        # Named by the unit, because the record of the clusters lists the labels of every shard there is.
-        labels = Dataset(self.labels).batches(unit.inputs[1].path, BATCH) if self.labels else None
+        labels = self._labels(source, unit)
         start = 0
         for batch in source.batches(shard, BATCH):
             if labels is not None:
-                batch = _attach(batch, next(labels, None))
+                batch = _attach(batch, labels.slice(start, batch.num_rows))
             if start == 0:
                 chain.warm_up(batch.slice(0, 0))
             yield Rows(list(range(start, start + batch.num_rows)), batch)
             start += batch.num_rows
             chain.attempt.progress(start, chain.accounts[-1].kept, start / max(shard.rows, 1))
+
+    def _labels(self, source: Dataset, unit: Unit) -> pa.RecordBatch | None:
+        if self.labels is None:
+            return None
+        from corpus.dedup.apply import LABELS
+        from corpus.work_dedup import labels_of
+
+        return labels_of(source, unit.key, unit.inputs[1], self.labels, LABELS)
 
     def _pairs(self, unit: Unit, signatures: Path, target: Path) -> Output:
         """What the unit's documents may have in common with others, for `bands`."""
@@ -149,123 +158,8 @@ class ChainWork:
 DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index("text"))}
 
 
-@dataclass(frozen=True)
-class BandsWork:
-    """One range of band keys of every unit in, edges between the documents that share one out."""
-
-    name: str
-    output: str
-    config_hash: str
-    source: str
-    bytes: int  # of pairs in a range
-
-    @property
-    def memory(self) -> int:
-        return 512 + (self.bytes * _PAIRS_HELD >> 20)
-
-    def run(self, unit: Unit, attempt: Attempt) -> None:
-        from corpus.dedup.exchange import Source, partition_edges, write_edges
-
-        began = time.monotonic()
-        source = Dataset(self.source)
-        _check_whole(source, "pairs", unit.inputs[0])
-        part, parts = map(int, unit.key.split("-of-"))
-        sources, rows = [], 0
-        for signatures, pairs in _signed(source):
-            read = functools.partial(source.storage.read_range, pairs.path)
-            sources.append(Source(rows, read, f"{source.path}/{pairs.path}"))
-            rows += signatures.rows
-        edges = partition_edges(sources, part, parts, threads=_READS)
-        with Dataset(self.output).storage.scratch() as folder:
-            write_edges(edges, folder / "edges")
-            output = output_of(folder / "edges", unit.key, "edges", len(edges), "edges")
-            counts = [{"stage": "bands", "read": rows, "kept": rows, "dropped": {}, "edges": len(edges)}]
-            _commit(self, unit, attempt, began, counts, [output], [folder / "edges"])
-
-
-@dataclass(frozen=True)
-class ClusterWork:
-    """All edges and all signature shards in, a row-aligned label shard for each of the latter out."""
-
-    name: str
-    config: Any
-    output: str
-    config_hash: str
-    source: str
-    edges: str
-    rows: int  # documents
-
-    @property
-    def memory(self) -> int:
-        return 512 + (self.rows * _CLUSTER_BYTES >> 20)
-
-    def run(self, unit: Unit, attempt: Attempt) -> None:
-        from corpus.dedup.cluster import LABELS, cluster
-
-        began = time.monotonic()
-        source, edges, dataset = Dataset(self.source), Dataset(self.edges), Dataset(self.output)
-        _check_whole(edges, "edges", unit.inputs[0])
-        shards = [_Signatures(source, signatures) for signatures, _ in _signed(source)]
-        with dataset.storage.scratch() as folder:
-            outputs, files = [], []
-            for index, table in enumerate(cluster(shards, _edges(edges), self.config, folder)):
-                writer = ShardWriter(folder / f"{index}.parquet", LABELS)
-                for batch in table.to_batches():
-                    writer.write(batch)
-                writer.close()
-                outputs.append(writer.output(shards[index].unit, "labels"))
-                files.append(writer.path)
-            counts = [{"stage": "clusters", "read": self.rows, "kept": self.rows, "dropped": {}}]
-            _commit(self, unit, attempt, began, counts, outputs, files)
-
-
-_READS = 8  # ranges under way at a time
-_PAIRS_HELD = 3  # times a range of pairs that is in memory
-_CLUSTER_BYTES = 12  # of memory for each document
-
-
-@dataclass(frozen=True)
-class _Signatures:
-    """A committed signature shard, as `cluster` wants it."""
-
-    dataset: Dataset
-    output: Output
-
-    @property
-    def unit(self) -> str:
-        return self.output.unit
-
-    @property
-    def rows(self) -> int:
-        return self.output.rows
-
-    @property
-    def schema(self) -> pa.Schema:
-        with self.dataset.storage.open(self.output.path) as stream:
-            return pq.read_schema(stream)
-
-    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        return self.dataset.batches(self.output, ROW_GROUP, columns)
-
-
-def _signed(source: Dataset) -> list[tuple[Output, Output]]:
-    """(signatures, pairs) of every unit, in order."""
-    found = []
-    for record in source.scan():
-        kinds = {output.kind: output for output in record.outputs}
-        found.append((kinds["signatures"], kinds["pairs"]))
-    return found
-
-
-def _edges(dataset: Dataset) -> Iterator[Any]:
-    from corpus.dedup.exchange import read_edges
-
-    for output in dataset.files("edges"):
-        with dataset.storage.open(output.path) as stream:
-            yield from read_edges(stream)
-
-
-def _check_whole(dataset: Dataset, kind: str, planned: Input) -> None:
+def check_whole(dataset: Dataset, kind: str, planned: Input) -> None:
+    """Raises ValueError if a dataset's files of one kind are not those that a unit was planned for."""
     if dataset.whole(kind) != planned:
         raise ValueError(f"{dataset.path}: its {kind} are not those that were there when this was planned; run again")
 
@@ -288,7 +182,7 @@ class TokenizerWork:
 
         began = time.monotonic()
         source, dataset = Dataset(self.source), Dataset(self.output)
-        _check_whole(source, "documents", unit.inputs[0])
+        check_whole(source, "documents", unit.inputs[0])
         rows = 0
 
         def texts() -> Iterator[pa.Array]:
@@ -312,7 +206,7 @@ class TokenizerWork:
                 if there is not None and hashlib.sha256(there).hexdigest() != output.sha256:
                     path = f"{self.output}/{output.path}"
                     raise ValueError(f"{path}: another vocabulary; use another output folder, or remove this one")
-            _commit(self, unit, attempt, began, counts, outputs, files)
+            commit(self, unit, attempt, began, counts, outputs, files)
 
 
 @contextlib.contextmanager
@@ -353,8 +247,21 @@ def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
     raise ValueError(f"{dataset.path}: no committed {kind} for unit {unit}")
 
 
-def _commit(
-    work: ChainWork | BandsWork | ClusterWork | TokenizerWork,
+class Named(Protocol):
+    """A work that commits to a dataset."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def output(self) -> str: ...
+
+    @property
+    def config_hash(self) -> str: ...
+
+
+def commit(
+    work: Named,
     unit: Unit,
     attempt: Attempt,
     began: float,
@@ -362,6 +269,7 @@ def _commit(
     outputs: list[Output],
     files: list[Path],
 ) -> None:
+    """Publish finished files, and the record of them."""
     record = Record(
         unit=unit.key,
         stage=work.name,
@@ -375,10 +283,8 @@ def _commit(
     Dataset(work.output).commit(record, files)
 
 
-def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch | None) -> pa.RecordBatch:
-    if labels is None or labels.num_rows != batch.num_rows or labels.column("id") != batch.column("id"):
-        raise ValueError("labels do not belong to these documents; remove the folders of the deduplication")
-    for name in ("keep", "cluster_size", "rule", "value", "threshold"):
+def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch) -> pa.RecordBatch:
+    for name in labels.schema.names:
         batch = batch.append_column(f"dedup_{name}", labels.column(name))
     return batch
 
@@ -400,6 +306,10 @@ def _token_count(batch: pa.RecordBatch) -> int:
         return 0
     column = batch.column("tokens")
     return int(column.offsets[-1].as_py() - column.offsets[0].as_py())
+
+
+def _shingle_count(batch: pa.RecordBatch) -> int:
+    return pc.sum(batch.column("shingles")).as_py() or 0 if "shingles" in batch.schema.names else 0
 
 
 def _check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:

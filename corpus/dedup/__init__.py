@@ -1,15 +1,17 @@
-"""Deduplication in steps: signatures (per document), pairs and edges (an exchange), clusters (global), dropping.
+"""Deduplication in steps, of which only one looks at the whole corpus, at a few bytes a document.
+
+    documents --signatures--> --keys--> --exchange--> edges --components--> blocks
+    documents of blocks --candidates--> --labels--> who stays, and who stands for whom --apply--> documents
 
 `signatures.sign` turns documents into small fixed-size rows. `exchange.write_pairs` writes what each shard of them can
-have in common with others, by ranges of hashes; `exchange.partition_edges` takes one range of all shards and finds the
-documents that are alike. `cluster.cluster` joins these edges, and says for each document whether it stays and which
-document stands for it. `apply.process` is the ordinary stage that acts on these labels. Only `cluster` looks at the
-whole corpus, and it holds a few bytes a document. The settings and the two Arrow schemas are in `config`, which loads
-neither Numba nor datasketch.
+have in common with others, by ranges of keys; `exchange.partition_edges` takes one range of all shards and finds the
+documents that share one; `components` joins these edges into blocks. `candidates` brings the documents of a block
+together, and `labels.decide` decides between them. `apply.process` is the ordinary stage that acts on it. `config` is
+light: it loads neither Numba nor datasketch.
 """
 
 from __future__ import annotations
 
-from corpus.dedup.config import LABELS, Config, signatures_schema
+from corpus.dedup.config import Config
 
-__all__ = ["LABELS", "Config", "signatures_schema"]
+__all__ = ["Config"]

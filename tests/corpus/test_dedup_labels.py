@@ -1,0 +1,243 @@
+"""CANDIDATES -> LABELS: who stays, who stands for whom, and nothing that depends on the order of arrival."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.config import check
+from corpus.dedup import Config
+from corpus.dedup.candidates import candidates_schema
+from corpus.dedup.labels import LABELS, decide, unit_labels, write_labels
+from corpus.dedup.sections import Sections
+from tests.oracles.dedup_labels import Document, twins
+
+SMALL = Config(bands=3, rows=2)
+
+
+def candidate(row: int, **more: Any) -> dict[str, Any]:
+    """A candidate of block 0; `minima` are its signature, `ngrams` its set."""
+    minima = more.pop("minima", [7] * SMALL.num_perm)
+    known = {
+        "row": row,
+        "block": 0,
+        "published": False,
+        "id": f"d{row}",
+        "length": 100,
+        "text_hash": row.to_bytes(16, "little"),
+        "signature": np.array(minima, "<u4").tobytes(),
+        "ngrams": [1, 2, 3, 4],
+    }
+    return known | more
+
+
+def labels(rows: list[dict[str, Any]], config: Config = SMALL) -> list[dict[str, Any]]:
+    schema = candidates_schema(config)
+    batches = [pa.RecordBatch.from_pylist([row], schema=schema) for row in rows]
+    found: list[dict[str, Any]] = decide(batches, config).labels.to_pylist()
+    return found
+
+
+def kept(rows: list[dict[str, Any]], config: Config = SMALL) -> list[str]:
+    return [row["id"] for row in labels(rows, config) if row["keep"]]
+
+
+def test_a_near_duplicate_names_its_twin_and_their_exact_similarity() -> None:
+    one, other = labels([candidate(0, length=200), candidate(1, ngrams=[1, 2, 3, 4, 5])])
+    assert (one["keep"], one["cluster_size"], one["representative"], one["rule"]) == (True, 2, "d0", None)
+    assert other == {
+        "row": 1,
+        "id": "d1",
+        "keep": False,
+        "cluster_id": 0,
+        "cluster_size": 2,
+        "representative": "d0",
+        "rule": "dedup.minhash",
+        "similarity": 4 / 5,
+        "threshold": 0.75,
+    }
+
+
+def test_equal_text_hashes_are_exact_duplicates_whatever_else() -> None:
+    same = {"text_hash": b"x" * 16}
+    other = labels([candidate(0, **same), candidate(1, minima=[8] * 6, ngrams=[9], **same)])[1]
+    assert (other["rule"], other["similarity"], other["threshold"]) == ("dedup.exact", 1.0, 1.0)
+
+
+def test_likeness_through_a_third_drops_nothing() -> None:
+    chain = [
+        candidate(0, ngrams=list(range(0, 20)), length=3),
+        candidate(1, ngrams=list(range(2, 22)), length=2),
+        candidate(2, ngrams=list(range(4, 24)), length=1),
+    ]
+    assert kept(chain) == ["d0", "d2"]
+    assert kept(chain, Config(bands=3, rows=2, verify=False)) == ["d0"]
+
+
+def test_documents_without_a_band_in_common_are_not_compared() -> None:
+    assert kept([candidate(0, minima=[1] * 6), candidate(1, minima=[2] * 6)]) == ["d0", "d1"]
+
+
+def test_of_equals_the_published_the_higher_score_the_longer_and_the_earlier_stays() -> None:
+    rows = [
+        candidate(5, published=True, score=0.0, length=1),
+        candidate(4, score=2.0, length=1),
+        candidate(3, score=1.0, length=9, dump="CC-MAIN-2020-05"),
+        candidate(2, score=1.0, length=9, dump="CC-MAIN-2021-04", file_path="a"),
+        candidate(1, score=1.0, length=9, dump="CC-MAIN-2021-04", file_path="b", warc_offset=7),
+        candidate(0, score=1.0, length=9, dump="CC-MAIN-2021-04", file_path="b", warc_offset=8),
+        candidate(6, score=1.0, length=9, dump="CC-MAIN-2021-04", file_path="b", warc_offset=8),
+        candidate(7, score=1.0, length=8),
+        candidate(8, score=None, length=99),
+    ]
+    for first in range(len(rows)):
+        assert kept(rows[first:][::-1]) == [rows[first]["id"]]
+    assert kept(rows[1:], Config(bands=3, rows=2, keep="first")) == ["d0"]
+
+
+def test_what_is_published_stays_even_if_it_has_a_twin_there() -> None:
+    rows = [candidate(0, published=True), candidate(1, published=True), candidate(2)]
+    assert kept(rows) == ["d0", "d1"] == kept(rows, Config(bands=3, rows=2, verify=False))
+
+
+def test_a_document_meets_no_more_candidates_than_checks() -> None:
+    many = [candidate(row, ngrams=[10 * row + 1], length=100 - row) for row in range(9)]
+    twin = candidate(9, ngrams=[81], length=1)
+    schema = candidates_schema(SMALL)
+
+    def decided(checks: int) -> Any:
+        return decide(
+            [pa.RecordBatch.from_pylist([*many, twin], schema=schema)], Config(bands=3, rows=2, checks=checks)
+        )
+
+    assert decided(9).capped == 0
+    assert decided(9).labels.column("keep").to_pylist()[-1] is False
+    assert decided(4).capped == 5  # the sixth to the tenth document met five or more
+    assert decided(4).labels.column("keep").to_pylist()[-1] is True
+
+
+def test_an_adversarial_band_of_200_000_documents_is_gone_through_in_linear_time() -> None:
+    count = 200_000
+    random_ = np.random.default_rng(1)
+    minima = random_.integers(0, 2**32, (count, SMALL.num_perm), np.uint32)
+    minima[:, :2] = 7  # one band in common
+    nothing = pa.nulls(count, pa.string())
+    columns = {
+        "row": pa.array(np.arange(count, dtype=np.uint64)),
+        "block": pa.array(np.zeros(count, np.uint64)),
+        "published": pa.array(np.zeros(count, np.bool_)),
+        "id": pa.array([f"d{row}" for row in range(count)]),
+        "score": pa.nulls(count, pa.float64()),
+        "length": pa.array(np.full(count, 9)),
+        "dump": nothing,
+        "file_path": nothing,
+        "warc_offset": pa.nulls(count, pa.int64()),
+        "text_hash": pa.Array.from_buffers(
+            pa.binary(16), count, [None, pa.py_buffer(random_.integers(0, 2**63, (count, 2)))]
+        ),
+        "signature": pa.Array.from_buffers(pa.binary(24), count, [None, pa.py_buffer(minima)]),
+        "ngrams": pa.LargeListArray.from_arrays(
+            pa.array(np.arange(count + 1)), pa.array(random_.integers(0, 2**32, count, np.uint32))
+        ),
+    }
+    schema = candidates_schema(SMALL)
+    found = decide([pa.record_batch([columns[name] for name in schema.names], schema=schema)], SMALL)
+    assert found.capped == count - SMALL.checks - 1
+    assert all(found.labels.column("keep").to_pylist())
+
+
+DOCUMENT = st.tuples(
+    st.integers(0, 5),  # hash
+    st.lists(st.integers(0, 2), min_size=6, max_size=6),
+    st.frozensets(st.integers(0, 6), max_size=6),
+    st.booleans(),
+)
+
+
+@given(st.lists(DOCUMENT, max_size=12), st.sampled_from([0.3, 0.5, 0.75, 1.0]), st.randoms())
+def test_labels_are_those_of_the_slow_twin_in_any_order_of_arrival(
+    documents: list[Any], threshold: float, order: random.Random
+) -> None:
+    config = Config(bands=3, rows=2, threshold=threshold)
+    documents.sort(key=lambda document: not document[3])  # what is published comes first
+    expected = twins(
+        [Document(bytes([h]), tuple(minima), ngrams, published) for h, minima, ngrams, published in documents],
+        config.rows,
+        threshold,
+    )
+    rows = [
+        candidate(
+            row,
+            minima=minima,
+            text_hash=bytes([text_hash] * 16),
+            ngrams=sorted(ngrams),
+            published=published,
+            length=100 - row,
+        )
+        for row, (text_hash, minima, ngrams, published) in enumerate(documents)
+    ]
+    order.shuffle(rows)
+    found = labels(rows, config)
+    assert [row["representative"] for row in found] == [f"d{twin}" for twin in expected]
+
+
+def file_of(path: Path) -> Sections:
+    data = path.read_bytes()
+    return Sections(lambda start, length: data[start : start + length], path.name)
+
+
+def test_each_unit_gets_the_labels_of_all_its_documents(tmp_path: Path) -> None:
+    rows = [candidate(2), candidate(4), candidate(5, block=5), candidate(6, block=5, ngrams=[99])]
+    schema = candidates_schema(SMALL)
+    table = decide([pa.RecordBatch.from_pylist(rows, schema=schema)], SMALL).labels
+    assert write_labels(table, tmp_path / "labels", [3, 6, 8]) == 3  # row 2 is published elsewhere
+    first = unit_labels([file_of(tmp_path / "labels")], 0, 3, pa.array(["d3", "d4", "d5"]))
+    assert first.to_pylist() == [
+        {
+            "id": "d3",
+            "keep": True,
+            "cluster_id": 3,
+            "cluster_size": 1,
+            "representative": "d3",
+            "rule": None,
+            "similarity": None,
+            "threshold": None,
+        },
+        {name: value for name, value in table.to_pylist()[1].items() if name != "row"},
+        {name: value for name, value in table.to_pylist()[2].items() if name != "row"},
+    ]
+    assert first.to_pylist()[1]["representative"] == "d2"
+    with pytest.raises(ValueError, match="do not belong to these documents"):
+        unit_labels([file_of(tmp_path / "labels")], 1, 6, pa.array(["other", "d7"]))
+
+
+def test_a_damaged_file_of_labels_is_refused_by_name(tmp_path: Path) -> None:
+    schema = candidates_schema(SMALL)
+    table = decide([pa.RecordBatch.from_pylist([candidate(0), candidate(1)], schema=schema)], SMALL).labels
+    write_labels(table, tmp_path / "labels", [0, 2])
+    whole = (tmp_path / "labels").read_bytes()
+    for damaged in (whole[:-8], b"\xff" * 16 + whole[16:]):
+        (tmp_path / "labels").write_bytes(damaged)
+        with pytest.raises(ValueError, match="labels: section 0 is damaged"):
+            unit_labels([file_of(tmp_path / "labels")], 0, 0, pa.array(["d0", "d1"]))
+
+
+def test_no_labels_at_all(tmp_path: Path) -> None:
+    table = decide([], SMALL).labels
+    assert table.num_rows == 0
+    assert write_labels(table, tmp_path / "labels", [0, 2]) == 0
+    assert unit_labels([], 0, 0, pa.array(["a"])).column("keep").to_pylist() == [True]
+    assert [field.name for field in LABELS][1:] == unit_labels([], 0, 0, pa.array(["a"])).schema.names
+
+
+@pytest.mark.parametrize("keep", ["shortest", "score:", ""])
+def test_an_unknown_order_is_refused(keep: str) -> None:
+    with pytest.raises(ValueError, match="should be longest, first or score:COLUMN"):
+        check(Config(keep=keep))
