@@ -1,9 +1,9 @@
 """Settings of deduplication; light, so that a command can show help.
 
-By default bands are permissive and what they find is verified: 18 bands of 6 hashes make two documents candidates with
-probability 1 - (1 - s^6)^18 at Jaccard similarity s (.58 at .6, .90 at .7, .97 at .75, .996 at .8), and a document is
-dropped only if its own similarity to one that is kept reaches the threshold. That loses fewer duplicates than strict
-bands, and no document that resembles its twin only through a third.
+By default bands are permissive and what they find is verified: 22 bands of 5 hashes make two documents candidates with
+probability 1 - (1 - s^5)^22 at Jaccard similarity s (.50 at .5, .83 at .6, .98 at .7, .997 at .75, .9998 at .8), and a
+document is dropped only if its own similarity to one that is kept reaches the threshold. That loses fewer duplicates
+than strict bands, and no document that resembles its twin only through a third.
 
 FineWeb's decisions are the preset `fineweb` (Penedo et al. 2024, arXiv:2406.17557, appendix E.1): 14 bands of 8 hashes
 (.56 at .7, .77 at .75, .92 at .8), unverified: everything that candidates connect is one cluster, of which the first
@@ -25,8 +25,8 @@ class Config:
     verify: bool = setting(True, "drop only what is itself similar enough to a document that is kept")
     threshold: float = setting(0.75, "with verify: Jaccard similarity of the word n-grams to drop at", low=0.01, high=1)
     ngram: int = setting(5, "words in an n-gram (FineWeb: 5)", low=1, high=100)
-    bands: int = setting(18, "bands; documents equal in one whole band are candidates", low=1, high=1000)
-    rows: int = setting(6, "hashes in a band", low=1, high=1000)
+    bands: int = setting(22, "bands; documents equal in one whole band are candidates", low=1, high=1000)
+    rows: int = setting(5, "hashes in a band", low=1, high=1000)
     keep: str = setting("longest", "which document stays: longest, first (in input order) or score:COLUMN (highest)")
     per_dump: bool = setting(False, "each dump by itself, as in FineWeb")
     seed: int = setting(1, "seed of the MinHash permutations, as in datasketch", low=0, high=2**32 - 1)
