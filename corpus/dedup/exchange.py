@@ -79,9 +79,10 @@ def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]],
 
 
 def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: int = 1) -> NDArray[np.uint64]:
-    """Edges between the documents that keys of one partition join: uint64[n, 2], sorted, each once.
+    """Edges between the documents that keys of one partition join: uint64[n, 2], (lower row, higher row).
 
-    Of the documents that have a key in common, each is joined to the first; rows count over all units. `sources` come
+    Of the documents that have a key in common, each is joined to the first, once for each such key: to join documents
+    once more costs less than to sort the edges. Rows count over all units. `sources` come
     in the order of their rows; `parts` is a power of two, 1024 at the most. Up to `threads` reads are under way at a
     time, for storage that is far away. In memory are the partition's records. Raises ValueError naming a file that is
     no pairs file or ends too early.
@@ -100,16 +101,16 @@ def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: i
         def fill(number: int) -> None:
             source, (start, end) = sources[number], offsets[number][[0, -1]]
             data = _read(source, int(start), int(end - start))
-            found = np.frombuffer(data, "<u4").reshape(-1, 3)
-            if len(found) and found[:, 2].max() >= units[number]:
-                raise ValueError(f"{source.name}: a row beyond its unit's {units[number]}; remove it to make it again")
-            records[starts[number] : starts[number + 1]] = found
+            found = np.frombuffer(data, "<u4").astype(np.uint32, copy=False).reshape(-1, 3)
+            row = kernels.copy_records(found, records[starts[number] : starts[number + 1]])
+            if row >= units[number]:
+                raise ValueError(f"{source.name}: row {row} of {units[number]}; remove it to make it again")
 
         list(pool.map(fill, range(len(sources))))
     borders = np.array([start + (one - one[0]) // _RECORD for start, one in zip(starts, offsets, strict=False)])
     borders = borders.reshape(len(sources), slots + 1)
     first_rows = np.array([source.first_row for source in sources], np.uint64)
-    return _sorted_once([_slot_edges(records, borders[:, slot : slot + 2], first_rows) for slot in range(slots)])
+    return np.concatenate([_slot_edges(records, borders[:, slot : slot + 2], first_rows) for slot in range(slots)])
 
 
 def write_edges(edges: NDArray[np.uint64], path: Path) -> None:
@@ -156,18 +157,3 @@ def _slot_edges(
 
 def _power_of_two(least: int) -> int:
     return 1 << (least - 1).bit_length()
-
-
-def _sorted_once(parts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """The edges in order, each once."""
-    edges = np.concatenate(parts)
-    low, high = edges.T
-    if not len(edges) or high.max() < 2**32:  # one word an edge sorts ten times as fast
-        packed = np.sort(low << np.uint64(32) | high)
-        low, high = packed >> np.uint64(32), packed & np.uint64(2**32 - 1)
-    else:
-        order = np.lexsort((high, low))
-        low, high = low[order], high[order]
-    fresh = np.ones(len(edges), np.bool_)
-    fresh[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-    return np.stack([low, high], axis=1)[fresh]

@@ -66,6 +66,18 @@ def partition(keys: Any, rows: Any, starts: Any, records: Any) -> None:
 
 
 @kernel
+def copy_records(records: Any, out: Any) -> Any:
+    """Copy records; return the highest row among them, 0 if there are none."""
+    highest = uint32(0)
+    for i in range(len(records)):
+        out[i, 0] = records[i, 0]
+        out[i, 1] = records[i, 1]
+        out[i, 2] = records[i, 2]
+        highest = max(highest, records[i, 2])
+    return highest
+
+
+@kernel
 def _key(records: Any, i: int) -> Any:
     return uint64(records[i, 0]) | uint64(records[i, 1]) << uint64(32)
 
