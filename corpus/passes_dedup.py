@@ -61,9 +61,11 @@ class Job:
 def dedup_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     """All passes, `steps` being the stage `dedup` and those behind it; each planned when the one before it is done.
 
-    Raises ValueError if the index is not there or was made with another scheme.
+    Raises ValueError if the index is not there or was made with another scheme, or if the documents have no column
+    that the settings name.
     """
     config = steps[0].config
+    _check_columns(job, config)
     index = _index(job)
     described = describe(steps[:1]) | ({"against": _fingerprint(index)} if index else {})
     signatures, bands, blocks, candidates, labels = (
@@ -127,6 +129,15 @@ def dedup_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
     yield _last_pass(job, steps, output, blocks, labels, described)
     if job.update_index and job.against:
         yield _index_pass(job, job.against, config, blocks, labels)
+
+
+def _check_columns(job: Job, config: Any) -> None:
+    from corpus.dedup.candidates import check_columns
+
+    dataset = Dataset(job.documents)
+    first = next((output for record in dataset.scan() if (output := record.output("documents"))), None)
+    if first and config.score_column:
+        check_columns(dataset.schema(first), config)
 
 
 def _last_pass(

@@ -90,16 +90,29 @@ def document_columns(config: Config) -> list[str]:
     return [*columns, "text"]
 
 
+def check_columns(schema: pa.Schema, config: Config) -> None:
+    """Raises ValueError if the documents have no column of numbers that `keep` names."""
+    name = config.score_column
+    if name is None:
+        return
+    kind = schema.field(name).type if name in schema.names else None
+    if kind is None or not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        numbers = [
+            field.name for field in schema if pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+        ]
+        raise ValueError(
+            f"keep = {config.keep!r}: the documents' column {name} is {kind or 'not there'}; "
+            f"columns of numbers: {', '.join(numbers)}"
+        )
+
+
 def priority(documents: pa.RecordBatch, config: Config) -> pa.RecordBatch:
-    """PRIORITY of documents. Raises ValueError if the score's column is not one of numbers."""
+    """PRIORITY of documents."""
     columns = {name: documents.column(name) for name in documents.schema.names}
     columns["length"] = pc.binary_length(documents.column("text").fill_null("")).cast(pa.int64())
     columns["score"] = pa.nulls(documents.num_rows, pa.float64())
     if config.score_column:
-        score = documents.column(config.score_column)
-        if not (pa.types.is_floating(score.type) or pa.types.is_integer(score.type)):
-            raise ValueError(f"keep = {config.keep!r}: column {config.score_column} is {score.type}, not a number")
-        columns["score"] = score.cast(pa.float64())
+        columns["score"] = documents.column(config.score_column).cast(pa.float64())
     return pa.record_batch([columns[name] for name in PRIORITY.names], schema=PRIORITY)
 
 

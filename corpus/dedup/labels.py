@@ -75,7 +75,10 @@ def _twins(
     count = len(order)
     rep, value = np.empty(count, np.int64), np.zeros(count)
     published = light.column("published").to_numpy()
-    hashes = _stacked(batches, "text_hash", np.uint64, 2)
+    if config.exact:
+        hashes = _stacked(batches, "text_hash", np.uint64, 2)
+    else:  # none like any other
+        hashes = np.arange(2 * count, dtype=np.uint64).reshape(-1, 2)
     width = config.num_perm if config.minhash else 0
     signatures = _stacked(batches, "signature", np.uint32, width)
     if not config.verify:

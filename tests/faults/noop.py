@@ -16,7 +16,8 @@ from pathlib import Path
 
 from corpus.engine import Event, Unit
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import Pass, run_pass
+from corpus.pipeline import run_pass
+from corpus.plan import Pass
 from corpus.shards import Dataset
 from tests.faults.works import NoWork
 

@@ -76,7 +76,7 @@ def remove_under(task: Task, output: Path, name: str) -> None:
     task.finish(output)
 
 
-@pytest.mark.parametrize("name", ["documents/_units/*.json", "clusters/_units/*.json"])
+@pytest.mark.parametrize("name", ["documents/_units/*.json", "blocks/_units/*.json"])
 def test_an_output_removed_under_the_run(name: str, small: Task, tmp_path: Path) -> None:
     remove_under(small, tmp_path / "out", name)
 
