@@ -94,23 +94,23 @@ def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: i
     units = [*(after.first_row - source.first_row for source, after in itertools.pairwise(sources)), 2**32]
     with ThreadPoolExecutor(threads) as pool:
         offsets = list(pool.map(lambda source: _offsets(source, part * slots, slots), sources))
-        counts = np.array([0, *((one[-1] - one[0]) // _RECORD for one in offsets)], np.int64)
-        starts = np.cumsum(counts)
+        starts = np.cumsum([0, *((found[-1] - found[0]) // _RECORD for found in offsets)], dtype=np.int64)
         records = np.empty((starts[-1], 3), np.uint32)
 
         def fill(number: int) -> None:
             source, (start, end) = sources[number], offsets[number][[0, -1]]
             data = _read(source, int(start), int(end - start))
-            found = np.frombuffer(data, "<u4").astype(np.uint32, copy=False).reshape(-1, 3)
-            row = kernels.copy_records(found, records[starts[number] : starts[number + 1]])
-            if row >= units[number]:
-                raise ValueError(f"{source.name}: row {row} of {units[number]}; remove it to make it again")
+            unit = np.frombuffer(data, "<u4").astype(np.uint32, copy=False).reshape(-1, 3)
+            rows = kernels.copy_records(unit, records[starts[number] : starts[number + 1]])
+            if rows > units[number]:
+                raise ValueError(f"{source.name}: row {rows - 1} of {units[number]}; remove it to make it again")
 
         list(pool.map(fill, range(len(sources))))
-    borders = np.array([start + (one - one[0]) // _RECORD for start, one in zip(starts, offsets, strict=False)])
-    borders = borders.reshape(len(sources), slots + 1)
+    borders = np.empty((slots + 1, len(sources)), np.int64)
+    for number, found in enumerate(offsets):
+        borders[:, number] = starts[number] + (found - found[0]) // _RECORD
     first_rows = np.array([source.first_row for source in sources], np.uint64)
-    return np.concatenate([_slot_edges(records, borders[:, slot : slot + 2], first_rows) for slot in range(slots)])
+    return np.concatenate([_slot_edges(records, *limits, first_rows) for limits in itertools.pairwise(borders)])
 
 
 def write_edges(edges: NDArray[np.uint64], path: Path) -> None:
@@ -142,10 +142,9 @@ def _read(source: Source, start: int, length: int) -> bytes:
 
 
 def _slot_edges(
-    records: NDArray[np.uint32], borders: NDArray[np.int64], first_rows: NDArray[np.uint64]
+    records: NDArray[np.uint32], starts: NDArray[np.int64], ends: NDArray[np.int64], first_rows: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
-    """Edges between equal keys of a slot, whose records of a source lie between its two borders."""
-    starts, ends = np.ascontiguousarray(borders.T) if len(borders) else np.zeros((2, 0), np.int64)
+    """Edges between equal keys of a slot, whose records of source i are records[starts[i]:ends[i]]."""
     count = int((ends - starts).sum())
     seen = np.empty((_power_of_two(count // 8 + 1), 2), np.uint64)
     keys, rows = np.empty(count, np.uint64), np.empty(count, np.uint64)

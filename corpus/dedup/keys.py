@@ -68,4 +68,5 @@ def _dump_hashes(dumps: pa.Array) -> NDArray[np.uint64]:
     names = encoded.dictionary.to_pylist()
     hashes = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in names]
     table = np.array([*hashes, 0], np.uint64)
-    return np.take(table, pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False))
+    numbers: NDArray[np.int64] = pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False)
+    return table[numbers]

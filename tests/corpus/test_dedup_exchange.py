@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,106 +11,161 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.dedup import Config, exchange, signatures_schema
-from corpus.dedup.exchange import SLOTS, Source, partition_edges, read_edges, write_edges, write_pairs
-from tests.corpus.dedup_files import cut, pairs_source, write_all_pairs
+from corpus.dedup import Config, exchange
+from corpus.dedup.exchange import SLOTS, Source, partition_edges, read_edges, write_edges, write_keys, write_pairs
+from corpus.dedup.keys import band_keys, keys
+from tests.corpus.dedup_files import Row, cut, pairs_source, signatures, write_all_pairs
 from tests.oracles import dedup_cluster as oracle
 
-CONFIG = Config(bands=2, rows=1)
-# Few words, all over the range of hashes, so that texts and bands share them and partitions divide them.
-WORDS = [0, 1, 2**54 - 1, 2**54, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
-WORD = st.sampled_from(WORDS)
-ROWS = st.lists(st.tuples(st.tuples(WORD, WORD), st.tuples(WORD, WORD), st.sampled_from([0, 1])), max_size=20)
+HEADER = 8 * (SLOTS + 1)
+CONFIG = Config(bands=2, rows=2)
+# Few values, so that texts and bands share them; a document may lack words, and a dump.
+MINIMUM = st.sampled_from([0, 1, 2**32 - 1])
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 2**64, 2**128 - 1]),
+        st.tuples(MINIMUM, MINIMUM, MINIMUM, MINIMUM),
+        st.sampled_from([0, 1, 1]),
+        st.sampled_from([None, "", "2024-10"]),
+    ),
+    max_size=20,
+)
 CUTS = st.lists(st.integers(0, 99), max_size=4)
-
-
-def signatures(rows: list[Any], config: Config = CONFIG) -> pa.Table:
-    columns: dict[str, Any] = {
-        "id": [f"doc{i}" for i in range(len(rows))],
-        "text_hash": [np.array(row[0], "<u8").tobytes() for row in rows],
-        "bands": [list(row[1]) for row in rows],
-        "signature": [bytes(4 * config.num_perm)] * len(rows),
-        "shingles": [row[2] for row in rows],
-    }
-    return pa.table(columns, schema=signatures_schema(config))
+WANTED = st.sampled_from([(True, True), (True, False), (False, True)])  # exact, minhash
 
 
 def all_edges(sources: list[Source], parts: int, threads: int = 1) -> set[tuple[int, int]]:
-    """The edges of all partitions, each of them checked for order and repeats."""
+    """The edges of all partitions."""
     found: set[tuple[int, int]] = set()
     for part in range(parts):
         edges = partition_edges(sources, part, parts, threads)
-        listed = [(one, other) for one, other in edges.tolist()]
         assert edges.dtype == np.uint64
-        assert listed == sorted(set(listed))
-        found.update(listed)
+        assert (edges[:, 0] < edges[:, 1]).all()
+        found.update((one, other) for one, other in edges.tolist())
     return found
 
 
-@given(ROWS, CUTS, st.sampled_from([1, 2, 16]), st.booleans(), st.booleans())
-def test_edges_equal_the_slow_twin(rows: list[Any], cuts: list[int], parts: int, exact: bool, minhash: bool) -> None:
-    config = Config(bands=2, rows=1, exact=exact, minhash=minhash)
+def units_of_keys(folder: Path, units: list[list[int]]) -> list[Source]:
+    """A pairs file for each unit, whose documents have one key each."""
+    sources, first_row = [], 0
+    for number, unit in enumerate(units):
+        path = folder / f"{number}.pairs"
+        write_keys([(np.array(unit, np.uint64), np.arange(len(unit), dtype=np.uint32))], path)
+        sources.append(pairs_source(path, first_row))
+        first_row += len(unit)
+    return sources
+
+
+@given(ROWS, CUTS, st.sampled_from([1, 2, 16]), WANTED, st.booleans())
+def test_edges_equal_the_slow_twin(
+    rows: list[Row], cuts: list[int], parts: int, wanted: tuple[bool, bool], per_dump: bool
+) -> None:
+    config = Config(bands=2, rows=2, exact=wanted[0], minhash=wanted[1], per_dump=per_dump)
     table = signatures(rows, config)
     with tempfile.TemporaryDirectory() as folder:
         sources = write_all_pairs(cut(table, cuts), config, Path(folder))
         assert all_edges(sources, parts) == oracle.edges(table.to_pylist(), config)
 
 
-def test_a_whole_bucket_of_equal_records_and_many_of_different_ones(tmp_path: Path) -> None:
+@given(st.lists(st.sampled_from([0, 1, 2**54 - 1, 2**54, 2**63, 2**64 - 1]), max_size=30), CUTS)
+def test_any_numbers_may_be_keys(numbers: list[int], cuts: list[int]) -> None:
+    first = {number: numbers.index(number) for number in numbers}
+    expected = {(first[number], row) for row, number in enumerate(numbers) if first[number] != row}
+    units = [part.column(0).to_pylist() for part in cut(pa.table([pa.array(numbers, pa.uint64())], ["key"]), cuts)]
+    with tempfile.TemporaryDirectory() as folder:
+        sources = units_of_keys(Path(folder), units)
+        for parts in (1, 4, SLOTS):
+            assert all_edges(sources, parts) == expected
+
+
+def test_equal_bands_at_other_places_have_other_keys() -> None:
+    found = band_keys(np.array([[1, 2, 1, 2], [1, 2, 2, 1], [1, 3, 1, 2]], np.uint32), CONFIG)
+    assert found.shape == (3, 2)
+    assert found[0, 0] == found[1, 0]
+    assert found[0, 1] == found[2, 1]
+    assert len(np.unique(found)) == 4
+
+
+def test_keys_are_of_documents_with_words_and_of_texts() -> None:
+    batch = signatures([(7, (1, 2, 3, 4), 0, None), (8, (1, 2, 3, 4), 5, None)], CONFIG).to_batches()[0]
+    found, rows = keys(batch, CONFIG)
+    assert found.dtype == np.uint64
+    assert rows.dtype == np.uint32
+    assert rows.tolist() == [1, 1, 0, 1]
+    assert len(set(found.tolist())) == 4
+    assert keys(batch.slice(1), CONFIG)[0].tolist() == found[[0, 1, 3]].tolist()
+    without, _ = keys(batch, Config(bands=2, rows=2, exact=False))
+    assert without.tolist() == found[:2].tolist()
+
+
+@given(st.lists(st.tuples(MINIMUM, MINIMUM, MINIMUM, MINIMUM), max_size=4))
+def test_band_keys_equal_the_slow_twin(rows: list[tuple[int, ...]]) -> None:
+    found = band_keys(np.array(rows, np.uint32).reshape(-1, 4), CONFIG)
+    assert found.tolist() == [[oracle.band_key(row[:2], 0), oracle.band_key(row[2:], 1)] for row in rows]
+
+
+def test_many_documents_with_one_key_among_many_others(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    keys = random.integers(0, 2**64, (30_000, 2), dtype=np.uint64)
-    keys[random.random(len(keys)) < 0.7, 0] = 2**63 + 5
-    keys[20_000:, 1] = keys[:10_000, 1]
-    hashes = random.integers(0, 2**64, keys.shape, dtype=np.uint64)
-    hashes[25_000:] = hashes[:5_000]
-    table = signatures(list(zip(hashes.tolist(), keys.tolist(), [1] * len(keys), strict=True)))
-    sources = write_all_pairs(cut(table, [1, 9_000]), CONFIG, tmp_path)
-    expected = oracle.edges(table.to_pylist(), CONFIG)
+    numbers = random.integers(0, 2**64, 300_000, dtype=np.uint64)
+    numbers[random.permutation(len(numbers))[:200_000]] = 2**63 + 5
+    numbers[-20_000:] = numbers[:20_000]
+    sources = units_of_keys(tmp_path, [part.tolist() for part in np.split(numbers, [1, 90_000])])
+    first: dict[int, int] = {}
+    expected = {
+        (first[number], row) for row, number in enumerate(numbers.tolist()) if first.setdefault(number, row) != row
+    }
+    assert len(expected) > 199_999
     assert all_edges(sources, 1) == expected
     assert all_edges(sources, 8, threads=4) == expected
-    # Reducers see each record once: what partitions read is the whole files, but for their headers.
-    wanted = SLOTS // 8 * np.arange(9)
-    offsets = [np.frombuffer(source.read(0, 8 * (2 * SLOTS + 1)), "<u8") for source in sources]
-    assert all((np.diff(one[2 * wanted].astype(np.int64)) > 0).all() for one in offsets[1:])
-    total = sum(int(one[-1] - one[0]) for one in offsets)
-    assert total == len(keys) * (2 * 16 + 24)
+
+
+def test_a_key_takes_twelve_bytes_and_is_read_by_one_partition(tmp_path: Path) -> None:
+    config = Config(bands=14, rows=8, exact=False)
+    random = np.random.default_rng(0)
+    rows: list[Row] = [(0, random.integers(0, 2**32, config.num_perm).tolist(), 1, None) for _ in range(1000)]
+    pq.write_table(signatures(rows, config), tmp_path / "signatures")
+    assert write_pairs(tmp_path / "signatures", tmp_path / "pairs", config) == 14 * 1000
+    data = (tmp_path / "pairs").read_bytes()
+    assert len(data) == HEADER + 168 * 1000
+    asked = []
+
+    def read(start: int, length: int) -> bytes:
+        asked.append((start, start + length))
+        return data[start : start + length]
+
+    for part in range(8):
+        partition_edges([Source(0, read)], part, 8)
+    bodies = asked[1::2]
+    assert [start for start, _ in bodies] == [HEADER, *(end for _, end in bodies[:-1])]
+    assert bodies[-1][1] == len(data)
 
 
 def test_rows_count_over_all_units_beyond_32_bits(tmp_path: Path) -> None:
-    (source,) = write_all_pairs([signatures([((1, 1), (2, 3), 1)] * 3)], CONFIG, tmp_path)
+    (source,) = units_of_keys(tmp_path, [[5, 5, 5]])
     far = 2**40
     edges = partition_edges([source, Source(far, source.read)], 0, 1)
     assert edges.tolist() == [[0, 1], [0, 2], [0, far], [0, far + 1], [0, far + 2]]
 
 
-def test_the_file_tells_nothing_but_the_rows(tmp_path: Path) -> None:
-    table = signatures([((i, 7), (2**63 + i % 3, i), i % 2) for i in range(50)])
-    pq.write_table(table, tmp_path / "a.parquet")
-    pq.write_table(table, tmp_path / "b.parquet", row_group_size=7, compression="zstd")
-    assert write_pairs(tmp_path / "a.parquet", tmp_path / "a", CONFIG) == 50 + 2 * 25
-    assert write_pairs(tmp_path / "b.parquet", tmp_path / "b", CONFIG) == 50 + 2 * 25
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
-def test_as_many_bands_as_there_may_be(tmp_path: Path) -> None:
-    config = Config(bands=1000, rows=1, exact=False)
-    keys = np.arange(1000)
-    last = np.append(keys[:-1] + 5000, 999)  # equal to the first document's in the last band alone
-    table = signatures([((0, 0), list(row), 1) for row in (keys, keys[::-1], last)], config)
-    assert all_edges(write_all_pairs([table], config, tmp_path), 1) == {(0, 2)}
-    assert oracle.edges(table.to_pylist(), config) == {(0, 2)}
+def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    units = [random.integers(0, 500, 1000, dtype=np.uint64).tolist() for _ in range(3)]
+    one, two = tmp_path / "one", tmp_path / "two"
+    for path, threads in ((one, 1), (two, 3)):
+        write_edges(partition_edges(units_of_keys(tmp_path, units), 0, 2, threads), path)
+    assert one.read_bytes() == two.read_bytes() != b""
 
 
 def test_nothing_to_exchange(tmp_path: Path) -> None:
     assert partition_edges([], 0, 1).shape == (0, 2)
-    sources = write_all_pairs([signatures([]), signatures([((1, 1), (2, 3), 0)])], CONFIG, tmp_path)
-    assert all_edges(sources, SLOTS) == set()
+    tables = [signatures([], CONFIG), signatures([(1, (1, 2, 3, 4), 0, None)], CONFIG), signatures([], CONFIG)]
+    assert all_edges(write_all_pairs(tables, CONFIG, tmp_path), SLOTS) == set()
 
 
 def test_signatures_of_another_configuration_are_refused(tmp_path: Path) -> None:
-    pq.write_table(signatures([((1, 1), (2, 3), 1)]), tmp_path / "unit7.parquet")
+    pq.write_table(signatures([(1, (1, 2, 3, 4), 1, None)], CONFIG), tmp_path / "unit7.parquet")
     with pytest.raises(ValueError, match=r"unit7.parquet: signed as .*seed=1.*expected .*seed=2"):
-        write_pairs(tmp_path / "unit7.parquet", tmp_path / "pairs", Config(bands=2, rows=1, seed=2))
+        write_pairs(tmp_path / "unit7.parquet", tmp_path / "pairs", Config(bands=2, rows=2, seed=2))
 
 
 def test_partitions_are_a_power_of_two() -> None:
@@ -121,17 +175,29 @@ def test_partitions_are_a_power_of_two() -> None:
 
 
 def test_damaged_pairs_are_named(tmp_path: Path) -> None:
-    write_all_pairs([signatures([((1, 1), (2, 3), 1)] * 3)], CONFIG, tmp_path)
+    units_of_keys(tmp_path, [[1, 2, 3]])
     path = tmp_path / "0.pairs"
     data = path.read_bytes()
     for damaged, message in (
-        (data[:-1], "0.pairs: 167 of 168 bytes at 16392; remove it"),
-        (data[:100], "0.pairs: 100 of 16392 bytes at 0; remove it"),
+        (data[:-1], "0.pairs: 35 of 36 bytes at 8200; remove it"),
+        (data[:100], "0.pairs: 100 of 8200 bytes at 0; remove it"),
+        (bytes(8) + data[8:], "0.pairs: not a pairs file; remove it"),  # begins within the header
+        (data[: HEADER - 8] + b"\xff" * 8 + data[HEADER:], "0.pairs: not a pairs file; remove it"),  # falls
+        (
+            data[: HEADER - 8] + b"\x0c\x21" + data[HEADER - 6 :],
+            "0.pairs: not a pairs file; remove it",
+        ),  # half a record
         (bytes(range(256)) * 100, "0.pairs: not a pairs file; remove it"),
     ):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=message):
             partition_edges([pairs_source(path)], 0, 1)
+
+
+def test_a_row_beyond_the_unit_is_refused(tmp_path: Path) -> None:
+    first, second = units_of_keys(tmp_path, [[1, 2, 3], [4]])
+    with pytest.raises(ValueError, match=r"0.pairs: row 2 of 2; remove it"):
+        partition_edges([first, second._replace(first_row=2)], 0, 1)
 
 
 def test_edges_come_back_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

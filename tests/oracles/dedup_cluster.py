@@ -1,23 +1,31 @@
-"""Edges and labels of a whole corpus in memory, by dictionaries: what the exchange through files has to give."""
+"""Edges and components of a whole corpus in memory, by dictionaries: what the exchange through files has to give."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from corpus.dedup import LABELS, Config
+from corpus.dedup import Config
 
 
 def keys(row: dict[str, Any], config: Config) -> Iterator[tuple[object, ...]]:
-    """What another document must share one of to be alike: the text's hash, or a whole band if there are words."""
+    """What another document must share one of to be joined: the text's hash, or a whole band if there are words."""
+    dump = (row["dump"],) if config.per_dump else ()
     if config.exact:
-        yield ("text", row["text_hash"])
+        yield ("text", row["text_hash"], *dump)
     if config.minhash and row["shingles"]:
-        yield from enumerate(row["bands"])
+        width = 4 * config.rows
+        for band in range(config.bands):
+            yield (band, row["signature"][band * width : (band + 1) * width], *dump)
+
+
+def band_key(minima: Sequence[int], band: int) -> int:
+    """The key of a band from its hashes and its number: each mixed in by a multiplication, all at last by Murmur's."""
+    key = _mix64(band + 1)
+    for minimum in minima:
+        key = (key ^ minimum) * 0x9E3779B97F4A7C15 % 2**64
+        key ^= key >> 32
+    return _mix64(key)
 
 
 def edges(rows: Sequence[dict[str, Any]], config: Config) -> set[tuple[int, int]]:
@@ -44,35 +52,8 @@ def roots(count: int, joined: set[tuple[int, int]]) -> list[int]:
     return label
 
 
-def labels(shards: Sequence[pa.Table], config: Config) -> list[pa.Table]:
-    """A LABELS table for each SIGNATURES table."""
-    rows = [row for table in shards for row in table.to_pylist()]
-    label = roots(len(rows), edges(rows, config))
-    sizes = Counter(label)
-    found = [_label(number, root, rows, sizes[root], config) for number, root in enumerate(label)]
-    whole, cut, start = pa.Table.from_pylist(found, schema=LABELS), [], 0
-    for table in shards:
-        cut.append(whole.slice(start, table.num_rows))
-        start += table.num_rows
-    return cut
-
-
-def _label(number: int, root: int, rows: list[dict[str, Any]], size: int, config: Config) -> dict[str, Any]:
-    row, kept = rows[number], rows[root]
-    found = {
-        "id": row["id"],
-        "keep": number == root,
-        "cluster_id": root,
-        "cluster_size": size,
-        "representative": kept["id"],
-    }
-    if number == root:
-        return found
-    if config.exact and row["text_hash"] == kept["text_hash"]:
-        return found | {"rule": "dedup.exact", "value": 1.0, "threshold": 1.0}
-    mine, its = (np.frombuffer(one["signature"], "<u4") for one in (row, kept))
-    return found | {
-        "rule": "dedup.minhash",
-        "value": int((mine == its).sum()) / len(mine),
-        "threshold": config.threshold,
-    }
+def _mix64(x: int) -> int:
+    """MurmurHash3's 64-bit finalizer."""
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        x = (x ^ x >> 33) * factor % 2**64
+    return x ^ x >> 33

@@ -67,14 +67,14 @@ def partition(keys: Any, rows: Any, starts: Any, records: Any) -> None:
 
 @kernel
 def copy_records(records: Any, out: Any) -> Any:
-    """Copy records; return the highest row among them, 0 if there are none."""
-    highest = uint32(0)
+    """Copy records; return how many rows there are if the highest among them is the last, 0 without any."""
+    rows = uint64(0)
     for i in range(len(records)):
         out[i, 0] = records[i, 0]
         out[i, 1] = records[i, 1]
         out[i, 2] = records[i, 2]
-        highest = max(highest, records[i, 2])
-    return highest
+        rows = max(rows, uint64(records[i, 2]) + uint64(1))
+    return rows
 
 
 @kernel
@@ -163,10 +163,3 @@ def flatten(parent: Any) -> None:
     """Point every row at its root; one pass is enough because a parent never comes after its child."""
     for i in range(parent.size):
         parent[i] = parent[parent[i]]
-
-
-@kernel
-def component_sizes(root: Any, sizes: Any) -> None:
-    """sizes[r] = rows whose root is r, so 0 for a row that is none; `sizes` comes in as zeros."""
-    for i in range(root.size):
-        sizes[root[i]] += 1
