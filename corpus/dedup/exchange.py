@@ -53,22 +53,16 @@ def write_pairs(signatures: Path, target: Path, config: Config) -> int:
     In memory are the records, twice: about 340 bytes a document with 14 bands. Raises ValueError naming the shard
     if it was not signed with `config`.
     """
-    columns = ["text_hash"] * config.exact + ["signature", "shingles"] * config.minhash + ["dump"] * config.per_dump
     with pq.ParquetFile(signatures) as shard:
         check(str(signatures), shard.schema_arrow, config)
-        row, batches = 0, []
-        for batch in shard.iter_batches(columns=columns):
-            keys, rows = keys_of_batch(batch, config)
-            batches.append((keys, rows + np.uint32(row)))
-            row += batch.num_rows
-    return write_keys(batches, target)
+        return write_keys(_keys(shard, config), target)
 
 
 def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]], target: Path) -> int:
     """Write (keys, their rows within the unit) as a pairs file; returns the number of records."""
-    parts = list(batches)
-    keys = np.concatenate([np.empty(0, np.uint64), *(keys for keys, _ in parts)])
-    rows = np.concatenate([np.empty(0, np.uint32), *(rows for _, rows in parts)])
+    portions = [(np.empty(0, np.uint64), np.empty(0, np.uint32)), *batches]
+    keys, rows = (np.concatenate(columns) for columns in zip(*portions, strict=True))
+    del portions  # before the records take as much again
     starts = np.zeros(SLOTS + 1, np.int64)
     records = np.empty((len(keys), 3), np.uint32)
     kernels.partition(keys, rows, starts, records)
@@ -82,10 +76,10 @@ def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: i
     """Edges between the documents that keys of one partition join: uint64[n, 2], (lower row, higher row).
 
     Of the documents that have a key in common, each is joined to the first, once for each such key: to join documents
-    once more costs less than to sort the edges. Rows count over all units. `sources` come
-    in the order of their rows; `parts` is a power of two, 1024 at the most. Up to `threads` reads are under way at a
-    time, for storage that is far away. In memory are the partition's records. Raises ValueError naming a file that is
-    no pairs file or ends too early.
+    once more costs less than to sort the edges. Rows count over all units. `sources` come in the order of their rows;
+    `parts` is a power of two, 1024 at the most. Up to `threads` reads are under way at a time, for storage that is far
+    away. In memory are the partition's records and edges. Raises ValueError naming a file that is no pairs file, ends
+    too early or has a row that its unit has not.
     """
     if not 0 <= part < parts <= SLOTS or parts & (parts - 1):
         raise ValueError(f"partition {part} of {parts}: the number of partitions is a power of two up to {SLOTS}")
@@ -124,6 +118,16 @@ def read_edges(stream: BinaryIO) -> Iterator[NDArray[np.uint64]]:
         if len(data) % 16:
             raise ValueError(f"{getattr(stream, 'name', 'edges')}: ends within an edge; remove it to make it again")
         yield np.frombuffer(data, "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
+
+
+def _keys(shard: pq.ParquetFile, config: Config) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint32]]]:
+    """The keys of each batch of a SIGNATURES shard, with their rows in the shard."""
+    columns = ["text_hash"] * config.exact + ["signature", "shingles"] * config.minhash + ["dump"] * config.per_dump
+    first_row = 0
+    for batch in shard.iter_batches(columns=columns):
+        keys, rows = keys_of_batch(batch, config)
+        yield keys, rows + np.uint32(first_row)
+        first_row += batch.num_rows
 
 
 def _offsets(source: Source, first: int, slots: int) -> NDArray[np.int64]:
