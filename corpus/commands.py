@@ -5,6 +5,8 @@ Stages and their settings are imported inside, when a command is made; what runs
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import os
 import re
@@ -86,16 +88,17 @@ def scrub_command() -> click.Command:
 def dedup_command() -> click.Command:
     def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.passes_dedup import Job, dedup_passes
+        from corpus.passes_lines import lines_passes
         from corpus.pipeline import source_keys
 
-        if flags["update_index"] and not flags["against"]:
-            raise click.UsageError("--update-index: say which index, with --against DIR")
-        steps = _steps(("dedup",), recipe)
+        if flags["lines"] and flags["labels_only"]:
+            raise click.UsageError("--labels-only: says which documents go; it has nothing to say with --lines")
+        dedup, lines = _steps(("dedup", "lines"), recipe)
         source = _documents_source("dedup", inputs)
         job = Job(
             source.dataset,
             source_keys(source),
-            _bare_recipe(steps, flags),
+            _bare_recipe([dedup], flags),
             f"{output}/_dedup",
             flags["share"],
             flags["memory"],
@@ -103,11 +106,15 @@ def dedup_command() -> click.Command:
             flags["update_index"],
             flags["labels_only"],
         )
-        return _execute(dedup_passes(job, steps, output), flags)
+        unique = f"{output}/_dedup/unique" if flags["lines"] else output
+        plans = dedup_passes(job, [dedup], unique)
+        if flags["lines"]:
+            plans = itertools.chain(plans, lines_passes(dataclasses.replace(job, documents=unique), [lines], output))
+        return _execute(plans, flags)
 
     return _stage_command(
         dedup,
-        ("dedup",),
+        ("dedup", "lines"),
         """Drop copies: equal texts, and near-duplicates by MinHash over word n-grams, verified.
 
         A document goes only if it is itself similar enough to one that stays. What is found out on the way is kept
@@ -119,12 +126,20 @@ def dedup_command() -> click.Command:
         corpus dedup docs/ -o unique/ --threshold 0.8 --keep score:quality_score
         corpus dedup new/ -o unique-new/ --against index/ --update-index
         corpus dedup docs/ -o labels/ --labels-only
+        corpus dedup docs/ -o unique/ --lines
         """,
         *_dedup_options(),
+        click.Option(["--lines"], is_flag=True, help="then remove lines that many of the remaining documents have"),
         click.Option(
             ["--labels-only"], is_flag=True, help="write who duplicates whom, row by row, instead of documents"
         ),
     )
+
+
+def _with_index(context: click.Context, option: click.Parameter, value: bool) -> bool:
+    if value and not context.params.get("against"):
+        raise click.BadParameter("say which index, with --against DIR", context, option)
+    return value
 
 
 def _dedup_options() -> list[click.Option]:
@@ -132,11 +147,15 @@ def _dedup_options() -> list[click.Option]:
         click.Option(
             ["--against"],
             metavar="DIR",
+            is_eager=True,
             callback=lambda context, option, value: value and (value.rstrip("/") or "/"),
             help="index of what is published: what is in it stays, and its duplicates go",
         ),
         click.Option(
-            ["--update-index"], is_flag=True, help="add what stays to the index, which is made if there is none"
+            ["--update-index"],
+            is_flag=True,
+            callback=_with_index,
+            help="add what stays to the index, which is made if there is none",
         ),
         click.Option(
             ["--memory"],
@@ -191,7 +210,8 @@ def run_command() -> click.Command:
             loaded = load_recipe(recipe, overrides)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        return _execute(passes(loaded, inputs, output, flags["share"]), flags, report=output)
+        of_dedup = {name: flags[name] for name in ("memory", "against", "update_index")}
+        return _execute(passes(loaded, inputs, output, flags["share"], **of_dedup), flags, report=output)
 
     options: list[click.Parameter] = [
         click.Argument(["recipe"]),
@@ -210,6 +230,7 @@ def run_command() -> click.Command:
             metavar="STAGE.SETTING=VALUE",
             help="change one setting (repeatable)",
         ),
+        *_dedup_options(),
         *_engine(),
         JSON,
     ]

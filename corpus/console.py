@@ -177,11 +177,13 @@ def say_summary(summary: PassSummary) -> None:
 
 
 def _flow(summary: PassSummary) -> str:
-    read = kept = 0
+    read = kept = capped = 0
     for record in Dataset(summary.output).records():
         read += record.counts[0]["read"] if record.counts else 0
         kept += record.counts[-1]["kept"] if record.counts else 0
-    return f" ({read:,} read, {kept:,} kept)"
+        capped += record.counts[-1].get("capped", 0) if record.counts else 0
+    more = f"; {capped:,} met more candidates than --checks, and were kept unless one of those compared was similar"
+    return f" ({read:,} read, {kept:,} kept{more if capped else ''})"
 
 
 def summary_json(summary: PassSummary) -> dict[str, Any]:

@@ -84,16 +84,17 @@ def dedup_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
     units = list(signed(signatures, index))
     rows = units[-1].first_row + units[-1].signatures.rows
     size = sum(unit.pairs.bytes for unit in units)
-    ranges = _ranges(size, len(units), job.memory)
+    parts = ranges(size, len(units), job.memory)
+    held = size // len(parts)
     yield global_pass(
         "bands",
         bands,
-        ranges,
+        parts,
         Dataset(signatures).whole("pairs"),
         described,
-        lambda digest: BandsWork("bands", bands, digest, signatures, index, size // len(ranges)),
+        lambda digest: BandsWork("bands", bands, digest, signatures, index, held),
     )
-    wait_for(bands, ranges, job.share)
+    wait_for(bands, parts, job.share)
     yield global_pass(
         "blocks",
         blocks,
@@ -104,7 +105,7 @@ def dedup_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
     )
     wait_for(blocks, ["all"], job.share)
     size = _candidate_bytes(Dataset(signatures), Dataset(blocks), config, rows)
-    parts = _ranges(size, len(units), job.memory)
+    parts = ranges(size, len(units), job.memory)
     keys = [*(unit.key for unit in units if unit.key.startswith(PUBLISHED)), *job.keys]
     yield Pass(
         "candidates",
@@ -231,7 +232,7 @@ def _fingerprint(index: Index) -> list[str]:
     return [output.sha256 for record in index.records() for output in record.outputs if output.kind == "signatures"]
 
 
-def _ranges(size: int, files: int, memory: int | None) -> list[str]:
+def ranges(size: int, files: int, memory: int | None) -> list[str]:
     """Units that bring so many bytes in so many files together: a power of two of them."""
     from corpus.dedup.exchange import SLOTS
 

@@ -12,6 +12,7 @@ the tasks know of each other: a pass that reads the whole of what comes before i
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from pathlib import PurePosixPath
 from corpus.chain import Step
 from corpus.engine import Engine, Event, Failure, Unit
 from corpus.passes_dedup import Job, dedup_passes
+from corpus.passes_lines import lines_passes
 from corpus.plan import ALONE, Pass, Share, Source, document_units, global_pass, removed, wait_for
 from corpus.recipe import Recipe, TokenizerConfig, describe
 from corpus.shards import Conflict, Dataset, Input
@@ -28,7 +30,12 @@ from corpus.storage import children, expand, fingerprint, is_dir, local_path, st
 from corpus.work import ChainWork, TokenizerWork
 
 # The datasets that a whole run writes, in the order in which documents flow through them.
-ORDER = ("documents", "signatures", "bands", "blocks", "candidates", "labels", "clean", "tokenizer", "tokens")
+ORDER = (
+    *("documents", "signatures", "bands", "blocks", "candidates", "labels", "unique"),
+    *("hashes", "repeated", "table", "trimmed", "clean", "tokenizer", "tokens"),
+)
+# What a stage that needs all documents leaves behind, where it is not the last of these.
+_FOLDERS = {"dedup": "unique", "lines": "trimmed"}
 ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
 
 
@@ -65,8 +72,16 @@ def find_source(inputs: Sequence[str]) -> Source:
     return Source(warcs=tuple(dict.fromkeys(warcs)))
 
 
-def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = ALONE) -> Iterator[Pass]:
-    """The passes of a whole recipe, each planned when the one before it is done.
+def passes(
+    recipe: Recipe,
+    inputs: Sequence[str],
+    output: str,
+    share: Share = ALONE,
+    memory: int | None = None,
+    against: str | None = None,
+    update_index: bool = False,
+) -> Iterator[Pass]:
+    """The passes of a whole recipe, each planned when the one before it is done; the last three are of a `Job`.
 
     Raises Waiting where this task's share ends for now, Conflict if `output` holds units of other inputs.
     """
@@ -81,18 +96,21 @@ def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = AL
     if source.dataset and "extract" in names:
         raise ValueError(f"{source.dataset}: holds documents, but recipe {recipe.name} begins with WARC files")
     keys = source_keys(source)
-    documents = f"{output}/clean"
-    _check_no_others(keys, f"{output}/documents" if "dedup" in names[1:] else documents)
-    if "dedup" in names:
-        at = names.index("dedup")
-        if at:
-            yield documents_pass("documents", source, keys, recipe.steps[:at], f"{output}/documents", recipe)
-            source = Source(dataset=f"{output}/documents")
-        yield from dedup_passes(Job(source.dataset or "", keys, recipe, output, share), recipe.steps[at:], documents)
-    elif recipe.steps:
-        yield documents_pass("clean", source, keys, recipe.steps, documents, recipe)
-    elif source.dataset:  # a recipe of a tokenizer alone
-        documents = source.dataset
+    parts = _cut_at_barriers(recipe.steps)
+    folders = [f"{output}/{_FOLDERS.get(part[0].stage, 'documents')}" for part in parts[:-1]]
+    folders += [f"{output}/clean"] if parts else []
+    if folders:
+        _check_no_others(keys, folders[0])
+    documents = source.dataset or ""  # as they are, for a recipe of a tokenizer alone
+    for part, documents in zip(parts, folders, strict=True):
+        job = Job(source.dataset or "", keys, recipe, output, share, memory, against, update_index)
+        if part[0].stage == "dedup":
+            yield from dedup_passes(job, part, documents)
+        elif part[0].stage == "lines":
+            yield from lines_passes(job, part, documents)
+        else:
+            yield documents_pass(PurePosixPath(documents).name, source, keys, part, documents, recipe)
+        source = Source(dataset=documents)
     if recipe.tokenizer:
         tokenizer = recipe.tokenizer.path or f"{output}/tokenizer"
         if not recipe.tokenizer.path:
@@ -100,6 +118,12 @@ def passes(recipe: Recipe, inputs: Sequence[str], output: str, share: Share = AL
             yield tokenizer_pass(documents, recipe.tokenizer, tokenizer)
             wait_for(tokenizer, ["vocabulary"], share)
         yield tokens_pass(documents, keys, tokenizer, f"{output}/tokens")
+
+
+def _cut_at_barriers(steps: Sequence[Step]) -> list[Sequence[Step]]:
+    """The stages that run fused, each part but the first beginning with one that needs all documents at once."""
+    cuts = [0, *(at for at, step in enumerate(steps) if at and step.stage in _FOLDERS), len(steps)]
+    return [steps[start:end] for start, end in itertools.pairwise(cuts)] if steps else []
 
 
 def documents_pass(

@@ -33,7 +33,7 @@ class ChainWork:
     """Per-document stages over one shard: a WARC file, or a shard of the dataset `source`.
 
     `kind` is what comes out (documents, signatures, tokens). With `labels`, what that dataset says of the documents is
-    attached to them as `dedup_` columns.
+    attached to them as `dedup_` columns; with `numbered`, the number of each row over all units.
     """
 
     name: str
@@ -43,6 +43,7 @@ class ChainWork:
     source: str | None  # None: the unit's input is a WARC file
     kind: str = "documents"
     labels: str | None = None
+    numbered: bool = False
     keep_dropped_text: bool = False
     seconds: float = 30.0  # for one guarded piece of work
     memory: int = 2048
@@ -112,6 +113,8 @@ class ChainWork:
         for batch in source.batches(shard, BATCH):
             if labels is not None:
                 batch = _attach(batch, labels.slice(start, batch.num_rows))
+            if self.numbered:
+                batch = _numbered(batch, unit.inputs[1].size + start)
             if start == 0:
                 chain.warm_up(batch.slice(0, 0))
             yield Rows(list(range(start, start + batch.num_rows)), batch)
@@ -287,6 +290,12 @@ def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch) -> pa.RecordBatch:
     for name in labels.schema.names:
         batch = batch.append_column(f"dedup_{name}", labels.column(name))
     return batch
+
+
+def _numbered(batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
+    from corpus.dedup.lines_apply import ROW
+
+    return batch.append_column(ROW, pa.array(range(first_row, first_row + batch.num_rows), pa.uint64()))
 
 
 def _bad_record_row(item: Any) -> pa.RecordBatch:

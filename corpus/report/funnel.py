@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # Passes over the whole dataset that judge nothing: they read documents again, beside the line of stages.
-BESIDE = frozenset({"signatures", "bands", "blocks", "candidates", "labels", "index", "tokenizer"})
+BESIDE = frozenset(
+    {"signatures", "bands", "blocks", "candidates", "labels", "index", "hashes", "repeated", "table", "tokenizer"}
+)
 _FIELDS = frozenset({"stage", "read", "kept", "dropped"})
 
 

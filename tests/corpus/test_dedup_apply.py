@@ -8,40 +8,45 @@ import pyarrow as pa
 import pytest
 
 from corpus.dedup import Config
-from corpus.dedup.apply import COLUMNS, LABEL_COLUMNS, process
-from corpus.dedup.signatures import sign
+from corpus.dedup.apply import COLUMNS, LABELS, process
 from corpus.schema import DOCUMENTS, DROPPED
-from tests.corpus.dedup_files import label
-
-STORY = "It was a bright cold day in April and the clocks were striking an hour that no clock has"
 
 
-def labelled(texts: list[str]) -> pa.RecordBatch:
-    """DOCUMENTS with the labels of a real clustering attached."""
-    rows: list[dict[str, Any]] = [{"text": text, "id": f"doc{i}", "url": f"u{i}"} for i, text in enumerate(texts)]
-    documents = pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS)
-    (labels,) = label([pa.Table.from_batches([sign(documents, Config())])], Config())
-    batch = documents
-    for name in LABEL_COLUMNS:
-        batch = batch.append_column(name, labels.column(name.removeprefix("dedup_")).combine_chunks())
+def labelled(twins: list[int | None]) -> pa.RecordBatch:
+    """DOCUMENTS with labels attached: each a duplicate of the one with this number, or one that stays."""
+    rows: list[dict[str, Any]] = [{"text": "x", "id": f"doc{i}", "url": f"u{i}"} for i in range(len(twins))]
+    batch = pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS)
+    stands = [i if twin is None else twin for i, twin in enumerate(twins)]
+    keep = [twin is None for twin in twins]
+    labels = {
+        "keep": pa.array(keep, pa.bool_()),
+        "cluster_size": pa.array([stands.count(i) for i in stands], pa.int32()),
+        "rule": pa.array([None if stays else "dedup.minhash" for stays in keep], pa.string()),
+        "similarity": pa.array([None if stays else 0.875 for stays in keep], pa.float64()),
+        "threshold": pa.array([None if stays else 0.75 for stays in keep], pa.float64()),
+        "representative": pa.array([f"doc{i}" for i in stands], pa.string()),
+    }
+    assert tuple(labels) == LABELS
+    for name, column in labels.items():
+        batch = batch.append_column(f"dedup_{name}", column)
     return batch
 
 
-def test_duplicates_are_dropped_with_rule_value_and_threshold() -> None:
-    kept, dropped = process(labelled([STORY, "another text", STORY, STORY + "!"]), Config())
+def test_duplicates_are_dropped_with_rule_value_threshold_and_twin() -> None:
+    kept, dropped = process(labelled([None, None, 0, 0]), Config())
     assert kept.schema.equals(DOCUMENTS.append(COLUMNS[0]))
     assert kept.column("id").to_pylist() == ["doc0", "doc1"]
     assert kept.column("minhash_cluster_size").to_pylist() == [3, 1]
     assert dropped.schema.equals(DROPPED)
-    reasons = [(row["id"], row["stage"], row["rule"], row["value"], row["threshold"]) for row in dropped.to_pylist()]
-    assert reasons == [
-        ("doc2", "dedup", "dedup.exact", "1", "1"),
-        ("doc3", "dedup", "dedup.minhash", "1", str(Config().threshold)),
+    names = ("id", "stage", "rule", "value", "threshold", "duplicate_of")
+    assert [tuple(row[name] for name in names) for row in dropped.to_pylist()] == [
+        ("doc2", "dedup", "dedup.minhash", "0.875", "0.75", "doc0"),
+        ("doc3", "dedup", "dedup.minhash", "0.875", "0.75", "doc0"),
     ]
 
 
 def test_nothing_to_drop_and_no_rows() -> None:
-    batch = labelled(["one text", "another text"])
+    batch = labelled([None, None])
     kept, dropped = process(batch, Config())
     assert (kept.num_rows, dropped.num_rows) == (2, 0)
     kept, dropped = process(batch.slice(0, 0), Config())
@@ -50,12 +55,12 @@ def test_nothing_to_drop_and_no_rows() -> None:
 
 
 def test_an_older_cluster_size_is_replaced() -> None:
-    batch = labelled([STORY, STORY]).append_column("minhash_cluster_size", pa.array([7, 7], pa.int64()))
+    batch = labelled([None, 0]).append_column("minhash_cluster_size", pa.array([7, 7], pa.int64()))
     assert process(batch, Config()).kept.column("minhash_cluster_size").to_pylist() == [2]
 
 
 def test_missing_labels_are_named() -> None:
-    batch = labelled(["one text"])
+    batch = labelled([None])
     with pytest.raises(ValueError, match="column dedup_rule is missing"):
         process(batch.drop_columns(["dedup_rule"]), Config())
     holes = batch.set_column(batch.schema.get_field_index("dedup_keep"), "dedup_keep", pa.nulls(1, pa.bool_()))

@@ -97,12 +97,12 @@ def test_partitions_do_not_show(
 
 def test_the_number_of_partitions_grows_with_the_bytes_and_less_with_many_files() -> None:
     sizes = [(1, 1), (64 << 20, 1), ((64 << 20) + 1, 1), (10**9, 5), (15 * 10**10, 90_000), (15 * 10**11, 900_000)]
-    assert [len(passes_dedup._ranges(size, files, None)) for size, files in sizes] == [1, 1, 2, 16, 256, 1024]
+    assert [len(passes_dedup.ranges(size, files, None)) for size, files in sizes] == [1, 1, 2, 16, 256, 1024]
 
 
 def test_memory_bounds_a_partition() -> None:
-    assert passes_dedup._ranges(1 << 30, 5, memory=1024)[-1] == "0003-of-0004"
-    assert len(passes_dedup._ranges(1 << 30, 90_000, memory=16)) == 256
+    assert passes_dedup.ranges(1 << 30, 5, memory=1024)[-1] == "0003-of-0004"
+    assert len(passes_dedup.ranges(1 << 30, 90_000, memory=16)) == 256
 
 
 def test_one_keep_set_however_documents_are_cut_and_shuffled(engine: LocalEngine, tmp_path: Path) -> None:

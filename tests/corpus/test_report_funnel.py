@@ -29,7 +29,7 @@ def small() -> list[tuple[str, dict[str, Any]]]:
     return [
         ("documents", record("A-0", *first)),
         ("documents", record("A-1", *second)),
-        ("labels", record("all", count("clusters", 760, {}))),
+        ("labels", record("all", count("labels", 760, {}))),
         ("unique", record("U-0", count("dedup", 760, {"dedup.minhash": 60}))),
         ("tokens", record("T-0", count("tokens", 700, {}, tokens=300_000, chars=1_200_000))),
         ("tokens", record("T-1", count("tokens", 0, {}, tokens=45, chars=5))),

@@ -1,0 +1,93 @@
+"""The passes of line deduplication: three that find out which lines many documents have, one that removes them.
+
+hashes        a unit a shard     of its documents' lines
+repeated      a unit a range     of hashes: which lines are in many documents
+table         one unit           of all of them
+(documents)   a unit a shard     without these lines, through the stages that follow
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from corpus.chain import Step
+from corpus.dedup.lines_apply import Config as Removal
+from corpus.engine import Unit
+from corpus.passes_dedup import Job, ranges
+from corpus.plan import Pass, document_units, global_pass, wait_for
+from corpus.recipe import describe
+from corpus.shards import Dataset, Input
+from corpus.work import ChainWork
+from corpus.work_lines import LineHashesWork, RepeatedWork, TableWork, table_of
+
+
+def lines_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+    """All passes, `steps` being the stage `lines` and those behind it; each planned when the one before it is done."""
+    config = steps[0].config
+    described = describe(steps[:1])
+    hashes, repeated, table = (f"{job.work}/{name}" for name in ("hashes", "repeated", "table"))
+    yield Pass(
+        "hashes",
+        hashes,
+        job.keys,
+        document_units(job.documents),
+        described,
+        lambda digest: LineHashesWork("hashes", config, hashes, digest, job.documents),
+    )
+    wait_for(hashes, job.keys, job.share)
+    whole = Dataset(hashes).whole("hashes")
+    parts = ranges(whole.size, len(job.keys), job.memory)
+    yield global_pass(
+        "repeated",
+        repeated,
+        parts,
+        whole,
+        described,
+        lambda digest: RepeatedWork("repeated", config, repeated, digest, hashes, whole.size // len(parts)),
+    )
+    wait_for(repeated, parts, job.share)
+    yield global_pass(
+        "table",
+        table,
+        ["all"],
+        Dataset(repeated).whole("repeated"),
+        described,
+        lambda digest: TableWork("table", table, digest, repeated),
+    )
+    wait_for(table, ["all"], job.share)
+    path = f"{table}/{table_of(Dataset(table)).path}"
+    chain = (Step("lines", "corpus.dedup.lines_apply", Removal(path, config)), *steps[1:])
+    name = PurePosixPath(output).name if steps[1:] else "lines"
+    yield Pass(
+        name,
+        output,
+        job.keys,
+        _numbered_units(job.documents, hashes, Dataset(table).whole("table")),
+        describe(steps, keep_dropped_text=job.recipe.keep_dropped_text),
+        lambda digest: ChainWork(
+            name,
+            chain,
+            output,
+            digest,
+            job.documents,
+            numbered=True,
+            keep_dropped_text=job.recipe.keep_dropped_text,
+        ),
+    )
+
+
+def _numbered_units(documents: str, hashes: str, table: Input) -> Callable[[Sequence[str]], list[Unit]]:
+    """Units that read a shard of documents, know the number of its first row, and read the table."""
+
+    def units(keys: Sequence[str]) -> list[Unit]:
+        rows, first = 0, {}
+        for record in Dataset(hashes).scan():
+            first[record.unit] = rows
+            rows += record.counts[-1]["kept"]
+        return [
+            Unit(unit.key, (*unit.inputs, Input(f"rows before {unit.key}", first[unit.key], ""), table))
+            for unit in document_units(documents)(keys)
+        ]
+
+    return units
