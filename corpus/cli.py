@@ -24,6 +24,7 @@ COMMANDS = {
     "dedup": "Documents -> documents: exact and MinHash deduplication.",
     "scrub": "Documents -> documents: mask personal data.",
     "tokenize": "Documents -> token shards.",
+    "clusters": "Why a page was dropped, and who its twins are.",
     "run": "A whole recipe in one command, fused and resumable.",
     "verify": "Check every committed file: rows, checksums, accounts.",
     "gc": "Remove what no commit record names.",
@@ -55,10 +56,11 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import commands, commands_around
+        from corpus import commands, commands_around, commands_clusters
 
-        module = commands if hasattr(commands, f"{name}_command") else commands_around
-        command: click.Command = getattr(module, f"{name}_command")()
+        maker = f"{name}_command"
+        modules = (commands, commands_around, commands_clusters)
+        command: click.Command = getattr(next(module for module in modules if hasattr(module, maker)), maker)()
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,0 +1,342 @@
+"""`corpus clusters`: what was decided about a page, in words; who its twins are; and what differs between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from corpus.cli import JSON, make_command
+
+if TYPE_CHECKING:
+    from corpus.dedup.clusters import Cluster, Deduplication, Document, Member, Nearest, Place, Size
+    from corpus.dedup.difference import Difference
+
+_EVERY = 10.0  # seconds between lines that say how far a search is
+_BOLD, _GREEN, _RED, _GREY = "1", "32", "31", "2"
+
+
+def clusters_command() -> click.Command:
+    def clusters(
+        folder: str, url: str | None, id: str | None, count: int | None, members: int, diff: bool, as_json: bool
+    ) -> int:
+        if sum(asked is not None for asked in (url, id, count)) != 1:
+            raise click.UsageError("say which cluster: one of --url URL, --id ID and --largest N")
+        from corpus.dedup.clusters import cluster_of, find_id, find_url, largest, open_deduplication
+
+        found = open_deduplication(folder)
+        colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        if count is not None:
+            _show_largest(found, largest(found, count), as_json, colours)
+            return 0
+        place = find_url(found, url, _progress()) if url is not None else find_id(found, id or "")
+        answer = _answer(found, cluster_of(found, place), members, diff)
+        click.echo(json.dumps(_json(answer), indent=1, ensure_ascii=False) if as_json else _text(answer, colours))
+        return 0
+
+    options: list[click.Parameter] = [
+        click.Argument(["folder"]),
+        click.Option(["--url"], help="the cluster of the page with this address"),
+        click.Option(["--id"], metavar="ID", help="the cluster of the document with this id, <urn:uuid:...>"),
+        click.Option(["--largest", "count"], type=click.IntRange(1), metavar="N", help="a table of the N largest"),
+        click.Option(
+            ["--members"], type=click.IntRange(0), default=20, show_default=True, help="documents of a cluster to show"
+        ),
+        click.Option(["--diff/--no-diff"], default=True, help="what differs between the page and the one that stays"),
+        JSON,
+    ]
+    return make_command(
+        clusters,
+        """Why a page was dropped, and who its twins are: what corpus dedup or corpus run decided, looked up.
+
+        FOLDER is the output of either. The difference is between the page and the document that is kept for it, or
+        if it is kept itself, the least similar of its duplicates. URLs are looked for one after the other; the first
+        document with this one is shown. An id is found sooner.
+
+        \b
+        corpus clusters unique/ --url https://example.org/page
+        corpus clusters unique/ --id '<urn:uuid:...>' --no-diff
+        corpus clusters unique/ --largest 20
+        """,
+        options,
+    )
+
+
+def _progress() -> Callable[[int], None]:
+    """A line on stderr now and then, as long as the search takes."""
+    last = time.monotonic()
+
+    def on_looked(looked: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > _EVERY:
+            last = time.monotonic()
+            click.echo(f"clusters: {looked:,} urls looked through", err=True)
+
+    return on_looked
+
+
+class Answer(NamedTuple):
+    """All that is told about one document, as text or as JSON."""
+
+    found: Deduplication
+    cluster: Cluster
+    shown: list[Member]  # of the cluster; empty if it is one document
+    nearest: Nearest | None  # where others were candidates and none was similar enough
+    documents: dict[Place, Document]
+    missing: str | None  # path of documents that are gone
+    other: Member | None  # with whom the text is compared
+    common: tuple[int, int] | None  # n-grams that both have, n-grams of the two
+    difference: Difference | None
+
+    def document(self, member: Member) -> Document | None:
+        return self.documents.get(member.place) if member.place else None
+
+
+def _answer(found: Deduplication, cluster: Cluster, members: int, diff: bool) -> Answer:
+    from corpus.dedup.clusters import load, nearest, ngrams_in_common
+    from corpus.dedup.difference import difference
+
+    near = None
+    if cluster.size == 1 and not cluster.alone:
+        near = nearest(found, cluster, max(1, members))
+        near = near and near._replace(members=near.members[:members] or near.members)
+    shown = _first(cluster, members) if cluster.size > 1 else []
+    asked, other = cluster.asked, _compared_with(cluster, near)
+    told = [asked, cluster.kept, *shown, *(near.members if near else ()), *([other] if other else ())]
+    texts = [member.place for member in (asked, other) if member and member.place]
+    documents, missing = load(found, [member.place for member in told if member.place], texts)
+    common = differing = None
+    if len(texts) == 2 and all(place in documents for place in texts):
+        kept, copy = (documents[place].text for place in (texts if asked.keep else reversed(texts)))
+        common = ngrams_in_common(kept, copy, found.config)
+        differing = difference(kept, copy) if diff else None
+    return Answer(found, cluster, shown, near, documents, missing, other, common, differing)
+
+
+def _first(cluster: Cluster, count: int) -> list[Member]:
+    """The kept one, the one that was asked about, and the others until there are `count`."""
+    ahead = [cluster.kept] if cluster.asked is cluster.kept else [cluster.kept, cluster.asked]
+    return [*ahead, *(member for member in cluster.members if member not in ahead)][:count]
+
+
+def _compared_with(cluster: Cluster, near: Nearest | None) -> Member | None:
+    """The one that is kept; if that is the asked one, the least similar of its duplicates, or what came nearest."""
+    if not cluster.asked.keep:
+        return cluster.kept
+    if near:
+        return next(iter(near.members), None)
+    return cluster.members[-1] if cluster.size > 1 else None
+
+
+def _decision(answer: Answer) -> str:
+    """The decision in words."""
+    config, cluster, asked = answer.found.config, answer.cluster, answer.cluster.asked
+    if cluster.alone:
+        return f"kept: no other document{' of its dump' if config.per_dump else ''} has anything in common with it"
+    if cluster.size == 1:
+        return f"kept: {_not_similar(answer)}"
+    if asked.keep:
+        best = {"longest": "the longest", "first": "the first"}.get(config.keep, f"highest in {config.score_column}")
+        return f"kept: {best} of {cluster.size:,} documents that are alike"
+    kept = f"{cluster.kept.id}{'' if cluster.kept.place else ', which is in the index'}"
+    if asked.rule == "dedup.exact":
+        return f"dropped by dedup.exact: but for case and white space the text of {kept}"
+    grams = ""
+    if answer.common:
+        grams = f", {answer.common[0]:,} of {answer.common[1]:,} distinct {config.ngram}-grams in common"
+    if config.verify:
+        similar = f"{asked.similarity:.4f} similar to {kept} (threshold {asked.threshold:g})"
+        return f"dropped by {asked.rule}: {similar}{grams}"
+    estimated = f"MinHash estimates a similarity of {asked.similarity:.4f}"
+    return f"dropped by {asked.rule}, unverified: bands connect it with {kept}; {estimated}{grams}"
+
+
+def _not_similar(answer: Answer) -> str:
+    """Why a document stays that others were candidates to resemble."""
+    config, near = answer.found.config, answer.nearest
+    if not near or not near.members:
+        return f"none of its candidates is similar enough (threshold {config.threshold:g})"
+    candidates = "1 candidate, not" if near.candidates == 1 else f"{near.candidates:,} candidates, none"
+    said = f"{candidates} similar enough (threshold {config.threshold:g})"
+    closest = near.members[0]
+    if (closest.similarity or 0) < config.threshold:
+        return said
+    if not closest.keep:
+        return f"{said} among those that stay; the nearest was dropped itself, for {closest.representative}"
+    unseen = f"the nearest has no band in common with it, or came after {config.checks} others"
+    return f"{candidates} of those compared is; {unseen}"
+
+
+def _text(answer: Answer, colours: bool) -> str:
+    from corpus.dedup.difference import readable, shown
+
+    cluster = answer.cluster
+    document = answer.document(cluster.asked)
+    lines = [_paint(_name(cluster.asked, document), _BOLD, colours)]
+    if document and document.url:
+        lines.append(readable(cluster.asked.id))
+    lines += [_paint(readable(_decision(answer)), _GREEN if cluster.asked.keep else _RED, colours), ""]
+    if cluster.size > 1:
+        lines += [_summary(cluster), *_table(answer, answer.shown, cluster.asked, colours)]
+        hidden = cluster.size - len(answer.shown)
+        lines += [f"  and {hidden:,} more", ""] if hidden > 0 else [""]
+    elif answer.nearest:
+        lines += [
+            f"nearest of {answer.nearest.candidates:,} candidates",
+            *_table(answer, answer.nearest.members, None, colours),
+            "",
+        ]
+    if answer.missing:
+        from corpus.dedup.clusters import GONE
+
+        lines += [f"no texts: {answer.missing} {GONE}", ""]
+    if answer.difference:
+        one, two = _names(answer)
+        same, changes = answer.difference.same, sum(1 for _ in answer.difference.changes())
+        removed, added = len(answer.difference.kept.spans) - same, len(answer.difference.other.spans) - same
+        kept = _mark(f"only in {one}", "[-", "-]", _RED, colours)
+        other = _mark(f"only in {two}", "{+", "+}", _GREEN, colours)
+        differing = f"{_count(removed, 'word')} and {_count(added, 'word')} in {_count(changes, 'place')}"
+        lines.append(f"{kept} {other}: {differing}, {same:,} in both")
+        if answer.difference.cut:
+            lines.append("(too long to compare to the end: more may be in both than is shown)")
+        lines += ["", shown(answer.difference, colours=colours)] if changes else ["the same words"]
+    return "\n".join(lines).rstrip()
+
+
+def _names(answer: Answer) -> tuple[str, str]:
+    if not answer.cluster.asked.keep:
+        return "the kept document", "this one"
+    return "this one", "the nearest" if answer.nearest else "its least similar duplicate"
+
+
+def _name(member: Member, document: Document | None) -> str:
+    from corpus.dedup.difference import readable
+
+    return readable((document and document.url) or member.id)
+
+
+def _summary(cluster: Cluster) -> str:
+    dropped = ", ".join(f"{count:,} dropped by {rule}" for rule, count in sorted(cluster.rules.items()))
+    values = [member.similarity for member in cluster.members if member.similarity is not None]
+    return f"{cluster.size:,} documents: 1 kept, {dropped}; similarity {_range(min(values), max(values))}"
+
+
+def _table(answer: Answer, members: list[Member], marked: Member | None, colours: bool) -> list[str]:
+    rows = [("", "similarity", "bytes", "dump", "url")]
+    for member in members:
+        document = answer.document(member)
+        state = ("kept" if member.keep else member.rule) or ""
+        similarity = "" if member.similarity is None else f"{member.similarity:.4f}"
+        dump, size = ((document.dump or ""), f"{document.bytes:,}") if document else ("", "")
+        rows.append((state if member.place else "in the index", similarity, size, dump, _name(member, document)))
+    head, *body = _aligned(rows, "<>><<")
+    lines = [_paint(f"  {head}", _GREY, colours)]
+    for row, member in zip(body, members, strict=True):
+        here = member == marked
+        lines.append(_paint(f"{'>' if here else ' '} {row}", _BOLD if here else "", colours))
+    return lines
+
+
+def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
+    from corpus.dedup.clusters import GONE, load
+    from corpus.dedup.difference import readable
+
+    documents, missing = load(found, [size.kept for size in sizes if size.kept], [])
+    urls = [documents[size.kept].url if size.kept in documents else None for size in sizes]
+    if as_json:
+        told = [
+            {
+                "cluster_id": size.cluster_id,
+                "cluster_size": size.size,
+                "representative": size.representative,
+                "url": url,
+                "in_index": size.kept is None,
+                "rules": dict(sorted(size.rules.items())),
+                "similarity": size.similarity,
+            }
+            for size, url in zip(sizes, urls, strict=True)
+        ]
+        click.echo(json.dumps({"clusters": told, "missing": missing}, indent=1, ensure_ascii=False))
+        return
+    rows = [("size", "exact", "minhash", "similarity", "kept")]
+    for size, url in zip(sizes, urls, strict=True):
+        exact, minhash = (f"{size.rules[rule]:,}" for rule in ("dedup.exact", "dedup.minhash"))
+        name = readable(url or size.representative) + ("" if size.kept else " (in the index)")
+        rows.append((f"{size.size:,}", exact, minhash, _range(*size.similarity) if size.similarity else "", name))
+    for number, line in enumerate(_aligned(rows, ">>>><")):
+        click.echo(_paint(line, "" if number else _GREY, colours))
+    if not sizes:
+        click.echo("no document has a duplicate")
+    if missing:
+        click.echo(f"no urls: {missing} {GONE}", err=True)
+
+
+def _json(answer: Answer) -> dict[str, Any]:
+    cluster, near = answer.cluster, answer.nearest
+
+    def told(member: Member) -> dict[str, Any]:
+        document = answer.document(member)
+        return {
+            "id": member.id,
+            "url": document and document.url,
+            "dump": document and document.dump,
+            "bytes": document and document.bytes,
+            "in_index": member.place is None,
+            "keep": member.keep,
+            "rule": member.rule,
+            "similarity": member.similarity,
+            "threshold": member.threshold,
+        }
+
+    difference = answer.difference and {
+        "words_in_both": answer.difference.same,
+        "cut": answer.difference.cut,
+        "changes": [change._asdict() for change in answer.difference.changes()],
+    }
+    return told(cluster.asked) | {
+        "decision": _decision(answer),
+        "representative": cluster.kept.id,
+        "cluster_size": cluster.size,
+        "alone": cluster.alone,
+        "rules": dict(sorted(cluster.rules.items())),
+        "members": [told(member) for member in answer.shown],
+        "candidates": near and near.candidates,
+        "nearest": [told(member) for member in near.members] if near else [],
+        "compared_with": answer.other and answer.other.id,
+        "ngrams_in_common": answer.common and answer.common[0],
+        "ngrams": answer.common and answer.common[1],
+        "difference": difference,
+        "missing": answer.missing,
+    }
+
+
+def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Rows as lines of columns, without those in which nothing stands below the head."""
+    columns = [
+        [f"{cell:{side}{max(map(len, column))}}" for cell in column]
+        for column, side in zip(zip(*rows, strict=True), sides, strict=True)
+        if any(column[1:])
+    ]
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _mark(text: str, opening: str, closing: str, style: str, colours: bool) -> str:
+    return _paint(text, style, colours) if colours else f"{opening}{text}{closing}"
+
+
+def _paint(text: str, style: str, colours: bool) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if colours and style else text
