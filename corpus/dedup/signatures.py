@@ -1,24 +1,18 @@
-"""DOCUMENTS -> SIGNATURES: a 128-bit hash of the exact text, a MinHash signature and its band keys.
+"""DOCUMENTS -> SIGNATURES: a hash of the text and a MinHash signature of its words; and sets of n-grams to compare by.
 
-The text is normalised as FineWeb does before shingling (datatrove 0.10.1, `simplify_text`): lower case; a
-number, with one decimal part, becomes 0; punctuation becomes space; canonical decomposition without its
-marks (category Mn); words are what white space separates. All of this is a table from code point to code
-point, so one pass over the UTF-8 bytes of the Arrow buffer hashes words as it goes and no normalised text
-is ever built. It differs from a whole-string normalisation in two corners: final sigma is folded to sigma,
-and marks other than Mn stay in the order in which they were written. Scripts without spaces make one word
-of a clause.
+Two normalisations of a text (`fold` says which characters become what). MinHash signatures are over word n-grams of the
+FOLD, which is FineWeb's: they find what may be alike. What is reported or decided is the Jaccard similarity of sets of
+PLAIN word n-grams, which anybody can compute: `text.lower().split()` and no more. Both are tables from code point to
+code point, so that a text is folded into a buffer and hashed from there, and no Python string is made.
 
 Signatures are those of `datasketch.MinHash(num_perm=bands * rows, seed=seed, scheme="affine32")` fed with
-`shingle_hashes(text)`; the permutations are taken from datasketch itself, and `to_datasketch` hands a row
-back to it.
+`shingle_hashes(text)`; the permutations are taken from datasketch itself, and `to_datasketch` hands a row back to it.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
-import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +20,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from corpus.dedup import fold
 from corpus.dedup.config import Config
 from corpus.dedup.kernels import sign as kernels
+from corpus.dedup.kernels.blocks import BLOCK, LANES
+from corpus.dedup.kernels.words import AT_ONCE, GROWTH, Scratch
 from corpus.schema import Outcome, dropped_rows
 
 if TYPE_CHECKING:
     import datasketch
-
-# Characters that become a space, besides the control characters 0-31 and 127-159 (datatrove 0.10.1,
-# PUNCTUATION).
-PUNCTUATION = "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»"
-# Between the whole and the decimal part of a number (datatrove 0.10.1, NUMBERS_PATTERN).
-DECIMAL_POINTS = ".,،٫⎖⎗⎘"
-
-_CODE_POINTS = 0x110000
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -59,7 +48,7 @@ def schema(config: Config) -> pa.Schema:
     The metadata names everything that must be equal for two signatures to be comparable.
     """
     fields = [("id", pa.string()), ("dump", pa.string()), ("text_hash", pa.binary(16))]
-    scheme = f"text 1 fold={fold_version()}"
+    scheme = f"text words 2 fold={fold.version()}"
     if config.minhash:
         fields += [("signature", pa.binary(4 * config.num_perm)), ("shingles", pa.int32())]
         scheme += f" minhash affine32 seed={config.seed} ngram={config.ngram} bands={config.bands} rows={config.rows}"
@@ -83,50 +72,46 @@ def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     A null text counts as an empty one. A text with fewer than `config.ngram` words is one n-gram of all of them; one
     without words has 0 and datasketch's signature of the empty set.
     """
-    text = batch.column("text")
-    if text.null_count:
-        text = text.fill_null("")
-    data, offsets = _string_buffers(text)
-    fields = schema(config)
-    columns = {"id": batch.column("id").cast(pa.string()), "text_hash": _fixed_binary(_text_hashes(data, offsets), 16)}
+    data, offsets = _string_buffers(batch.column("text"))
+    scratch = _scratch(offsets)
+    hashes = np.empty((batch.num_rows, 2), np.uint64)
+    kernels.text_hashes(data, offsets, scratch, hashes)
+    columns = {"id": batch.column("id").cast(pa.string()), "text_hash": _fixed_binary(hashes, 16)}
     named = "dump" in batch.schema.names
-    columns["dump"] = batch.column("dump").cast(pa.string()) if named else pa.nulls(len(text), pa.string())
+    columns["dump"] = batch.column("dump").cast(pa.string()) if named else pa.nulls(batch.num_rows, pa.string())
     if config.minhash:
-        signatures = np.empty((len(text), config.num_perm), np.uint32)
-        counts = np.empty(len(text), np.int32)
-        fold, expansions = fold_table()
-        a, b = permutations(config.num_perm, config.seed)
-        kernels.sign_texts(data, offsets, fold, expansions, _points(), config.ngram, a, b, signatures, counts)
+        signatures = np.empty((batch.num_rows, config.num_perm), np.uint32)
+        counts = np.empty(batch.num_rows, np.int32)
+        a, b = _whole_vectors(config.num_perm, config.seed)
+        ngrams, minima = np.empty(len(scratch.words), np.uint32), np.empty(len(a), np.uint32)
+        table = fold.fold_table()
+        kernels.sign_texts(data, offsets, table, config.ngram, a, b, scratch, ngrams, minima, signatures, counts)
         columns["signature"] = _fixed_binary(signatures, 4 * config.num_perm)
         columns["shingles"] = pa.array(counts)
+    fields = schema(config)
     return pa.record_batch([columns[name] for name in fields.names], schema=fields)
 
 
 def shingle_sets(texts: pa.Array, config: Config) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """(values, offsets[n + 1]): the sorted set of 32-bit hashes of each text's plain word n-grams."""
-    sets = []
-    for text in texts.to_pylist():
-        split = (text or "").lower().split()
-        words = [int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest()) for word in split]
-        hashes = np.empty(len(words), np.uint32)
-        found = kernels.shingle_hashes(np.array(words, np.uint64), len(words), config.ngram, hashes)
-        sets.append(np.unique(hashes[:found]))
-    offsets = np.cumsum([0, *(len(values) for values in sets)], dtype=np.int64)
-    return np.concatenate([np.empty(0, np.uint32), *sets]), offsets
+    """(values, offsets[n + 1]): the sorted set of 32-bit hashes of each text's PLAIN word n-grams.
+
+    Two n-grams have the same hash by chance in one of 2^32 pairs: of 1,000 in a text, some 2,000 pairs of texts are one
+    off.
+    """
+    values, ends = _ngram_hashes(texts, config.ngram, plain=True)
+    for start, end in itertools.pairwise(ends.tolist()):
+        values[start:end].sort()  # NumPy's sort uses the machine's vectors
+    offsets = np.empty_like(ends)
+    kernels.unique_sorted(values, ends, offsets)
+    return values[: offsets[-1]], offsets
 
 
 def shingle_hashes(text: str, config: Config) -> NDArray[np.uint32]:
-    """32-bit hashes of the text's word n-grams in order, repeats included: what a MinHash is updated with.
+    """32-bit hashes of the text's folded word n-grams in order, repeats included: what a MinHash is updated with.
 
-    `datasketch.MinHash(..., hashfunc=lambda hash: int(hash)).update_batch(...)` makes `sign`'s signature of
-    them.
+    `datasketch.MinHash(..., hashfunc=lambda hash: int(hash)).update_batch(...)` makes `sign`'s signature of them.
     """
-    data = np.frombuffer(text.encode(), np.uint8)
-    words = np.empty(data.size // 2 + 1, np.uint64)
-    hashes = np.empty(words.size, np.uint32)
-    fold, expansions = fold_table()
-    found = kernels.word_hashes(data, 0, data.size, fold, expansions, _points(), words)
-    return hashes[: kernels.shingle_hashes(words, found, config.ngram, hashes)]
+    return _ngram_hashes(pa.array([text], pa.large_string()), config.ngram, plain=False)[0]
 
 
 def to_datasketch(row: Mapping[str, Any], config: Config) -> datasketch.LeanMinHash:
@@ -147,68 +132,45 @@ def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[
     return np.ascontiguousarray(a), np.ascontiguousarray(b)
 
 
-@functools.cache
-def fold_table() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """(fold, expansions): what each code point becomes, as `kernels.word_hashes` reads it.
-
-    fold: int32[0x110000], a code point or one of kernels' classes; expansions: int32[n, 5], length and code
-    points of the few that become several (Hangul syllables above all). Code points that this leaves alone
-    are filled in without a look: unassigned planes, private use, the unified ideographs.
-    """
-    fold = np.arange(_CODE_POINTS, dtype=np.int32)
-    expansions: list[list[int]] = []
-    for start, stop in (
-        (0, 0x3400),
-        (0xA000, 0xD800),
-        (0xF900, 0x20000),
-        (0x2F800, 0x2FA20),
-        (0xE0000, 0xE0200),
-    ):
-        for code in range(start, stop):
-            fold[code] = _folded(chr(code), expansions)
-    return fold, np.array(expansions, np.int32)
+def _whole_vectors(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """`permutations`, filled up with zeros to whole vectors."""
+    a, b = permutations(num_perm, seed)
+    filled = np.zeros((2, -(-num_perm // LANES) * LANES), np.uint32)
+    filled[:, :num_perm] = a, b
+    return filled[0], filled[1]
 
 
-def _folded(character: str, expansions: list[list[int]]) -> int:
-    lower = "σ" if character == "ς" else character.lower()
-    if lower.isdecimal():  # before punctuation, whose list has a fullwidth 1
-        return kernels.NUMBER
-    if lower in PUNCTUATION or lower.isspace() or unicodedata.category(lower[0]) == "Cc":
-        return kernels.SEPARATOR
-    parts = [ord(c) for c in unicodedata.normalize("NFD", lower) if unicodedata.category(c) != "Mn"]
-    if len(parts) == 0:
-        return kernels.MARK
-    if len(parts) == 1:
-        return parts[0]
-    expansions.append([len(parts), *parts, *[0] * (4 - len(parts))])
-    return kernels.EXPAND - (len(expansions) - 1)
+def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """(32-bit hashes of each text's n-grams in order, offsets[n + 1])."""
+    data, offsets = _string_buffers(texts)
+    size = int(offsets[-1] - offsets[0])
+    hashes, ends = np.empty(size // 2 + len(offsets), np.uint32), np.empty(len(offsets), np.int64)
+    table = fold.plain_table() if plain else fold.fold_table()
+    kernels.ngram_hashes(data, offsets, plain, table, ngram, _scratch(offsets), hashes, ends)
+    return hashes[: ends[-1]], ends
 
 
-@functools.cache
-def fold_version() -> str:
-    """A hash of the tables of characters."""
-    return hashlib.blake2b(b"".join(table.tobytes() for table in fold_table()), digest_size=8).hexdigest()
-
-
-@functools.cache
-def _points() -> NDArray[np.int64]:
-    return np.array([ord(c) for c in DECIMAL_POINTS], np.int64)
+def _scratch(offsets: NDArray[np.int64]) -> Scratch:
+    longest = int(np.diff(offsets).max(initial=0))
+    return Scratch(
+        np.empty(longest + BLOCK, np.uint8),
+        np.empty(GROWTH * longest + 4 * BLOCK, np.uint8),
+        np.empty(longest + 2 + AT_ONCE, np.uint32),
+        np.empty(longest // 2 + 1, np.uint64),
+        np.empty(1024, np.uint64),
+    )
 
 
 def _string_buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """(bytes, offsets[n + 1]) of a string column without nulls; the bytes are Arrow's own, read-only."""
+    """(bytes, offsets[n + 1]) of a string column, nulls as empty; the bytes are Arrow's own, read-only."""
+    column = column.fill_null("") if column.null_count else column
     column = column.cast(pa.large_string()) if column.type != pa.large_string() else column
     _, offsets, data = column.buffers()
     first, last = column.offset, column.offset + len(column) + 1
     ends = np.zeros(1, np.int64) if not len(column) else np.frombuffer(offsets, np.int64)[first:last]
-    return np.frombuffer(data if data is not None else b"", np.uint8), ends
-
-
-def _text_hashes(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """First half of the SHA-256 of each text's bytes: uint8[n, 16]."""
-    view, ends = data.data, offsets.tolist()
-    digests = [hashlib.sha256(view[start:end]).digest()[:16] for start, end in itertools.pairwise(ends)]
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
+    characters = np.frombuffer(data if data is not None else b"", np.uint8)
+    ends.flags.writeable = characters.flags.writeable = False  # Numba compiles once for each kind of array
+    return characters, ends
 
 
 def _fixed_binary(rows: NDArray[Any], width: int) -> pa.Array:

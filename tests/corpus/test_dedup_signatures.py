@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import string
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import datasketch
@@ -10,19 +13,28 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corpus.config import check
-from corpus.dedup import Config, signatures_schema
-from corpus.dedup.kernels import sign as kernels
-from corpus.dedup.signatures import fold_table, process, schema, shingle_hashes, sign, to_datasketch
+from corpus.dedup import Config
+from corpus.dedup.fold import PUNCTUATION, Table, fold_table, plain_table
+from corpus.dedup.kernels import words as kernels
+from corpus.dedup.signatures import check, process, schema, shingle_hashes, shingle_sets, sign, to_datasketch
 from tests.oracles import dedup_signatures as oracle
 
-# Every class of the fold table: letters, marks, expansions, digits and decimal points of several scripts, separators.
-AWKWARD = st.text(st.sampled_from("aZß ÉéΣςσİıﬁñ가각中文ि०१٣٫15.,،-’…\u0301\u0327\u037e\u00a0\u3000\x85\x00\n!@_𝐀🙂"))
-TEXTS = st.one_of(AWKWARD, st.text(), st.lists(st.sampled_from(["one", "two", "3.5", "Vier"])).map(" ".join))
+# Every kind of the tables: letters, marks, expansions, digits and decimal points of several scripts, separators, and
+# scripts without spaces.
+AWKWARD = st.text(
+    st.sampled_from(
+        "aZß ÉéΣςσİıﬁñ가각ि०１٣٫15.,،-’…\u0301\u0327\u037e\u00a0\u3000\x85\x00\x1c\n!@_𝐀🙂。"
+        "中文字のがカｶーไทยเ\u0e4cລາວខ\u17d2ម\u17c2မြန်𠀀豈𤋮๕"
+    )
+)
+# Long enough for blocks of 64 bytes, with what ends them in any place.
+PARTS = ["one", "Two", "3.5", "1,000,000", "  ", "\n\n", "vier-fünf", "x" * 70, "中文", "the end.", "ΟΔΟΣ", "7th", "é"]
+LONG = st.lists(st.sampled_from(PARTS), max_size=40).map(" ".join) | st.lists(st.sampled_from(PARTS)).map("".join)
+TEXTS = st.one_of(AWKWARD, st.text(), LONG, st.text(string.printable, max_size=200))
 SMALL = Config(bands=3, rows=2)
 
 
-def batch(texts: list[str | None]) -> pa.RecordBatch:
+def batch(texts: Sequence[str | None]) -> pa.RecordBatch:
     ids = pa.array([f"<urn:uuid:{i}>" for i in range(len(texts))], pa.string())
     return pa.record_batch([pa.array(texts, pa.string()), ids], names=["text", "id"])
 
@@ -32,47 +44,147 @@ def signature(row: dict[str, object]) -> list[int]:
     return values
 
 
+def sets(texts: Sequence[str | None], config: Config) -> list[list[int]]:
+    values, offsets = shingle_sets(pa.array(texts, pa.string()), config)
+    return [part.tolist() for part in np.split(values, offsets[1:-1])] if texts else []
+
+
 @given(st.lists(TEXTS, max_size=4), st.integers(1, 6))
-@example(["1.2.3", "1,000,000 1.", ".5", "é", "e\u0301", "한국", "ΟΔΟΣ", ""], 5)
-def test_rows_equal_the_slow_twin(texts: list[str], shingle: int) -> None:
-    config = Config(shingle=shingle, bands=3, rows=2, seed=7)
+@example(["1.2.3", "1,000,000 1.", ".5", "é", "e\u0301", "한국", "ΟΔΟΣ", "", "中3文", "a中b", "ไทย๕๐"], 5)
+def test_rows_equal_the_slow_twin(texts: list[str], ngram: int) -> None:
+    config = Config(ngram=ngram, bands=3, rows=2, seed=7)
     rows = sign(batch(texts), config).to_pylist()
     assert [row["id"] for row in rows] == [f"<urn:uuid:{i}>" for i in range(len(texts))]
     for text, row in zip(texts, rows, strict=True):
-        expected = oracle.signature(text, shingle, config.num_perm, config.seed)
-        assert signature(row) == expected
-        assert row["bands"] == oracle.band_keys(expected, config.rows)
-        assert row["shingles"] == len(oracle.shingle_hashes(text, shingle))
+        expected = oracle.ngram_hashes(oracle.folded_words(text), ngram)
+        assert shingle_hashes(text, config).tolist() == expected
+        assert signature(row) == oracle.signature(text, ngram, config.num_perm, config.seed)
+        assert row["shingles"] == len(expected)
         assert row["text_hash"] == oracle.text_hash(text)
-        assert shingle_hashes(text, config).tolist() == oracle.shingle_hashes(text, shingle)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=4), st.integers(1, 6))
+def test_sets_of_plain_ngrams_equal_the_slow_twin(texts: list[str], ngram: int) -> None:
+    expected = [sorted(set(oracle.ngram_hashes(oracle.plain_words(text), ngram))) for text in texts]
+    assert sets([*texts, None], Config(ngram=ngram)) == [*expected, []]
+
+
+@given(TEXTS)
+def test_plain_words_are_those_of_lower_and_split(text: str) -> None:
+    text = "".join(c for c in text if c != "Σ" and not oracle.is_unspaced(c))
+    assert oracle.plain_words(text) == text.lower().split()
+
+
+@given(TEXTS, TEXTS)
+@example("", " \n")
+@example("A b", " a\t B\n")
+@example("a" * 16, "a" * 16 + " ")
+@example("a" * 16, "a" * 17)
+def test_hashes_of_texts_are_equal_if_and_only_if_the_squeezed_texts_are(one: str, other: str) -> None:
+    hashes = sign(batch([one, other]), SMALL).column("text_hash").to_pylist()
+    assert (hashes[0] == hashes[1]) == (oracle.squeezed(one) == oracle.squeezed(other))
+
+
+@given(st.lists(st.sampled_from(["Some", "words", "é", "x" * 60, "ÄÖÜ"])), st.data())
+def test_case_and_white_space_do_not_change_the_hash_of_a_text(words: list[str], data: st.DataObject) -> None:
+    spaces = st.sampled_from([" ", "  ", "\n", " \r\n\t", " " * 70, "\x1c\x0b\x0c"])
+    changed = data.draw(spaces)
+    for word in words:
+        changed += (word.upper() if word.isascii() else word) + data.draw(spaces)
+    hashes = sign(batch([" ".join(words), changed]), SMALL).column("text_hash").to_pylist()
+    assert hashes[0] == hashes[1]
+
+
+def test_one_changed_byte_changes_both_halves_of_the_hash() -> None:
+    text = "It was the best of times, it was the worst of times."
+    changed = [text[:i] + "#" + text[i + 1 :] for i in range(len(text))]
+    hashes = sign(batch([text, *changed]), SMALL).column("text_hash").to_pylist()
+    assert len({value[:8] for value in hashes}) == len({value[8:] for value in hashes}) == len(text) + 1
+
+
+CODES = [*range(0xD800), *range(0xE000, 0x32000), *range(0xE0000, 0x110000, 17)]
+
+
+def words_of(code: int, table: Table) -> list[str]:
+    """The words that a table makes of a code point between x and y."""
+    kind, value = divmod(int(table.entries[code]), 1 << kernels.KIND)
+    if kind == kernels.SEVERAL:
+        count, *entries = table.several[value].tolist()
+        parts = [divmod(entry, 1 << kernels.KIND) for entry in entries[:count]]
+    else:
+        written = {kernels.BLANK: ord(" "), kernels.NUMBER: ord("0")}
+        parts = [] if kind == kernels.MARK else [(kind, written.get(kind, value))]
+    assert all((kind == kernels.UNSPACED) == oracle.is_unspaced(chr(value)) for kind, value in parts)
+    return oracle.cut("".join(map(chr, [ord("x"), *(value for _, value in parts), ord("y")])).split())
 
 
 def test_every_code_point_is_folded_as_the_slow_twin_does() -> None:
-    fold, expansions = fold_table()
-    classes = {kernels.SEPARATOR: " ", kernels.MARK: "", kernels.NUMBER: "0"}
-    for code in [*range(0xD800), *range(0xE000, 0x32000), *range(0xE0000, 0x110000, 17)]:
-        entry = int(fold[code])
-        if entry <= kernels.EXPAND:
-            length, *parts = expansions[kernels.EXPAND - entry].tolist()
-            folded = "".join(map(chr, parts[:length]))
-        else:
-            folded = classes[entry] if entry in classes else chr(entry)
-        assert oracle.words(f"x{chr(code)}y") == f"x{folded}y".split(), hex(code)
+    for code in CODES:
+        assert oracle.folded_words(f"x{chr(code)}y") == words_of(code, fold_table()), hex(code)
+
+
+def test_every_code_point_is_lowered_as_python_does() -> None:
+    for code in CODES:
+        assert oracle.plain_words(f"x{chr(code)}y") == words_of(code, plain_table()), hex(code)
+        assert chr(code).lower() == "".join(c.lower() for c in chr(code))
+
+
+@pytest.mark.parametrize("around", ["{}", "a{}b", "{}{}", "words of ASCII before it, in a block of their own: {}a"])
+def test_kernels_read_every_code_point_as_the_slow_twin_does(around: str) -> None:
+    config = Config(ngram=1)
+    texts = [around.replace("{}", chr(code)) for code in CODES[::7]]
+    text = "\n".join(texts)
+    assert shingle_hashes(text, config).tolist() == oracle.ngram_hashes(oracle.folded_words(text), 1)
+    expected = sorted(set(oracle.ngram_hashes(oracle.plain_words(text), 1)))
+    assert sets([text], config) == [expected]
+
+
+def test_ascii_outside_words_is_all_of_punctuation() -> None:
+    # What lets 64 characters be folded by comparisons, without the table.
+    assert set(string.punctuation) <= set(PUNCTUATION)
+
+
+def test_words_of_scripts_without_spaces() -> None:
+    assert oracle.folded_words("abc中文字化了def，ไทย") == [
+        "abc",
+        "中",
+        "中文",
+        "中文字",
+        "中文字化",
+        "文字化了",
+        "def",
+        "ไ",
+        "ไท",
+        "ไทย",
+    ]
+    # Fifteen characters changed of 1,500, in windows of 8: at most 8 of every 100 are changed.
+    text = "".join(chr(0x4E00 + i * 37 % 20000) for i in range(1500))
+    edited = "".join("的" if i % 100 == 50 else c for i, c in enumerate(text))
+    one, other = (set(values) for values in sets([text, edited], Config(ngram=5)))
+    assert len(one & other) / len(one | other) == pytest.approx(92 / 108, abs=0.01)
 
 
 def test_real_documents_equal_datasketch(testdata: Path) -> None:
     table = pq.read_table(testdata / "neardup" / "docs.parquet").slice(0, 60)
-    config = Config()
+    config = Config(bands=14, rows=8)
     rows = [row for part in table.to_batches() for row in sign(part, config).to_pylist()]
     for text, row in zip(table.column("text").to_pylist(), rows, strict=True):
-        assert signature(row) == oracle.signature(text, 5, 112, 1)
+        assert signature(row) == oracle.signature(text, config.ngram, 112, 1)
+
+
+@pytest.mark.parametrize(("bands", "rows"), [(1, 1), (8, 2), (17, 1), (16, 8), (20, 13)])
+def test_any_number_of_permutations_equals_datasketch(bands: int, rows: int) -> None:
+    config = Config(bands=bands, rows=rows)
+    text = " ".join(string.ascii_letters) * 3
+    (row,) = sign(batch([text]), config).to_pylist()
+    assert signature(row) == oracle.signature(text, config.ngram, bands * rows, 1)
 
 
 def test_a_sketch_can_be_queried_with_datasketch() -> None:
     # Words of letters: all numbers are one.
     words = [f"{first}{second}" for first in "abcdefghijklmnopqrst" for second in "abcdefghijklmnopqrst"]
     texts = [" ".join(words[start : start + 200]) for start in (0, 4, 200)]
-    config = Config()
+    config = Config(bands=14, rows=8)
     sketches = [to_datasketch(row, config) for row in sign(batch(texts), config).to_pylist()]
     index = datasketch.MinHashLSH(num_perm=config.num_perm, params=(config.bands, config.rows))
     index.insert("same", sketches[0])
@@ -84,10 +196,32 @@ def test_a_sketch_can_be_queried_with_datasketch() -> None:
     assert query.jaccard(sketches[0]) == pytest.approx(192 / 200, abs=0.06)
 
 
+def test_sets_tell_the_similarities_of_the_test_data(testdata: Path) -> None:
+    table = pq.read_table(testdata / "neardup" / "docs.parquet", columns=["id", "text"])
+    known = pq.read_table(testdata / "neardup" / "pairs.parquet", columns=["a", "b", "jaccard"]).slice(0, 300)
+    text = dict(zip(table.column("id").to_pylist(), table.column("text").to_pylist(), strict=True))
+    compared = 0
+    for pair in known.to_pylist():
+        one, other = text[pair["a"]], text[pair["b"]]
+        if not any(map(oracle.is_unspaced, one + other)):
+            first, second = map(set, sets([one, other], Config(ngram=5)))
+            assert len(first & second) / len(first | second) == pytest.approx(pair["jaccard"], abs=1e-3)
+            compared += 1
+    assert compared > 200
+
+
 def test_short_texts_and_texts_without_words() -> None:
     rows = sign(batch(["four words are few", "a b c d e f", "... !", "", None]), SMALL).to_pylist()
     assert [row["shingles"] for row in rows] == [1, 2, 0, 0, 0]
     assert signature(rows[2]) == [2**32 - 1] * 6
+    assert rows[3]["text_hash"] == rows[4]["text_hash"]
+    assert [len(values) for values in sets(["four words are few", "a b c d e f", "... !", "", None], SMALL)] == [
+        1,
+        2,
+        1,
+        0,
+        0,
+    ]
 
 
 def test_order_of_words_counts_in_a_short_text() -> None:
@@ -102,17 +236,61 @@ def test_what_is_folded_together() -> None:
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
 def test_slices_and_string_types_are_the_same_documents(kind: pa.DataType) -> None:
-    whole = batch([f"text number {i} é" for i in range(10)])
+    texts = [f"text number {i} é" * i if i != 5 else None for i in range(10)]
+    whole = batch(texts)
     text = whole.column("text").cast(kind)
     whole = pa.record_batch([text, whole.column("id")], names=["text", "id"])
     assert sign(whole.slice(3, 4), SMALL).equals(sign(whole, SMALL).slice(3, 4))
+    assert sign(whole.slice(7), SMALL).equals(sign(whole, SMALL).slice(7))
+    values, offsets = shingle_sets(whole.column("text").slice(3, 4), SMALL)
+    assert [part.tolist() for part in np.split(values, offsets[1:-1])] == sets(texts[3:7], SMALL)
 
 
-def test_empty_batch_and_schema() -> None:
-    rows = sign(batch([]), SMALL)
+@given(st.lists(TEXTS, min_size=1, max_size=3))
+def test_nothing_after_the_end_of_the_data_counts(texts: list[str]) -> None:
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
+    for after in (b"", b"\xff" * 200, b"z" * 200):
+        memory = bytearray(b"".join(encoded) + after)
+        buffer = pa.py_buffer(memoryview(memory)[: offsets[-1]]) if offsets[-1] else pa.py_buffer(b"")
+        column = pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(offsets), buffer])
+        same = pa.record_batch([column, batch(texts).column("id")], names=["text", "id"])
+        assert sign(same, SMALL).equals(sign(batch(texts), SMALL))
+
+
+def test_threads_share_nothing() -> None:
+    batches = [
+        batch([f"text {chr(97 + i)} with words and 中文 {chr(97 + j)}" * 20 for j in range(20)]) for i in range(8)
+    ]
+    alone = [sign(one, SMALL) for one in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            assert all(map(pa.RecordBatch.equals, pool.map(lambda one: sign(one, SMALL), batches), alone))
+
+
+def test_the_dump_comes_along() -> None:
+    named = batch(["a", "b"]).append_column("dump", pa.array(["CC-MAIN-2024-10", None], pa.string()))
+    assert sign(named, SMALL).column("dump").to_pylist() == ["CC-MAIN-2024-10", None]
+    assert sign(batch(["a"]), SMALL).column("dump").to_pylist() == [None]
+
+
+@pytest.mark.parametrize("config", [SMALL, Config(minhash=False), Config(exact=False)])
+def test_empty_batch_and_schema(config: Config) -> None:
+    rows = sign(batch([]), config)
     assert rows.num_rows == 0
-    assert rows.schema.equals(signatures_schema(SMALL), check_metadata=True)
-    assert schema(SMALL).metadata != schema(Config(bands=3, rows=2, seed=2)).metadata
+    assert rows.schema.equals(schema(config), check_metadata=True)
+    assert sign(batch(["a"]), config).schema.equals(schema(config), check_metadata=True)
+    assert ("signature" in rows.schema.names) == config.minhash
+    check("own", rows.schema, config)
+
+
+def test_signatures_of_another_scheme_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"a\.parquet: signed as .*seed=2.* expected .*seed=1"):
+        check("a.parquet", schema(Config(bands=3, rows=2, seed=2)), SMALL)
+    with pytest.raises(ValueError, match=r"a\.parquet: no column signature"):
+        check("a.parquet", schema(Config(minhash=False)), SMALL)
+    with pytest.raises(ValueError, match=r"a\.parquet: signed as 'nothing'"):
+        check("a.parquet", schema(SMALL).remove_metadata(), SMALL)
 
 
 def test_process_keeps_every_row() -> None:
@@ -120,9 +298,3 @@ def test_process_keeps_every_row() -> None:
     kept, dropped = process(documents, SMALL)
     assert kept.equals(sign(documents, SMALL))
     assert dropped.num_rows == 0
-
-
-def test_settings_are_checked() -> None:
-    assert check(Config()).threshold == pytest.approx(0.719, abs=0.001)
-    with pytest.raises(ValueError, match="bands = 0"):
-        check(Config(bands=0))

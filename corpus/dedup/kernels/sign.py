@@ -1,20 +1,36 @@
-"""Words of a text, MinHash signatures, band keys."""
+"""Texts -> n-gram hashes, MinHash signatures, hashes of the text.
+
+Texts come as Arrow has them: `data`, uint8, and `offsets`, int64. `scratch` belongs to the call, so that threads share
+nothing that is written to. What a permutation makes of a hash is computed for 112 permutations in registers, n-gram by
+n-gram; every other loop is over arrays that stay in the first cache.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import uint32, uint64
+from numba import int64, uint32, uint64
 
+from bpe.kernels.memory import load64, trailing_zeros
 from corpus.dedup.kernels import kernel
+from corpus.dedup.kernels.blocks import (
+    BLOCK,
+    LANES,
+    VECTORS,
+    end_block,
+    lower_minima,
+    lower_vector,
+    move_block,
+    plain_block,
+    word_bits,
+)
 from corpus.dedup.kernels.mixing import MULTIPLIER, _mix64
+from corpus.dedup.kernels.words import _word_hashes
 
-# Classes of code points in the fold table; a positive entry is the code point to hash, and an entry of
-# EXPAND or below stands for several: row EXPAND - entry of the expansion table.
-SEPARATOR, MARK, NUMBER, EXPAND = 0, -1, -2, -3
-
-_ZERO_DIGIT = np.uint64(ord("0"))
+_TEXT_MULTIPLIERS = tuple(
+    np.uint64(m) for m in (0x9E3779B97F4A7C15, 0xC4CEB9FE1A85EC53, 0xFF51AFD7ED558CCD, 0xBF58476D1CE4E5B9)
+)
 
 
 @kernel
@@ -28,153 +44,172 @@ def _mix32(x: Any) -> Any:
 
 
 @kernel
-def _code_point(data: Any, i: int) -> Any:
-    """(code point, next index) at `data[i]`, the lead byte of a valid UTF-8 sequence (Arrow checks
-    strings).
+def _text_at(data: Any, offsets: Any, text: Any, copy: Any) -> Any:
+    """(first address, end) of a text; a block after its end may be read, for which one at the end of the data is
+    copied.
     """
-    lead = np.int64(data[i])
-    if lead < 0x80:
-        return lead, i + 1
-    if lead < 0xE0:
-        return (lead & 0x1F) << 6 | np.int64(data[i + 1] & 0x3F), i + 2
-    tail = np.int64(data[i + 1] & 0x3F) << 6 | np.int64(data[i + 2] & 0x3F)
-    if lead < 0xF0:
-        return (lead & 0x0F) << 12 | tail, i + 3
-    return (lead & 0x07) << 18 | tail << 6 | np.int64(data[i + 3] & 0x3F), i + 4
+    start, end = offsets[text], offsets[text + 1]
+    if end + BLOCK <= data.size:
+        p = int64(data.ctypes.data)
+        return p + start, p + end
+    copy[: end - start] = data[start:end]
+    p = int64(copy.ctypes.data)
+    return p, p + end - start
 
 
 @kernel
-def _after_digits(data: Any, i: int, end: int, fold: Any) -> Any:
-    """Index of the first code point from `i` on that is no decimal digit."""
-    while i < end:
-        c, following = _code_point(data, i)
-        if fold[c] != NUMBER:
-            break
-        i = following
-    return i
+def _ngram_hashes(words: Any, count: Any, ngram: Any, sums: Any, out: Any) -> Any:
+    """Write a 32-bit hash of each `ngram`-gram of `words[:count]` to `out`; returns how many.
 
-
-@kernel
-def _after_number(data: Any, i: int, end: int, fold: Any, points: Any) -> Any:
-    """Index after digits and, once, a decimal point and more digits; `i` is just after the first digit."""
-    i = _after_digits(data, i, end, fold)
-    if i < end:
-        c, fraction = _code_point(data, i)
-        for point in points:
-            if c == point:
-                after = _after_digits(data, fraction, end, fold)
-                return after if after > fraction else i
-    return i
-
-
-@kernel
-def word_hashes(data: Any, i: int, end: int, fold: Any, expansions: Any, points: Any, out: Any) -> Any:
-    """Write a 64-bit hash of each normalised word of `data[i:end]` to `out`; return how many.
-
-    A word's hash is h = (h ^ c) * multiplier over its folded code points (FNV-1a with a better multiplier),
-    mixed. `out` has room for (end - i) // 2 + 1 words: each takes a byte and a separator, and one slot is
-    scratch.
-    """
-    count = 0
-    h = MULTIPLIER
-    inside = False
-    while i < end:
-        if data[i] < 0x80:
-            f = fold[data[i]]
-            i += 1
-        else:
-            c, i = _code_point(data, i)
-            f = fold[c]
-        if f >= 0:
-            # Letters and separators without a branch between them: which comes next cannot be predicted.
-            separator = f == SEPARATOR
-            out[count] = h
-            count += separator & inside
-            h = MULTIPLIER if separator else (h ^ uint64(f)) * MULTIPLIER
-            inside = not separator
-        elif f == NUMBER:
-            i = _after_number(data, i, end, fold, points)
-            h = (h ^ _ZERO_DIGIT) * MULTIPLIER
-            inside = True
-        elif f <= EXPAND:
-            row = expansions[EXPAND - f]
-            for k in range(row[0]):
-                h = (h ^ uint64(row[k + 1])) * MULTIPLIER
-            inside = True
-    if inside:
-        out[count] = h
-        count += 1
-    for word in range(count):
-        out[word] = _mix64(out[word])
-    return count
-
-
-@kernel
-def shingle_hashes(words: Any, count: int, shingle: int, out: Any) -> Any:
-    """Write a 32-bit hash of each `shingle`-gram of `words[:count]` to `out`; return how many.
-
-    The n-gram's hash is the polynomial sum of words[j + k] * multiplier^(n - 1 - k), kept rolling, then
-    mixed. A text with fewer words is one shingle, of all its words; a text without words has none.
+    The n-gram's hash is the polynomial sum of words[j + k] * multiplier^(n - 1 - k), mixed. A text with fewer words
+    is one n-gram, of all its words; a text without words has none.
     """
     if count == 0:
-        return 0
-    width = min(shingle, count)
-    h = uint64(0)
-    leaving = uint64(1)  # multiplier^width, the weight of the word that leaves the window
-    for k in range(width):
-        h = h * MULTIPLIER + words[k]
-        leaving *= MULTIPLIER
-    out[0] = uint32(_mix64(h) >> uint64(32))
-    for j in range(1, count - width + 1):
-        h = h * MULTIPLIER + words[j + width - 1] - leaving * words[j - 1]
-        out[j] = uint32(_mix64(h) >> uint64(32))
-    return count - width + 1
+        return int64(0)
+    width = min(ngram, count)
+    found = count - width + 1
+    for base in range(0, found, sums.size):
+        n = min(sums.size, found - base)
+        first, hashes = words[base : base + n], out[base : base + n]  # indices from 0: these loops become vectors
+        for j in range(n):
+            sums[j] = first[j]
+        for k in range(1, width):
+            following = words[base + k : base + k + n]
+            for j in range(n):
+                sums[j] = sums[j] * MULTIPLIER + following[j]
+        for j in range(n):
+            hashes[j] = uint32(_mix64(sums[j]) >> uint64(32))
+    return found
 
 
 @kernel
-def minhash(shingles: Any, count: int, a: Any, b: Any, out: Any) -> None:
-    """out[k] = min over shingle hashes x of (a[k] * mix32(x) + b[k]) mod 2^32 (datasketch's affine32 scheme).
+def _minima(ngrams: Any, count: Any, a: Any, b: Any, out: Any) -> None:
+    """out[k] = min over n-gram hashes x of (a[k] * mix32(x) + b[k]) mod 2^32 (datasketch's affine32 scheme).
 
-    All arrays are uint32. Four shingles go through the permutations together: one load and store of `out`
-    for four.
+    All arrays are uint32; those of permutations are whole vectors long. The n-grams' hashes are mixed in place.
     """
+    for j in range(count):
+        ngrams[j] = _mix32(ngrams[j])
     out[:] = uint32(0xFFFFFFFF)
-    j = 0
-    while j + 4 <= count:
-        x0, x1 = _mix32(shingles[j]), _mix32(shingles[j + 1])
-        x2, x3 = _mix32(shingles[j + 2]), _mix32(shingles[j + 3])
-        for k in range(out.size):
-            low = min(uint32(a[k] * x0 + b[k]), uint32(a[k] * x1 + b[k]))
-            high = min(uint32(a[k] * x2 + b[k]), uint32(a[k] * x3 + b[k]))
-            out[k] = min(out[k], min(low, high))
-        j += 4
-    while j < count:
-        x = _mix32(shingles[j])
-        for k in range(out.size):
-            out[k] = min(out[k], uint32(a[k] * x + b[k]))
-        j += 1
+    values, size = int64(ngrams.ctypes.data), int64(VECTORS * LANES)
+    at_a, at_b, at_out = int64(a.ctypes.data), int64(b.ctypes.data), int64(out.ctypes.data)
+    k: Any = 0
+    while k + size <= out.size:
+        lower_minima(values, count, at_a + 4 * k, at_b + 4 * k, at_out + 4 * k)
+        k += size
+    while k < out.size:
+        lower_vector(values, count, at_a + 4 * k, at_b + 4 * k, at_out + 4 * k)
+        k += LANES
+
+
+@kernel
+def ngram_hashes(
+    data: Any, offsets: Any, plain: Any, table: Any, ngram: int, scratch: Any, out: Any, ends: Any
+) -> None:
+    """32-bit hashes of each text's n-grams, in order, one text after the other, in `out`; `ends[i + 1]` is where
+    those of text i end.
+    """
+    n = int64(0)
+    ends[0] = 0
+    for text in range(offsets.size - 1):
+        p, end = _text_at(data, offsets, text, scratch.copy)
+        found = _word_hashes(plain, p, end, table, scratch)
+        n += _ngram_hashes(scratch.words, found, ngram, scratch.sums, out[n:])
+        ends[text + 1] = n
 
 
 @kernel
 def sign_texts(
     data: Any,
     offsets: Any,
-    fold: Any,
-    expansions: Any,
-    points: Any,
-    shingle: int,
+    table: Any,
+    ngram: int,
     a: Any,
     b: Any,
+    scratch: Any,
+    ngrams: Any,
+    minima: Any,
     signatures: Any,
     counts: Any,
 ) -> None:
-    """Signature and shingle count of each text `data[offsets[i]:offsets[i + 1]]`."""
-    longest = 0
+    """Signature and number of n-grams of each text. `a`, `b` and `minima` are whole vectors long."""
     for text in range(counts.size):
-        longest = max(longest, offsets[text + 1] - offsets[text])
-    words = np.empty(longest // 2 + 1, np.uint64)
-    shingles = np.empty(longest // 2 + 1, np.uint32)
-    for text in range(counts.size):
-        found = word_hashes(data, offsets[text], offsets[text + 1], fold, expansions, points, words)
-        counts[text] = shingle_hashes(words, found, shingle, shingles)
-        minhash(shingles, counts[text], a, b, signatures[text])
+        p, end = _text_at(data, offsets, text, scratch.copy)
+        found = _word_hashes(False, p, end, table, scratch)
+        counts[text] = _ngram_hashes(scratch.words, found, ngram, scratch.sums, ngrams)
+        _minima(ngrams, counts[text], a, b, minima)
+        signatures[text] = minima[: signatures.shape[1]]
+
+
+@kernel
+def _squeezed(p: Any, end: Any, target: Any) -> Any:
+    """Write the text [p, end) at `target`, ASCII letters in lower case and runs of ASCII white space as one space, none
+    at its ends; returns where it ends. Beyond that there is a block of spaces.
+    """
+    d: Any = target
+    before: Any = int64(1)  # whether a space comes before
+    while p < end:
+        n = min(end - p, BLOCK)
+        plain_block(p, d)
+        p += n
+        spaces = ~word_bits(d)
+        kept: Any = ~(spaces & (spaces << 1 | before))
+        before = spaces >> (n - 1) & 1
+        if kept == -1:
+            d += n
+            continue
+        kept &= -1 if n == BLOCK else (1 << n) - 1
+        block = d + 2 * BLOCK  # out of the way of what is moved down
+        move_block(d, block)
+        while kept:
+            i = trailing_zeros(kept)
+            move_block(block + i, d)
+            run = kept + (1 << i)  # the lowest run of ones is cleared, and a one put after it
+            d += trailing_zeros(run) - i
+            kept &= run
+    if d > target and before:
+        d -= 1
+    end_block(d)
+    return d
+
+
+@kernel
+def text_hashes(data: Any, offsets: Any, scratch: Any, out: Any) -> None:
+    """out[i] = 128 bits (two uint64) of hash of text i, squeezed.
+
+    Sixteen bytes a step go into four lanes, each eight bytes into two of them, so that a change anywhere is told by 128
+    bits. The last step is filled up with spaces, with which no squeezed text ends.
+    """
+    m0, m1, m2, m3 = _TEXT_MULTIPLIERS
+    for text in range(offsets.size - 1):
+        p, end = _text_at(data, offsets, text, scratch.copy)
+        q = int64(scratch.buffer.ctypes.data)
+        stop = _squeezed(p, end, q)
+        h0, h1, h2, h3 = m0, m1, m2, m3
+        while q < stop:
+            low, high = uint64(load64(q)), uint64(load64(q + 8))
+            h0 = (h0 ^ low) * m0
+            h1 = (h1 ^ low) * m1
+            h2 = (h2 ^ high) * m2
+            h3 = (h3 ^ high) * m3
+            h0 ^= h0 >> uint64(32)
+            h1 ^= h1 >> uint64(32)
+            h2 ^= h2 >> uint64(32)
+            h3 ^= h3 >> uint64(32)
+            q += 16
+        out[text, 0] = _mix64((_mix64(h0) ^ h2) * m3)
+        out[text, 1] = _mix64((_mix64(h1) ^ h3) * m2)
+
+
+@kernel
+def unique_sorted(values: Any, ends: Any, unique_ends: Any) -> None:
+    """Leave out repeats in each text's sorted values, and move all down to the front."""
+    n = int64(0)
+    unique_ends[0] = 0
+    for text in range(ends.size - 1):
+        for i in range(ends[text], ends[text + 1]):
+            value = values[i]
+            if i == ends[text] or value != values[i - 1]:
+                values[n] = value
+                n += 1
+        unique_ends[text + 1] = n
