@@ -173,7 +173,7 @@ def _not_similar(answer: Answer) -> str:
 
 
 def _text(answer: Answer, colours: bool) -> str:
-    from corpus.dedup.difference import readable, shown
+    from corpus.dedup.difference import readable
 
     cluster = answer.cluster
     document = answer.document(cluster.asked)
@@ -195,18 +195,30 @@ def _text(answer: Answer, colours: bool) -> str:
         from corpus.dedup.clusters import GONE
 
         lines += [f"no texts: {answer.missing} {GONE}", ""]
-    if answer.difference:
-        one, two = _names(answer)
-        same, changes = answer.difference.same, sum(1 for _ in answer.difference.changes())
-        removed, added = len(answer.difference.kept.spans) - same, len(answer.difference.other.spans) - same
-        kept = _mark(f"only in {one}", "[-", "-]", _RED, colours)
-        other = _mark(f"only in {two}", "{+", "+}", _GREEN, colours)
-        differing = f"{_count(removed, 'word')} and {_count(added, 'word')} in {_count(changes, 'place')}"
-        lines.append(f"{kept} {other}: {differing}, {same:,} in both")
-        if answer.difference.cut:
-            lines.append("(too long to compare to the end: more may be in both than is shown)")
-        lines += ["", shown(answer.difference, colours=colours)] if changes else ["the same words"]
-    return "\n".join(lines).rstrip()
+    return "\n".join([*lines, *_compared(answer, colours)]).rstrip()
+
+
+def _compared(answer: Answer, colours: bool) -> list[str]:
+    """How the asked document differs from the other one, if both have a text."""
+    from corpus.dedup.difference import shown
+
+    if not answer.difference or not answer.common or not answer.other:
+        return []
+    difference, (common, total) = answer.difference, answer.common
+    one, two = _names(answer)
+    lines = []
+    if answer.cluster.asked.keep:
+        grams = f"{common:,} of {total:,} distinct {answer.found.config.ngram}-grams in common"
+        lines.append(f"Compared with {_name(answer.other, answer.document(answer.other))}: {grams}")
+    same, moved, changes = difference.same, difference.moved(), sum(1 for _ in difference.changes())
+    removed, added = len(difference.kept.spans) - same, len(difference.other.spans) - same
+    gone = _mark(f"{_count(removed, 'word')} only in {one}", "[-", "-]", _RED, colours)
+    new = _mark(f"{_count(added, 'word')} only in {two}", "{+", "+}", _GREEN, colours)
+    elsewhere = f"; {moved:,} of them have only moved" if moved else ""
+    lines.append(f"{gone} {new}, {same:,} in both{elsewhere}")
+    if difference.cut:
+        lines.append("(too different to compare to the end: more may be in both than is shown)")
+    return [*lines, "", shown(difference, colours=colours) if changes else "The same words."]
 
 
 def _names(answer: Answer) -> tuple[str, str]:

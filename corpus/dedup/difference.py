@@ -23,7 +23,9 @@ _WORD = re.compile(rf"[{_WITHOUT_SPACES}]|[^\s{_WITHOUT_SPACES}]+")
 _ANCHORS = (6, 3, 1)  # words in a run that occurs once in each text, the surest first
 _CELLS = 250_000  # of one comparison in full
 _WORK = 4_000_000  # words looked at for anchors, and cells of comparisons, for a pair of texts: some seconds
-_CHANCE = 2  # as many words that agree between two longer changes are chance
+_CHANCE = 2  # as many words that agree between changes are chance,
+_LONGER = 8  # if those together are so many times as long
+_MOVED = 5  # words of a run that is found again elsewhere
 
 _CONTEXT = 12  # words of what is equal that are shown beside a change
 _CHANGED = 120  # words of a change that are shown
@@ -83,6 +85,19 @@ class Difference(NamedTuple):
             if (a, c) != (after.kept, after.other):
                 yield a, after.kept, c, after.other
 
+    def moved(self) -> int:
+        """Words of the changes in the kept text that the changes in the other one have too, in runs of five or more."""
+        gaps = list(self.gaps())
+        runs = {run for _, _, c, d in gaps for run in _runs(self.other, c, d)}
+        count = 0
+        for a, b, _, _ in gaps:
+            end = a  # up to which words are counted
+            for at, run in enumerate(_runs(self.kept, a, b), a):
+                if run in runs:
+                    count += at + _MOVED - max(at, end)
+                    end = at + _MOVED
+        return count
+
     def changes(self) -> Iterator[Change]:
         return (Change(self.kept.between(a, b), self.other.between(c, d)) for a, b, c, d in self.gaps())
 
@@ -90,6 +105,11 @@ class Difference(NamedTuple):
 def words(text: str) -> Words:
     """The words of a text as they are compared here."""
     return Words(text, [found.span() for found in _WORD.finditer(text)])
+
+
+def _runs(side: Words, first: int, last: int) -> Iterator[tuple[str, ...]]:
+    told = [side.text[i:j] for i, j in side.spans[first:last]]
+    return zip(*(told[shift:] for shift in range(_MOVED)), strict=False)
 
 
 def difference(kept: str, other: str) -> Difference:
@@ -216,7 +236,7 @@ def _joined(matches: Sequence[Match]) -> list[Match]:
 
 
 def _without_chance(matches: list[Match], kept: int, other: int) -> list[Match]:
-    """Without those of a word or two between longer changes on both sides: a rewritten sentence is easier to read as
+    """Without those of a word or two amid much longer changes: a rewritten sentence is easier to read as
     such than with its articles singled out.
     """
     left: list[Match] = []
@@ -225,7 +245,7 @@ def _without_chance(matches: list[Match], kept: int, other: int) -> list[Match]:
         after = matches[number + 1] if number + 1 < len(matches) else Match(kept, other, 0)
         gap = max(match.kept - before.kept - before.size, match.other - before.other - before.size)
         next_gap = max(after.kept - match.kept - match.size, after.other - match.other - match.size)
-        if match.size > _CHANCE or min(gap, next_gap) <= 2 * match.size:
+        if match.size > _CHANCE or not gap or not next_gap or gap + next_gap < _LONGER * match.size:
             left.append(match)
     return left
 
