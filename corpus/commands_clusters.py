@@ -153,6 +153,8 @@ def _decision(answer: Answer) -> str:
         similar = f"{asked.similarity:.4f} similar to {kept} (threshold {asked.threshold:g})"
         return f"dropped by {asked.rule}: {similar}{grams}"
     estimated = f"MinHash estimates a similarity of {asked.similarity:.4f}"
+    if answer.common and answer.common[1]:
+        estimated += f", in truth {answer.common[0] / answer.common[1]:.4f}"
     return f"dropped by {asked.rule}, unverified: bands connect it with {kept}; {estimated}{grams}"
 
 
