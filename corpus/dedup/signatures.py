@@ -30,6 +30,8 @@ from corpus.schema import Outcome, dropped_rows
 if TYPE_CHECKING:
     import datasketch
 
+LONGEST = (2**32 - 1) // GROWTH - BLOCK  # bytes of a text: places in its folded words are 32-bit numbers
+
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """`sign` in the shape of a stage; no document is dropped here."""
@@ -41,27 +43,28 @@ def schema(config: Config) -> pa.Schema:
 
     id            the document's id
     dump          its dump; null where it has none
-    text_hash     128 bits of the text with ASCII letters in lower case and white space as one space
+    text_hash     128 bits of hash of the text, ASCII letters in lower case and runs of ASCII white space as one space
+                  (none at the ends): texts of equal hash have equal PLAIN words
     signature     with `config.minhash`: num_perm little-endian uint32, the minima
     shingles      with `config.minhash`: folded word n-grams, repeats included; 0 where the text has no words
 
     The metadata names everything that must be equal for two signatures to be comparable.
     """
     fields = [("id", pa.string()), ("dump", pa.string()), ("text_hash", pa.binary(16))]
-    scheme = f"text words 2 fold={fold.version()}"
+    scheme = f"signatures 2 characters={fold.version()}"
     if config.minhash:
         fields += [("signature", pa.binary(4 * config.num_perm)), ("shingles", pa.int32())]
         scheme += f" minhash affine32 seed={config.seed} ngram={config.ngram} bands={config.bands} rows={config.rows}"
     return pa.schema(fields, metadata={"dedup": scheme})
 
 
-def check(name: str, schema: pa.Schema, config: Config) -> None:
+def check(name: str, given: pa.Schema, config: Config) -> None:
     """Raises ValueError naming the file if it was not signed with `config`, or with other tables of characters."""
-    expected = globals()["schema"](config)
+    expected = schema(config)
     for field in expected:
-        if field.name not in schema.names or schema.field(field.name).type != field.type:
+        if field.name not in given.names or given.field(field.name).type != field.type:
             raise ValueError(f"{name}: no column {field.name} of type {field.type}: sign it with this configuration")
-    signed, wanted = (schema.metadata or {}).get(b"dedup", b"nothing"), expected.metadata[b"dedup"]
+    signed, wanted = (given.metadata or {}).get(b"dedup", b"nothing"), expected.metadata[b"dedup"]
     if signed != wanted:
         raise ValueError(f"{name}: signed as {signed.decode()!r}, expected {wanted.decode()!r}: sign it again")
 
@@ -95,8 +98,8 @@ def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
 def shingle_sets(texts: pa.Array, config: Config) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """(values, offsets[n + 1]): the sorted set of 32-bit hashes of each text's PLAIN word n-grams.
 
-    Two n-grams have the same hash by chance in one of 2^32 pairs: of 1,000 in a text, some 2,000 pairs of texts are one
-    off.
+    Different n-grams have the same hash in one of 2^32 pairs: of 4,000 pairs of texts with 1,000 n-grams each, one pair
+    seems to have an n-gram more in common than it has.
     """
     values, ends = _ngram_hashes(texts, config.ngram, plain=True)
     for start, end in itertools.pairwise(ends.tolist()):
@@ -152,6 +155,8 @@ def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[
 
 def _scratch(offsets: NDArray[np.int64]) -> Scratch:
     longest = int(np.diff(offsets).max(initial=0))
+    if longest > LONGEST:
+        raise ValueError(f"text of {longest} bytes: no more than {LONGEST} can be signed; cut it into documents")
     return Scratch(
         np.empty(longest + BLOCK, np.uint8),
         np.empty(GROWTH * longest + 4 * BLOCK, np.uint8),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -129,14 +129,36 @@ def test_every_code_point_is_lowered_as_python_does() -> None:
         assert chr(code).lower() == "".join(c.lower() for c in chr(code))
 
 
-@pytest.mark.parametrize("around", ["{}", "a{}b", "{}{}", "words of ASCII before it, in a block of their own: {}a"])
-def test_kernels_read_every_code_point_as_the_slow_twin_does(around: str) -> None:
+@pytest.mark.parametrize(
+    ("around", "every"), [("{}", 3), ("a{}b", 7), ("{}{}", 7), ("words of ASCII before it, more than a block: {}a", 70)]
+)
+def test_kernels_read_every_code_point_as_the_slow_twin_does(around: str, every: int) -> None:
     config = Config(ngram=1)
-    texts = [around.replace("{}", chr(code)) for code in CODES[::7]]
-    text = "\n".join(texts)
+    text = "\n".join(around.replace("{}", chr(code)) for code in CODES[::every])
     assert shingle_hashes(text, config).tolist() == oracle.ngram_hashes(oracle.folded_words(text), 1)
-    expected = sorted(set(oracle.ngram_hashes(oracle.plain_words(text), 1)))
-    assert sets([text], config) == [expected]
+    assert sets([text], config) == [sorted(set(oracle.ngram_hashes(oracle.plain_words(text), 1)))]
+
+
+@pytest.mark.parametrize("make", [fold_table, plain_table])
+def test_no_character_makes_more_bytes_or_words_than_there_is_room_for(make: Callable[[], Table]) -> None:
+    table = make()
+
+    def most(entry: int) -> tuple[int, int]:
+        """(bytes, words of scripts without spaces) of one entry, after ideographs of four bytes."""
+        kind, value = divmod(entry, 1 << kernels.KIND)
+        if kind == kernels.UNSPACED:
+            return 2 + 4 * (kernels.RUN - 1) + len(chr(value).encode()), 1
+        return (len(chr(value).encode()), 0) if kind == kernels.ORDINARY else (1, 0)
+
+    for code in CODES:
+        kind, value = divmod(int(table.entries[code]), 1 << kernels.KIND)
+        entries = [kind << kernels.KIND | value]
+        if kind == kernels.SEVERAL:
+            entries = table.several[value, 1 : 1 + table.several[value, 0]].tolist()
+        written, words = map(sum, zip(*map(most, entries), strict=True))
+        size = len(chr(code).encode())
+        assert written <= kernels.GROWTH * size
+        assert words <= size // 2
 
 
 def test_ascii_outside_words_is_all_of_punctuation() -> None:

@@ -23,11 +23,11 @@ ORDINARY, UNSPACED, BLANK, MARK, NUMBER, SEVERAL = range(6)
 
 AT_ONCE = 8  # edges of words; a power of two
 RUN = 4  # characters of a script without spaces in a word at the most
-GROWTH = 6  # bytes of folded words that one byte of text makes at the most: RUN ideographs of 4 bytes and a space of 3
+GROWTH = 6  # bytes of words from a byte of text at the most: RUN ideographs of 4 bytes and two spaces, from 3 bytes
 
 _SPACE, _ZERO = ord(" "), ord("0")
 _VALUE = (1 << KIND) - 1
-_ASCII = -0x7F7F7F7F7F7F7F80  # the highest bit of each of eight bytes
+_HIGH_BITS = -0x7F7F7F7F7F7F7F80  # the highest bit of each of eight bytes
 _WORD_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)  # odd; MurmurHash3's
 
 
@@ -128,7 +128,7 @@ def _folded(plain: Any, p: Any, end: Any, entries: Any, several: Any, points: An
     """
     d, word, held = target, target, int64(0)
     while p < end:
-        if load64(p) & _ASCII == 0:
+        if load64(p) & _HIGH_BITS == 0:
             if held:
                 store8(d, _SPACE)
                 d += 1
