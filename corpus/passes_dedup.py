@@ -1,16 +1,19 @@
-"""The passes of deduplication: five that find out who duplicates whom, one that acts on it, one for the index.
+"""The passes of deduplication: seven that find out who duplicates whom, one that acts on it, one for the index.
 
-signatures    a unit a shard     what the documents of the shard can have in common with others
+signatures    a unit a shard     of its documents
+keys          a unit a group     of shards: what their documents can have in common with others, by ranges
 bands         a unit a range     of keys: which documents share one
 blocks        one unit           documents that are connected, of the whole corpus
-candidates    a unit a shard     of those that are not alone, what decides between them, by partition
-labels        a unit a partition who stays, and who stands for whom
+candidates    a unit a group     of those that are not alone, what decides between them, by partition
+decisions     a unit a partition who stays, and who stands for whom
+labels        a unit a group     the same, row by row with the documents
 (documents)   a unit a shard     without duplicates, through the stages that follow
 index         a unit a shard     what stays, for a later crawl to be compared with
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,22 +28,27 @@ from corpus.shards import Dataset, Input
 from corpus.storage import is_dir, storage
 from corpus.work import ChainWork
 from corpus.work_dedup import (
-    PUBLISHED,
     BandsWork,
     BlocksWork,
     CandidatesWork,
+    DecisionsWork,
     Index,
     IndexWork,
-    LabelShardsWork,
+    KeysWork,
     LabelsWork,
-    signed,
+    Shards,
 )
 
-_PARTITION = 64 << 20  # bytes that one unit of `bands` or `labels` brings together, where there are few files
-_LARGEST_PARTITION = 1 << 30  # where there are many: a request for each file and partition is what costs
-_FEW_FILES = 1000
+_PARTITION = 64 << 20  # bytes that a unit of `bands` or `decisions` brings together, if there are not too many of them
+_PARTITIONS = 1024
 _HELD = 4  # times a partition that is in memory
+# Bytes that a unit of `keys` or `candidates` writes: of a gigabyte, one partition in 1,024 is a megabyte; and what is
+# little is shared among workers all the same.
+_LARGEST_GROUP, _SMALLEST_GROUP, _GROUPS = 1 << 30, 4 << 20, 64
 _CANDIDATE = 400  # bytes of a candidate beside its signature and its n-grams
+
+
+_NAMES = ("signatures", "keys", "bands", "blocks", "candidates", "decisions")
 
 
 @dataclass(frozen=True)
@@ -67,69 +75,105 @@ def dedup_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
     config = steps[0].config
     _check_columns(job, config)
     index = _index(job)
-    described = describe(steps[:1]) | ({"against": _fingerprint(index)} if index else {})
-    signatures, bands, blocks, candidates, labels = (
-        f"{job.work}/{name}" for name in ("signatures", "bands", "blocks", "candidates", "labels")
-    )
+    folder = {name: f"{job.work}/{name}" for name in (*_NAMES, "labels")}
+    if job.labels_only:
+        folder["labels"] = output
+    described = describe(steps[:1])
     sign = Step("signatures", "corpus.dedup.signatures", config)
     yield Pass(
         "signatures",
-        signatures,
+        folder["signatures"],
         job.keys,
         document_units(job.documents),
-        describe(steps[:1]),
-        lambda digest: ChainWork("signatures", (sign,), signatures, digest, job.documents, kind="signatures"),
+        described,
+        lambda digest: ChainWork("signatures", (sign,), folder["signatures"], digest, job.documents, kind="signatures"),
     )
-    wait_for(signatures, job.keys, job.share)
-    units = list(signed(signatures, index))
-    rows = units[-1].first_row + units[-1].signatures.rows
-    size = sum(unit.pairs.bytes for unit in units)
-    parts = ranges(size, len(units), job.memory)
-    held = size // len(parts)
+    wait_for(folder["signatures"], job.keys, job.share)
+    described |= {"against": _fingerprint(index)} if index else {}
+    yield from _exchange(job, config, described, folder, Shards(folder["signatures"], index, 0))
+    if not job.labels_only:
+        yield _last_pass(job, steps, output, folder["labels"], described)
+    if job.update_index and job.against:
+        yield _index_pass(job, job.against, config, folder["labels"])
+
+
+def _exchange(
+    job: Job, config: Any, described: dict[str, Any], folder: dict[str, str], shards: Shards
+) -> Iterator[Pass]:
+    """From signatures to labels."""
+    rows = max(shard.end for shard in shards.signed())
+    whole = Dataset(shards.signatures).whole("signatures")
+    size = rows * 12 * (config.bands * config.minhash + config.exact)
+    shards = _grouped(shards, size, rows)
+    groups = [group.key for group in shards.groups()]
+    yield global_pass(
+        "keys",
+        folder["keys"],
+        groups,
+        whole,
+        described,
+        lambda digest: KeysWork("keys", config, folder["keys"], digest, shards),
+    )
+    wait_for(folder["keys"], groups, job.share)
+    bands = ranges(size, job.memory)
     yield global_pass(
         "bands",
+        folder["bands"],
         bands,
-        parts,
-        Dataset(signatures).whole("pairs"),
+        Dataset(folder["keys"]).whole("pairs"),
         described,
-        lambda digest: BandsWork("bands", bands, digest, signatures, index, held),
+        lambda digest: BandsWork("bands", folder["bands"], digest, shards, folder["keys"], size // len(bands)),
     )
-    wait_for(bands, parts, job.share)
+    wait_for(folder["bands"], bands, job.share)
+    # How many documents are not alone is not known yet: as if all were.
+    bytes_each = _candidate_bytes(Dataset(shards.signatures), config)
+    wide = _grouped(shards, rows * bytes_each, rows)
     yield global_pass(
         "blocks",
-        blocks,
+        folder["blocks"],
         ["all"],
-        Dataset(bands).whole("edges"),
+        Dataset(folder["bands"]).whole("edges"),
         described,
-        lambda digest: BlocksWork("blocks", blocks, digest, signatures, index, bands, rows),
+        lambda digest: BlocksWork("blocks", folder["blocks"], digest, wide, folder["bands"], rows),
     )
-    wait_for(blocks, ["all"], job.share)
-    size = _candidate_bytes(Dataset(signatures), Dataset(blocks), config, rows)
-    parts = ranges(size, len(units), job.memory)
-    keys = [*(unit.key for unit in units if unit.key.startswith(PUBLISHED)), *job.keys]
-    yield Pass(
+    wait_for(folder["blocks"], ["all"], job.share)
+    blocks = Dataset(folder["blocks"]).whole("blocks")
+    found = sum(count["candidates"] for record in Dataset(folder["blocks"]).scan() for count in record.counts)
+    parts = ranges(found * bytes_each, job.memory)
+    groups = [group.key for group in wide.groups()]
+    yield global_pass(
         "candidates",
-        candidates,
-        keys,
-        _with_blocks(job.documents, blocks, index),
+        folder["candidates"],
+        groups,
+        blocks,
         described | {"partitions": len(parts)},
         lambda digest: CandidatesWork(
-            "candidates", config, candidates, digest, job.documents, signatures, index, len(parts)
+            "candidates", config, folder["candidates"], digest, job.documents, wide, folder["blocks"], len(parts)
         ),
     )
-    wait_for(candidates, keys, job.share)
+    wait_for(folder["candidates"], groups, job.share)
+    held = found * bytes_each // len(parts)
+    yield global_pass(
+        "decisions",
+        folder["decisions"],
+        parts,
+        Dataset(folder["candidates"]).whole("candidates"),
+        described,
+        lambda digest: DecisionsWork(
+            "decisions", config, folder["decisions"], digest, wide, folder["candidates"], held
+        ),
+    )
+    wait_for(folder["decisions"], parts, job.share)
+    groups = [group.key for group in wide.groups() if not group.published]
     yield global_pass(
         "labels",
-        labels,
-        parts,
-        Dataset(candidates).whole("candidates"),
+        folder["labels"],
+        groups,
+        Dataset(folder["decisions"]).whole("decisions"),
         described,
-        lambda digest: LabelsWork("labels", config, labels, digest, signatures, index, candidates, size // len(parts)),
+        lambda digest: LabelsWork("labels", folder["labels"], digest, wide, folder["decisions"]),
     )
-    wait_for(labels, parts, job.share)
-    yield _last_pass(job, steps, output, blocks, labels, described)
-    if job.update_index and job.against:
-        yield _index_pass(job, job.against, config, blocks, labels)
+    wait_for(folder["labels"], groups, job.share)
 
 
 def _check_columns(job: Job, config: Any) -> None:
@@ -141,27 +185,15 @@ def _check_columns(job: Job, config: Any) -> None:
         check_columns(dataset.schema(first), config)
 
 
-def _last_pass(
-    job: Job, steps: Sequence[Step], output: str, blocks: str, labels: str, described: dict[str, Any]
-) -> Pass:
-    if job.labels_only:
-        return Pass(
-            "labels",
-            output,
-            job.keys,
-            _with_blocks(job.documents, blocks, None),
-            described | {"labels_only": True},
-            lambda digest: LabelShardsWork("labels", output, digest, job.documents, labels),
-        )
+def _last_pass(job: Job, steps: Sequence[Step], output: str, labels: str, described: dict[str, Any]) -> Pass:
     chain = (Step("dedup", "corpus.dedup.apply", steps[0].config), *steps[1:])
     name = PurePosixPath(output).name if steps[1:] else "dedup"
-    config = describe(steps, keep_dropped_text=job.recipe.keep_dropped_text)
     return Pass(
         name,
         output,
         job.keys,
-        _with_blocks(job.documents, blocks, None),
-        config | {key: value for key, value in described.items() if key == "against"},
+        _labelled(job.documents, labels),
+        described | describe(steps, keep_dropped_text=job.recipe.keep_dropped_text),
         lambda digest: ChainWork(
             name,
             chain,
@@ -174,20 +206,19 @@ def _last_pass(
     )
 
 
-def _index_pass(job: Job, index: str, config: Any, blocks: str, labels: str) -> Pass:
+def _index_pass(job: Job, index: str, config: Any, labels: str) -> Pass:
     """A unit of the index is named after the shard that it comes from and its contents."""
-    units = _with_blocks(job.documents, blocks, None)
+    units = _labelled(job.documents, labels)
 
     def named(keys: Sequence[str]) -> list[Unit]:
         wanted = set(keys)
         found = [Unit(_index_key(unit), unit.inputs) for unit in units(job.keys)]
         return [unit for unit in found if unit.key in wanted]
 
-    keys = sorted(_index_key(unit) for unit in units(job.keys))
     return Pass(
         "index",
         index,
-        keys,
+        sorted(_index_key(unit) for unit in units(job.keys)),
         named,
         {"scheme": _scheme(config)},
         lambda digest: IndexWork("index", config, index, digest, job.documents, labels),
@@ -232,47 +263,40 @@ def _fingerprint(index: Index) -> list[str]:
     return [output.sha256 for record in index.records() for output in record.outputs if output.kind == "signatures"]
 
 
-def ranges(size: int, files: int, memory: int | None) -> list[str]:
-    """Units that bring so many bytes in so many files together: a power of two of them."""
-    from corpus.dedup.exchange import SLOTS
-
-    held = min(_PARTITION * max(1, files // _FEW_FILES), _LARGEST_PARTITION)
-    if memory:
-        held = max(1, (memory << 20) // _HELD)
-    parts = min(1 << max(0, (size - 1) // held).bit_length(), SLOTS)
+def ranges(size: int, memory: int | None) -> list[str]:
+    """Units that bring so many bytes together: a power of two of them, decided by the input and `memory` alone."""
+    held = max(1, (memory << 20) // _HELD) if memory else _PARTITION
+    parts = min(1 << max(0, (size - 1) // held).bit_length(), _PARTITIONS)
     return [f"{part:04d}-of-{parts:04d}" for part in range(parts)]
 
 
-def _candidate_bytes(signatures: Dataset, blocks: Dataset, config: Any, rows: int) -> int:
-    """About how many bytes the candidates will be."""
+def _grouped(shards: Shards, size: int, rows: int) -> Shards:
+    """The shards, in groups that write so large a part of `size` bytes as their readers like."""
+    group = min(max(size // _GROUPS, _SMALLEST_GROUP), _LARGEST_GROUP)
+    return dataclasses.replace(shards, documents=max(1, group * rows // max(1, size)))
+
+
+def _candidate_bytes(signatures: Dataset, config: Any) -> int:
+    """About how many bytes a candidate has."""
     counts = [record.counts[-1] for record in signatures.scan()]
     documents = max(1, sum(count["kept"] for count in counts))
-    ngrams = sum(count.get("shingles", 0) for count in counts) / documents if config.verify else 0
-    found = sum(count["candidates"] for record in blocks.scan() for count in record.counts)
-    return int(found * (_CANDIDATE + 4 * config.num_perm * config.minhash + 4 * ngrams))
+    ngrams = sum(count.get("shingles", 0) for count in counts) // documents if config.verify else 0
+    return int(_CANDIDATE + 4 * config.num_perm * config.minhash + 4 * ngrams)
 
 
-def _with_blocks(documents: str, blocks: str, index: Index | None) -> Callable[[Sequence[str]], list[Unit]]:
-    """Units that read a shard of documents, or of the index, and its blocks."""
+def _labelled(documents: str, labels: str) -> Callable[[Sequence[str]], list[Unit]]:
+    """Units that read a shard of documents and its labels."""
 
     def units(keys: Sequence[str]) -> list[Unit]:
-        there = {output.unit: output for output in Dataset(blocks).files("blocks")}
-        wanted = set(keys)
-        shards = document_units(documents)(keys)
-        for record in index.records() if index else ():
-            output = record.output("signatures")
-            if PUBLISHED + record.unit in wanted and output:
-                assert index
-                path = f"{index.path}/{output.path}"
-                shards.append(Unit(PUBLISHED + record.unit, (Input(path, output.bytes, output.sha256),)))
+        there = {output.unit: output for output in Dataset(labels).files("labels")}
         found = []
-        for unit in shards:
-            block = there.get(unit.key)
-            if block is None:
+        for unit in document_units(documents)(keys):
+            label = there.get(unit.key)
+            if label is None:
                 raise ValueError(
-                    f"{documents}: unit {unit.key} was added while duplicates were being sought; remove {blocks}"
+                    f"{documents}: unit {unit.key} was added while duplicates were being sought; remove {labels}"
                 )
-            found.append(Unit(unit.key, (*unit.inputs, Input(f"{blocks}/{block.path}", block.bytes, block.sha256))))
+            found.append(Unit(unit.key, (*unit.inputs, Input(label.path, label.bytes, label.sha256))))
         return found
 
     return units

@@ -37,7 +37,7 @@ def lines_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
     )
     wait_for(hashes, job.keys, job.share)
     whole = Dataset(hashes).whole("hashes")
-    parts = ranges(whole.size, len(job.keys), job.memory)
+    parts = ranges(whole.size, job.memory)
     yield global_pass(
         "repeated",
         repeated,

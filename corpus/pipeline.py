@@ -31,7 +31,7 @@ from corpus.work import ChainWork, TokenizerWork
 
 # The datasets that a whole run writes, in the order in which documents flow through them.
 ORDER = (
-    *("documents", "signatures", "bands", "blocks", "candidates", "labels", "unique"),
+    *("documents", "signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "unique"),
     *("hashes", "repeated", "table", "trimmed", "clean", "tokenizer", "tokens"),
 )
 # What a stage that needs all documents leaves behind, where it is not the last of these.

@@ -220,8 +220,12 @@ class Dataset:
 
     def schema(self, output: Output) -> pa.Schema:
         """A shard's columns, without the key-value pairs of its footer."""
+        return self.footer(output).remove_metadata()
+
+    def footer(self, output: Output) -> pa.Schema:
+        """A shard's columns with these pairs."""
         with self.storage.open(output.path) as stream:
-            return pq.read_schema(stream).remove_metadata()
+            return pq.read_schema(stream)
 
     def table(self, output: Output) -> pa.Table:
         """A whole shard."""

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from corpus.chain import BATCH, Account, Chain, Rows, Step
 from corpus.engine import Attempt, Unit
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
-from corpus.shards import Dataset, Input, Output, Record, ShardWriter, audit, output_of
+from corpus.shards import Dataset, Input, Output, Record, ShardWriter, audit
 from corpus.storage import local_path, open_path, sha256, split
 
 
@@ -74,9 +74,6 @@ class ChainWork:
                 dropped.close()
                 outputs.append(dropped.output(unit.key, "dropped"))
                 files.append(dropped.path)
-            if self.kind == "signatures":
-                outputs.append(self._pairs(unit, kept.path, folder / "pairs"))
-                files.append(folder / "pairs")
             accounts = [account.to_json() for account in ([pages] if self.source is None else []) + chain.accounts]
             if self.kind == "tokens":
                 accounts[-1]["tokens"] = tokens
@@ -108,11 +105,12 @@ class ChainWork:
         assert self.source is not None
         source = Dataset(self.source)
         shard = find_output(source, unit.key, "documents")
-        labels = self._labels(source, unit)
+        # Named by the unit, because the records of the labels list those of many shards.
+        labels = Dataset(self.labels).batches(unit.inputs[1].path, BATCH, self._label_names()) if self.labels else None
         start = 0
         for batch in source.batches(shard, BATCH):
             if labels is not None:
-                batch = _attach(batch, labels.slice(start, batch.num_rows))
+                batch = _attach(batch, next(labels, None))
             if self.numbered:
                 batch = _numbered(batch, unit.inputs[1].size + start)
             if start == 0:
@@ -121,20 +119,10 @@ class ChainWork:
             start += batch.num_rows
             chain.attempt.progress(start, chain.accounts[-1].kept, start / max(shard.rows, 1))
 
-    def _labels(self, source: Dataset, unit: Unit) -> pa.RecordBatch | None:
-        if self.labels is None:
-            return None
+    def _label_names(self) -> list[str]:
         from corpus.dedup.apply import LABELS
-        from corpus.work_dedup import labels_of
 
-        return labels_of(source, unit.key, unit.inputs[1], self.labels, LABELS)
-
-    def _pairs(self, unit: Unit, signatures: Path, target: Path) -> Output:
-        """What the unit's documents may have in common with others, for `bands`."""
-        from corpus.dedup.exchange import write_pairs
-
-        rows = write_pairs(signatures, target, self.steps[-1].config)
-        return output_of(target, unit.key, "pairs", rows, "pairs")
+        return ["id", *LABELS]
 
     def _schema(self, unit: Unit) -> pa.Schema:
         if self.kind != "documents":
@@ -286,8 +274,10 @@ def commit(
     Dataset(work.output).commit(record, files)
 
 
-def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch) -> pa.RecordBatch:
-    for name in labels.schema.names:
+def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch | None) -> pa.RecordBatch:
+    if labels is None or labels.num_rows != batch.num_rows or labels.column("id") != batch.column("id"):
+        raise ValueError("labels do not belong to these documents; remove the folders of the deduplication")
+    for name in labels.schema.names[1:]:
         batch = batch.append_column(f"dedup_{name}", labels.column(name))
     return batch
 

@@ -1,8 +1,9 @@
-"""What a unit of deduplication does, pass by pass: bands, blocks, candidates, labels, and the index.
+"""What a unit of deduplication does, pass by pass: keys, bands, blocks, candidates, decisions, labels, and the index.
 
 Each reads committed files of the passes before it, and of an index of published documents if there is one: the index's
-units come first and the corpus's own after them, and rows count over both in this order. Only `BlocksWork` is one unit
-for the whole corpus, and it holds a few bytes a document.
+shards come first and the corpus's own after them, and rows count over both in this order. What is exchanged between
+passes is written by groups of neighbouring shards, so large that whoever reads a part of it reads a megabyte at a time.
+Only `BlocksWork` is one unit for the whole corpus, and it holds a few bytes a document.
 """
 
 from __future__ import annotations
@@ -10,35 +11,96 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.chain import BATCH
 from corpus.dedup.config import Config
 from corpus.engine import Attempt, Unit
-from corpus.shards import ROW_GROUP, Dataset, Input, Output, Record, ShardWriter, output_of, unit_of
-from corpus.storage import open_path, split
+from corpus.shards import ROW_GROUP, Dataset, Output, Record, ShardWriter, output_of, unit_of
+from corpus.storage import split
 from corpus.work import check_whole, commit, find_output
 
-PUBLISHED = "@"  # before the keys of the index's units, where they are among the corpus's own, which never have it
+PUBLISHED = "@"  # before the keys of the index's shards, where they are among the corpus's own, which never have it
 _READS = 8  # ranges under way at a time
+_KEYS_HELD = 3  # times the keys of a group that are in memory
 _PAIRS_HELD = 4  # times a range of pairs that is in memory
 _BLOCKS_BYTES = 12  # of memory for each document
 _CANDIDATES_HELD = 3  # times a partition of candidates that is in memory
 
 
 class Signed(NamedTuple):
-    """A unit that is signed: of the corpus, or of an index."""
+    """A shard that is signed: of the corpus, or of an index."""
 
     key: str
     dataset: Dataset
     signatures: Output
-    pairs: Output
     first_row: int
+
+    @property
+    def end(self) -> int:
+        """The first row after it."""
+        return self.first_row + self.signatures.rows
+
+    @property
+    def published(self) -> bool:
+        return self.key.startswith(PUBLISHED)
+
+
+class Group(NamedTuple):
+    """Neighbouring shards, all of the index or none."""
+
+    key: str
+    shards: list[Signed]
+
+    @property
+    def first_row(self) -> int:
+        return self.shards[0].first_row
+
+    @property
+    def published(self) -> bool:
+        return self.shards[0].published
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Every shard that is signed, in order: where they are, and how many documents make a group of them."""
+
+    signatures: str
+    index: Index | None
+    documents: int  # in a group, if its last shard is not a large one
+
+    def signed(self) -> Iterator[Signed]:
+        """Every shard, the index's first."""
+        row = 0
+        for records, place, prefix in (
+            (self.index.records() if self.index else iter(()), self.index.path if self.index else "", PUBLISHED),
+            (Dataset(self.signatures).scan(), self.signatures, ""),
+        ):
+            for record in records:
+                output = record.output("signatures")
+                assert output
+                yield Signed(prefix + record.unit, Dataset(place), output, row)
+                row += output.rows
+
+    def groups(self) -> list[Group]:
+        """The shards in groups; a function of the shards alone."""
+        parts: list[list[Signed]] = []
+        for shard in self.signed():
+            full = parts and parts[-1][-1].end - parts[-1][0].first_row >= self.documents
+            if not parts or full or parts[-1][-1].published != shard.published:
+                parts.append([])
+            parts[-1].append(shard)
+        prefixes = [PUBLISHED if part[0].published else "" for part in parts]
+        names = [f"{prefix}{number:05d}-of-{len(parts):05d}" for number, prefix in enumerate(prefixes)]
+        return [Group(name, part) for name, part in zip(names, parts, strict=True)]
+
+    def group(self, key: str) -> Group:
+        return next(group for group in self.groups() if group.key == key)
 
 
 @dataclass(frozen=True)
@@ -56,28 +118,57 @@ class Index:
         return (record for record in Dataset(self.path).scan() if record.unit in names)
 
 
-def signed(source: str, index: Index | None) -> Iterator[Signed]:
-    """Every unit in order, the index's first."""
-    row = 0
-    for records, place, prefix in (
-        (index.records() if index else iter(()), index.path if index else "", PUBLISHED),
-        (Dataset(source).scan(), source, ""),
-    ):
-        for record in records:
-            kinds = {output.kind: output for output in record.outputs}
-            yield Signed(prefix + record.unit, Dataset(place), kinds["signatures"], kinds["pairs"], row)
-            row += kinds["signatures"].rows
+@dataclass(frozen=True)
+class KeysWork:
+    """The signatures of a group in, what its documents can have in common with others out, by ranges of keys."""
+
+    name: str
+    config: Config
+    output: str
+    config_hash: str
+    shards: Shards
+
+    @property
+    def memory(self) -> int:
+        return 512 + (12 * (self.config.bands + 1) * self.shards.documents * _KEYS_HELD >> 20)
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        from corpus.dedup.exchange import write_keys
+
+        began = time.monotonic()
+        group = self.shards.group(unit.key)
+        with Dataset(self.output).storage.scratch() as folder:
+            records = write_keys(self._keys(group), folder / "pairs")
+            output = output_of(folder / "pairs", unit.key, "pairs", records, "pairs")
+            rows = group.shards[-1].end - group.first_row
+            counts = {"stage": "keys", "read": rows, "kept": rows, "dropped": {}}
+            commit(self, unit, attempt, began, [counts], [output], [folder / "pairs"])
+
+    def _keys(self, group: Group) -> Iterator[tuple[Any, Any]]:
+        """(keys, their rows within the group)."""
+        import numpy as np
+
+        from corpus.dedup.keys import keys
+        from corpus.dedup.signatures import check
+
+        for shard in group.shards:
+            check(f"{shard.dataset.path}/{shard.signatures.path}", shard.dataset.footer(shard.signatures), self.config)
+            row = shard.first_row - group.first_row
+            for batch in shard.dataset.batches(shard.signatures, ROW_GROUP, _key_columns(self.config)):
+                found, rows = keys(batch, self.config)
+                yield found, rows + np.uint32(row)
+                row += batch.num_rows
 
 
 @dataclass(frozen=True)
 class BandsWork:
-    """One range of keys of every unit in, edges between the documents that share one out."""
+    """One range of the keys of every group in, edges between the documents that share one out."""
 
     name: str
     output: str
     config_hash: str
-    source: str
-    index: Index | None
+    shards: Shards
+    pairs: str
     bytes: int  # of pairs in a range
 
     @property
@@ -88,13 +179,15 @@ class BandsWork:
         from corpus.dedup.exchange import Source, partition_edges, write_edges
 
         began = time.monotonic()
-        check_whole(Dataset(self.source), "pairs", unit.inputs[0])
+        dataset = Dataset(self.pairs)
+        check_whole(dataset, "pairs", unit.inputs[0])
         part, parts = map(int, unit.key.split("-of-"))
+        files = {output.unit: output.path for output in dataset.files("pairs")}
         sources, rows = [], 0
-        for item in signed(self.source, self.index):
-            read = functools.partial(item.dataset.storage.read_range, item.pairs.path)
-            sources.append(Source(item.first_row, read, f"{item.dataset.path}/{item.pairs.path}"))
-            rows = item.first_row + item.signatures.rows
+        for group in self.shards.groups():
+            path = files[group.key]
+            sources.append(Source(group.first_row, functools.partial(dataset.storage.read_range, path), path))
+            rows = group.shards[-1].end
         edges = partition_edges(sources, part, parts, threads=_READS)
         with Dataset(self.output).storage.scratch() as folder:
             write_edges(edges, folder / "edges")
@@ -105,13 +198,12 @@ class BandsWork:
 
 @dataclass(frozen=True)
 class BlocksWork:
-    """All edges in, for each unit its documents that are not alone out."""
+    """All edges in, the documents that are not alone out, by groups."""
 
     name: str
     output: str
     config_hash: str
-    source: str
-    index: Index | None
+    shards: Shards  # in the groups of the candidates
     edges: str
     rows: int  # documents
 
@@ -126,80 +218,82 @@ class BlocksWork:
         from corpus.dedup.components import components
 
         began = time.monotonic()
-        edges, dataset = Dataset(self.edges), Dataset(self.output)
+        edges = Dataset(self.edges)
         check_whole(edges, "edges", unit.inputs[0])
         root = components(self.rows, _edges(edges))
-        sizes = np.bincount(root, minlength=self.rows).astype(np.int32) if self.rows else np.zeros(0, np.int32)
-        with dataset.storage.scratch() as folder:
-            outputs, files, found = [], [], 0
-            published = 0
-            for number, item in enumerate(signed(self.source, self.index)):
-                published += item.key.startswith(PUBLISHED)
-                path = folder / f"{number}.parquet"
-                count = write_blocks(root, sizes, item.first_row, item.signatures.rows, number - published, path)
-                outputs.append(output_of(path, item.key, "blocks", count, "parquet"))
-                files.append(path)
-                found += count
+        sizes = np.bincount(root, minlength=self.rows).astype(np.int32)
+        starts = [*(group.first_row for group in self.shards.groups()), self.rows]
+        with Dataset(self.output).storage.scratch() as folder:
+            found = write_blocks(root, sizes, starts, folder / "blocks")
+            output = output_of(folder / "blocks", unit.key, "blocks", found, "sections")
             counts = {"stage": "blocks", "read": self.rows, "kept": self.rows, "dropped": {}, "candidates": found}
             counts["blocks"] = int((sizes > 1).sum())
-            commit(self, unit, attempt, began, [counts], outputs, files)
+            commit(self, unit, attempt, began, [counts], [output], [folder / "blocks"])
 
 
 @dataclass(frozen=True)
 class CandidatesWork:
-    """A unit's documents that are not alone in, what decides about them out, by partition."""
+    """A group's documents that are not alone in, what decides about them out, by partition."""
 
     name: str
     config: Config
     output: str
     config_hash: str
     documents: str
-    source: str
-    index: Index | None
+    shards: Shards
+    blocks: str
     parts: int
     memory: int = 1024
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
-        from corpus.dedup.candidates import candidates, document_columns, write_candidates
+        from corpus.dedup.candidates import write_candidates
 
         began = time.monotonic()
-        blocks, footer = read_blocks(unit.inputs[-1])
-        published = unit.key.startswith(PUBLISHED) and self.index is not None
-        if published and self.index is not None:
-            place = Dataset(self.index.path)
-            shard = find_output(place, unit.key.removeprefix(PUBLISHED), "signatures")
-            signatures = documents = (place, shard)
-            columns = None
-        else:
-            documents = (Dataset(self.documents), find_output(Dataset(self.documents), unit.key, "documents"))
-            signatures = (Dataset(self.source), find_output(Dataset(self.source), unit.key, "signatures"))
-            columns = document_columns(self.config)
-        dataset = Dataset(self.output)
-        with dataset.storage.scratch() as folder:
-            batches = candidates(
-                _batches(*documents, columns, blocks.num_rows),
-                _batches(*signatures, _signature_columns(self.config), blocks.num_rows),
-                blocks,
-                footer["first_row"],
-                self.config,
-                published=published,
-            )
-            written = write_candidates(batches, folder / "candidates", self.parts)
+        with Dataset(self.output).storage.scratch() as folder:
+            written = write_candidates(self._candidates(unit.key), folder / "candidates", self.parts)
             output = output_of(folder / "candidates", unit.key, "candidates", written, "sections")
             counts = {"stage": "candidates", "read": written, "kept": written, "dropped": {}}
             commit(self, unit, attempt, began, [counts], [output], [folder / "candidates"])
 
+    def _candidates(self, key: str) -> Iterator[pa.RecordBatch]:
+        import numpy as np
+
+        from corpus.dedup.candidates import BLOCKS, candidates, document_columns
+
+        groups = self.shards.groups()
+        number = [group.key for group in groups].index(key)
+        blocks = _section(Dataset(self.blocks), "blocks", number, BLOCKS)
+        rows = blocks.column("row").to_numpy()
+        columns = ["text_hash", *(["signature"] if self.config.minhash else [])]
+        for shard in groups[number].shards:
+            first, end = np.searchsorted(rows, np.array([shard.first_row, shard.end], np.uint64)).tolist()
+            if end == first:
+                continue
+            if shard.published:
+                documents = shard.dataset.batches(shard.signatures, ROW_GROUP)
+            else:
+                source = Dataset(self.documents)
+                output = find_output(source, shard.key, "documents")
+                documents = source.batches(output, ROW_GROUP, document_columns(self.config))
+            yield from candidates(
+                documents,
+                shard.dataset.batches(shard.signatures, ROW_GROUP, columns),
+                blocks.slice(first, end - first),
+                shard.first_row,
+                self.config,
+                published=shard.published,
+            )
+
 
 @dataclass(frozen=True)
-class LabelsWork:
-    """One partition of the candidates of every unit in, their labels out, by unit."""
+class DecisionsWork:
+    """One partition of the candidates of every group in, who stays and who stands for whom out, by groups."""
 
     name: str
     config: Config
     output: str
     config_hash: str
-    source: str
-    index: Index | None
+    shards: Shards
     candidates: str
     bytes: int  # of candidates in a partition
 
@@ -208,62 +302,62 @@ class LabelsWork:
         return 512 + (self.bytes * _CANDIDATES_HELD >> 20)
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
         from corpus.dedup.candidates import candidates_schema
-        from corpus.dedup.labels import decide, write_labels
-        from corpus.dedup.sections import Sections, read_section
+        from corpus.dedup.labels import decide, write_decisions
 
         began = time.monotonic()
-        candidates, dataset = Dataset(self.candidates), Dataset(self.output)
-        check_whole(candidates, "candidates", unit.inputs[0])
+        dataset = Dataset(self.candidates)
+        check_whole(dataset, "candidates", unit.inputs[0])
         part = int(unit.key.split("-of-")[0])
-        schema = candidates_schema(self.config)
-
-        def read(output: Output) -> list[pa.RecordBatch]:
-            file = Sections(functools.partial(candidates.storage.read_range, output.path), output.path)
-            return list(read_section(file, part, schema))
-
-        with ThreadPoolExecutor(_READS) as pool:
-            batches = [batch for found in pool.map(read, candidates.files("candidates")) for batch in found]
-        decided = decide(batches, self.config)
-        own = [item for item in signed(self.source, self.index) if not item.key.startswith(PUBLISHED)]
-        starts = [item.first_row for item in own] + [own[-1].first_row + own[-1].signatures.rows]
-        with dataset.storage.scratch() as folder:
-            written = write_labels(decided.labels, folder / "labels", starts)
-            output = output_of(folder / "labels", unit.key, "labels", written, "sections")
-            counts = {"stage": "labels", "read": written, "kept": written, "dropped": {}, "capped": decided.capped}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "labels"])
+        found = _section(dataset, "candidates", part, candidates_schema(self.config))
+        decided = decide(found.to_batches(), self.config)
+        own = [group for group in self.shards.groups() if not group.published]
+        starts = [*(group.first_row for group in own), own[-1].shards[-1].end]
+        with Dataset(self.output).storage.scratch() as folder:
+            written = write_decisions(decided.decisions, folder / "decisions", starts)
+            output = output_of(folder / "decisions", unit.key, "decisions", written, "sections")
+            counts = {"stage": "decisions", "read": written, "kept": written, "dropped": {}, "capped": decided.capped}
+            commit(self, unit, attempt, began, [counts], [output], [folder / "decisions"])
 
 
 @dataclass(frozen=True)
-class LabelShardsWork:
-    """LABELS of a unit's documents, row by row, as a Parquet shard."""
+class LabelsWork:
+    """What is decided about a group in, LABELS of its documents out, a shard of them for each of theirs."""
 
     name: str
     output: str
     config_hash: str
-    documents: str
-    labels: str
+    shards: Shards
+    decisions: str
     memory: int = 1024
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
-        from corpus.dedup.labels import LABELS
+        from corpus.dedup.labels import DECISIONS, LABELS, labels
 
         began = time.monotonic()
-        labels = labels_of(Dataset(self.documents), unit.key, unit.inputs[1], self.labels, LABELS.names[1:])
+        decisions = Dataset(self.decisions)
+        check_whole(decisions, "decisions", unit.inputs[0])
+        own = [group for group in self.shards.groups() if not group.published]
+        number = [group.key for group in own].index(unit.key)
+        decided = _section(decisions, "decisions", number, DECISIONS)
+        outputs, files, rows = [], [], 0
         with Dataset(self.output).storage.scratch() as folder:
-            writer = ShardWriter(folder / "labels.parquet", labels.schema)
-            writer.write(labels)
-            writer.close()
-            output = writer.output(unit.key, "labels")
-            counts = {"stage": "labels", "read": labels.num_rows, "kept": labels.num_rows, "dropped": {}}
-            commit(self, unit, attempt, began, [counts], [output], [writer.path])
+            for shard in own[number].shards:
+                batches = shard.dataset.batches(shard.signatures, ROW_GROUP, ["id"])
+                ids = pa.concat_arrays([pa.array([], pa.string()), *(batch.column("id") for batch in batches)])
+                writer = ShardWriter(folder / f"{shard.key}.parquet", LABELS)
+                writer.write(labels(decided, shard.first_row, ids))
+                writer.close()
+                outputs.append(writer.output(shard.key, "labels"))
+                files.append(writer.path)
+                rows += len(ids)
+            counts = {"stage": "labels", "read": rows, "kept": rows, "dropped": {}}
+            commit(self, unit, attempt, began, [counts], outputs, files)
 
 
 @dataclass(frozen=True)
 class IndexWork:
-    """What a unit keeps, into the index."""
+    """What a shard keeps, into the index."""
 
     name: str
     config: Config
@@ -275,61 +369,39 @@ class IndexWork:
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
         from corpus.dedup.candidates import document_columns
-        from corpus.dedup.exchange import write_pairs
         from corpus.dedup.index import index_rows, index_schema
 
         began = time.monotonic()
-        source, key = Dataset(self.documents), unit_of(unit.inputs[0].path)
-        keep = labels_of(source, key, unit.inputs[1], self.labels, ["keep"]).column("keep")
-        start = 0
+        source, labels = Dataset(self.documents), Dataset(self.labels)
+        shard = find_output(source, unit_of(unit.inputs[0].path), "documents")
+        batches = source.batches(shard, BATCH, document_columns(self.config))
+        keeps = labels.batches(unit.inputs[1].path, BATCH, ["keep"])
         with Dataset(self.output).storage.scratch() as folder:
             writer = ShardWriter(folder / "index.parquet", index_schema(self.config))
-            for batch in source.batches(find_output(source, key, "documents"), BATCH, document_columns(self.config)):
-                kept = batch.filter(keep.slice(start, batch.num_rows))
-                start += batch.num_rows
-                writer.write(index_rows(kept, self.config))
+            for batch, keep in zip(batches, keeps, strict=True):
+                writer.write(index_rows(batch.filter(keep.column("keep")), self.config))
             writer.close()
-            pairs = write_pairs(writer.path, folder / "pairs", self.config)
-            outputs = [
-                writer.output(unit.key, "signatures"),
-                output_of(folder / "pairs", unit.key, "pairs", pairs, "pairs"),
-            ]
+            output = writer.output(unit.key, "signatures")
             counts = {"stage": "index", "read": writer.rows, "kept": writer.rows, "dropped": {}}
-            commit(self, unit, attempt, began, [counts], outputs, [writer.path, folder / "pairs"])
+            commit(self, unit, attempt, began, [counts], [output], [writer.path])
 
 
-def labels_of(documents: Dataset, key: str, blocks: Input, labels: str, columns: Sequence[str]) -> pa.RecordBatch:
-    """LABELS of all documents of a unit, row by row."""
-    from corpus.dedup.labels import unit_labels
-    from corpus.dedup.sections import Sections
-
-    found, footer = read_blocks(blocks)
-    batches = documents.batches(find_output(documents, key, "documents"), ROW_GROUP, ["id"])
-    ids = pa.concat_arrays([pa.array([], pa.string()), *(batch.column("id") for batch in batches)])
-    dataset = Dataset(labels)
-    files = [
-        Sections(functools.partial(dataset.storage.read_range, output.path), f"{labels}/{output.path}")
-        for output in (dataset.files("labels") if found.num_rows else ())
-    ]
-    return unit_labels(files, footer["number"], footer["first_row"], ids, columns)
+def _key_columns(config: Config) -> list[str]:
+    """The columns of SIGNATURES that keys are made of."""
+    return ["text_hash"] * config.exact + ["signature", "shingles"] * config.minhash + ["dump"] * config.per_dump
 
 
-def read_blocks(blocks: Input) -> tuple[pa.Table, dict[str, int]]:
-    """A unit's BLOCKS, and their footer."""
-    with open_path(blocks.path) as stream, pq.ParquetFile(stream) as file:
-        pairs = file.metadata.metadata
-        table = file.read(use_threads=False).combine_chunks()
-        return table, {name: int(pairs[name.encode()]) for name in ("number", "first_row")}
+def _section(dataset: Dataset, kind: str, section: int, schema: pa.Schema) -> pa.Table:
+    """A section of all files of one kind, in the order of their units."""
+    from corpus.dedup.sections import Sections, read_section
 
+    def read(output: Output) -> list[pa.RecordBatch]:
+        read_range = functools.partial(dataset.storage.read_range, output.path)
+        return list(read_section(Sections(read_range, f"{dataset.path}/{output.path}"), section, schema))
 
-def _batches(dataset: Dataset, shard: Output, columns: list[str] | None, wanted: int) -> Iterator[pa.RecordBatch]:
-    """A shard's rows, none if none are wanted."""
-    if wanted:
-        yield from dataset.batches(shard, ROW_GROUP, columns)
-
-
-def _signature_columns(config: Config) -> list[str]:
-    return ["text_hash", *(["signature"] if config.minhash else [])]
+    with ThreadPoolExecutor(_READS) as pool:
+        batches = [batch for found in pool.map(read, dataset.files(kind)) for batch in found]
+    return pa.Table.from_batches(batches, schema)
 
 
 def _edges(dataset: Dataset) -> Iterator[Any]:

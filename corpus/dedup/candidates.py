@@ -8,7 +8,8 @@ the set of its n-grams.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,9 @@ from numpy.typing import NDArray
 from corpus.dedup.config import Config
 from corpus.dedup.sections import SectionWriter
 from corpus.dedup.signatures import shingle_sets
-from corpus.shards import ShardWriter
 
-# A unit's documents that are not alone: row within the unit, and the block, named by its first row over all units.
-# The footer has the unit's `number` and its `first_row`.
-BLOCKS = pa.schema([("row", pa.uint32()), ("block", pa.uint64())])
+# The documents that are not alone: the row over all units, and the block, named by its first row.
+BLOCKS = pa.schema([("row", pa.uint64()), ("block", pa.uint64())])
 
 # What an index keeps of a document beside its signature, and what a candidate brings from wherever it comes.
 PRIORITY = pa.schema(
@@ -69,18 +68,22 @@ def candidates_schema(config: Config) -> pa.Schema:
     return pa.schema(fields)
 
 
-def write_blocks(root: NDArray[Any], sizes: NDArray[Any], first_row: int, rows: int, number: int, path: Path) -> int:
-    """Write BLOCKS of the unit whose rows begin at `first_row`; returns how many documents are not alone.
+def write_blocks(root: NDArray[Any], sizes: NDArray[Any], starts: Sequence[int], path: Path) -> int:
+    """Write BLOCKS to a file with a section for each group of units; returns how many documents are not alone.
 
     `root` and `sizes` are over all units: the first row of each row's component, and by that row its documents.
+    `starts` has the first row of each group, and at last the end.
     """
-    here = root[first_row : first_row + rows]
-    mine = np.flatnonzero(sizes[here] > 1)
-    batch = pa.record_batch([pa.array(mine.astype(np.uint32)), pa.array(here[mine].astype(np.uint64))], schema=BLOCKS)
-    writer = ShardWriter(path, BLOCKS)
-    writer.write(batch)
-    writer.close({"number": str(number), "first_row": str(first_row)})
-    return len(mine)
+    writer = SectionWriter(path, len(starts) - 1)
+    found = 0
+    for section, (start, end) in enumerate(itertools.pairwise(starts)):
+        here = root[start:end]
+        mine = np.flatnonzero(sizes[here] > 1)
+        columns = [pa.array(mine.astype(np.uint64) + np.uint64(start)), pa.array(here[mine].astype(np.uint64))]
+        writer.write(section, pa.record_batch(columns, schema=BLOCKS))
+        found += len(mine)
+    writer.close()
+    return found
 
 
 def document_columns(config: Config) -> list[str]:
@@ -131,19 +134,18 @@ def candidates(
     *,
     published: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """CANDIDATES of one unit, for the rows in BLOCKS. `documents` and `signatures` are all rows of it, in order.
+    """CANDIDATES of one unit, for its rows in BLOCKS. `documents` and `signatures` are all rows of it, in order.
 
     Published ones come as they are in an index, with PRIORITY and `ngrams` instead of the text.
     """
     schema = candidates_schema(config)
-    rows, roots = (column.to_numpy() for column in blocks.columns)
+    rows = (blocks.column("row").to_numpy() - np.uint64(first_row)).astype(np.int64)
+    done = 0
     for batch, signed in zip(_picked(documents, rows), _picked(signatures, rows), strict=True):
-        count, rows, here, roots, block = batch.num_rows, rows[batch.num_rows :], rows, roots[batch.num_rows :], roots
         known = batch if published else priority(batch, config)
         columns: dict[str, Any] = {
-            "row": pa.array(here[:count].astype(np.uint64) + np.uint64(first_row)),
-            "block": pa.array(block[:count]),
-            "published": pa.array(np.full(count, published)),
+            **{name: blocks.column(name).slice(done, batch.num_rows).combine_chunks() for name in BLOCKS.names},
+            "published": pa.array(np.full(batch.num_rows, published)),
             "text_hash": signed.column("text_hash"),
         }
         columns |= {name: known.column(name) for name in PRIORITY.names}
@@ -151,6 +153,7 @@ def candidates(
             columns["signature"] = signed.column("signature")
         if "ngrams" in schema.names:
             columns["ngrams"] = batch.column("ngrams") if published else ngrams(batch, config)
+        done += batch.num_rows
         yield pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
 
@@ -173,14 +176,14 @@ def write_candidates(batches: Iterable[pa.RecordBatch], path: Path, parts: int) 
 _GATHER = 1024  # rows
 
 
-def _picked(batches: Iterable[pa.RecordBatch], rows: NDArray[np.uint32]) -> Iterator[pa.RecordBatch]:
+def _picked(batches: Iterable[pa.RecordBatch], rows: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
     """These rows (ascending) of all rows, in batches of the same sizes whatever the sizes of the batches."""
     pending: list[pa.RecordBatch] = []
     held = start = 0
     for batch in batches:
-        first, last = np.searchsorted(rows, np.array([start, start + batch.num_rows], np.uint32))
+        first, last = np.searchsorted(rows, np.array([start, start + batch.num_rows]))
         if last > first:
-            pending.append(batch.take(pa.array(rows[first:last].astype(np.int64) - start)))
+            pending.append(batch.take(pa.array(rows[first:last] - start)))
             held += last - first
         start += batch.num_rows
         while held >= _GATHER:

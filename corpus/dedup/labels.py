@@ -1,4 +1,4 @@
-"""CANDIDATES of one partition -> LABELS: which documents stay, and which document stands for each of the others.
+"""CANDIDATES of one partition -> DECISIONS -> LABELS: which documents stay, and which document stands for each of the others.
 
 Verified, a document goes only if it is itself similar to one that stays: chains of likeness drop nothing, and what is
 dropped has a kept twin by construction. Documents are looked at in the order in which they are to be kept; each is
@@ -11,7 +11,7 @@ Unverified, as in FineWeb, everything that shared bands connect goes but for its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +24,12 @@ from corpus.dedup.candidates import FIRST_ORDER, ORDER, candidates_schema
 from corpus.dedup.config import Config
 from corpus.dedup.kernels import compare
 from corpus.dedup.keys import band_keys, fixed_width
-from corpus.dedup.sections import Sections, SectionWriter, read_section
+from corpus.dedup.sections import SectionWriter
 
-# A row for each document that was not alone in its block.
-LABELS = pa.schema(
+# What is decided about a document that was not alone in its block.
+DECISIONS = pa.schema(
     [
-        ("row", pa.uint32()),  # within its unit
+        ("row", pa.uint64()),  # over all units
         ("id", pa.string()),
         ("keep", pa.bool_()),
         ("cluster_id", pa.int64()),  # row, over all units in order, of the document that is kept
@@ -40,17 +40,19 @@ LABELS = pa.schema(
         ("threshold", pa.float64()),  # null where kept
     ]
 )
+# The same row by row with the documents; `alone`: nothing in the corpus had anything in common with it.
+LABELS = pa.schema([*(field for field in DECISIONS if field.name != "row"), ("alone", pa.bool_())])
 
 
 class Decided(NamedTuple):
-    """LABELS with rows over all units, and how many documents met more candidates than are looked at."""
+    """DECISIONS in the order of their rows, and how many documents met more candidates than are looked at."""
 
-    labels: pa.Table
+    decisions: pa.Table
     capped: int
 
 
 def decide(batches: Sequence[pa.RecordBatch], config: Config) -> Decided:
-    """LABELS of the CANDIDATES of whole blocks, in the order of their rows; `row` counts over all units, as uint64.
+    """DECISIONS about the CANDIDATES of whole blocks.
 
     In memory are the batches, and about 300 bytes a document.
     """
@@ -61,7 +63,7 @@ def decide(batches: Sequence[pa.RecordBatch], config: Config) -> Decided:
     blocks = light.column("block").to_numpy()[order]
     starts = np.concatenate([np.flatnonzero(np.diff(blocks, prepend=~blocks[:1])), [len(order)]]).astype(np.int64)
     rep, value, capped = _twins(batches, order, starts, light, config)
-    return Decided(_labels(light, rep, value, config), capped)
+    return Decided(_decisions(light, rep, value, config), capped)
 
 
 def _twins(
@@ -102,7 +104,7 @@ def _stacked(batches: Sequence[pa.RecordBatch], name: str, dtype: Any, width: in
     return np.concatenate(parts) if parts else np.empty((rows, width), dtype)
 
 
-def _labels(light: pa.Table, rep: NDArray[np.int64], value: NDArray[np.float64], config: Config) -> pa.Table:
+def _decisions(light: pa.Table, rep: NDArray[np.int64], value: NDArray[np.float64], config: Config) -> pa.Table:
     numbers = np.arange(len(rep))
     keep = rep == numbers
     exact = value == compare.SAME
@@ -119,55 +121,49 @@ def _labels(light: pa.Table, rep: NDArray[np.int64], value: NDArray[np.float64],
         pa.array(np.where(exact, 1.0, value), mask=keep),
         pa.array(np.where(exact, 1.0, config.limit), mask=keep),
     ]
-    schema = LABELS.set(0, pa.field("row", pa.uint64()))
-    return pa.Table.from_arrays(columns, schema=schema).sort_by("row")
+    return pa.Table.from_arrays(columns, schema=DECISIONS).sort_by("row")
 
 
-def write_labels(labels: pa.Table, path: Path, starts: Sequence[int]) -> int:
-    """Write LABELS to a file with a section for each unit; `starts` has the first row of each and the end.
+def write_decisions(decisions: pa.Table, path: Path, starts: Sequence[int]) -> int:
+    """Write DECISIONS to a file with a section for each group of units; `starts` has the first row of each and the end.
 
-    Labels of rows before the first are published documents', which nobody asks about; returns how many there are of
-    the others.
+    What is decided about rows before the first is about published documents, which nobody asks; returns how many there
+    are of the others.
     """
-    rows = labels.column("row").to_numpy()
-    cuts = np.searchsorted(rows, np.asarray(starts, np.uint64))
+    cuts = np.searchsorted(decisions.column("row").to_numpy(), np.asarray(starts, np.uint64))
     writer = SectionWriter(path, len(starts) - 1)
     for section in np.flatnonzero(np.diff(cuts)).tolist():
-        part = labels.slice(cuts[section], cuts[section + 1] - cuts[section]).combine_chunks()
-        local = (rows[cuts[section] : cuts[section + 1]] - np.uint64(starts[section])).astype(np.uint32)
-        for batch in part.set_column(0, LABELS.field("row"), pa.array(local)).to_batches():
+        part = decisions.slice(cuts[section], cuts[section + 1] - cuts[section]).combine_chunks()
+        for batch in part.to_batches():
             writer.write(section, batch)
     writer.close()
     return int(cuts[-1] - cuts[0])
 
 
-def unit_labels(
-    files: Iterable[Sections], number: int, first_row: int, ids: pa.Array, columns: Sequence[str] = LABELS.names[1:]
-) -> pa.RecordBatch:
-    """LABELS of all documents of a unit, row by row: those found in its section of each file, `number`, and for the
-    others, that they were alone. `ids` are the unit's.
+def labels(decisions: pa.Table, first_row: int, ids: pa.Array) -> pa.RecordBatch:
+    """LABELS of all documents of a unit whose first row and `ids` these are, from DECISIONS about rows of any units.
 
-    Raises ValueError if a label names another document than the one in its row.
+    Raises ValueError if one names another document than the one in its row.
     """
-    tables = [batch for file in files for batch in read_section(file, number, LABELS)]
-    found = pa.Table.from_batches(tables, LABELS)
-    rows = found.column("row").to_numpy()
-    if len(rows) and (rows.max() >= len(ids) or found.column("id").combine_chunks() != ids.take(pa.array(rows))):
+    rows = decisions.column("row").to_numpy()
+    here = np.flatnonzero((rows >= first_row) & (rows < first_row + len(ids)))
+    found = decisions.take(pa.array(here))
+    rows = (rows[here] - np.uint64(first_row)).astype(np.int64)
+    if found.column("id").combine_chunks() != ids.take(pa.array(rows)):
         raise ValueError("labels do not belong to these documents; remove the folders of the deduplication")
     where = np.full(len(ids), -1, np.int64)
     where[rows] = np.arange(len(rows))
     alone = where < 0
-    take = pa.array(np.where(alone, 0, where), mask=alone)
-    made: dict[str, pa.Array] = {"id": ids}
+    take = pa.array(where, mask=alone)
     default = {
+        "id": ids,
         "keep": pa.scalar(True),
         "cluster_id": pa.array(np.arange(first_row, first_row + len(ids))),
         "cluster_size": pa.scalar(1, pa.int32()),
         "representative": ids,
     }
-    for name in columns:
-        if name != "id":
-            column = found.column(name).take(take)
-            column = pc.if_else(pa.array(alone), default[name], column) if name in default else column
-            made[name] = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pa.record_batch([made[name] for name in columns], schema=pa.schema([LABELS.field(name) for name in columns]))
+    columns = {"alone": pa.array(alone)}
+    for name in LABELS.names[:-1]:
+        column = found.column(name).combine_chunks().take(take)
+        columns[name] = pc.if_else(columns["alone"], default[name], column) if name in default else column
+    return pa.record_batch([columns[name] for name in LABELS.names], schema=LABELS)

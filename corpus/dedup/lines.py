@@ -6,12 +6,11 @@ Map: `write_line_hashes` writes the hashes of each unit's lines, and in how many
 Apply: `remove_lines` takes the lines in the table out of a batch of documents.
 
 **A line** is what newlines divide, if it is not blank. With `unit = "paragraph"` all lines up to a blank one are one.
-Lines are equal if their words are: runs of letters and digits, of which ASCII letters count in lower case and digits
-as 0, with any white space and punctuation between (ASCII, and the blocks U+0080-00BF, U+2000-206F, U+3000-303F,
-U+FF00-FF20 and U+FF5B-FF65). Each character of a script without spaces is a word (Thai, Lao, Myanmar, Khmer, Kana,
-Han). Other characters are as they are: accents and the case of other letters make a difference. Words are hashed as the
-text is read, and a line is known by 64 bits: among 10^9 different lines, any two are taken for one with a probability
-of 3 %.
+Lines are equal if their words are: runs of letters and digits, with any white space and punctuation between (ASCII, and
+the blocks U+0080-00BF, U+2000-206F, U+3000-303F, U+FF00-FF20 and U+FF5B-FF65). Letters of ASCII, Latin-1, Greek and
+Cyrillic count in lower case, ASCII digits as 0, other characters as they are, so that accents make a difference. Each
+character of a script without spaces is a word (Thai, Lao, Myanmar, Khmer, Kana, Han). Words are hashed as the text is
+read, and a line is known by 64 bits: among 10^9 different lines, any two are taken for one with a probability of 3 %.
 
 **Where this comes from.** CCNet (Wenzek et al. 2019, arXiv:1911.00359) drops every paragraph, lower case, digits 0,
 punctuation dropped, whose hash another one has in the same few shards, the first one too. C4 (Raffel et al. 2020,
@@ -37,7 +36,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +60,7 @@ SLOTS = 1024
 _HEADER = 8 * (SLOTS + 1)
 _RECORD = 16  # bytes
 _BUCKET = 8192  # records that are grouped at a time, on average: they and their hash table fit into a core's own cache
+_PIECE = 1 << 20  # places in the table of repeated lines that are looked up at a time
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ def write_line_hashes(texts: Iterable[pa.RecordBatch], target: Path, config: Con
     found = [np.empty((0, 3), np.uint64)]
     for batch in texts:
         scratch = _Scratch.of(batch.column("text"))
-        records = np.empty((scratch.lines, 3), np.uint64)
+        size = scratch.texts[1][-1] - scratch.texts[1][0]
+        # A word takes a byte and another one before the next; records that are not written take no memory.
+        records = np.empty((size // (2 * config.min_words) + batch.num_rows, 3), np.uint64)
         count = kernels.hash_lines(
             *scratch.texts, config.unit == "paragraph", config.min_words, np.uint64(documents), *scratch.room, records
         )
@@ -154,10 +156,13 @@ def write_repeated(parts: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint64]]
             rows.write(first.astype("<u8", copy=False).data)
         file.flush()
         rows.seek(0)
-        starts = _starts(np.memmap(target, "<u8", "r", shape=count) if count else np.empty(0, np.uint64))
+        written = np.memmap(target, "<u8", "r", shape=count) if count else np.empty(0, np.uint64)
         shutil.copyfileobj(rows, file, 1 << 20)
-        file.write(starts.astype("<u8").data)
-        file.write(np.array([count, len(starts)], "<u8").data)
+        starts = 0
+        for piece in _starts(written):
+            file.write(piece.astype("<u8").data)
+            starts += len(piece)
+        file.write(np.array([count, starts], "<u8").data)
     return count
 
 
@@ -175,7 +180,7 @@ def open_repeated(path: Path) -> Repeated:
 
 def repeated_table(hashes: NDArray[np.uint64], first: NDArray[np.uint64]) -> Repeated:
     """The table of hashes, sorted, and the rows of their first documents, in memory."""
-    return Repeated(hashes, first, _starts(hashes))
+    return Repeated(hashes, first, np.concatenate([*_starts(hashes)]))
 
 
 def remove_lines(batch: pa.RecordBatch, first_row: int, repeated: Repeated, config: Config) -> Outcome:
@@ -193,7 +198,7 @@ def remove_lines(batch: pa.RecordBatch, first_row: int, repeated: Repeated, conf
     out_offsets = np.zeros(len(offsets), np.int64)
     removed, words = np.empty(batch.num_rows, np.int32), np.empty(batch.num_rows, np.int64)
     most = len(scratch.room[0])
-    kernels.remove_lines(
+    any_removed = kernels.remove_lines(
         *scratch.texts,
         config.unit == "paragraph",
         config.min_words,
@@ -209,7 +214,7 @@ def remove_lines(batch: pa.RecordBatch, first_row: int, repeated: Repeated, conf
         words,
     )
     kept = replace_column(batch, "lines_removed", pa.array(removed))
-    if removed.any():
+    if any_removed:
         buffers = [None, pa.py_buffer(out_offsets), pa.py_buffer(out)]
         texts = pa.Array.from_buffers(pa.large_string(), len(column), buffers).cast(column.type)
         kept = replace_column(kept, "text", pc.if_else(column.is_valid(), texts, None) if column.null_count else texts)
@@ -222,23 +227,22 @@ def remove_lines(batch: pa.RecordBatch, first_row: int, repeated: Repeated, conf
 
 
 class _Scratch(NamedTuple):
-    """A column's texts as the kernels read them, and what they need besides."""
+    """A column's texts as the kernels read them, and room for the lines of one: memory that is not touched is free."""
 
     texts: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]  # bytes, offsets, room for the last texts
-    lines: int  # at the most, in all texts
-    room: tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]  # for one text's lines
+    room: tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]
 
     @staticmethod
     def of(column: pa.Array) -> _Scratch:
         from corpus.dedup.kernels import lines as kernels
 
         data, offsets = _string_buffers(column.fill_null("") if column.null_count else column)
-        last = offsets[1:] + kernels.PADDING > len(data)
-        tail = np.zeros(np.diff(offsets)[last].max(initial=0) + kernels.PADDING, np.uint8)
-        total, most = map(int, kernels.count_newlines(data, offsets))
-        most += 1
+        sizes = np.diff(offsets)
+        at_the_end = offsets[1:] + kernels.PADDING > len(data)
+        tail = np.zeros(sizes[at_the_end].max(initial=0) + kernels.PADDING, np.uint8)
+        most = int(sizes.max(initial=0)) // 2 + 1
         room = (np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.int64))
-        return _Scratch((data, offsets, tail), total + len(column), room)
+        return _Scratch((data, offsets, tail), room)
 
 
 def _string_buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -267,11 +271,13 @@ def _merged(records: NDArray[np.uint64], skipped: int, buckets: int) -> tuple[ND
     return grouped[:count], starts
 
 
-def _starts(hashes: NDArray[Any]) -> NDArray[np.int64]:
-    """Where the hashes begin that share their first bits: as many bits as leave about a hundred hashes each."""
-    bits = max(1, len(hashes).bit_length() - 6)
-    firsts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
-    return np.append(np.searchsorted(hashes, firsts), len(hashes)).astype(np.int64)
+def _starts(hashes: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
+    """Where the hashes begin that share their first bits, as many bits as leave about six hashes each; in pieces."""
+    bits = max(1, len(hashes).bit_length() - 2)
+    for begin in range(0, 1 << bits, _PIECE):
+        firsts = np.arange(begin, min(begin + _PIECE, 1 << bits), dtype=np.uint64) << np.uint64(64 - bits)
+        yield np.searchsorted(hashes, firsts).astype(np.int64)
+    yield np.array([len(hashes)], np.int64)
 
 
 def _range(source: Source, part: int, parts: int) -> tuple[int, int]:

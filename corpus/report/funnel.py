@@ -16,7 +16,8 @@ from typing import Any
 
 # Passes over the whole dataset that judge nothing: they read documents again, beside the line of stages.
 BESIDE = frozenset(
-    {"signatures", "bands", "blocks", "candidates", "labels", "index", "hashes", "repeated", "table", "tokenizer"}
+    {"signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "index"}
+    | {"hashes", "repeated", "table", "tokenizer"}
 )
 _FIELDS = frozenset({"stage", "read", "kept", "dropped"})
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from corpus.config import check
 from corpus.dedup import Config
 from corpus.dedup.candidates import candidates_schema
-from corpus.dedup.labels import LABELS, decide, unit_labels, write_labels
-from corpus.dedup.sections import Sections
+from corpus.dedup.labels import DECISIONS, LABELS, decide, labels, write_decisions
+from corpus.dedup.sections import Sections, read_section
 from tests.oracles.dedup_labels import Document, twins
 
 SMALL = Config(bands=3, rows=2)
@@ -38,19 +38,19 @@ def candidate(row: int, **more: Any) -> dict[str, Any]:
     return known | more
 
 
-def labels(rows: list[dict[str, Any]], config: Config = SMALL) -> list[dict[str, Any]]:
+def decisions(rows: list[dict[str, Any]], config: Config = SMALL) -> list[dict[str, Any]]:
     schema = candidates_schema(config)
     batches = [pa.RecordBatch.from_pylist([row], schema=schema) for row in rows]
-    found: list[dict[str, Any]] = decide(batches, config).labels.to_pylist()
+    found: list[dict[str, Any]] = decide(batches, config).decisions.to_pylist()
     return found
 
 
 def kept(rows: list[dict[str, Any]], config: Config = SMALL) -> list[str]:
-    return [row["id"] for row in labels(rows, config) if row["keep"]]
+    return [row["id"] for row in decisions(rows, config) if row["keep"]]
 
 
 def test_a_near_duplicate_names_its_twin_and_their_exact_similarity() -> None:
-    one, other = labels([candidate(0, length=200), candidate(1, ngrams=[1, 2, 3, 4, 5])])
+    one, other = decisions([candidate(0, length=200), candidate(1, ngrams=[1, 2, 3, 4, 5])])
     assert (one["keep"], one["cluster_size"], one["representative"], one["rule"]) == (True, 2, "d0", None)
     assert other == {
         "row": 1,
@@ -67,7 +67,7 @@ def test_a_near_duplicate_names_its_twin_and_their_exact_similarity() -> None:
 
 def test_equal_text_hashes_are_exact_duplicates_whatever_else() -> None:
     same = {"text_hash": b"x" * 16}
-    other = labels([candidate(0, **same), candidate(1, minima=[8] * 6, ngrams=[9], **same)])[1]
+    other = decisions([candidate(0, **same), candidate(1, minima=[8] * 6, ngrams=[9], **same)])[1]
     assert (other["rule"], other["similarity"], other["threshold"]) == ("dedup.exact", 1.0, 1.0)
 
 
@@ -118,9 +118,9 @@ def test_a_document_meets_no_more_candidates_than_checks() -> None:
         )
 
     assert decided(9).capped == 0
-    assert decided(9).labels.column("keep").to_pylist()[-1] is False
+    assert decided(9).decisions.column("keep").to_pylist()[-1] is False
     assert decided(4).capped == 5  # the sixth to the tenth document met five or more
-    assert decided(4).labels.column("keep").to_pylist()[-1] is True
+    assert decided(4).decisions.column("keep").to_pylist()[-1] is True
 
 
 def test_an_adversarial_band_of_200_000_documents_is_gone_through_in_linear_time() -> None:
@@ -150,7 +150,7 @@ def test_an_adversarial_band_of_200_000_documents_is_gone_through_in_linear_time
     schema = candidates_schema(SMALL)
     found = decide([pa.record_batch([columns[name] for name in schema.names], schema=schema)], SMALL)
     assert found.capped == count - SMALL.checks - 1
-    assert all(found.labels.column("keep").to_pylist())
+    assert all(found.decisions.column("keep").to_pylist())
 
 
 DOCUMENT = st.tuples(
@@ -184,22 +184,23 @@ def test_labels_are_those_of_the_slow_twin_in_any_order_of_arrival(
         for row, (text_hash, minima, ngrams, published) in enumerate(documents)
     ]
     order.shuffle(rows)
-    found = labels(rows, config)
+    found = decisions(rows, config)
     assert [row["representative"] for row in found] == [f"d{twin}" for twin in expected]
 
 
-def file_of(path: Path) -> Sections:
+def section(path: Path, number: int) -> pa.Table:
     data = path.read_bytes()
-    return Sections(lambda start, length: data[start : start + length], path.name)
+    file = Sections(lambda start, length: data[start : start + length], path.name)
+    return pa.Table.from_batches(read_section(file, number, DECISIONS), DECISIONS)
 
 
 def test_each_unit_gets_the_labels_of_all_its_documents(tmp_path: Path) -> None:
     rows = [candidate(2), candidate(4), candidate(5, block=5), candidate(6, block=5, ngrams=[99])]
     schema = candidates_schema(SMALL)
-    table = decide([pa.RecordBatch.from_pylist(rows, schema=schema)], SMALL).labels
-    assert write_labels(table, tmp_path / "labels", [3, 6, 8]) == 3  # row 2 is published elsewhere
-    first = unit_labels([file_of(tmp_path / "labels")], 0, 3, pa.array(["d3", "d4", "d5"]))
-    assert first.to_pylist() == [
+    table = decide([pa.RecordBatch.from_pylist(rows, schema=schema)], SMALL).decisions
+    assert write_decisions(table, tmp_path / "decisions", [3, 6, 8]) == 3  # row 2 is published elsewhere
+    first = labels(section(tmp_path / "decisions", 0), 3, pa.array(["d3", "d4", "d5"])).to_pylist()
+    assert first == [
         {
             "id": "d3",
             "keep": True,
@@ -209,32 +210,34 @@ def test_each_unit_gets_the_labels_of_all_its_documents(tmp_path: Path) -> None:
             "rule": None,
             "similarity": None,
             "threshold": None,
+            "alone": True,
         },
-        {name: value for name, value in table.to_pylist()[1].items() if name != "row"},
-        {name: value for name, value in table.to_pylist()[2].items() if name != "row"},
+        {name: value for name, value in table.to_pylist()[1].items() if name != "row"} | {"alone": False},
+        {name: value for name, value in table.to_pylist()[2].items() if name != "row"} | {"alone": False},
     ]
-    assert first.to_pylist()[1]["representative"] == "d2"
+    assert first[1]["representative"] == "d2"
     with pytest.raises(ValueError, match="do not belong to these documents"):
-        unit_labels([file_of(tmp_path / "labels")], 1, 6, pa.array(["other", "d7"]))
+        labels(section(tmp_path / "decisions", 1), 6, pa.array(["other", "d7"]))
 
 
-def test_a_damaged_file_of_labels_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_damaged_file_of_sections_is_refused_by_name(tmp_path: Path) -> None:
     schema = candidates_schema(SMALL)
-    table = decide([pa.RecordBatch.from_pylist([candidate(0), candidate(1)], schema=schema)], SMALL).labels
-    write_labels(table, tmp_path / "labels", [0, 2])
-    whole = (tmp_path / "labels").read_bytes()
+    table = decide([pa.RecordBatch.from_pylist([candidate(0), candidate(1)], schema=schema)], SMALL).decisions
+    write_decisions(table, tmp_path / "decisions", [0, 2])
+    whole = (tmp_path / "decisions").read_bytes()
     for damaged in (whole[:-8], b"\xff" * 16 + whole[16:]):
-        (tmp_path / "labels").write_bytes(damaged)
-        with pytest.raises(ValueError, match="labels: section 0 is damaged"):
-            unit_labels([file_of(tmp_path / "labels")], 0, 0, pa.array(["d0", "d1"]))
+        (tmp_path / "decisions").write_bytes(damaged)
+        with pytest.raises(ValueError, match="decisions: section 0 is damaged"):
+            section(tmp_path / "decisions", 0)
 
 
-def test_no_labels_at_all(tmp_path: Path) -> None:
-    table = decide([], SMALL).labels
+def test_nothing_is_decided_where_all_are_alone(tmp_path: Path) -> None:
+    table = decide([], SMALL).decisions
     assert table.num_rows == 0
-    assert write_labels(table, tmp_path / "labels", [0, 2]) == 0
-    assert unit_labels([], 0, 0, pa.array(["a"])).column("keep").to_pylist() == [True]
-    assert [field.name for field in LABELS][1:] == unit_labels([], 0, 0, pa.array(["a"])).schema.names
+    assert write_decisions(table, tmp_path / "decisions", [0, 2]) == 0
+    found = labels(section(tmp_path / "decisions", 0), 0, pa.array(["a", "b"]))
+    assert found.schema == LABELS
+    assert found.column("alone").to_pylist() == found.column("keep").to_pylist() == [True, True]
 
 
 @pytest.mark.parametrize("keep", ["shortest", "score:", ""])

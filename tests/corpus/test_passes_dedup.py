@@ -24,9 +24,10 @@ from corpus.plan import ALONE, Share, Source, Waiting
 from corpus.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
 from corpus.shards import Dataset, Record, ShardWriter
+from corpus.work_dedup import Shards
 from tests.e2e.command import commit_documents, shard_hashes
 
-WORKED = ["signatures", "bands", "blocks", "candidates", "labels"]
+WORKED = ["signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels"]
 
 
 def some_texts(count: int, seed: int = 1) -> list[str]:
@@ -83,10 +84,11 @@ def test_partitions_do_not_show(
     documents: str, engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = deduplicate(documents, tmp_path / "one", engine)
-    assert one == {"signatures": 4, "bands": 1, "blocks": 1, "candidates": 4, "labels": 1, "dedup": 4}
+    assert one == dict.fromkeys(WORKED, 1) | {"signatures": 4, "dedup": 4}
     monkeypatch.setattr(passes_dedup, "_PARTITION", 20_000)
+    monkeypatch.setattr(passes_dedup, "_SMALLEST_GROUP", 10_000)
     many = deduplicate(documents, tmp_path / "many", engine)
-    assert (many["bands"], many["labels"]) == (8, 16)
+    assert [many[name] for name in WORKED] == [4, 4, 4, 1, 4, 16, 4]
     hashes = [
         {name: digest for name, digest in shard_hashes(tmp_path / folder).items() if name.split("/")[0] != "work"}
         for folder in ("one", "many")
@@ -95,14 +97,18 @@ def test_partitions_do_not_show(
     assert len(kept(tmp_path / "one")) == 120
 
 
-def test_the_number_of_partitions_grows_with_the_bytes_and_less_with_many_files() -> None:
-    sizes = [(1, 1), (64 << 20, 1), ((64 << 20) + 1, 1), (10**9, 5), (15 * 10**10, 90_000), (15 * 10**11, 900_000)]
-    assert [len(passes_dedup.ranges(size, files, None)) for size, files in sizes] == [1, 1, 2, 16, 256, 1024]
+def test_the_number_of_partitions_grows_with_the_bytes_and_less_with_more_memory() -> None:
+    sizes = [1, 64 << 20, (64 << 20) + 1, 10**9, 15 * 10**10, 15 * 10**11]
+    assert [len(passes_dedup.ranges(size, None)) for size in sizes] == [1, 1, 2, 16, 1024, 1024]
+    assert passes_dedup.ranges(1 << 30, memory=1024)[-1] == "0003-of-0004"
+    assert len(passes_dedup.ranges(1 << 30, memory=16)) == 256
 
 
-def test_memory_bounds_a_partition() -> None:
-    assert passes_dedup.ranges(1 << 30, 5, memory=1024)[-1] == "0003-of-0004"
-    assert len(passes_dedup.ranges(1 << 30, 90_000, memory=16)) == 256
+def test_a_part_of_what_a_group_writes_is_a_megabyte_where_there_is_much() -> None:
+    documents = 600_000_000
+    for each in (276, 4_000):
+        shards = passes_dedup._grouped(Shards("", None, 0), each * documents, documents)
+        assert shards.documents * each // len(passes_dedup.ranges(each * documents, None)) > 1_000_000
 
 
 def test_one_keep_set_however_documents_are_cut_and_shuffled(engine: LocalEngine, tmp_path: Path) -> None:
@@ -192,7 +198,7 @@ def test_a_second_crawl_against_the_index_of_the_first_keeps_what_both_keep_as_o
     assert one["index"] == 1
     more = {"config": config, "against": index, "update_index": True}
     two = deduplicate(str(second), tmp_path / "2", engine, **more)
-    assert (two["candidates"], two["index"]) == (3, 2)
+    assert (two["candidates"], two["labels"], two["index"]) == (2, 1, 2)
     deduplicate(str(whole), tmp_path / "all", engine, config=config)
     assert kept(tmp_path / "1") | kept(tmp_path / "2") == kept(tmp_path / "all")
     hashes = shard_hashes(tmp_path / "2")
@@ -267,14 +273,10 @@ def test_a_task_waits_where_others_are_needed(documents: str, engine: LocalEngin
     assert Dataset(tmp_path / "out/work/signatures").units() == ["u1", "u3"]
     with pytest.raises(Waiting, match="signatures: 2 of 4 units"):
         deduplicate(documents, tmp_path / "out", engine, Share(2, 2, wait=0.1))
-    with pytest.raises(Waiting, match="candidates: 2 of 4 units"):
-        deduplicate(documents, tmp_path / "out", engine, Share(1, 2))
-    with pytest.raises(Waiting, match="labels: 1 of 1 units"):
-        deduplicate(documents, tmp_path / "out", engine, Share(2, 2))
     first = deduplicate(documents, tmp_path / "out", engine, Share(1, 2))
-    assert first == {"signatures": 2, "bands": 1, "blocks": 1, "candidates": 2, "labels": 1, "dedup": 2}
+    assert first == dict.fromkeys(WORKED, 1) | {"signatures": 2, "dedup": 2}
     second = deduplicate(documents, tmp_path / "out", engine, Share(2, 2))
-    assert second == {"signatures": 2, "bands": 0, "blocks": 0, "candidates": 2, "labels": 0, "dedup": 2}
+    assert second == dict.fromkeys(WORKED, 0) | {"signatures": 2, "dedup": 2}
     deduplicate(documents, tmp_path / "alone", engine)
     assert shard_hashes(tmp_path / "out") == shard_hashes(tmp_path / "alone")
 
@@ -296,5 +298,5 @@ def test_what_is_counted(documents: str, engine: LocalEngine, tmp_path: Path) ->
     assert counts["signatures"]["shingles"] > 60 * 116
     assert counts["blocks"]["candidates"] == 240
     assert counts["blocks"]["blocks"] == 120
-    assert counts["labels"]["capped"] == 0
+    assert counts["decisions"]["capped"] == 0
     json.dumps(counts)

@@ -136,6 +136,14 @@ def _is_alone(code: Any) -> Any:
 
 
 @kernel
+def _lower(code: Any) -> Any:
+    """The small letter of a capital of Latin-1, Greek (without accents) or Cyrillic; others as they are."""
+    if 0xC0 <= code < 0xDF or 0x391 <= code < 0x3AA or 0x410 <= code < 0x430:
+        return code if code == 0xD7 or code == 0x3A2 else code + 0x20  # a sign, and nothing
+    return code + 0x50 if 0x400 <= code < 0x410 else code
+
+
+@kernel
 def _wide_words(h: Any, p: int, stop: int) -> Any:
     """(`h` after the words of bytes that are letters, digits or not ASCII, how many words).
 
@@ -154,14 +162,15 @@ def _wide_words(h: Any, p: int, stop: int) -> Any:
             second = int64(bytes_ >> uint64(8) & uint64(0x3F))
             third = int64(bytes_ >> uint64(16) & uint64(0x3F))
             if lead < uint64(0xE0):
-                size, code = 2, second | int64(lead & uint64(0x1F)) << 6
+                size, code = 2, _lower(second | int64(lead & uint64(0x1F)) << 6)
+                bytes_ = uint64(code >> 6 | 0xC0 | (code & 0x3F | 0x80) << 8)
             elif lead < uint64(0xF0):
                 size, code = 3, int64(lead & uint64(0x0F)) << 12 | second << 6 | third
             else:
                 fourth = int64(bytes_ >> uint64(24) & uint64(0x3F))
                 size, code = 4, int64(lead & uint64(0x07)) << 18 | second << 12 | third << 6 | fourth
             if p + size > stop:
-                size, code = 1, int64(0xC0)
+                size, code, bytes_ = 1, int64(0xC0), lead
         separator, alone = _is_separator(code), _is_alone(code)
         if (separator or alone) and inside:
             h = _step(h, chunk)
@@ -205,7 +214,7 @@ def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins:
     """Write the lines, or paragraphs, of a text between two addresses; return how many.
 
     Of each that is not blank: hash and number of its words, and where it begins and stops in the text, without the
-    white space after it. The arrays have room for one more than the text has newlines.
+    white space after it. The arrays have room for half the text's bytes and one: a line has a letter and a newline.
     """
     n = 0
     h, count = MULTIPLIER, 0
@@ -265,19 +274,6 @@ def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins:
         hashes[n], words[n], begins[n], stops[n] = _mix64(h), count, begin - text, stop - text
         n += 1
     return n
-
-
-@kernel
-def count_newlines(data: Any, offsets: Any) -> Any:
-    """(newlines in all the texts data[offsets[i]:offsets[i + 1]], in the one that has most)."""
-    total = most = 0
-    for text in range(offsets.size - 1):
-        found = 0
-        for i in range(offsets[text], offsets[text + 1]):
-            found += data[i] == 0x0A
-        total += found
-        most = max(most, found)
-    return total, most
 
 
 @kernel
@@ -413,32 +409,45 @@ def _repeats(hashes: Any, i: int, n: int, seen: Any) -> Any:
 @kernel
 def _copy(data: Any, start: Any, end: Any, out: Any, at: Any) -> Any:
     """Copy data[start:end] to out[at:]; return where it ends there."""
-    out[at : at + end - start] = data[start:end]
+    for i in range(end - start):
+        out[at + i] = data[start + i]
     return at + end - start
+
+
+@kernel
+def _between(data: Any, begins: Any, stops: Any, one: int, other: int) -> Any:
+    """Where begins and stops the white space to put between two lines: of all there is between, the first part with
+    the most newlines.
+    """
+    begin, stop, most = 0, 0, -1
+    for i in range(one, other):
+        newlines = 0
+        for k in range(stops[i], begins[i + 1]):
+            newlines += data[k] == 0x0A
+        if newlines > most:
+            begin, stop, most = stops[i], begins[i + 1], newlines
+    return begin, stop
 
 
 @kernel
 def _join_kept(data: Any, n: int, begins: Any, stops: Any, removed: Any, out: Any, at: Any) -> Any:
     """Copy the text `data` of n lines without those that are removed to out[at:]; return where it ends there.
 
-    What comes before the first line and after the last stays; of what lies around removed ones in between, only what
-    has most newlines, the first of these.
+    What comes before the first line and after the last stays.
     """
-    at = _copy(data, 0, begins[0], out, at)
-    begin, stop, most = 0, 0, -1  # of what comes between the last line that was kept and the next
-    any_kept = False
+    begin, stop = 0, begins[0]  # of what is still to be copied
+    last = -1  # line that was kept
     for i in range(n):
         if not removed[i]:
-            if any_kept:
+            if last < i - 1:
                 at = _copy(data, begin, stop, out, at)
-            at = _copy(data, begins[i], stops[i], out, at)
-            any_kept, most = True, -1
-        if i + 1 < n:
-            newlines = 0
-            for k in range(stops[i], begins[i + 1]):
-                newlines += data[k] == 0x0A
-            if newlines > most:
-                begin, stop, most = stops[i], begins[i + 1], newlines
+                if last >= 0:
+                    begin, stop = _between(data, begins, stops, last, i)
+                    at = _copy(data, begin, stop, out, at)
+                begin = begins[i]
+            stop = stops[i]
+            last = i
+    at = _copy(data, begin, stop, out, at)
     return _copy(data, stops[n - 1], data.size, out, at)
 
 
@@ -464,16 +473,18 @@ def remove_lines(
     out_offsets: Any,
     counts: Any,
     left: Any,
-) -> None:
-    """Write the texts without repeated lines, one after the other, to `out` and where they end to `out_offsets`.
+) -> Any:
+    """Write the texts without repeated lines, one after the other, to `out`, and where they end to `out_offsets`.
 
-    `table`, `first` and `starts` are the repeated lines, see `_find`; `counts` becomes the lines removed from each
-    text, `left` the words that are left in it. As `hash_lines` otherwise.
+    Returns whether any line was removed; if not, nothing is written to `out`. `table`, `first` and `starts` are the
+    repeated lines, see `_find`; `counts` becomes the lines removed from each text, `left` the words that are left in
+    it. As `hash_lines` otherwise.
     """
     shift = uint64(64)
     while 1 << int64(uint64(64) - shift) < starts.size - 1:
         shift -= uint64(1)
-    at = 0
+    at, copied = 0, offsets[0]
+    any_gone = False
     for text in range(offsets.size - 1):
         start, end = offsets[text], offsets[text + 1]
         p = _readable(data, start, end, tail)
@@ -494,8 +505,12 @@ def remove_lines(
             gone += removed[i]
             total += 0 if removed[i] else words[i]
         if gone:
+            at = _copy(data, copied, start, out, at)
             at = _join_kept(data[start:end], n, begins, stops, removed, out, at)
-        else:
-            at = _copy(data, start, end, out, at)
-        out_offsets[text + 1] = at
+            copied = end
+            any_gone = True
+        out_offsets[text + 1] = at + end - copied
         counts[text], left[text] = gone, total
+    if any_gone:
+        _copy(data, copied, offsets[-1], out, at)
+    return any_gone
