@@ -109,7 +109,12 @@ def rensa_signer(split: Callable[[str], list[str]]) -> Signer:
 
 def datatrove_signer(folder: Path, split: bool) -> Signer:
     step = _stage_1(folder, split)
-    return lambda texts: [step.get_signature(step.get_shingles(text)) for text in texts]
+
+    def signer(texts: list[str]) -> Any:
+        found = map(step.get_shingles, texts)
+        return [step.get_signature(shingles) for shingles in found if shingles.size]  # as its run() leaves them out
+
+    return signer
 
 
 def _stage_1(folder: Path, split: bool = False) -> Any:
