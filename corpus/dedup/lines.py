@@ -189,7 +189,7 @@ def remove_lines(batch: pa.RecordBatch, first_row: int, repeated: Repeated, conf
     Rows count over all units, as for `repeated_lines`, before any document is dropped. Dropped, with the text that it
     had, is a document that lost lines and has fewer than `config.min_kept_words` words left.
     """
-    from corpus.dedup.kernels import lines as kernels
+    from corpus.dedup.kernels import repeated as kernels
 
     column = batch.column("text")
     scratch = _Scratch.of(column)
@@ -259,7 +259,7 @@ def _merged(records: NDArray[np.uint64], skipped: int, buckets: int) -> tuple[ND
     """(one record of each hash, starts[buckets + 1]), in a power of two of equal ranges of hashes, at least 2, whose
     `skipped` highest bits are all alike.
     """
-    from corpus.dedup.kernels import lines as kernels
+    from corpus.dedup.kernels import repeated as kernels
 
     bits = max(1, (buckets - 1).bit_length())
     starts = np.zeros((1 << bits) + 1, np.int64)

@@ -63,7 +63,7 @@ LINE = st.sampled_from(
     ]
 )
 TEXT = st.lists(LINE, max_size=8).flatmap(lambda found: st.sampled_from(["\n".join(found), "\n\n".join(found)]))
-TEXTS = st.lists(TEXT | st.text(st.sampled_from("ab0 .\n\r\té’公"), max_size=150), max_size=12)
+TEXTS = st.lists(TEXT | st.text(st.sampled_from("ab0 .\n\r\téÉΩЯ’公"), max_size=150), max_size=12)
 CUTS = st.lists(st.integers(0, 99), max_size=4)
 CONFIGS = st.builds(
     Config,
@@ -180,6 +180,18 @@ def test_case_digits_punctuation_and_white_space_make_no_difference() -> None:
         "Posted on 12.05.2019, by admin",
         "new",
     ]
+
+
+def test_letters_of_latin_greek_and_cyrillic_count_in_lower_case() -> None:
+    assert deduplicated(["ÜBER UNS, Ωμέγα, ЯЩИК", "Über uns: ωμέγα ящик\nnew"])[1] == "new"
+
+
+def test_every_kind_of_character_has_the_hash_that_it_should_have(tmp_path: Path) -> None:
+    ranges = [(0x80, 0x3500), (0x9F00, 0xA100), (0xF800, 0x10100), (0x1F000, 0x1F100), (0x1FF00, 0x20100)]
+    texts = [f"a{chr(code)}b" for first, end in ranges for code in range(first, end)]
+    write_line_hashes([documents(texts)], tmp_path / "unit.lines", SMALL)
+    words = np.frombuffer((tmp_path / "unit.lines").read_bytes(), "<u8")[lines.SLOTS + 1 :: 2]
+    assert set(words.tolist()) == {oracle.line_hash(oracle.words(text)) for text in texts}
 
 
 def test_short_lines_are_left_alone() -> None:

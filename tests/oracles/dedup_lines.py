@@ -15,6 +15,7 @@ _ALONE = [  # Thai and Lao, Myanmar, Khmer, Kana, Kana, Han and Yijing, compatib
     *[(0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x31F0, 0x31FF), (0x3400, 0x9FFF)],
     *[(0xF900, 0xFAFF), (0xFF66, 0xFF9F), (0x20000, 0x10FFFF)],
 ]
+_LOWERED = [(0xC0, 0xDE), (0x391, 0x3A9), (0x400, 0x42F)]  # Latin-1, Greek, Cyrillic
 
 
 @functools.lru_cache(10000)
@@ -29,7 +30,7 @@ def words(text: str) -> tuple[str, ...]:
         elif any(first <= ord(c) <= last for first, last in _ALONE):
             spaced += f" {c} "
         else:
-            spaced += c
+            spaced += c.lower() if any(first <= ord(c) <= last for first, last in _LOWERED) else c
     return tuple(word for word in spaced.split(" ") if word)
 
 
