@@ -103,7 +103,7 @@ def _answer(found: Deduplication, cluster: Cluster, members: int, diff: bool) ->
 
     near = None
     if cluster.size == 1 and not cluster.alone:
-        near = nearest(found, cluster, max(1, members))
+        near = nearest(found, cluster.asked.place, max(1, members)) if cluster.asked.place else None
         near = near and near._replace(members=near.members[:members] or near.members)
     shown = _first(cluster, members) if cluster.size > 1 else []
     asked, other = cluster.asked, _compared_with(cluster, near)
@@ -189,7 +189,7 @@ def _text(answer: Answer, colours: bool) -> str:
         lines += [f"  and {hidden:,} more", ""] if hidden > 0 else [""]
     elif answer.nearest:
         lines += [
-            f"nearest of {answer.nearest.candidates:,} candidates",
+            "nearest of its candidates",
             *_table(answer, answer.nearest.members, None, colours),
             "",
         ]
@@ -249,6 +249,8 @@ def _table(answer: Answer, members: list[Member], marked: Member | None, colours
         similarity = "" if member.similarity is None else f"{member.similarity:.4f}"
         dump, size = ((document.dump or ""), f"{document.bytes:,}") if document else ("", "")
         rows.append((state if member.place else "in the index", similarity, size, dump, _name(member, document)))
+    if not members:
+        return []
     head, *body = _aligned(rows, "<>><<")
     lines = [_paint(f"  {head}", _GREY, colours)]
     for row, member in zip(body, members, strict=True):
@@ -261,7 +263,7 @@ def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, co
     from corpus.dedup.clusters import GONE, load
     from corpus.dedup.difference import readable
 
-    documents, missing = load(found, [size.kept for size in sizes if size.kept], [])
+    documents, missing = load(found, [size.kept for size in sizes if size.kept])
     urls = [documents[size.kept].url if size.kept in documents else None for size in sizes]
     if as_json:
         told = [

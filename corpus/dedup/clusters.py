@@ -1,20 +1,21 @@
 """The folder of a deduplication in, the cluster of one document out: who is in it, who stays, how similar they are.
 
 Everything was decided before; here it is looked up. A document is found by the ids beside its SIGNATURES or by the
-urls of the documents themselves. Its LABEL is in the section of its unit in one of the files of labels, and the rest of
-its cluster is in the sections of other units in the same file. A document without a label was alone in its block. Files
-are streamed: in memory are the labels of one cluster, or for the largest clusters as many rows as are asked for.
+urls of the documents themselves; its LABEL stands in its row. The rest of its cluster is in one of the files of
+DECISIONS, which are read one after the other until there is one with this cluster. All files are streamed: in memory
+are the rows of one cluster, or for the largest clusters as many rows as are asked for.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 import heapq
+import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,13 +26,12 @@ import pyarrow.parquet as pq
 
 from corpus.dedup.candidates import candidates_schema
 from corpus.dedup.config import Config
-from corpus.dedup.labels import LABELS
+from corpus.dedup.labels import DECISIONS
 from corpus.dedup.sections import Sections, read_section
 from corpus.dedup.signatures import shingle_sets
 from corpus.shards import DAMAGED, Dataset, Output
 from corpus.storage import is_dir, open_path
 
-_READS = 8  # files asked at a time
 _ROWS = 65536  # ids or urls looked through at a time
 GONE = "is not there (a relative path counts from where the deduplication was called)"
 
@@ -46,19 +46,22 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Deduplication:
-    """What a deduplication left: its settings, its units in order, and its files of labels by partition."""
+    """What a deduplication left: its settings, its shards in order, and its files of decisions by partition."""
 
     work: str  # the folder of its datasets
+    labels: Dataset
     config: Config
     units: list[Unit]
-    labels: list[Output]
+    starts: list[int]  # by unit, its first row over all: those of an index come before
+    decisions: list[Output]
 
-    def dataset(self, name: str) -> Dataset:
-        return Dataset(f"{self.work}/{name}")
+    def place(self, row: int) -> Place | None:
+        """Where a row over all is; None if it is an index's."""
+        unit = bisect.bisect_right(self.starts, row) - 1
+        return Place(unit, row - self.starts[unit]) if unit >= 0 else None
 
-    def sections(self, name: str, output: Output) -> Sections:
-        dataset = self.dataset(name)
-        return Sections(functools.partial(dataset.storage.read_range, output.path), f"{dataset.path}/{output.path}")
+    def row(self, place: Place) -> int:
+        return self.starts[place.unit] + place.row
 
 
 class Place(NamedTuple):
@@ -89,8 +92,6 @@ class Cluster:
     kept: Member
     members: list[Member]
     alone: bool = False  # no other document has anything in common with it
-    file: int = -1  # number of its file of labels
-    position: int = -1  # of the asked document among the labels of its unit there
 
     @property
     def rules(self) -> Counter[str]:
@@ -132,19 +133,20 @@ def open_deduplication(folder: str) -> Deduplication:
 
     Raises ValueError if there is none, or it is not complete.
     """
-    places = [place for place in (f"{folder}/_dedup", folder) if is_dir(f"{place}/labels/_units")]
-    if not places:
+    work = next((place for place in (f"{folder}/_dedup", folder) if is_dir(f"{place}/decisions/_units")), None)
+    if not work:
         raise ValueError(
-            f"{folder}: holds no labels of duplicates; it should be the output folder of corpus dedup or corpus run"
+            f"{folder}: no duplicates were sought here; it should be the output folder of corpus dedup or corpus run"
         )
-    work = places[0]
-    records = Dataset(f"{work}/labels").records()
+    decisions = Dataset(f"{work}/decisions")
+    records = decisions.records()
     parts = int(records[0].unit.rpartition("-")[2]) if records else 0
-    if not parts or len(records) != parts:
-        raise ValueError(f"{work}/labels: {len(records)} of {parts} units are there; finish the deduplication first")
-    made = Dataset(f"{work}/labels").configuration(records[0].config)
+    labels = Dataset(f"{work}/labels" if is_dir(f"{work}/labels/_units") else folder)
+    if not parts or len(records) != parts or not labels.units():
+        raise ValueError(f"{folder}: the deduplication is not finished; run it again, and it goes on")
+    made = decisions.configuration(records[0].config)
     if made is None:
-        raise ValueError(f"{work}/labels/_config: what the labels were made with is gone; run the deduplication again")
+        raise ValueError(f"{decisions.path}/_config: what was decided by is gone; run the deduplication again")
     known = {item.name for item in dataclasses.fields(Config)}
     config = Config(**{name: value for name, value in made["dedup"].items() if name in known})
     units = [
@@ -152,14 +154,20 @@ def open_deduplication(folder: str) -> Deduplication:
         for record in Dataset(f"{work}/signatures").scan()
         if (output := record.output("signatures"))
     ]
-    if not units:
-        raise ValueError(f"{work}/signatures: no committed signatures; they say which documents the labels belong to")
-    return Deduplication(work, config, units, [output for record in records for output in record.outputs])
+    blocks = Dataset(f"{work}/blocks").record("all")
+    if not units or not blocks:
+        raise ValueError(f"{work}: signatures or blocks are gone, which say where what is; run the deduplication again")
+    ends = list(itertools.accumulate(unit.signatures.rows for unit in units))
+    published = blocks.counts[0]["read"] - ends[-1]
+    starts = [published + end for end in (0, *ends[:-1])]
+    return Deduplication(
+        work, labels, config, units, starts, [output for record in records for output in record.outputs]
+    )
 
 
 def find_id(found: Deduplication, id: str) -> Place:
     """The first document with this id. Raises NotFound."""
-    dataset, looked = found.dataset("signatures"), 0
+    dataset, looked = Dataset(f"{found.work}/signatures"), 0
     for number, unit in enumerate(found.units):
         batches = dataset.batches(unit.signatures, _ROWS, ["id"])
         row = _row_of((batch.column("id") for batch in batches), id)
@@ -221,91 +229,78 @@ def _row_of(columns: Iterable[pa.Array], value: str) -> int | None:
 
 
 def cluster_of(found: Deduplication, place: Place) -> Cluster:
-    """The cluster of a document of the corpus; its labels are read from one of the files."""
-
-    def look(output: Output) -> tuple[int, dict[str, Any]] | None:
-        batches = list(read_section(found.sections("labels", output), place.unit, LABELS))
-        table = pa.Table.from_batches(batches, LABELS)
-        at = int(pc.index(table.column("row"), pa.scalar(place.row, pa.uint32())).as_py())
-        return None if at < 0 else (at, table.slice(at, 1).to_pylist()[0])
-
-    with ThreadPoolExecutor(_READS) as pool:
-        hits = [(file, *hit) for file, hit in enumerate(pool.map(look, found.labels)) if hit]
-    if not hits:
-        asked = Member(_id_of(found, place), place, keep=True)
-        return Cluster(1, asked, asked, [asked], alone=True)
-    file, position, label = hits[0]
-    members = []
-    for unit, batch in _all_labels(found, found.labels[file]):
-        mine = batch.filter(pc.equal(batch.column("cluster_id"), label["cluster_id"]))
-        members += [_member(unit, row) for row in mine.to_pylist()]
+    """The cluster of a document of the corpus."""
+    label = _label(found, place)
+    if label["cluster_size"] == 1:
+        only = Member(label["id"], place, keep=True)
+        return Cluster(1, only, only, [only], label["alone"])
+    members: list[Member] = []
+    for output in found.decisions:
+        for batch in _decided(found, output):
+            mine = batch.filter(pc.equal(batch.column("cluster_id"), label["cluster_id"]))
+            members += [_member(found, row) for row in mine.to_pylist()]
+        if members:  # a cluster is in one file
+            break
     members.sort(key=lambda member: (not member.keep, -(member.similarity or 0), member.place))
-    asked = next(member for member in members if member.place == place)
+    asked = next((member for member in members if member.place == place), None)
+    if asked is None:
+        raise ValueError(f"{found.work}/decisions: do not belong to the labels; run the deduplication again")
     kept = members[0] if members[0].keep else Member(label["representative"], None, keep=True)
-    return Cluster(label["cluster_size"], asked, kept, members, file=file, position=position)
+    return Cluster(label["cluster_size"], asked, kept, members)
 
 
-def _member(unit: int, row: dict[str, Any]) -> Member:
+def _label(found: Deduplication, place: Place) -> dict[str, Any]:
+    """A document's LABEL, from the row group that it is in."""
+    unit = found.units[place.unit].key
+    for record in found.labels.scan():
+        for output in record.outputs:
+            if output.kind == "labels" and output.unit == unit:
+                return next(_read_rows(f"{found.labels.path}/{output.path}", [place.row], None))[1]
+    raise ValueError(f"{found.labels.path}: no labels of unit {unit}; finish the deduplication first")
+
+
+def _member(found: Deduplication, row: dict[str, Any]) -> Member:
     known = (row["rule"], row["similarity"], row["threshold"], row["representative"])
-    return Member(row["id"], Place(unit, row["row"]), row["keep"], *known)
+    return Member(row["id"], found.place(row["row"]), row["keep"], *known)
 
 
-def _id_of(found: Deduplication, place: Place) -> str:
-    start = 0
-    for batch in found.dataset("signatures").batches(found.units[place.unit].signatures, _ROWS, ["id"]):
-        if place.row < start + batch.num_rows:
-            return str(batch.column("id")[place.row - start].as_py())
-        start += batch.num_rows
-    raise AssertionError(place)
-
-
-def _all_labels(found: Deduplication, output: Output) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(number of the unit, labels of it), one batch after the other: the whole of a file of sections."""
-    dataset = found.dataset("labels")
-    name = f"{dataset.path}/{output.path}"
+def _decided(found: Deduplication, output: Output) -> Iterator[pa.RecordBatch]:
+    """DECISIONS of all sections of a file, one batch after the other."""
+    dataset = Dataset(f"{found.work}/decisions")
     with dataset.storage.open(output.path) as stream:
         try:
-            header = stream.read(8)
-            header += stream.read(int.from_bytes(header, "little") - 8)
-            offsets = np.frombuffer(header, "<u8").tolist()
-            section = 0
-            while (at := stream.tell()) < offsets[-1]:
-                while offsets[section + 1] <= at:
-                    section += 1
-                yield section, pa.ipc.read_record_batch(pa.ipc.read_message(stream), LABELS)
-        except (*DAMAGED, EOFError, IndexError) as error:
-            raise ValueError(f"{name}: damaged ({error}); remove it, and run the deduplication again") from None
+            stream.seek(int.from_bytes(stream.read(8), "little"))  # the first section begins where the offsets end
+            while stream.tell() < output.bytes:
+                yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), DECISIONS)
+        except (*DAMAGED, EOFError) as error:
+            raise ValueError(f"{dataset.path}/{output.path}: damaged ({error}); run corpus verify") from None
 
 
 def largest(found: Deduplication, count: int) -> list[Size]:
     """The largest clusters of more than one document, the largest first."""
-    top: dict[int, tuple[int, int]] = {}  # by cluster: size, file
+    top: dict[int, int] = {}  # by cluster, its file
     heap: list[tuple[int, int]] = []  # (size, -cluster)
-    for file, output in enumerate(found.labels):
-        for _, batch in _all_labels(found, output):
+    for file, output in enumerate(found.decisions):
+        for batch in _decided(found, output):
             lowest = heap[0][0] if len(heap) == count else 2
             large = batch.filter(pc.greater_equal(batch.column("cluster_size"), lowest))
             ids, first = np.unique(large.column("cluster_id").to_numpy(), return_index=True)
             sizes = large.column("cluster_size").to_numpy()[first]
             for cluster, size in zip(ids.tolist(), sizes.tolist(), strict=True):
                 if cluster not in top:
-                    top[cluster] = size, file
+                    top[cluster] = file
                     heapq.heappush(heap, (size, -cluster))
-                if len(heap) > count:
-                    del top[-heapq.heappop(heap)[1]]
-    sizes_by_id = {cluster: Size(cluster, size, "") for cluster, (size, _) in top.items()}
-    wanted = pa.array(list(top), pa.int64())
-    for file in sorted({file for _, file in top.values()}):
-        for unit, batch in _all_labels(found, found.labels[file]):
-            mine = batch.filter(pc.is_in(batch.column("cluster_id"), wanted))
-            for row in mine.to_pylist():
-                size = sizes_by_id[row["cluster_id"]]
-                size.representative = row["representative"]
-                if row["keep"]:
-                    size.kept = Place(unit, row["row"])
-                else:
-                    size.add(row["rule"], row["similarity"])
-    return sorted(sizes_by_id.values(), key=lambda item: (-item.size, item.cluster_id))
+                    if len(heap) > count:
+                        del top[-heapq.heappop(heap)[1]]
+    by_id = {-cluster: Size(-cluster, size, "", found.place(-cluster)) for size, cluster in heap}
+    wanted = pa.array(list(by_id), pa.int64())
+    for file in sorted(set(top.values())):
+        for batch in _decided(found, found.decisions[file]):
+            for row in batch.filter(pc.is_in(batch.column("cluster_id"), wanted)).to_pylist():
+                by_id[row["cluster_id"]].representative = row["representative"]
+                if not row["keep"]:
+                    by_id[row["cluster_id"]].add(row["rule"], row["similarity"])
+    return sorted(by_id.values(), key=lambda item: (-item.size, item.cluster_id))
 
 
 class Nearest(NamedTuple):
@@ -315,46 +310,64 @@ class Nearest(NamedTuple):
     members: list[Member]  # the most similar to it, the most similar first
 
 
-def nearest(found: Deduplication, cluster: Cluster, count: int) -> Nearest | None:
-    """The documents of the asked one's block that are most similar to it, whatever was decided about them.
+def nearest(found: Deduplication, place: Place, count: int) -> Nearest | None:
+    """The documents of the block of one that has no duplicates that are most similar to it, whatever became of them.
 
     None if that was not kept: unverified, or the candidates have been removed.
     """
-    schema = candidates_schema(found.config)
-    files = {output.unit: output for output in found.dataset("candidates").files("candidates")}
-    assert cluster.asked.place is not None
-    unit = cluster.asked.place.unit
-    own = files.get(found.units[unit].key)
-    if "ngrams" not in schema.names or own is None:
+    schema, row = candidates_schema(found.config), found.row(place)
+    number = pa.scalar(row, pa.uint64())
+    if "ngrams" not in schema.names:
         return None
-    table = pa.Table.from_batches(list(read_section(found.sections("candidates", own), cluster.file, schema)), schema)
-    asked = table.slice(cluster.position, 1).combine_chunks().to_batches()[0]
+    part = next(
+        part
+        for part, output in enumerate(found.decisions)
+        if any(pc.index(batch.column("row"), number).as_py() >= 0 for batch in _decided(found, output))
+    )
+    asked = None
+    for batch in _candidates(found, part, schema):
+        at = pc.index(batch.column("row"), number).as_py()
+        if at >= 0:
+            asked = batch.slice(at, 1)
+            break
+    if asked is None:
+        return None
     block, ngrams = asked.column("block")[0], _ngrams(asked, 0)
-    numbers = {unit.key: number for number, unit in enumerate(found.units)}
-    best: list[tuple[float, int, Member]] = []
-    others = 0
-    for key, output in files.items():
-        number, start = numbers.get(key), 0
-        labels: pa.Table | None = None
-        for batch in read_section(found.sections("candidates", output), cluster.file, schema):
-            for at in np.flatnonzero(pc.equal(batch.column("block"), block).to_numpy(zero_copy_only=False)).tolist():
-                if number == unit and start + at == cluster.position:
-                    continue
-                others += 1
-                theirs = _ngrams(batch, at)
-                common = len(np.intersect1d(ngrams, theirs, assume_unique=True))
-                total = len(ngrams) + len(theirs) - common
-                similarity = common / total if total else 1.0
-                member = Member(batch.column("id")[at].as_py(), None, keep=True)
-                if number is not None:  # its labels have the rows of its candidates, in their order
-                    if labels is None:
-                        section = read_section(found.sections("labels", found.labels[cluster.file]), number, LABELS)
-                        labels = pa.Table.from_batches(list(section), LABELS)
-                    member = _member(number, labels.slice(start + at, 1).to_pylist()[0])
-                item = (similarity, -others, member._replace(similarity=similarity))
+    best: list[tuple[float, int, str]] = []  # similarity, -row, id
+    others = -1  # itself is among them
+    for batch in _candidates(found, part, schema):
+        rows = batch.column("row").to_pylist()
+        for at in np.flatnonzero(pc.equal(batch.column("block"), block).to_numpy(zero_copy_only=False)).tolist():
+            others += 1
+            if rows[at] != row:
+                item = (_jaccard(ngrams, _ngrams(batch, at)), -rows[at], batch.column("id")[at].as_py())
                 (heapq.heappush if len(best) < count else heapq.heappushpop)(best, item)
-            start += batch.num_rows
-    return Nearest(others, [member for _, _, member in sorted(best, reverse=True)])
+    wanted = pa.array([-below for _, below, _ in best], pa.uint64())
+    decided = {
+        row["row"]: _member(found, row)
+        for batch in _decided(found, found.decisions[part])
+        for row in batch.filter(pc.is_in(batch.column("row"), wanted)).to_pylist()
+    }
+    members = [
+        decided.get(-below, Member(id, None, keep=True))._replace(similarity=similarity)
+        for similarity, below, id in sorted(best, reverse=True)
+    ]
+    return Nearest(others, members)
+
+
+def _candidates(found: Deduplication, part: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The candidates of one partition: a section of the file of each group of shards."""
+    dataset = Dataset(f"{found.work}/candidates")
+    for output in dataset.files("candidates"):
+        read = functools.partial(dataset.storage.read_range, output.path)
+        yield from read_section(Sections(read, f"{dataset.path}/{output.path}"), part, schema)
+
+
+def _jaccard(one: Any, other: Any) -> float:
+    """Of two sorted sets."""
+    common = len(np.intersect1d(one, other, assume_unique=True))
+    total = len(one) + len(other) - common
+    return common / total if total else 1.0
 
 
 def _ngrams(batch: pa.RecordBatch, row: int) -> Any:
@@ -369,34 +382,32 @@ def ngrams_in_common(kept: str, other: str, config: Config) -> tuple[int, int]:
 
 
 def load(
-    found: Deduplication, places: Sequence[Place], with_text: Sequence[Place]
+    found: Deduplication, places: Iterable[Place], with_text: Container[Place] = ()
 ) -> tuple[dict[Place, Document], str | None]:
-    """(what the documents know of these members, of some with the text; the first path that is missing).
+    """(what the documents know of these, of some with the text; the first path that is missing).
 
     Only the row groups with these rows are read.
     """
     documents: dict[Place, Document] = {}
     missing = None
-    texts = set(with_text)
-    for unit in sorted({place.unit for place in [*places, *with_text]}):
-        rows = sorted({place.row for place in [*places, *with_text] if place.unit == unit})
+    for unit, group in itertools.groupby(sorted(set(places)), lambda place: place.unit):
         path = found.units[unit].documents
         try:
-            for row, values in _read_rows(path, rows):
+            for row, values in _read_rows(path, [place.row for place in group], ["url", "dump", "text"]):
                 place, text = Place(unit, row), values.get("text") or ""
-                size = len(text.encode())
                 url, dump = values.get("url"), values.get("dump")
-                documents[place] = Document(url, dump, size, text if place in texts else "")
+                documents[place] = Document(url, dump, len(text.encode()), text if place in with_text else "")
         except FileNotFoundError:
             missing = missing or path
     return documents, missing
 
 
-def _read_rows(path: str, rows: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_rows(path: str, rows: Sequence[int], names: Sequence[str] | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(row, its columns of these names, of all if there are none), in order."""
     with open_path(path) as stream:
         try:
             file = pq.ParquetFile(stream)
-            columns = [name for name in ("url", "dump", "text") if name in file.schema_arrow.names]
+            columns = [name for name in file.schema_arrow.names if not names or name in names]
             first = 0
             for group in range(file.num_row_groups):
                 last = first + file.metadata.row_group(group).num_rows
