@@ -263,6 +263,19 @@ def test_a_batch_without_repeated_lines_keeps_its_texts_memory() -> None:
     assert dropped.num_rows == 0
 
 
+def test_texts_at_the_end_of_a_buffer_are_read_no_further(tmp_path: Path) -> None:
+    texts = ["one line of words", "x" * 63, "one line of words\n" + "y" * 64, "é" * 32, ""]
+    data = "".join(texts).encode()
+    ends = np.cumsum([0, *(len(text.encode()) for text in texts)], dtype=np.int64)
+    found = set()
+    for more in (b"", b"z" * 100):  # nothing after the texts, and bytes that are none of theirs
+        column = pa.Array.from_buffers(pa.large_string(), 5, [None, pa.py_buffer(ends), pa.py_buffer(data + more)])
+        write_line_hashes([pa.record_batch({"text": column})], tmp_path / "unit.lines", SMALL)
+        found.add((tmp_path / "unit.lines").read_bytes())
+    write_line_hashes([documents(texts)], tmp_path / "unit.lines", SMALL)
+    assert found == {(tmp_path / "unit.lines").read_bytes()}
+
+
 def test_bytes_that_are_no_utf_8_are_letters_and_stay() -> None:
     raw = [b"caf\xe9 one \xf0\n\x80\x80 two", b"\x80\x80 two\nthree \xe2\x80"]
     texts = pa.array(raw, pa.binary()).view(pa.string())
