@@ -148,13 +148,13 @@ class KeysWork:
         """(keys, their rows within the group)."""
         import numpy as np
 
-        from corpus.dedup.keys import keys
+        from corpus.dedup.keys import key_columns, keys
         from corpus.dedup.signatures import check
 
         for shard in group.shards:
             check(f"{shard.dataset.path}/{shard.signatures.path}", shard.dataset.footer(shard.signatures), self.config)
             row = shard.first_row - group.first_row
-            for batch in shard.dataset.batches(shard.signatures, ROW_GROUP, _key_columns(self.config)):
+            for batch in shard.dataset.batches(shard.signatures, ROW_GROUP, key_columns(self.config)):
                 found, rows = keys(batch, self.config)
                 yield found, rows + np.uint32(row)
                 row += batch.num_rows
@@ -384,11 +384,6 @@ class IndexWork:
             output = writer.output(unit.key, "signatures")
             counts = {"stage": "index", "read": writer.rows, "kept": writer.rows, "dropped": {}}
             commit(self, unit, attempt, began, [counts], [output], [writer.path])
-
-
-def _key_columns(config: Config) -> list[str]:
-    """The columns of SIGNATURES that keys are made of."""
-    return ["text_hash"] * config.exact + ["signature", "shingles"] * config.minhash + ["dump"] * config.per_dump
 
 
 def _section(dataset: Dataset, kind: str, section: int, schema: pa.Schema) -> pa.Table:

@@ -3,11 +3,11 @@
     documents --signatures--> --keys--> --exchange--> edges --components--> blocks
     documents of blocks --candidates--> --labels--> who stays, and who stands for whom --apply--> documents
 
-`signatures.sign` turns documents into small fixed-size rows. `exchange.write_pairs` writes what each shard of them can
-have in common with others, by ranges of keys; `exchange.partition_edges` takes one range of all shards and finds the
-documents that share one; `components` joins these edges into blocks. `candidates` brings the documents of a block
-together, and `labels.decide` decides between them. `apply.process` is the ordinary stage that acts on it. `config` is
-light: it loads neither Numba nor datasketch.
+`signatures.sign` turns documents into small fixed-size rows, and `keys.keys` these into what two documents may have in
+common. `exchange.write_keys` writes them by ranges; `exchange.partition_edges` takes one range of all files and finds
+the documents that share a key; `components` joins these edges into blocks. `candidates` brings the documents of a block
+together, and `labels.decide` decides between them. `apply.process` is the ordinary stage that acts on it. `lines` is
+the same in small for the lines of texts. `config` is light: it loads neither Numba nor datasketch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SIGNATURES -> edges between documents that may be alike, out of core: a shuffle through files and nothing else.
 
-Map: `write_pairs` writes the keys of each unit's documents, partitioned by their first bits. Reduce: `partition_edges`
+Map: `write_keys` writes the keys of each unit's documents, partitioned by their first bits. Reduce: `partition_edges`
 takes one range of keys out of every unit's file, so that equal ones come together, and joins the documents that have
 one in common. Both work on any storage that can read a range.
 
@@ -24,13 +24,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from corpus.dedup.config import Config
 from corpus.dedup.kernels import exchange as kernels
-from corpus.dedup.keys import keys as keys_of_batch
-from corpus.dedup.signatures import check
 
 SLOTS = 1024
 EDGES_AT_A_TIME = 1 << 20  # that `read_edges` hands out
@@ -47,19 +43,11 @@ class Source(NamedTuple):
     name: str = "pairs"
 
 
-def write_pairs(signatures: Path, target: Path, config: Config) -> int:
-    """Write the pairs file of a local SIGNATURES shard; returns the number of its records.
-
-    In memory are the records, twice: about 340 bytes a document with 14 bands. Raises ValueError naming the shard
-    if it was not signed with `config`.
-    """
-    with pq.ParquetFile(signatures) as shard:
-        check(str(signatures), shard.schema_arrow, config)
-        return write_keys(_keys(shard, config), target)
-
-
 def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]], target: Path) -> int:
-    """Write (keys, their rows within the unit) as a pairs file; returns the number of records."""
+    """Write (keys, their rows within the unit) as a pairs file; returns the number of records.
+
+    In memory are the keys, twice: about 340 bytes a document with 14 bands.
+    """
     portions = [(np.empty(0, np.uint64), np.empty(0, np.uint32)), *batches]
     keys, rows = (np.concatenate(columns) for columns in zip(*portions, strict=True))
     del portions  # before the records take as much again
@@ -118,16 +106,6 @@ def read_edges(stream: BinaryIO) -> Iterator[NDArray[np.uint64]]:
         if len(data) % 16:
             raise ValueError(f"{getattr(stream, 'name', 'edges')}: ends within an edge; remove it to make it again")
         yield np.frombuffer(data, "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
-
-
-def _keys(shard: pq.ParquetFile, config: Config) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint32]]]:
-    """The keys of each batch of a SIGNATURES shard, with their rows in the shard."""
-    columns = ["text_hash"] * config.exact + ["signature", "shingles"] * config.minhash + ["dump"] * config.per_dump
-    first_row = 0
-    for batch in shard.iter_batches(columns=columns):
-        keys, rows = keys_of_batch(batch, config)
-        yield keys, rows + np.uint32(first_row)
-        first_row += batch.num_rows
 
 
 def _offsets(source: Source, first: int, slots: int) -> NDArray[np.int64]:

@@ -27,6 +27,11 @@ def band_keys(signatures: NDArray[np.uint32], config: Config) -> NDArray[np.uint
     return found
 
 
+def key_columns(config: Config) -> list[str]:
+    """The columns of SIGNATURES that keys are made of."""
+    return ["text_hash"] * config.exact + ["signature", "shingles"] * config.minhash + ["dump"] * config.per_dump
+
+
 def keys(batch: pa.RecordBatch, config: Config) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """(keys uint64[m], the row of each in the batch, uint32[m]) of a batch of SIGNATURES.
 

@@ -1,4 +1,4 @@
-"""CANDIDATES of one partition -> DECISIONS -> LABELS: which documents stay, and which document stands for each of the others.
+"""CANDIDATES of one partition -> DECISIONS: which documents stay, and which stands for each of the others; and LABELS.
 
 Verified, a document goes only if it is itself similar to one that stays: chains of likeness drop nothing, and what is
 dropped has a kept twin by construction. Documents are looked at in the order in which they are to be kept; each is

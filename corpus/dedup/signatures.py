@@ -6,7 +6,7 @@ PLAIN word n-grams, which anybody can compute: `text.lower().split()` and no mor
 code point, so that a text is folded into a buffer and hashed from there, and no Python string is made.
 
 Signatures are those of `datasketch.MinHash(num_perm=bands * rows, seed=seed, scheme="affine32")` fed with
-`shingle_hashes(text)`; the permutations are taken from datasketch itself, and `to_datasketch` hands a row back to it.
+`shingle_hashes(text)`, and `to_datasketch` hands a row back to it.
 """
 
 from __future__ import annotations
@@ -128,11 +128,14 @@ def to_datasketch(row: Mapping[str, Any], config: Config) -> datasketch.LeanMinH
 
 @functools.cache
 def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """datasketch's affine32 parameters: (a, b), uint32[num_perm] each."""
-    from datasketch import MinHash
+    """datasketch's affine32 parameters: (a, b), uint32[num_perm] each; a is odd, so that x -> a x + b is a bijection.
 
-    a, b = MinHash(num_perm=num_perm, seed=seed, scheme="affine32").permutations
-    return np.ascontiguousarray(a), np.ascontiguousarray(b)
+    Drawn as datasketch 2.0 draws them, without loading it: it brings SciPy along, which takes longer than 50,000
+    signatures.
+    """
+    draw = np.random.RandomState(seed).randint
+    a = draw(0, 2**31, num_perm, np.uint32) * np.uint32(2) + np.uint32(1)
+    return a, draw(0, 2**32, num_perm, np.uint32)
 
 
 def _whole_vectors(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:

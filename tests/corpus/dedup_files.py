@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.dedup import Config
-from corpus.dedup.exchange import Source, write_pairs
+from corpus.dedup.exchange import Source, write_keys
+from corpus.dedup.keys import keys
 from corpus.dedup.signatures import schema
 
 # A document in short: its text's hash as a number, its num_perm minima, its shingles, its dump.
@@ -50,9 +50,8 @@ def write_all_pairs(tables: Sequence[pa.Table], config: Config, folder: Path) ->
     """A pairs file for each table, below `folder`."""
     sources, first_row = [], 0
     for number, table in enumerate(tables):
-        shard, pairs = folder / f"{number}.parquet", folder / f"{number}.pairs"
-        pq.write_table(table, shard)
-        write_pairs(shard, pairs, config)
+        pairs = folder / f"{number}.pairs"
+        write_keys([keys(batch, config) for batch in table.combine_chunks().to_batches()], pairs)
         sources.append(pairs_source(pairs, first_row))
         first_row += table.num_rows
     return sources

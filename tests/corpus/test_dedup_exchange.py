@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.dedup import Config, exchange
-from corpus.dedup.exchange import SLOTS, Source, partition_edges, read_edges, write_edges, write_keys, write_pairs
+from corpus.dedup.exchange import SLOTS, Source, partition_edges, read_edges, write_edges, write_keys
 from corpus.dedup.keys import band_keys, keys
 from tests.corpus.dedup_files import Row, cut, pairs_source, signatures, write_all_pairs
 from tests.oracles import dedup_cluster as oracle
@@ -123,8 +122,8 @@ def test_a_key_takes_twelve_bytes_and_is_read_by_one_partition(tmp_path: Path) -
     config = Config(bands=14, rows=8, exact=False)
     random = np.random.default_rng(0)
     rows: list[Row] = [(0, random.integers(0, 2**32, config.num_perm).tolist(), 1, None) for _ in range(1000)]
-    pq.write_table(signatures(rows, config), tmp_path / "signatures")
-    assert write_pairs(tmp_path / "signatures", tmp_path / "pairs", config) == 14 * 1000
+    (batch,) = signatures(rows, config).to_batches()
+    assert write_keys([keys(batch, config)], tmp_path / "pairs") == 14 * 1000
     data = (tmp_path / "pairs").read_bytes()
     assert len(data) == HEADER + 168 * 1000
     asked = []
@@ -160,12 +159,6 @@ def test_nothing_to_exchange(tmp_path: Path) -> None:
     assert partition_edges([], 0, 1).shape == (0, 2)
     tables = [signatures([], CONFIG), signatures([(1, (1, 2, 3, 4), 0, None)], CONFIG), signatures([], CONFIG)]
     assert all_edges(write_all_pairs(tables, CONFIG, tmp_path), SLOTS) == set()
-
-
-def test_signatures_of_another_configuration_are_refused(tmp_path: Path) -> None:
-    pq.write_table(signatures([(1, (1, 2, 3, 4), 1, None)], CONFIG), tmp_path / "unit7.parquet")
-    with pytest.raises(ValueError, match=r"unit7.parquet: signed as .*seed=1.*expected .*seed=2"):
-        write_pairs(tmp_path / "unit7.parquet", tmp_path / "pairs", Config(bands=2, rows=2, seed=2))
 
 
 def test_partitions_are_a_power_of_two() -> None:

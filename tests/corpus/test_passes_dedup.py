@@ -3,6 +3,7 @@ shards, partitions or tasks, no order of rows, no index in between."""
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -124,11 +125,15 @@ def test_one_keep_set_however_documents_are_cut_and_shuffled(engine: LocalEngine
             commit_documents(folder, [text for _, text in named[start:end]], f"u{unit}", first=start)
         # Ids and offsets travel with the documents, whatever shard they are in.
         numbers = {f"<{place}>": number for place, (number, _) in enumerate(named)}
-        rewrite(folder, lambda row, n=numbers: row | {"id": f"<{n[row['id']]}>", "warc_offset": n[row["id"]]})
+        rewrite(folder, functools.partial(renumbered, numbers))
         deduplicate(str(folder), tmp_path / f"{seed}/out", engine)
         found.append(kept(tmp_path / f"{seed}/out"))
     assert len(found[0]) == 60
     assert all(other == found[0] for other in found)
+
+
+def renumbered(numbers: dict[str, int], row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"id": f"<{numbers[row['id']]}>", "warc_offset": numbers[row["id"]]}
 
 
 def rewrite(folder: str | Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -196,7 +201,7 @@ def test_a_second_crawl_against_the_index_of_the_first_keeps_what_both_keep_as_o
     config, index = Config(keep="first"), str(tmp_path / "index")
     one = deduplicate(str(first), tmp_path / "1", engine, config=config, against=index, update_index=True)
     assert one["index"] == 1
-    more = {"config": config, "against": index, "update_index": True}
+    more: dict[str, Any] = {"config": config, "against": index, "update_index": True}
     two = deduplicate(str(second), tmp_path / "2", engine, **more)
     assert (two["candidates"], two["labels"], two["index"]) == (2, 1, 2)
     deduplicate(str(whole), tmp_path / "all", engine, config=config)
