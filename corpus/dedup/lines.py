@@ -65,13 +65,27 @@ _PIECE = 1 << 20  # places in the table of repeated lines that are looked up at 
 
 @dataclass(frozen=True)
 class Config:
-    documents: int = setting(7, "documents a line must be in to be repeated (Llama 3: 7; C4, CCNet: 2)", low=2)
-    keep_first: bool = setting(True, "a repeated line stays once, in the first document that has it (CCNet: false)")
-    unit: str = setting(
-        "line", "what is compared: lines, or paragraphs between blank lines", choices=("line", "paragraph")
+    documents: int = setting(
+        7, "documents a line must be in to be repeated (Llama 3: 7; C4, CCNet: 2)", low=2, flag="--line-documents"
     )
-    min_words: int = setting(3, "words a line must have to be looked at: shorter ones recur by nature", low=1)
-    min_kept_words: int = setting(50, "drop a document that lost lines and has fewer words left (datatrove: 50)", low=1)
+    keep_first: bool = setting(
+        True, "a repeated line stays once, in the first document that has it (CCNet: false)", flag="--line-keep-first"
+    )
+    unit: str = setting(
+        "line",
+        "what is compared: lines, or paragraphs between blank lines",
+        choices=("line", "paragraph"),
+        flag="--line-unit",
+    )
+    min_words: int = setting(
+        3, "words a line must have to be looked at: shorter ones recur by nature", low=1, flag="--line-min-words"
+    )
+    min_kept_words: int = setting(
+        50,
+        "drop a document that lost lines and has fewer words left (datatrove: 50)",
+        low=1,
+        flag="--line-min-kept-words",
+    )
 
 
 class Repeated(NamedTuple):
@@ -252,7 +266,10 @@ def _string_buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int
     if not len(column):
         return np.empty(0, np.uint8), np.zeros(1, np.int64)
     ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
-    return np.frombuffer(data if data is not None else b"", np.uint8), ends
+    found = np.frombuffer(data if data is not None else b"", np.uint8)
+    for array in (found, ends):  # Arrow's memory may be either, and every kernel would be compiled for both
+        array.flags.writeable = False
+    return found, ends
 
 
 def _merged(records: NDArray[np.uint64], skipped: int, buckets: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
