@@ -158,6 +158,7 @@ def open_deduplication(folder: str) -> Deduplication:
     if not units or not blocks:
         raise ValueError(f"{work}: signatures or blocks are gone, which say where what is; run the deduplication again")
     ends = list(itertools.accumulate(unit.signatures.rows for unit in units))
+    # What is published is counted there, and comes first.
     published = blocks.counts[0]["read"] - ends[-1]
     starts = [published + end for end in (0, *ends[:-1])]
     return Deduplication(
@@ -169,11 +170,12 @@ def find_id(found: Deduplication, id: str) -> Place:
     """The first document with this id. Raises NotFound."""
     dataset, looked = Dataset(f"{found.work}/signatures"), 0
     for number, unit in enumerate(found.units):
-        batches = dataset.batches(unit.signatures, _ROWS, ["id"])
-        row = _row_of((batch.column("id") for batch in batches), id)
-        if row is not None:
-            return Place(number, row)
-        looked += unit.signatures.rows
+        start = looked
+        for batch in dataset.batches(unit.signatures, _ROWS, ["id"]):
+            at = pc.index(batch.column("id"), id).as_py()
+            if at >= 0:
+                return Place(number, looked - start + at)
+            looked += batch.num_rows
     hint = "" if id.startswith("<") else "; ids of Common Crawl's pages look like <urn:uuid:...>"
     raise NotFound(f"{id}: no document among {looked:,} has this id{hint}")
 
@@ -216,16 +218,6 @@ def _urls(path: str) -> Iterator[pa.Array]:
             yield batch.column("url")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: {GONE}; without the documents ask with --id") from None
-
-
-def _row_of(columns: Iterable[pa.Array], value: str) -> int | None:
-    start = 0
-    for column in columns:
-        at = int(pc.index(column, value).as_py())
-        if at >= 0:
-            return start + at
-        start += len(column)
-    return None
 
 
 def cluster_of(found: Deduplication, place: Place) -> Cluster:
