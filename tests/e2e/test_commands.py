@@ -28,7 +28,10 @@ from tests.corpus.works import Config
 from tests.e2e.command import answer, command, commit_documents
 
 COMMANDS = {
-    "corpus": ["sample", "fetch", "extract", "filter", "dedup", "scrub", "tokenize", "run", "verify", "gc", "report"],
+    "corpus": [
+        *("sample", "fetch", "extract", "filter", "dedup", "clusters", "scrub", "tokenize"),
+        *("run", "verify", "gc", "report"),
+    ],
     "bpe": ["train", "encode", "decode", "inspect", "export"],
     "model": ["pretrain", "sample", "eval", "export"],
 }

@@ -1,0 +1,62 @@
+"""`corpus dedup` killed at random moments, with an index that it adds to: the bytes of a run in peace, in both."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tests.conftest import REPOSITORY
+from tests.e2e.command import answer, command, commit_documents, shard_hashes
+from tests.faults.driver import is_gone, left_behind
+
+
+def arguments(place: Path, documents: Path) -> list[str]:
+    flags = ["--against", str(place / "index"), "--update-index", "--lines", "--workers", "2"]
+    return ["dedup", str(documents), "-o", str(place / "out"), *flags]
+
+
+def killed(line: list[str], seconds: float) -> bool:
+    """Whether the command was killed before it had come to its end."""
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "corpus", *line], cwd=REPOSITORY, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        driver.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait(60)
+    assert is_gone(driver.pid)
+    return driver.returncode != 0
+
+
+def test_a_second_crawl_against_an_index_survives_kills(testdata: Path, tmp_path: Path) -> None:
+    texts = pq.read_table(testdata / "neardup/docs.parquet", columns=["text"])["text"].to_pylist()[:1200]
+    for name, first in (("old", 0), ("new", 600)):
+        for unit in range(3):
+            start = first + 200 * unit
+            commit_documents(tmp_path / name, texts[start : start + 200], f"{name}{unit}", first=start)
+    peace, war = tmp_path / "peace", tmp_path / "war"
+    command("corpus", "dedup", tmp_path / "old", "-o", tmp_path / "x", "--against", peace / "index", "--update-index")
+    shutil.copytree(peace / "index", war / "index")
+    began = time.monotonic()
+    command("corpus", *arguments(peace, tmp_path / "new"))
+    seconds = time.monotonic() - began
+
+    chance = random.Random(1)
+    line = arguments(war, tmp_path / "new")
+    kills = sum(killed(line, chance.uniform(0.3, seconds)) for _ in range(8))
+    assert kills > 2
+    command("corpus", *line)
+    assert shard_hashes(war / "out") == shard_hashes(peace / "out")
+    assert shard_hashes(war / "index") == shard_hashes(peace / "index")
+    for folder in (war / "out", war / "index"):
+        assert answer("corpus", "verify", folder)["problems"] == []
+        assert left_behind(folder) == []
