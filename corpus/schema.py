@@ -56,7 +56,7 @@ DROPPED = pa.schema(
         ("threshold", pa.string()),
         ("file_path", pa.string()),
         ("warc_offset", pa.int64()),
-        ("duplicate_of", pa.string()),  # id of the kept document that a duplicate was dropped for
+        ("duplicate_of", pa.string()),  # id of the kept document that this one duplicates; null if it is no duplicate
         ("text", pa.string()),  # written to the shard only if the recipe asks for it
     ]
 )
@@ -74,7 +74,6 @@ class Drop(NamedTuple):
     rule: str
     value: float | int | str
     threshold: float | int | str
-    duplicate_of: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -106,9 +105,8 @@ def dropped_rows(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -
         "rule": pa.array([drops[row].rule for row in rows], pa.string()),
         "value": pa.array([_shown(drops[row].value) for row in rows], pa.string()),
         "threshold": pa.array([_shown(drops[row].threshold) for row in rows], pa.string()),
-        "duplicate_of": pa.array([drops[row].duplicate_of for row in rows], pa.string()),
     }
-    for name in ("id", "url", "file_path", "warc_offset", "text"):
+    for name in ("id", "url", "file_path", "warc_offset", "duplicate_of", "text"):
         known = name in picked.schema.names
         columns[name] = picked.column(name) if known else pa.nulls(len(rows), DROPPED.field(name).type)
     return pa.record_batch([columns[name] for name in DROPPED.names], schema=DROPPED)

@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,11 +61,12 @@ class ChainWork:
         source = self._pages(unit, chain, pages) if self.source is None else self._documents(unit, chain)
         with dataset.storage.scratch() as folder:
             kept = ShardWriter(folder / "kept.parquet", self._schema(unit))
-            tokens = shingles = 0
+            tokens = 0
+            shingles: Counter[str] = Counter()
             for batch in chain.run(source):
                 kept.write(batch)
                 tokens += _token_count(batch)
-                shingles += _shingle_count(batch)
+                shingles.update(_shingle_counts(batch))
             kept.close(self._footer(tokens))
             outputs, files = [kept.output(unit.key, self.kind)], [kept.path]
             if self.kind == "documents":
@@ -78,7 +80,7 @@ class ChainWork:
             if self.kind == "tokens":
                 accounts[-1]["tokens"] = tokens
             if self.kind == "signatures":
-                accounts[-1]["shingles"] = shingles
+                accounts[-1] |= shingles
             _check_accounts(unit.key, accounts, outputs)
             commit(self, unit, attempt, began, accounts, outputs, files)
 
@@ -307,8 +309,12 @@ def _token_count(batch: pa.RecordBatch) -> int:
     return int(column.offsets[-1].as_py() - column.offsets[0].as_py())
 
 
-def _shingle_count(batch: pa.RecordBatch) -> int:
-    return pc.sum(batch.column("shingles")).as_py() or 0 if "shingles" in batch.schema.names else 0
+def _shingle_counts(batch: pa.RecordBatch) -> Counter[str]:
+    """How many n-grams a batch of SIGNATURES is of, and how many documents have none, because they have no words."""
+    if "shingles" not in batch.schema.names:
+        return Counter()
+    counts = batch.column("shingles")
+    return Counter(shingles=pc.sum(counts).as_py() or 0, wordless=pc.sum(pc.equal(counts, 0)).as_py() or 0)
 
 
 def _check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:

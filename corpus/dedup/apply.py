@@ -22,6 +22,7 @@ COLUMNS = (pa.field("minhash_cluster_size", pa.int64()),)
 # The labels that it reads, and takes away.
 PREFIX = "dedup_"
 LABELS = ("keep", "cluster_size", "rule", "similarity", "threshold", "representative")
+REASONS = ("rule", "similarity", "threshold")  # what a Drop is made of
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -38,9 +39,9 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     if keep.null_count:
         raise ValueError("dedup_keep has nulls: every document needs a label, run the deduplication over all of them")
     rows = pc.indices_nonzero(pc.invert(keep))
-    reasons = ("rule", "similarity", "threshold", "representative")
-    told = zip(*(batch.column(columns[name]).take(rows).to_pylist() for name in reasons), strict=True)
+    told = zip(*(batch.column(columns[name]).take(rows).to_pylist() for name in REASONS), strict=True)
     drops = {row: Drop(*why) for row, why in zip(rows.to_pylist(), told, strict=True)}
     size = batch.column(columns["cluster_size"]).cast(pa.int64())
     documents = replace_column(batch.drop_columns(list(columns.values())), "minhash_cluster_size", size)
-    return outcome(documents, "dedup", drops)
+    kept, dropped = outcome(documents, "dedup", drops)
+    return Outcome(kept, replace_column(dropped, "duplicate_of", batch.column(columns["representative"]).take(rows)))

@@ -21,11 +21,13 @@ _SHARDS = 16  # DROPPED shards read for them
 def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     """(name, dataset) of every folder: a dataset itself, or the datasets that `corpus run` made in it, in its order.
 
+    Before one that `corpus dedup --lines` made comes what was left of its documents before lines were looked at.
+
     Raises ValueError naming a folder that holds neither.
     """
     found: list[tuple[str, Dataset]] = []
     for folder in folders:
-        inside = [folder] if is_dir(f"{folder}/_units") else [f"{folder}/{name}" for name in ORDER]
+        inside = [f"{folder}/_dedup/unique", folder] if is_dir(f"{folder}/_units") else [f"{folder}/{name}" for name in ORDER]
         present = [(PurePosixPath(path).name, Dataset(path)) for path in inside if is_dir(f"{path}/_units")]
         if not present:
             raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")

@@ -301,6 +301,7 @@ def test_what_is_counted(documents: str, engine: LocalEngine, tmp_path: Path) ->
     deduplicate(documents, tmp_path, engine)
     counts = {name: Dataset(tmp_path / "work" / name).records()[0].counts[-1] for name in WORKED}
     assert counts["signatures"]["shingles"] > 60 * 116
+    assert counts["signatures"]["wordless"] == 0
     assert counts["blocks"]["candidates"] == 240
     assert counts["blocks"]["blocks"] == 120
     assert counts["decisions"]["capped"] == 0

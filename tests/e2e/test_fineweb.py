@@ -65,9 +65,9 @@ def test_every_page_is_kept_or_dropped_with_its_reason(undisturbed: Path) -> Non
 def test_every_committed_file_is_verified(undisturbed: Path) -> None:
     result = answer("corpus", "verify", undisturbed)
     assert result["problems"] == []
-    assert result["units"] == 27
+    assert result["units"] == 31
     # documents and dropped, signatures and pairs, edges, labels, clean and dropped, vocabulary, tokens
-    assert result["files"] == 6 * 2 + 6 * 2 + 1 + 6 + 6 * 2 + 3 + 6
+    assert result["files"] == 6 * 2 + 6 + 5 + 6 + 6 * 2 + 3 + 6
 
 
 def test_the_shards_have_the_contract_s_columns(undisturbed: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_second_call_does_nothing_and_says_so(undisturbed: Path, testdata: Pat
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
     done = command("corpus", *arguments(testdata, undisturbed, 2))
     lines = done.stderr.splitlines()
-    assert sum("nothing to do" in line for line in lines) == 7
+    assert sum("nothing to do" in line for line in lines) == 11
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
 
 
@@ -142,9 +142,9 @@ def test_an_object_store_holds_the_same_bytes(
         output = f"s3://{BUCKET}/runs/out"
         command("corpus", *arguments(testdata, output, 2))
         again = command("corpus", *arguments(testdata, output, 2)).stderr.splitlines()
-        assert sum("nothing to do" in line for line in again) == 7
+        assert sum("nothing to do" in line for line in again) == 11
         result = answer("corpus", "verify", output)
-        assert (result["problems"], result["units"]) == ([], 27)
+        assert (result["problems"], result["units"]) == ([], 31)
         assert answer("corpus", "gc", output, "--min-age", "0")["files"] == []
         place = storage(output)
         assert answer("corpus", "report", output)["kept"] == answer("corpus", "report", undisturbed)["kept"]

@@ -40,8 +40,9 @@ def stop_at_random(task: Task, output: Path, times: int) -> None:
             task.check(output)
             shutil.rmtree(output)
         else:
-            # An interpreter that is already leaving dies of the signal: 130 or 143 to a shell.
-            assert driver.returncode in ((-how,) if how is signal.SIGKILL else (130, -how)), errors
+            # An interpreter that is already leaving dies of the signal, or of the interrupt that we take it for: 130 or
+            # 143 to a shell.
+            assert driver.returncode in ((-how,) if how is signal.SIGKILL else (130, -how, -signal.SIGINT)), errors
     task.finish(output)
 
 
