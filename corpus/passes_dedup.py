@@ -14,17 +14,19 @@ index         a unit a shard     what stays, for a later crawl to be compared wi
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from corpus.chain import Step
 from corpus.engine import Unit
-from corpus.plan import ALONE, Pass, Share, document_units, global_pass, wait_for
+from corpus.plan import ALONE, Pass, Share, check_no_others, document_units, global_pass, wait_for
 from corpus.recipe import Recipe, describe
-from corpus.shards import Dataset, Input
+from corpus.shards import Dataset, Input, Record
 from corpus.storage import is_dir, storage
 from corpus.work import ChainWork
 from corpus.work_dedup import (
@@ -69,12 +71,19 @@ class Job:
 def dedup_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     """All passes, `steps` being the stage `dedup` and those behind it; each planned when the one before it is done.
 
-    Raises ValueError if the index is not there or was made with another scheme, or if the documents have no column
-    that the settings name.
+    Raises ValueError if the index is not there or was made with another scheme, if the documents have no column
+    that the settings name, or if folders are the same that must not be; Conflict if a folder holds other units.
     """
+    _check_folders(job, output)
+    _check_columns(job, steps[0].config)
+    for plan in _passes(job, steps, output, _index(job)):
+        if plan.name != "index":  # which gathers the units of many corpora
+            check_no_others(plan.output, plan.keys)
+        yield plan
+
+
+def _passes(job: Job, steps: Sequence[Step], output: str, index: Index | None) -> Iterator[Pass]:
     config = steps[0].config
-    _check_columns(job, config)
-    index = _index(job)
     folder = {name: f"{job.work}/{name}" for name in (*_NAMES, "labels")}
     if job.labels_only:
         folder["labels"] = output
@@ -235,32 +244,85 @@ def _scheme(config: Any) -> str:
     return str(schema(config).metadata[b"dedup"].decode())
 
 
-def _index(job: Job) -> Index | None:
-    """The index as it stood when this was first asked for this output, None if there is none yet.
+def _check_folders(job: Job, output: str) -> None:
+    """Raises ValueError if what is written would come among what is read."""
+    read = _place(job.documents)
+    if read in (_place(output), _place(job.work).removesuffix("/_dedup")):
+        raise ValueError(f"{job.documents}: is what is to be read; name another output folder")
+    written = [output, job.work, *(f"{job.work}/{name}" for name in (*_NAMES, "labels"))]
+    if job.against and _place(job.against) in (read, *map(_place, written)):
+        raise ValueError(f"{job.against}: is a folder of this call's documents; an index needs a folder of its own")
 
-    Raises ValueError if there is nothing to compare with, or what there is has another scheme.
+
+def _place(path: str) -> str:
+    """A folder, however it is written."""
+    return path.rstrip("/") if "://" in path else os.path.realpath(path)
+
+
+def _index(job: Job) -> Index | None:
+    """The index as it stood when this was first asked for this output, None if there was none.
+
+    Raises ValueError if there is nothing to compare with, if it is no index or has another scheme, if it is not the
+    one that was asked first, or if these documents are in it from elsewhere.
     """
     if job.against is None:
         return None
-    there = is_dir(job.against) and bool(Dataset(job.against).units())
-    if not there and not job.update_index:
+    records = list(Dataset(job.against).scan()) if is_dir(job.against) else []
+    if not records and not job.update_index:
         raise ValueError(f"{job.against}: no index; make one with --update-index, from what is published")
+    _check_index(job.against, records, _scheme(job.recipe.config("dedup")))
+    there = _units(records)
     place = storage(job.work)
     place.make_folder("")
-    place.create("index.json", json.dumps(Dataset(job.against).units() if there else []).encode())
-    index = Index(job.against, f"{job.work}/index.json")
-    scheme = _scheme(job.recipe.config("dedup"))
-    for record in index.records():
-        made = (Dataset(job.against).configuration(record.config) or {}).get("scheme", scheme)
-        if made != scheme:
+    if not place.create("index.json", json.dumps(there, indent=1).encode()):
+        there = _units(Dataset(job.against).scan())  # another task may have looked later
+    listed = _listed(place.read("index.json") or b"{}", f"{job.work}/index.json")
+    if gone := next((unit for unit, digest in listed.items() if there.get(unit) != digest), None):
+        raise ValueError(
+            f"{job.against}: unit {gone} is not there any more as it was when {job.work}/index.json was written; "
+            "name the same index, or another output folder"
+        )
+    if job.update_index:
+        own = (_index_key(unit) for unit in document_units(job.documents)(job.keys))
+        if twice := next((key for key in own if key in listed), None):
             raise ValueError(
-                f"{job.against}: made with {made!r}, this call has {scheme!r}; use the same settings, or another index"
+                f"{job.against}: has the documents of {job.documents} already ({twice}), from another output folder; "
+                "go on in that one, or leave out --update-index to see what of them is published"
             )
-    return index if json.loads(place.read("index.json") or b"[]") else None
+    return Index(job.against, f"{job.work}/index.json") if listed else None
 
 
-def _fingerprint(index: Index) -> list[str]:
-    return [output.sha256 for record in index.records() for output in record.outputs if output.kind == "signatures"]
+def _listed(data: bytes, name: str) -> dict[str, str]:
+    try:
+        return dict(json.loads(data))
+    except (ValueError, TypeError):
+        raise ValueError(f"{name}: not a list of an index's units; use another output folder") from None
+
+
+def _units(records: Iterable[Record]) -> dict[str, str]:
+    return {record.unit: record.outputs[0].sha256 for record in records}
+
+
+def _check_index(path: str, records: Sequence[Record], scheme: str) -> None:
+    made: dict[str, str] = {}
+    for record in records:
+        if record.stage != "index" or not record.output("signatures"):
+            raise ValueError(
+                f"{path}: no index, unit {record.unit} was made by {record.stage}; name a folder that --update-index "
+                "has made, or a new one"
+            )
+        if record.config not in made:
+            made[record.config] = (Dataset(path).configuration(record.config) or {}).get("scheme", scheme)
+        if made[record.config] != scheme:
+            raise ValueError(
+                f"{path}: made with {made[record.config]!r}, this call has {scheme!r}; use the same settings, "
+                "or another index"
+            )
+
+
+def _fingerprint(index: Index) -> str:
+    """Of what the documents are compared with."""
+    return hashlib.sha256(json.dumps(_units(index.records())).encode()).hexdigest()[:32]
 
 
 def ranges(size: int, memory: int | None) -> list[str]:

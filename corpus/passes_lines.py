@@ -15,7 +15,7 @@ from corpus.chain import Step
 from corpus.dedup.lines_apply import Config as Removal
 from corpus.engine import Unit
 from corpus.passes_dedup import Job, ranges
-from corpus.plan import Pass, document_units, global_pass, wait_for
+from corpus.plan import Pass, check_no_others, document_units, global_pass, wait_for
 from corpus.recipe import describe
 from corpus.shards import Dataset, Input
 from corpus.work import ChainWork
@@ -23,7 +23,16 @@ from corpus.work_lines import LineHashesWork, RepeatedWork, TableWork, table_of
 
 
 def lines_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
-    """All passes, `steps` being the stage `lines` and those behind it; each planned when the one before it is done."""
+    """All passes, `steps` being the stage `lines` and those behind it; each planned when the one before it is done.
+
+    Raises Conflict if a folder holds other units.
+    """
+    for plan in _passes(job, steps, output):
+        check_no_others(plan.output, plan.keys)
+        yield plan
+
+
+def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     config = steps[0].config
     described = describe(steps[:1])
     hashes, repeated, table = (f"{job.work}/{name}" for name in ("hashes", "repeated", "table"))

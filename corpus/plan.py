@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.engine import Unit, Work
-from corpus.shards import Dataset, Input
+from corpus.shards import Conflict, Dataset, Input
 
 _POLL = 2.0  # seconds between looks at what other tasks have committed
 
@@ -74,6 +74,19 @@ def document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
         ]
 
     return units
+
+
+def check_no_others(dataset: str, keys: Sequence[str]) -> None:
+    """What reads a dataset as a whole must not find units of another input, or of another cut of the same.
+
+    Raises Conflict naming the first of them.
+    """
+    planned = set(keys)
+    if other := next((unit for unit in Dataset(dataset).units() if unit not in planned), None):
+        raise Conflict(
+            f"{dataset}: holds unit {other}, which is none of this call's; use another output folder, "
+            "or remove this one"
+        )
 
 
 def wait_for(dataset: str, keys: Sequence[str], share: Share) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from corpus.pipeline import run_pass, source_keys
 from corpus.plan import ALONE, Share, Source, Waiting
 from corpus.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset, Record, ShardWriter
+from corpus.shards import Conflict, Dataset, Record, ShardWriter
 from corpus.work_dedup import Shards
 from tests.e2e.command import commit_documents, shard_hashes
 
@@ -225,6 +226,90 @@ def test_an_index_that_is_not_there_or_of_another_scheme_is_refused(
     deduplicate(documents, tmp_path / "1", engine, against=index, update_index=True)
     with pytest.raises(ValueError, match=r"index: made with .*seed=1.* this call has .*seed=2"):
         deduplicate(documents, tmp_path / "2", engine, config=Config(seed=2), against=index)
+
+
+def test_what_is_no_index_is_refused_before_anything_is_written(
+    documents: str, engine: LocalEngine, tmp_path: Path
+) -> None:
+    deduplicate(documents, tmp_path / "other", engine)
+    before = shard_hashes(tmp_path / "other")
+    for folder, maker in ((tmp_path / "other", "dedup"), (tmp_path / "other/work/signatures", "signatures")):
+        for update in (False, True):
+            with pytest.raises(ValueError, match=f"{folder}: no index, unit u0 was made by {maker}; name a folder"):
+                deduplicate(documents, tmp_path / "out", engine, against=str(folder), update_index=update)
+    assert not (tmp_path / "out").exists()
+    assert shard_hashes(tmp_path / "other") == before
+
+
+def test_an_index_that_another_one_took_the_place_of_is_refused(
+    documents: str, engine: LocalEngine, tmp_path: Path
+) -> None:
+    commit_documents(tmp_path / "few", ["some words that nobody else has said before"])
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    deduplicate(documents, tmp_path / "1", engine, against=one, update_index=True)
+    deduplicate(str(tmp_path / "few"), tmp_path / "2", engine, against=other, update_index=True)
+    deduplicate(documents, tmp_path / "out", engine, against=one)
+    assert kept(tmp_path / "out") == set()
+    with pytest.raises(
+        ValueError, match=r"other: unit u0-\w+ is not there any more as it was when .*/work/index\.json"
+    ):
+        deduplicate(documents, tmp_path / "out", engine, against=other)
+
+
+def test_documents_are_published_once(documents: str, engine: LocalEngine, tmp_path: Path) -> None:
+    index = str(tmp_path / "index")
+    deduplicate(documents, tmp_path / "1", engine, against=index, update_index=True)
+    before = shard_hashes(tmp_path / "index")
+    with pytest.raises(ValueError, match=r"index: has the documents of .* already \(u0-\w+\), from another output"):
+        deduplicate(documents, tmp_path / "2", engine, against=index, update_index=True)
+    assert shard_hashes(tmp_path / "index") == before
+
+
+def test_an_index_file_that_is_damaged_is_named(documents: str, engine: LocalEngine, tmp_path: Path) -> None:
+    index = str(tmp_path / "index")
+    deduplicate(documents, tmp_path / "1", engine, against=index, update_index=True)
+    (tmp_path / "1/work/index.json").write_text("[1, 2")
+    with pytest.raises(ValueError, match=r"1/work/index\.json: not a list of an index's units"):
+        deduplicate(documents, tmp_path / "1", engine, against=index)
+
+
+@pytest.mark.parametrize("where", ["documents", "out", "out/work", "out/work/labels", "out/../out"])
+def test_an_index_needs_a_folder_of_its_own(engine: LocalEngine, tmp_path: Path, where: str) -> None:
+    commit_documents(tmp_path / "documents", some_texts(4))
+    with pytest.raises(ValueError, match="an index needs a folder of its own"):
+        deduplicate(
+            str(tmp_path / "documents"), tmp_path / "out", engine, against=str(tmp_path / where), update_index=True
+        )
+
+
+def test_what_is_read_is_not_written_to(engine: LocalEngine, tmp_path: Path) -> None:
+    commit_documents(tmp_path / "documents", some_texts(4))
+    for labels_only in (False, True):
+        with pytest.raises(ValueError, match="documents: is what is to be read; name another output folder"):
+            deduplicate(str(tmp_path / "documents"), tmp_path / "documents", engine, labels_only=labels_only)
+    assert Dataset(tmp_path / "documents").units() == ["u"]
+
+
+def test_units_of_other_documents_are_not_read_along(engine: LocalEngine, tmp_path: Path) -> None:
+    texts = some_texts(8)
+    for unit in range(2):
+        commit_documents(tmp_path / "documents", texts[4 * unit : 4 * unit + 4], f"u{unit}", first=4 * unit)
+    deduplicate(str(tmp_path / "documents"), tmp_path / "out", engine)
+    (tmp_path / "documents/_units/u1.json").unlink()
+    with pytest.raises(Conflict, match="work/signatures: holds unit u1, which is none of this call's"):
+        deduplicate(str(tmp_path / "documents"), tmp_path / "out", engine)
+
+
+def test_labels_of_another_run_are_not_taken_for_ones_own(
+    documents: str, engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deduplicate(documents, tmp_path / "whole", engine, config=Config(threshold=0.99))
+    monkeypatch.setattr(passes_dedup, "_SMALLEST_GROUP", 10_000)  # so that units have other names
+    deduplicate(documents, tmp_path / "out", engine)
+    shutil.rmtree(tmp_path / "out/work/labels")
+    shutil.copytree(tmp_path / "whole/work/labels", tmp_path / "out/work/labels")
+    with pytest.raises(Conflict, match="work/labels: holds unit 00000-of-00001, which is none of this call's"):
+        deduplicate(documents, tmp_path / "out", engine)
 
 
 def test_datasketch_can_be_filled_from_the_index(documents: str, engine: LocalEngine, tmp_path: Path) -> None:
