@@ -66,7 +66,7 @@ def test_every_committed_file_is_verified(undisturbed: Path) -> None:
     result = answer("corpus", "verify", undisturbed)
     assert result["problems"] == []
     assert result["units"] == 31
-    # documents and dropped, signatures and pairs, edges, labels, clean and dropped, vocabulary, tokens
+    # documents and dropped, signatures, what they exchange, labels, clean and dropped, vocabulary, tokens
     assert result["files"] == 6 * 2 + 6 + 5 + 6 + 6 * 2 + 3 + 6
 
 
