@@ -81,12 +81,12 @@ def plain_table() -> Table:
 
 @functools.cache
 def version() -> str:
-    """A hash of both tables, which depend on the version of Unicode that Python has."""
+    """The version of Unicode that Python has, on which both tables depend, and a hash of them."""
     digest = hashlib.blake2b(digest_size=8)
     for table in (fold_table(), plain_table()):
         for part in table:
             digest.update(part.tobytes())
-    return digest.hexdigest()
+    return f"{unicodedata.unidata_version}-{digest.hexdigest()}"
 
 
 def _folded(character: str) -> str:

@@ -51,7 +51,7 @@ def schema(config: Config) -> pa.Schema:
     The metadata names everything that must be equal for two signatures to be comparable.
     """
     fields = [("id", pa.string()), ("dump", pa.string()), ("text_hash", pa.binary(16))]
-    scheme = f"signatures 2 characters={fold.version()}"
+    scheme = f"signatures 3 unicode={fold.version()}"
     if config.minhash:
         fields += [("signature", pa.binary(4 * config.num_perm)), ("shingles", pa.int32())]
         scheme += f" minhash affine32 seed={config.seed} ngram={config.ngram} bands={config.bands} rows={config.rows}"

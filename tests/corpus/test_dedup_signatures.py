@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import string
+import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corpus.dedup import Config
+from corpus.dedup import Config, fold
 from corpus.dedup.fold import PUNCTUATION, Table, fold_table, plain_table
 from corpus.dedup.kernels import words as kernels
 from corpus.dedup.signatures import check, process, schema, shingle_hashes, shingle_sets, sign, to_datasketch
@@ -93,6 +95,66 @@ def test_case_and_white_space_do_not_change_the_hash_of_a_text(words: list[str],
         changed += (word.upper() if word.isascii() else word) + data.draw(spaces)
     hashes = sign(batch([" ".join(words), changed]), SMALL).column("text_hash").to_pylist()
     assert hashes[0] == hashes[1]
+
+
+def test_no_few_changes_take_each_other_back_in_the_hash_of_a_text() -> None:
+    # Bit 6 of a step's eighth byte, and of the fourth and the eighth of the next step: letters for digits.
+    texts = [f"bcdefgh{i % 10}klmnopqrstu{i // 10 % 10}bcd{i // 100}" for i in range(1000)]
+    changed = ["".join(chr(ord(c) ^ 0x40) if i in (7, 19, 23) else c for i, c in enumerate(text)) for text in texts]
+    hashes = sign(batch([*texts, *changed]), SMALL).column("text_hash").to_pylist()
+    assert len(set(hashes)) == 2000
+
+
+@given(TEXTS, st.data())
+def test_texts_of_equal_hash_have_equal_plain_words(text: str, data: st.DataObject) -> None:
+    # White space of Unicode separates words and is no white space to the hash: a text where it is replaced is another.
+    changed = "".join(
+        data.draw(st.sampled_from([c, c.swapcase(), " ", "\t\n", "\u00a0", "\x85"]))
+        if c.isspace() or c.isalpha()
+        else c
+        for c in text[:60]
+    )
+    one, other = sign(batch([text[:60], changed]), SMALL).column("text_hash").to_pylist()
+    if one == other:
+        assert oracle.plain_words(text[:60]) == oracle.plain_words(changed)
+        assert text[:60].lower().split() == changed.lower().split()
+
+
+def raw(texts: Sequence[bytes], after: bytes = b"") -> pa.RecordBatch:
+    """Bytes that need not be UTF-8 in a column of strings, as a Parquet file may bring them."""
+    ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts) + after)]
+    column = pa.Array.from_buffers(pa.string(), len(texts), buffers)
+    return pa.record_batch([column, pa.array(list(map(str, range(len(texts)))))], names=["text", "id"])
+
+
+def test_bytes_beyond_the_last_code_point_are_the_last_one() -> None:
+    beyond = [b"one \xf4\x90\x80\x80 two", b"one \xf7\xbf\xbf\xbf two", b"one \xff\xbf\xbf\xbf two"]
+    rows = sign(raw(beyond), SMALL).to_pylist()
+    (expected,) = sign(batch(["one \U0010ffff two"]), SMALL).to_pylist()
+    assert [row["signature"] for row in rows] == [expected["signature"]] * 3
+    values, offsets = shingle_sets(raw(beyond).column("text"), SMALL)
+    assert values.tolist() == sets(["one \U0010ffff two"], SMALL)[0] * 3
+    assert np.diff(offsets).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "cut", [b"\xc3", b"\xe4", b"\xe4\xb8", b"\xf0\xa0", b"1.\xd9", b"1\xd9", "中中".encode() + b"\xe4"]
+)
+def test_a_text_that_is_cut_within_a_character_takes_nothing_from_the_next(cut: bytes) -> None:
+    text = b"some words " + cut
+    found = []
+    for following in (b"", b"\xa0" * 80, b"\xab" * 80, b"next" * 20):
+        given = raw([text, following], after=b"\xa1" * 80)
+        found.append(
+            (sign(given, SMALL).to_pylist()[0]["signature"], *shingle_sets(given.column("text")[:1], SMALL)[0])
+        )
+    assert len(set(found)) == 1
+
+
+@given(st.lists(st.binary(max_size=200), min_size=1, max_size=4))
+def test_any_bytes_can_be_signed(texts: list[bytes]) -> None:
+    assert sign(raw(texts), SMALL).num_rows == len(shingle_sets(raw(texts).column("text"), SMALL)[1]) - 1
 
 
 def test_one_changed_byte_changes_both_halves_of_the_hash() -> None:
@@ -313,6 +375,26 @@ def test_signatures_of_another_scheme_are_refused() -> None:
         check("a.parquet", schema(Config(minhash=False)), SMALL)
     with pytest.raises(ValueError, match=r"a\.parquet: signed as 'nothing'"):
         check("a.parquet", schema(SMALL).remove_metadata(), SMALL)
+
+
+def test_signatures_of_a_python_with_another_unicode_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = schema(SMALL)
+    names = "fold_table", "plain_table", "version", "_unspaced"
+    own = unicodedata.category
+    # A mark that is not assigned yet.
+    monkeypatch.setattr(unicodedata, "unidata_version", "13.0.0")
+    monkeypatch.setattr(unicodedata, "category", lambda c: "Cn" if c == "\u0301" else own(c))
+    for name in names:
+        monkeypatch.setattr(fold, name, functools.cache(getattr(fold, name).__wrapped__))
+    with pytest.raises(
+        ValueError, match=r"a\.parquet: signed as .*unicode=1[4-9]\..* expected .*unicode=13\.0\.0-.*sign it again"
+    ):
+        check("a.parquet", ours, SMALL)
+    other = fold.version()
+    monkeypatch.setattr(unicodedata, "category", own)
+    for name in names:
+        monkeypatch.setattr(fold, name, functools.cache(getattr(fold, name).__wrapped__))
+    assert fold.version() != other  # in the hash of the tables, too
 
 
 def test_process_keeps_every_row() -> None:

@@ -64,9 +64,9 @@ def mix64(x: int) -> int:
     return x ^ x >> 33
 
 
-def step(h: int, value: int, multiplier: int) -> int:
+def step(h: int, value: int, multiplier: int, shift: int = 32) -> int:
     h = (h ^ value) * multiplier % 2**64
-    return h ^ h >> 32
+    return h ^ h >> shift
 
 
 def word_hash(word: str) -> int:
@@ -116,7 +116,8 @@ def text_hash(text: str) -> bytes:
     lanes = list(multipliers)
     for start in range(0, len(data), 16):
         low, high = (int.from_bytes(data[i : i + 8], "little") for i in (start, start + 8))
-        lanes = [step(*parts) for parts in zip(lanes, (low, low, high, high), multipliers, strict=True)]
+        values = (low, low, high, high)
+        lanes = [step(*parts) for parts in zip(lanes, values, multipliers, (32, 29, 32, 29), strict=True)]
     first = mix64((mix64(lanes[0]) ^ lanes[2]) * multipliers[3] % 2**64)
     second = mix64((mix64(lanes[1]) ^ lanes[3]) * multipliers[2] % 2**64)
     return first.to_bytes(8, "little") + second.to_bytes(8, "little")

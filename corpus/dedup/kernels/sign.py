@@ -178,7 +178,9 @@ def text_hashes(data: Any, offsets: Any, scratch: Any, out: Any) -> None:
     """out[i] = 128 bits (two uint64) of hash of text i, squeezed.
 
     Sixteen bytes a step go into four lanes, each eight bytes into two of them, so that a change anywhere is told by 128
-    bits. The last step is filled up with spaces, with which no squeezed text ends.
+    bits. The two shift by different numbers: by the same one, what a change of the highest bits leaves behind is often
+    alike in both, and a change in the next step takes it back in both at once. The last step is filled up with spaces,
+    with which no squeezed text ends.
     """
     m0, m1, m2, m3 = _TEXT_MULTIPLIERS
     for text in range(offsets.size - 1):
@@ -193,9 +195,9 @@ def text_hashes(data: Any, offsets: Any, scratch: Any, out: Any) -> None:
             h2 = (h2 ^ high) * m2
             h3 = (h3 ^ high) * m3
             h0 ^= h0 >> uint64(32)
-            h1 ^= h1 >> uint64(32)
+            h1 ^= h1 >> uint64(29)
             h2 ^= h2 >> uint64(32)
-            h3 ^= h3 >> uint64(32)
+            h3 ^= h3 >> uint64(29)
             q += 16
         out[text, 0] = _mix64((_mix64(h0) ^ h2) * m3)
         out[text, 1] = _mix64((_mix64(h1) ^ h3) * m2)

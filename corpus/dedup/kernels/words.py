@@ -27,6 +27,7 @@ GROWTH = 6  # bytes of words from a byte of text at the most: RUN ideographs of 
 
 _SPACE, _ZERO = ord(" "), ord("0")
 _VALUE = (1 << KIND) - 1
+_LAST_CODE_POINT = 0x10FFFF
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80  # the highest bit of each of eight bytes
 _WORD_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)  # odd; MurmurHash3's
 
@@ -43,7 +44,11 @@ class Scratch(NamedTuple):
 
 @kernel
 def _decode(p: Any) -> Any:
-    """(code point, next address) at p, the lead byte of a valid UTF-8 sequence (Arrow checks strings)."""
+    """(code point, next address) at p, the lead byte of a UTF-8 sequence.
+
+    Nobody checks the strings of a Parquet file: bytes that are no UTF-8 give any code point there is, for there is a
+    table to be looked up in.
+    """
     lead = load8(p)
     if lead < 0x80:
         return lead, p + 1
@@ -52,7 +57,7 @@ def _decode(p: Any) -> Any:
     tail = (load8(p + 1) & 0x3F) << 6 | load8(p + 2) & 0x3F
     if lead < 0xF0:
         return (lead & 0x0F) << 12 | tail, p + 3
-    return (lead & 0x07) << 18 | tail << 6 | load8(p + 3) & 0x3F, p + 4
+    return min((lead & 0x07) << 18 | tail << 6 | load8(p + 3) & 0x3F, _LAST_CODE_POINT), p + 4
 
 
 @kernel
@@ -140,6 +145,8 @@ def _folded(plain: Any, p: Any, end: Any, entries: Any, several: Any, points: An
             if n == BLOCK or p == end:
                 continue
         code, p = _decode(p)
+        if p > end:  # a text that was cut within a character: what follows belongs to another one
+            break
         entry = load32(entries + 4 * code)
         kind = entry >> KIND
         if kind <= UNSPACED:
