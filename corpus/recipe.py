@@ -62,7 +62,7 @@ STAGES = {
     "c4": Stage("corpus.filters.c4"),
     "fineweb": Stage("corpus.filters.fineweb"),
     "dedup": Stage("corpus.dedup"),
-    "lines": Stage("corpus.dedup.lines"),
+    "lines": Stage("corpus.dedup.lines_config"),
     "scrub": Stage("corpus.scrub"),
     "token_count": Stage("corpus.token_count"),
     "tokenizer": Stage("corpus.recipe"),

@@ -38,7 +38,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,11 +46,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from corpus.config import setting
+from corpus.dedup.lines_config import Config
 from corpus.schema import Drop, Outcome, dropped_rows, replace_column
 
 if TYPE_CHECKING:
     from corpus.dedup.exchange import Source
+
+__all__ = [
+    "COLUMNS",
+    "SLOTS",
+    "STAGE",
+    "Config",
+    "Repeated",
+    "open_repeated",
+    "remove_lines",
+    "repeated_lines",
+    "repeated_table",
+    "write_line_hashes",
+    "write_repeated",
+]
 
 STAGE = "lines"
 COLUMNS = (pa.field("lines_removed", pa.int32()),)  # what this stage adds to DOCUMENTS
@@ -61,31 +74,6 @@ _HEADER = 8 * (SLOTS + 1)
 _RECORD = 16  # bytes
 _BUCKET = 8192  # records that are grouped at a time, on average: they and their hash table fit into a core's own cache
 _PIECE = 1 << 20  # places in the table of repeated lines that are looked up at a time
-
-
-@dataclass(frozen=True)
-class Config:
-    documents: int = setting(
-        7, "documents a line must be in to be repeated (Llama 3: 7; C4, CCNet: 2)", low=2, flag="--line-documents"
-    )
-    keep_first: bool = setting(
-        True, "a repeated line stays once, in the first document that has it (CCNet: false)", flag="--line-keep-first"
-    )
-    unit: str = setting(
-        "line",
-        "what is compared: lines, or paragraphs between blank lines",
-        choices=("line", "paragraph"),
-        flag="--line-unit",
-    )
-    min_words: int = setting(
-        3, "words a line must have to be looked at: shorter ones recur by nature", low=1, flag="--line-min-words"
-    )
-    min_kept_words: int = setting(
-        50,
-        "drop a document that lost lines and has fewer words left (datatrove: 50)",
-        low=1,
-        flag="--line-min-kept-words",
-    )
 
 
 class Repeated(NamedTuple):
