@@ -91,7 +91,8 @@ def outcome(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> Out
     return Outcome(batch.filter(mask), dropped_rows(batch, stage, drops))
 
 
-_NONE_DROPPED = pa.RecordBatch.from_pylist([], schema=DROPPED)  # the most frequent answer
+# The most frequent answer; made of nulls, because a list of anything else would have Arrow load pandas.
+_NONE_DROPPED = pa.record_batch([pa.nulls(0, field.type) for field in DROPPED], schema=DROPPED)
 
 
 def dropped_rows(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> pa.RecordBatch:
