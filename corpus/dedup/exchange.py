@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.dedup.kernels import exchange as kernels
+from corpus.dedup.sections import read_range, room
 
 SLOTS = 1024
 EDGES_AT_A_TIME = 1 << 20  # that `read_edges` hands out
@@ -77,13 +78,18 @@ def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: i
     with ThreadPoolExecutor(threads) as pool:
         offsets = list(pool.map(lambda source: _offsets(source, part * slots, slots), sources))
         starts = np.cumsum([0, *((found[-1] - found[0]) // _RECORD for found in offsets)], dtype=np.int64)
-        records = np.empty((starts[-1], 3), np.uint32)
+        records = room(starts, np.uint32, sources)
+        range_ = part * (2**32 // parts), (part + 1) * (2**32 // parts)
 
         def fill(number: int) -> None:
             source, (start, end) = sources[number], offsets[number][[0, -1]]
-            data = _read(source, int(start), int(end - start))
+            data = read_range(source, int(start), int(end - start))
             unit = np.frombuffer(data, "<u4").astype(np.uint32, copy=False).reshape(-1, 3)
-            rows = kernels.copy_records(unit, records[starts[number] : starts[number + 1]])
+            rows, least, most = kernels.copy_records(unit, records[starts[number] : starts[number + 1]])
+            if rows and not (range_[0] <= least and most < range_[1]):
+                raise ValueError(
+                    f"{source.name}: keys of another partition than {part} of {parts}; remove it to make it again"
+                )
             if rows > units[number]:
                 raise ValueError(f"{source.name}: row {rows - 1} of {units[number]}; remove it to make it again")
 
@@ -110,17 +116,10 @@ def read_edges(stream: BinaryIO) -> Iterator[NDArray[np.uint64]]:
 
 def _offsets(source: Source, first: int, slots: int) -> NDArray[np.int64]:
     """Where neighbouring slots begin and, last, where they end: int64[slots + 1], bytes."""
-    offsets = np.frombuffer(_read(source, 8 * first, 8 * (slots + 1)), "<u8").astype(np.int64)
+    offsets = np.frombuffer(read_range(source, 8 * first, 8 * (slots + 1)), "<u8").astype(np.int64)
     if np.diff(offsets).min() < 0 or offsets[0] < _HEADER or ((offsets - _HEADER) % _RECORD).any():
         raise ValueError(f"{source.name}: not a pairs file; remove it to make it again")
     return offsets
-
-
-def _read(source: Source, start: int, length: int) -> bytes:
-    data = source.read(start, length) if length else b""
-    if len(data) != length:
-        raise ValueError(f"{source.name}: {len(data)} of {length} bytes at {start}; remove it to make it again")
-    return data
 
 
 def _slot_edges(

@@ -47,6 +47,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from corpus.dedup.lines_config import Config
+from corpus.dedup.sections import read_range, room
 from corpus.schema import Drop, Outcome, dropped_rows, replace_column
 
 if TYPE_CHECKING:
@@ -125,13 +126,19 @@ def repeated_lines(
     with ThreadPoolExecutor(threads) as pool:
         ranges = list(pool.map(lambda source: _range(source, part, parts), sources))
         starts = np.cumsum([0, *((end - start) // _RECORD for start, end in ranges)])
-        records = np.empty((starts[-1], 3), np.uint64)
+        records = room(starts, np.uint64, sources)
+        first, last = part * (2**64 // parts), (part + 1) * (2**64 // parts) - 1
 
         def fill(number: int) -> None:
             start, end = ranges[number]
-            words = np.frombuffer(_read(sources[number], start, end - start), "<u8").reshape(-1, 2)
+            words = np.frombuffer(read_range(sources[number], start, end - start), "<u8").reshape(-1, 2)
             mine = records[starts[number] : starts[number + 1]]
             mine[:, 0] = words[:, 0]
+            if len(mine) and not (first <= mine[:, 0].min() and mine[:, 0].max() <= last):
+                raise ValueError(
+                    f"{sources[number].name}: hashes of another partition than {part} of {parts}; "
+                    "remove it to make it again"
+                )
             mine[:, 1] = (words[:, 1] & np.uint64(2**32 - 1)) + np.uint64(sources[number].first_row)
             mine[:, 2] = words[:, 1] >> np.uint64(32)
 
@@ -175,7 +182,8 @@ def open_repeated(path: Path) -> Repeated:
     size = path.stat().st_size
     words = np.memmap(path, "<u8", "r") if size and not size % 8 else np.zeros(1, np.uint64)
     count, starts = words[-2:].tolist() if len(words) > 2 else (0, 0)
-    if starts < 3 or len(words) != 2 * count + starts + 2:
+    whole = starts >= 3 and not (starts - 1) & (starts - 2) and len(words) == 2 * count + starts + 2
+    if not whole or words[2 * count] != 0 or words[-3] != count:
         raise ValueError(f"{path}: not a table of repeated lines; remove it to make it again")
     return Repeated(words[:count], words[count : 2 * count], words[2 * count : -2].view("<i8"))
 
@@ -288,14 +296,7 @@ def _starts(hashes: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
 def _range(source: Source, part: int, parts: int) -> tuple[int, int]:
     """Where a partition's records begin and end, bytes."""
     slots = SLOTS // parts
-    header = np.frombuffer(_read(source, 8 * part * slots, 8 * (slots + 1)), "<u8").astype(np.int64)
+    header = np.frombuffer(read_range(source, 8 * part * slots, 8 * (slots + 1)), "<u8").astype(np.int64)
     if np.diff(header).min() < 0 or header[0] < _HEADER or ((header - _HEADER) % _RECORD).any():
         raise ValueError(f"{source.name}: not a file of line hashes; remove it to make it again")
     return int(header[0]), int(header[-1])
-
-
-def _read(source: Source, start: int, length: int) -> bytes:
-    data = source.read(start, length) if length else b""
-    if len(data) != length:
-        raise ValueError(f"{source.name}: {len(data)} of {length} bytes at {start}; remove it to make it again")
-    return data

@@ -2,17 +2,61 @@
 
 One who wants a section reads two offsets and the bytes between them: two requests to any storage that can read a
 range, however many sections there are. A section here is any number of Arrow record batches, one after the other,
-without their schema, which both sides know.
+without their schema, which both sides know, and then a CRC-32 of the schema and the batches in 8 bytes: Arrow takes
+what a message says for granted, and what a damaged one says takes the process down. A section without batches is empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+
+_CHECK = 8  # bytes of a checksum
+
+
+class Ranges(Protocol):
+    """A committed file: `read(start, length)`, the bytes of a range, and its name."""
+
+    @property
+    def read(self) -> Callable[[int, int], bytes]: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def read_range(file: Ranges, start: int, length: int) -> bytes:
+    """Exactly so many bytes. Raises ValueError naming a file that ends before, or of which they do not fit into memory:
+    lengths stand in files, and a damaged one may say anything.
+    """
+    try:
+        data = file.read(start, length) if length else b""
+    except (MemoryError, OverflowError):
+        raise ValueError(_too_much(file, f"{length} bytes at {start}")) from None
+    if len(data) != length:
+        raise ValueError(f"{file.name}: {len(data)} of {length} bytes at {start}; remove it to make it again")
+    return data
+
+
+def room(starts: NDArray[np.int64], dtype: type[np.unsignedinteger[Any]], files: Sequence[Ranges]) -> NDArray[Any]:
+    """Memory for the records of all files, three numbers each, those of file i from starts[i] to starts[i + 1]. Raises
+    ValueError naming the file with the most, where there is not so much.
+    """
+    try:
+        return np.empty((starts[-1], 3), dtype)
+    except (MemoryError, ValueError):
+        counts = np.diff(starts)
+        raise ValueError(_too_much(files[int(counts.argmax())], f"{counts.max()} records")) from None
+
+
+def _too_much(file: Ranges, what: str) -> str:
+    return f"{file.name}: no memory for {what}; if it is not that long, remove it to make it again"
 
 
 class Sections(NamedTuple):
@@ -31,10 +75,12 @@ class SectionWriter:
         self._target, self._spool_path = target, target.with_name(target.name + ".spool")
         self._spool = self._spool_path.open("w+b")
         self._found: list[tuple[int, int, int]] = []  # section, start, length
+        self._schema: pa.Schema | None = None
         self._count = count
 
     def write(self, section: int, batch: pa.RecordBatch) -> None:
         if batch.num_rows:
+            self._schema = batch.schema
             data = batch.serialize()
             self._found.append((section, self._spool.tell(), len(data)))
             self._spool.write(data)
@@ -44,26 +90,40 @@ class SectionWriter:
         sizes = np.zeros(self._count, np.int64)
         for section, _, length in self._found:
             sizes[section] += length
+        sizes[sizes > 0] += _CHECK
         header = 8 * (self._count + 1)
         offsets = header + np.concatenate([[0], np.cumsum(sizes)])
         with self._spool, self._target.open("wb") as file:
             file.write(offsets.astype("<u8").tobytes())
-            for _, start, length in sorted(self._found, key=lambda item: item[:2]):
-                self._spool.seek(start)
-                file.write(self._spool.read(length))
+            for _, parts in itertools.groupby(sorted(self._found, key=lambda item: item[:2]), lambda item: item[0]):
+                checksum = _seed(self._schema)
+                for _, start, length in parts:
+                    self._spool.seek(start)
+                    data = self._spool.read(length)
+                    checksum = zlib.crc32(data, checksum)
+                    file.write(data)
+                file.write(checksum.to_bytes(_CHECK, "little"))
         self._spool_path.unlink()
 
 
 def read_section(file: Sections, section: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The record batches of a section. Raises ValueError naming a file that is none of these."""
-    start, end = np.frombuffer(file.read(8 * section, 16), "<u8").tolist()
-    wrong = start < 16 or end < start or (start | end) % 8  # Arrow's messages are padded
-    data = file.read(start, end - start) if end > start and not wrong else b""
-    if wrong or len(data) != end - start:
-        raise ValueError(f"{file.name}: section {section} is damaged; remove it to make it again")
-    stream = pa.BufferReader(data)
-    try:
-        while stream.tell() < len(data):
-            yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), schema)
-    except (pa.ArrowException, OSError, EOFError) as error:
-        raise ValueError(f"{file.name}: section {section} is damaged ({error}); remove it to make it again") from None
+    """The record batches of a section. Raises ValueError naming a file that is damaged, or is another one."""
+    start, end = np.frombuffer(read_range(file, 8 * section, 16), "<u8").tolist()
+    if start < 16 or end < start or (start | end) % 8:  # Arrow's messages are padded
+        raise ValueError(_damaged(file, section, "its place"))
+    data = memoryview(read_range(file, start, end - start))
+    body, check = data[:-_CHECK], data[-_CHECK:]
+    if data and zlib.crc32(body, _seed(schema)).to_bytes(_CHECK, "little") != check:
+        raise ValueError(_damaged(file, section, "its checksum"))
+    stream = pa.BufferReader(body)
+    while stream.tell() < len(body):
+        yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), schema)
+
+
+def _seed(schema: pa.Schema | None) -> int:
+    """What the checksum of a section begins with: names and types of the columns."""
+    return zlib.crc32(schema.remove_metadata().serialize()) if schema else 0
+
+
+def _damaged(file: Sections, section: int, what: str) -> str:
+    return f"{file.name}: section {section} is damaged ({what}); remove it to make it again"

@@ -187,6 +187,44 @@ def test_damaged_pairs_are_named(tmp_path: Path) -> None:
             partition_edges([pairs_source(path)], 0, 1)
 
 
+def test_pairs_of_impossible_length_are_named(tmp_path: Path) -> None:
+    sources = units_of_keys(tmp_path, [[1], [2, 3]])
+    path = tmp_path / "1.pairs"
+    data = path.read_bytes()
+    for records in (2**30, 2**40, (2**63 - 1 - HEADER) // 12):
+        end = HEADER + 12 * records
+        path.write_bytes(data[: HEADER - 8] + end.to_bytes(8, "little") + data[HEADER:])
+        with pytest.raises(ValueError, match=r"1\.pairs: (no memory for|24 of) .*remove it to make it again"):
+            partition_edges(sources, 0, 1)
+
+
+def test_keys_of_another_partition_are_refused(tmp_path: Path) -> None:
+    (source,) = units_of_keys(tmp_path, [[2**63, 2**63 + 1, 2**64 - 1]])
+    path = tmp_path / "0.pairs"
+    data = path.read_bytes()
+    assert partition_edges([source], 1, 2).shape == (0, 2)
+    path.write_bytes(data[: HEADER + 7] + b"\x00" + data[HEADER + 8 :])  # the first key's highest byte
+    with pytest.raises(ValueError, match=r"0\.pairs: keys of another partition than 1 of 2; remove it"):
+        partition_edges([source], 1, 2)
+
+
+@given(st.data())
+def test_any_bytes_may_be_wrong_in_pairs(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sources = units_of_keys(Path(folder), [[7] * 5, [7, 2**64 - 1]])
+        path = Path(folder, data.draw(st.sampled_from(["0.pairs", "1.pairs"])))
+        wrong = bytearray(path.read_bytes())
+        for place in data.draw(st.lists(st.integers(0, len(wrong) - 1) | st.integers(HEADER, len(wrong) - 1))):
+            wrong[place] ^= data.draw(st.integers(1, 255))
+        path.write_bytes(wrong)
+        told = ""
+        try:
+            assert partition_edges(sources, 0, 1).shape[1] == 2
+        except ValueError as error:
+            told = str(error)
+        assert told.startswith(("0.pairs: ", "1.pairs: ")) or not told
+
+
 def test_a_row_beyond_the_unit_is_refused(tmp_path: Path) -> None:
     first, second = units_of_keys(tmp_path, [[1, 2, 3], [4]])
     with pytest.raises(ValueError, match=r"0.pairs: row 2 of 2; remove it"):

@@ -324,6 +324,54 @@ def test_files_that_are_damaged_are_named(tmp_path: Path) -> None:
             open_repeated(tmp_path / "repeated")
 
 
+def test_files_of_impossible_length_and_of_other_hashes_are_named(tmp_path: Path) -> None:
+    write_line_hashes([documents(["one line of words"])], tmp_path / "unit.lines", SMALL)
+    data = (tmp_path / "unit.lines").read_bytes()
+    header = 8 * (lines.SLOTS + 1)
+    for records in (2**40, (2**63 - 1 - header) // 16):
+        longer = data[: header - 8] + (header + 16 * records).to_bytes(8, "little") + data[header:]
+        with pytest.raises(ValueError, match=r"unit\.lines: no memory for .* remove it to make it again"):
+            repeated_lines([source(longer)], 0, 1, SMALL)
+    slot = next(
+        slot for slot in range(lines.SLOTS) if data[8 * slot : 8 * slot + 8] != data[8 * slot + 8 : 8 * slot + 16]
+    )
+    half = slot // (lines.SLOTS // 2)
+    moved = data[: header + 7] + bytes([data[header + 7] ^ 0x80]) + data[header + 8 :]
+    with pytest.raises(ValueError, match=rf"unit\.lines: hashes of another partition than {half} of 2; remove it"):
+        repeated_lines([source(moved)], half, 2, SMALL)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1), st.booleans())
+def test_any_bytes_may_be_wrong_in_the_table(changes: list[tuple[float, int]], keep_first: bool) -> None:
+    config = Config(documents=2, min_words=1, min_kept_words=1, keep_first=keep_first)
+    batch = documents([f"the line {chr(97 + i % 26)}{chr(97 + i % 7)}" for i in range(300)])
+    with tempfile.TemporaryDirectory() as folder:
+        find_repeated([[batch]], config, 1, Path(folder))
+        path = Path(folder, "repeated")
+        wrong = bytearray(path.read_bytes())
+        for where, change in changes:
+            wrong[int(where * (len(wrong) - 1))] ^= change
+        path.write_bytes(wrong)
+        told = ""
+        try:
+            kept, dropped = remove_lines(batch, 0, open_repeated(path), config)
+            assert kept.num_rows + dropped.num_rows == 300
+        except ValueError as error:
+            told = str(error)
+        assert told.startswith(f"{path}: not a table of repeated lines") or not told
+
+
+def test_a_table_with_wrong_places_finds_nothing_beyond_its_end(tmp_path: Path) -> None:
+    batch = documents([f"the line {i % 9}" for i in range(50)] + ["a", "b", "a", "b"])
+    find_repeated([[batch]], SMALL, 1, tmp_path)
+    words = np.fromfile(tmp_path / "repeated", "<u8")
+    for place in (2**40, -(2**40)):
+        words[-4] = np.array(place, np.int64).view(np.uint64)  # where the last but one of the starts leads
+        words.tofile(tmp_path / "repeated")
+        kept, dropped = remove_lines(batch, 0, open_repeated(tmp_path / "repeated"), SMALL)
+        assert kept.num_rows + dropped.num_rows == 54
+
+
 def test_partitions_of_the_table_come_in_order(tmp_path: Path) -> None:
     low, high = (np.array([value], np.uint64) for value in (5, 2**63))
     with pytest.raises(ValueError, match="another order"):

@@ -67,14 +67,18 @@ def partition(keys: Any, rows: Any, starts: Any, records: Any) -> None:
 
 @kernel
 def copy_records(records: Any, out: Any) -> Any:
-    """Copy records; return how many rows there are if the highest among them is the last, 0 without any."""
+    """Copy records; return how many rows there are if the highest among them is the last, 0 without any, and the least
+    and the highest of the keys' high halves.
+    """
     rows = uint64(0)
+    least, most = uint32(0xFFFFFFFF), uint32(0)
     for i in range(len(records)):
         out[i, 0] = records[i, 0]
         out[i, 1] = records[i, 1]
         out[i, 2] = records[i, 2]
         rows = max(rows, uint64(records[i, 2]) + uint64(1))
-    return rows
+        least, most = min(least, records[i, 1]), max(most, records[i, 1])
+    return rows, least, most
 
 
 @kernel

@@ -69,8 +69,11 @@ def merge_lines(records: Any, starts: Any, table: Any, last: Any) -> Any:
 
 @kernel
 def _find(h: Any, table: Any, starts: Any, shift: Any) -> Any:
-    """The index of `h` in the sorted `table`, or -1; hashes that begin with bits b are in table[starts[b]:...]."""
-    low, high = starts[int64(h >> shift)], starts[int64(h >> shift) + 1]
+    """The index of `h` in the sorted `table`, or -1; hashes that begin with bits b are in table[starts[b]:...].
+
+    `starts` come from a file that is too large to be looked through when it is opened: damaged, they find nothing.
+    """
+    low, high = max(starts[int64(h >> shift)], 0), min(starts[int64(h >> shift) + 1], table.size)
     while low < high:
         middle = (low + high) // 2
         if table[middle] < h:
