@@ -175,14 +175,14 @@ def _not_similar(answer: Answer) -> str:
 
 
 def _text(answer: Answer, colours: bool) -> str:
-    from corpus.dedup.difference import readable
+    from corpus.dedup.difference import readable_line
 
     cluster = answer.cluster
     document = answer.document(cluster.asked)
     lines = [_paint(_name(cluster.asked, document), _BOLD, colours)]
     if document and document.url:
-        lines.append(readable(cluster.asked.id))
-    lines += [_paint(readable(_decision(answer)), _GREEN if cluster.asked.keep else _RED, colours), ""]
+        lines.append(readable_line(cluster.asked.id))
+    lines += [_paint(readable_line(_decision(answer)), _GREEN if cluster.asked.keep else _RED, colours), ""]
     if cluster.size > 1:
         lines += [_summary(cluster), *_table(answer, answer.shown, cluster.asked, colours)]
         hidden = cluster.size - len(answer.shown)
@@ -212,15 +212,17 @@ def _compared(answer: Answer, colours: bool) -> list[str]:
     if answer.cluster.asked.keep:
         grams = f"{common:,} of {total:,} distinct {answer.found.config.ngram}-grams in common"
         lines.append(f"Compared with {_name(answer.other, answer.document(answer.other))}: {grams}")
-    same, moved, changes = difference.same, difference.moved(), sum(1 for _ in difference.changes())
+    same, moved, changes = difference.same, difference.moved(), any(difference.changes())
     removed, added = len(difference.kept.spans) - same, len(difference.other.spans) - same
+    if not changes:
+        return [*lines, f"The same {_count(same, 'word')}."]
     gone = _mark(f"{_count(removed, 'word')} only in {one}", "[-", "-]", _RED, colours)
     new = _mark(f"{_count(added, 'word')} only in {two}", "{+", "+}", _GREEN, colours)
     elsewhere = f"; {moved:,} of them have only moved" if moved else ""
     lines.append(f"{gone} {new}, {same:,} in both{elsewhere}")
     if difference.cut:
         lines.append("(too different to compare to the end: more may be in both than is shown)")
-    return [*lines, "", shown(difference, colours=colours) if changes else "The same words."]
+    return [*lines, "", shown(difference, colours=colours)]
 
 
 def _names(answer: Answer) -> tuple[str, str]:
@@ -230,9 +232,9 @@ def _names(answer: Answer) -> tuple[str, str]:
 
 
 def _name(member: Member, document: Document | None) -> str:
-    from corpus.dedup.difference import readable
+    from corpus.dedup.difference import readable_line
 
-    return readable((document and document.url) or member.id)
+    return readable_line((document and document.url) or member.id)
 
 
 def _summary(cluster: Cluster) -> str:
@@ -242,12 +244,14 @@ def _summary(cluster: Cluster) -> str:
 
 
 def _table(answer: Answer, members: list[Member], marked: Member | None, colours: bool) -> list[str]:
+    from corpus.dedup.difference import readable_line
+
     rows = [("", "similarity", "bytes", "dump", "url")]
     for member in members:
         document = answer.document(member)
         state = ("kept" if member.keep else member.rule) or ""
         similarity = "" if member.similarity is None else f"{member.similarity:.4f}"
-        dump, size = ((document.dump or ""), f"{document.bytes:,}") if document else ("", "")
+        dump, size = (readable_line(document.dump or ""), f"{document.bytes:,}") if document else ("", "")
         rows.append((state if member.place else "in the index", similarity, size, dump, _name(member, document)))
     if not members:
         return []
@@ -261,7 +265,7 @@ def _table(answer: Answer, members: list[Member], marked: Member | None, colours
 
 def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
     from corpus.dedup.clusters import GONE, load
-    from corpus.dedup.difference import readable
+    from corpus.dedup.difference import readable_line
 
     documents, missing = load(found, [size.kept for size in sizes if size.kept])
     urls = [documents[size.kept].url if size.kept in documents else None for size in sizes]
@@ -283,7 +287,7 @@ def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, co
     rows = [("size", "exact", "minhash", "similarity", "kept")]
     for size, url in zip(sizes, urls, strict=True):
         exact, minhash = (f"{size.rules[rule]:,}" for rule in ("dedup.exact", "dedup.minhash"))
-        name = readable(url or size.representative) + ("" if size.kept else " (in the index)")
+        name = readable_line(url or size.representative) + ("" if size.kept else " (in the index)")
         rows.append((f"{size.size:,}", exact, minhash, _range(*size.similarity) if size.similarity else "", name))
     for number, line in enumerate(_aligned(rows, ">>>><")):
         click.echo(_paint(line, "" if number else _GREY, colours))

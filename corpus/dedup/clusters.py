@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from corpus.dedup.candidates import candidates_schema
 from corpus.dedup.config import Config
+from corpus.dedup.difference import readable_line
 from corpus.dedup.labels import DECISIONS
 from corpus.dedup.sections import Sections, read_section
 from corpus.dedup.signatures import shingle_sets
@@ -200,7 +201,7 @@ def find_url(found: Deduplication, url: str, on_looked: Callable[[int], None] = 
             on_looked(looked)
     # Closest is what differs in scheme or slash alone, then what is about as long.
     closest = min(near, key=lambda other: (_bare(other) != wanted, abs(len(other) - len(url)), other), default=None)
-    hint = f"; there is {closest}" if closest else ""
+    hint = f"; there is {readable_line(closest)}" if closest else ""
     raise NotFound(f"{url}: not among the urls of the {looked:,} documents{hint}")
 
 
@@ -257,15 +258,25 @@ def _member(found: Deduplication, row: dict[str, Any]) -> Member:
 
 
 def _decided(found: Deduplication, output: Output) -> Iterator[pa.RecordBatch]:
-    """DECISIONS of all sections of a file, one batch after the other."""
+    """DECISIONS of all sections of a file, one after the other; the file is read once, from its beginning on."""
     dataset = Dataset(f"{found.work}/decisions")
     with dataset.storage.open(output.path) as stream:
-        try:
-            stream.seek(int.from_bytes(stream.read(8), "little"))  # the first section begins where the offsets end
-            while stream.tell() < output.bytes:
-                yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), DECISIONS)
-        except (*DAMAGED, EOFError) as error:
-            raise ValueError(f"{dataset.path}/{output.path}: damaged ({error}); run corpus verify") from None
+        first = stream.read(8)
+        begin = min(int.from_bytes(first, "little"), output.bytes)  # of the first section, where the offsets end
+        offsets = first + stream.read(max(begin - len(first), 0))
+
+        def read(start: int, length: int) -> bytes:
+            if start + length <= len(offsets):
+                return offsets[start : start + length]
+            stream.seek(start)
+            return stream.read(length)
+
+        sections = Sections(read, f"{dataset.path}/{output.path}")
+        for section in range(len(offsets) // 8 - 1):
+            try:
+                yield from read_section(sections, section, DECISIONS)
+            except (*DAMAGED, EOFError) as error:
+                raise ValueError(f"{sections.name}: damaged ({error}); run corpus verify") from None
 
 
 def largest(found: Deduplication, count: int) -> list[Size]:

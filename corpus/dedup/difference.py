@@ -31,6 +31,9 @@ _CONTEXT = 12  # words of what is equal that are shown beside a change
 _CHANGED = 120  # words of a change that are shown
 _CHANGES = 200  # changes that are shown
 
+_LONGEST = 200  # characters of a word that are shown; a page may have a megabyte of base64
+_LONG_WORD = re.compile(rf"[^\s{_WITHOUT_SPACES}]{{{_LONGEST + 1},}}")
+
 # What moves the cursor, changes colours or the direction of writing does not come from a page to a terminal.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -285,6 +288,11 @@ def readable(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def readable_line(text: str) -> str:
+    """The same in one line."""
+    return readable(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
 def _shortened(words: Words, first: int, last: int, before: int, after: int) -> str:
     """Words `first` to `last`, of which the first `before` and the last `after` are shown if there are many."""
     hidden = last - first - before - after
@@ -300,7 +308,8 @@ def _long(words: Words, first: int, last: int) -> str:
 
 
 def _plain(text: str) -> str:
-    return readable(_space(text.replace("\r\n", "\n")))
+    shorter = _LONG_WORD.sub(lambda found: f"{found[0][: _LONGEST // 2]}…{found[0][-_LONGEST // 4 :]}", text)
+    return readable(_space(shorter.replace("\r\n", "\n")))
 
 
 def _space(text: str) -> str:

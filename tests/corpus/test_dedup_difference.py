@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.dedup import difference as module
-from corpus.dedup.difference import Change, Difference, difference, readable, shown, words
+from corpus.dedup.difference import Change, Difference, difference, readable, readable_line, shown, words
 
 texts = st.lists(st.sampled_from(["a", "b", "c", "the", "cat", "北", "京", "\n\n", "x-y"]), max_size=40).map(" ".join)
 
@@ -20,7 +20,7 @@ def plain(kept: str, other: str) -> str:
 
 
 def changes(kept: str, other: str) -> list[tuple[str, str]]:
-    return [tuple(change) for change in difference(kept, other).changes()]
+    return [(change.kept, change.other) for change in difference(kept, other).changes()]
 
 
 def many_words(count: int, seed: int = 1) -> list[str]:
@@ -138,8 +138,8 @@ def test_a_comparison_in_full_finds_the_longest_common_subsequence(a: str, b: st
     for i, x in enumerate(a):
         for j, y in enumerate(b):
             lengths[i + 1][j + 1] = lengths[i][j] + 1 if x == y else max(lengths[i][j + 1], lengths[i + 1][j])
-    numbers = [[ord(character) for character in text] for text in (a, b)]
-    found = module._longest_common(*numbers, (0, len(a), 0, len(b)))
+    one, other = ([ord(character) for character in text] for text in (a, b))
+    found = module._longest_common(one, other, (0, len(a), 0, len(b)))
     assert len(found) == lengths[-1][-1]
     assert all(a[match.kept] == b[match.other] for match in found)
 
@@ -154,3 +154,16 @@ def test_empty_texts() -> None:
     assert list(difference("", "").changes()) == []
     assert plain("", "some words") == "{+some words+}"
     assert list(difference("a", "").changes()) == [Change("a", "")]
+
+
+def test_a_word_of_a_megabyte_is_shown_in_its_beginning_and_end() -> None:
+    word = "data:" + "x" * 10**6 + "end"
+    told = plain(f"see {word} here", f"see {word[:-1]} here")
+    assert told.startswith("see [-data:xxx")
+    assert "x…xx" in told
+    assert len(told) < 400
+    assert plain("看" + "书" * 500, "看" + "书" * 500 + "了").endswith("书书{+了+}")
+
+
+def test_what_stands_in_a_line_stays_in_it() -> None:
+    assert readable_line("https://x/?a=\n\t\x1b[2J") == "https://x/?a=\\n\\t\\u001b[2J"

@@ -34,10 +34,10 @@ PAGES = {
 }
 
 
-def commit(folder: Path) -> None:
+def commit(folder: Path, pages: dict[str, str] = PAGES, dump: str = "CC-MAIN-2026-43") -> None:
     rows = [
-        {"id": f"<urn:{number}>", "url": url, "text": text, "dump": "CC-MAIN-2026-43"}
-        for number, (url, text) in enumerate(PAGES.items())
+        {"id": f"<urn:{number}>", "url": url, "text": text, "dump": dump}
+        for number, (url, text) in enumerate(pages.items())
     ]
     dataset = Dataset(folder)
     digest = dataset.begin({})
@@ -80,6 +80,17 @@ def test_why_was_this_page_dropped(unique: Path) -> None:
     text = "\n".join(told[11:])
     assert "at the [-sky-]{+ceiling \\u001b[2J+} as if the answer" in text
     assert text.endswith("for eleven days. [-That was that.-]{+That.+}")
+
+
+def test_of_a_copy_it_is_said_that_it_is_one(tmp_path: Path) -> None:
+    commit(tmp_path / "docs", {"https://example.org/1": STORY, "https://example.org/2\n\x1b[2J": STORY}, "D\x07")
+    command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
+    told = lines(tmp_path / "unique", "--id", "<urn:1>")
+    assert told[0] == r"https://example.org/2\n\u001b[2J"
+    assert told[-1] == f"The same {len(STORY.split())} words."
+    assert told[-3].split()[-2:] == [r"D\u0007", told[0]]
+    closest = command("corpus", "clusters", tmp_path / "unique", "--url", "https://example.org/2", code=1).stderr
+    assert closest.endswith(f"there is {told[0]}\n")
 
 
 def test_of_a_kept_page_the_least_similar_duplicate_is_shown(unique: Path) -> None:
