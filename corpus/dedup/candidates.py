@@ -42,7 +42,7 @@ PRIORITY = pa.schema(
 ORDER = [
     ("block", "ascending"),
     ("published", "descending"),
-    ("score", "descending"),
+    ("score", "descending"),  # after the lowest comes what is no number (NaN), and last what is null
     ("length", "descending"),
     ("dump", "ascending"),
     ("file_path", "ascending"),
@@ -52,6 +52,7 @@ ORDER = [
 ]
 FIRST_ORDER = [("block", "ascending"), ("published", "descending"), ("row", "ascending")]
 
+_OTHER_BLOCKS = "blocks do not belong to these documents; remove the folders of the deduplication"
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -136,10 +137,13 @@ def candidates(
 ) -> Iterator[pa.RecordBatch]:
     """CANDIDATES of one unit, for its rows in BLOCKS. `documents` and `signatures` are all rows of it, in order.
 
-    Published ones come as they are in an index, with PRIORITY and `ngrams` instead of the text.
+    Published ones come as they are in an index, with PRIORITY and `ngrams` instead of the text. Raises ValueError if
+    there are rows in BLOCKS that the unit has not.
     """
     schema = candidates_schema(config)
     rows = (blocks.column("row").to_numpy() - np.uint64(first_row)).astype(np.int64)
+    if (np.diff(rows, prepend=-1) <= 0).any():
+        raise ValueError(_OTHER_BLOCKS)
     done = 0
     for batch, signed in zip(_picked(documents, rows), _picked(signatures, rows), strict=True):
         known = batch if published else priority(batch, config)
@@ -155,6 +159,8 @@ def candidates(
             columns["ngrams"] = batch.column("ngrams") if published else ngrams(batch, config)
         done += batch.num_rows
         yield pa.record_batch([columns[name] for name in schema.names], schema=schema)
+    if done < len(rows):
+        raise ValueError(_OTHER_BLOCKS)
 
 
 def write_candidates(batches: Iterable[pa.RecordBatch], path: Path, parts: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from corpus.dedup.candidates import PRIORITY, ngrams, priority
 from corpus.dedup.config import Config
@@ -41,7 +42,7 @@ def fill_lsh(
     batches: Iterable[pa.RecordBatch], config: Config, lsh: Any, key: Callable[[dict[str, Any]], Any] | None = None
 ) -> int:
     """Insert signed documents into a `datasketch.MinHashLSH` (whatever its storage: memory, Redis, Cassandra), under
-    their ids, or under `key(row)`; returns how many.
+    their ids, or under `key(row)`; returns how many. Those without words are left out: they are all alike to MinHash.
 
     The LSH should be made with `num_perm=config.num_perm` and may have bands of its own; a query is a
     `datasketch.MinHash` of the same scheme, for example of `to_datasketch`.
@@ -49,7 +50,8 @@ def fill_lsh(
     count = 0
     with lsh.insertion_session() as session:
         for batch in batches:
-            for row in batch.select(["id", "signature"]).to_pylist():
+            worded = batch.filter(pc.greater(batch.column("shingles"), 0))
+            for row in worded.select(["id", "signature"]).to_pylist():
                 session.insert(key(row) if key else row["id"], to_datasketch(row, config), check_duplication=False)
                 count += 1
     return count

@@ -52,7 +52,8 @@ class Decided(NamedTuple):
 
 
 def decide(batches: Sequence[pa.RecordBatch], config: Config) -> Decided:
-    """DECISIONS about the CANDIDATES of whole blocks.
+    """DECISIONS about the CANDIDATES of whole blocks. Raises ValueError at a block of more documents than can be told
+    apart (93 million with 22 bands).
 
     In memory are the batches, and about 300 bytes a document.
     """
@@ -86,11 +87,19 @@ def _twins(
     if not config.verify:
         compare.keep_first(order, starts, published, hashes, signatures, rep, value)
         return rep, value, 0
+    sizes = np.diff(starts)
+    largest = int(sizes.max(initial=0))
+    if largest * (config.bands * config.minhash + 1) > compare.MOST:
+        block = light.column("block")[int(order[starts[sizes.argmax()]])]
+        raise ValueError(
+            f"block {block} has {largest} documents, more than can be compared with {config.bands} bands: "
+            "more --rows, or fewer --bands, connect fewer of them"
+        )
     keys = band_keys(signatures, config) if width else np.empty((count, 0), np.uint64)
     sets = [batch.column("ngrams") for batch in batches] if width else []
     ngrams = np.concatenate([np.empty(0, np.uint32), *(item.flatten().to_numpy() for item in sets)])
-    sizes = np.concatenate([np.zeros(1, np.int64), *(pc.list_value_length(item).to_numpy() for item in sets)])
-    ends = np.cumsum(sizes) if width else np.zeros(count + 1, np.int64)
+    lengths = np.concatenate([np.zeros(1, np.int64), *(pc.list_value_length(item).to_numpy() for item in sets)])
+    ends = np.cumsum(lengths) if width else np.zeros(count + 1, np.int64)
     capped = compare.keep_dissimilar(
         order, starts, published, hashes, keys, signatures, ngrams, ends, config.threshold, config.checks, rep, value
     )

@@ -4,6 +4,7 @@ import io
 import tempfile
 from pathlib import Path
 
+import datasketch
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from corpus.dedup import Config, exchange
 from corpus.dedup.exchange import SLOTS, Source, partition_edges, read_edges, write_edges, write_keys
+from corpus.dedup.index import fill_lsh
 from corpus.dedup.keys import band_keys, keys
+from corpus.dedup.signatures import to_datasketch
 from tests.corpus.dedup_files import Row, cut, pairs_source, signatures, write_all_pairs
 from tests.oracles import dedup_cluster as oracle
 
@@ -95,6 +98,15 @@ def test_keys_are_of_documents_with_words_and_of_texts() -> None:
     assert keys(batch.slice(1), CONFIG)[0].tolist() == found[[0, 1, 3]].tolist()
     without, _ = keys(batch, Config(bands=2, rows=2, exact=False))
     assert without.tolist() == found[:2].tolist()
+
+
+def test_documents_without_words_are_asked_for_by_no_service() -> None:
+    none = [2**32 - 1] * 4
+    batch = signatures([(7, none, 0, None), (8, (1, 2, 3, 4), 5, None)], CONFIG).to_batches()[0]
+    lsh = datasketch.MinHashLSH(num_perm=CONFIG.num_perm, params=(CONFIG.bands, CONFIG.rows))
+    assert fill_lsh([batch], CONFIG, lsh) == 1
+    one, other = (to_datasketch(row, CONFIG) for row in batch.to_pylist())
+    assert (lsh.query(one), lsh.query(other)) == ([], ["doc1"])
 
 
 @given(st.lists(st.tuples(MINIMUM, MINIMUM, MINIMUM, MINIMUM), max_size=4))

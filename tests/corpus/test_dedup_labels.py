@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,12 @@ from hypothesis import strategies as st
 
 from corpus.config import check
 from corpus.dedup import Config
-from corpus.dedup.candidates import candidates_schema, write_candidates
+from corpus.dedup.candidates import candidates, candidates_schema, write_candidates
+from corpus.dedup.kernels import compare
 from corpus.dedup.labels import DECISIONS, LABELS, decide, labels, write_decisions
 from corpus.dedup.sections import Sections, read_section
+from corpus.dedup.signatures import sign
+from corpus.schema import DOCUMENTS
 from tests.oracles.dedup_labels import Document, twins
 
 SMALL = Config(bands=3, rows=2)
@@ -100,6 +107,61 @@ def test_of_equals_the_published_the_higher_score_the_longer_and_the_earlier_sta
     for first in range(len(rows)):
         assert kept(rows[first:][::-1]) == [rows[first]["id"]]
     assert kept(rows[1:], Config(bands=3, rows=2, keep="first")) == ["d0"]
+
+
+def test_a_score_that_is_no_number_comes_after_the_lowest_and_none_after_that() -> None:
+    scores = [float("inf"), 1.0, 0.0, -0.0, float("-inf"), float("nan"), None]
+    rows = [candidate(row, score=score) for row, score in enumerate(scores)]
+    for first in range(len(rows)):
+        assert kept(rows[first:][::-1], Config(bands=3, rows=2, keep="score:quality")) == [f"d{first}"]
+
+
+@pytest.mark.parametrize(("threshold", "size"), [(0.55, 55), (0.07, 7), (0.28, 28), (0.75, 75), (1.0, 100)])
+def test_a_similarity_of_just_the_threshold_is_enough(threshold: float, size: int) -> None:
+    config = Config(bands=3, rows=2, threshold=threshold)
+    whole = candidate(0, ngrams=list(range(100)), length=101)
+    assert kept([whole, candidate(1, ngrams=list(range(size)))], config) == ["d0"]
+    assert kept([whole, candidate(1, ngrams=list(range(size - 1)))], config) == ["d0", "d1"]
+
+
+def test_a_block_with_more_keys_than_can_be_numbered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "MOST", 12)
+    rows = [candidate(0), *(candidate(row, block=7) for row in range(1, 4))]
+    assert len(kept(rows)) == 2  # four keys each
+    with pytest.raises(ValueError, match=r"block 7 has 4 documents, .* with 3 bands: more --rows, or fewer --bands"):
+        decisions([*rows, candidate(4, block=7)])
+    assert kept([*rows, candidate(4, block=7)], Config(bands=3, rows=2, verify=False)) == ["d0", "d1"]
+
+
+def test_two_documents_with_one_id_are_two() -> None:
+    found = decisions([candidate(0, id="same"), candidate(1, id="same"), candidate(2, id="same", ngrams=[9])])
+    assert [(row["keep"], row["cluster_id"], row["representative"]) for row in found] == [
+        (True, 0, "same"),
+        (False, 0, "same"),
+        (True, 2, "same"),
+    ]
+
+
+def test_a_cluster_of_what_is_published_counts_the_published_one_too() -> None:
+    found = decisions([candidate(0, published=True), candidate(1), candidate(2), candidate(3, published=True)])
+    assert [row["cluster_size"] for row in found] == [3, 3, 3, 1]
+
+
+@pytest.mark.parametrize("wrong", [[6, 9], [2, 6], [7, 7], [8, 6]])
+def test_blocks_of_other_documents_are_refused(wrong: list[int]) -> None:
+    texts = [{"text": f"one text of {row}", "id": f"d{row}", "dump": "d", "file_path": "f"} for row in range(4)]
+    documents = pa.RecordBatch.from_pylist(texts, schema=DOCUMENTS)
+    signed = sign(documents, SMALL)
+
+    def brought(rows: list[int]) -> list[str]:
+        blocks = pa.table({"row": pa.array(rows, pa.uint64()), "block": pa.array([5] * len(rows), pa.uint64())})
+        return [
+            name for batch in candidates([documents], [signed], blocks, 5, SMALL) for name in batch["id"].to_pylist()
+        ]
+
+    assert brought([5, 8]) == ["d0", "d3"]
+    with pytest.raises(ValueError, match="blocks do not belong to these documents; remove the folders"):
+        brought(wrong)
 
 
 def test_what_is_published_stays_even_if_it_has_a_twin_there() -> None:
@@ -186,6 +248,72 @@ def test_labels_are_those_of_the_slow_twin_in_any_order_of_arrival(
     order.shuffle(rows)
     found = decisions(rows, config)
     assert [row["representative"] for row in found] == [f"d{twin}" for twin in expected]
+
+
+CONFIGS = st.sampled_from(
+    [
+        SMALL,
+        Config(bands=3, rows=2, exact=False),
+        Config(minhash=False),
+        Config(minhash=False, verify=False),
+        Config(bands=3, rows=2, verify=False),
+        Config(bands=3, rows=2, exact=False, verify=False),
+        Config(bands=3, rows=2, keep="first", checks=2),
+        Config(bands=3, rows=2, keep="score:quality", threshold=0.4),
+    ]
+)
+SCORE = st.sampled_from([None, float("nan"), float("-inf"), 0.0, 1.0])
+
+
+@given(st.lists(st.tuples(DOCUMENT, st.integers(0, 3), SCORE), max_size=16), CONFIGS, st.integers(1, 4), st.data())
+def test_nothing_depends_on_batches_files_or_partitions(
+    documents: list[Any], config: Config, parts: int, data: st.DataObject
+) -> None:
+    rows = [
+        candidate(
+            row,
+            id=f"d{row // 2}",
+            block=block,
+            minima=minima,
+            text_hash=bytes([text_hash] * 16),
+            ngrams=sorted(ngrams),
+            published=published,
+            score=score,
+        )
+        for row, ((text_hash, minima, ngrams, published), block, score) in enumerate(documents)
+    ]
+    schema = candidates_schema(config)
+    whole = pa.RecordBatch.from_pylist(rows, schema=schema)
+    expected = decide([whole], config)
+    shuffled = whole.take(pa.array(data.draw(st.permutations(range(len(rows)))), pa.int64()))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=5)))
+    batches = [shuffled.slice(one, other - one) for one, other in itertools.pairwise([0, *cuts, len(rows)])]
+    files = data.draw(st.integers(1, 3))
+    decided = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(files):
+            write_candidates(batches[number::files], Path(folder, str(number)), parts)
+        for part in range(parts):
+            found = [
+                batch
+                for number in range(files)
+                for batch in read_section(Sections(reader(Path(folder, str(number))), str(number)), part, schema)
+            ]
+            decided.append(decide(found, config))
+    assert pa.concat_tables(one.decisions for one in decided).sort_by("row") == expected.decisions
+    assert sum(one.capped for one in decided) == expected.capped
+    if not expected.decisions.num_rows:
+        return
+    for block in {row["block"] for row in rows}:  # somebody stays, and stands for all that go
+        mine = [one for row, one in zip(rows, expected.decisions.to_pylist(), strict=True) if row["block"] == block]
+        stay = {one["cluster_id"]: one["cluster_size"] for one in mine if one["keep"]}
+        assert all(one["keep"] == (one["cluster_id"] == one["row"]) for one in mine)
+        assert stay == dict(Counter(one["cluster_id"] for one in mine))
+
+
+def reader(path: Path) -> Callable[[int, int], bytes]:
+    data = path.read_bytes()
+    return lambda start, length: data[start : start + length]
 
 
 def section(path: Path, number: int) -> pa.Table:

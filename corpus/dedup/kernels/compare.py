@@ -10,6 +10,7 @@ from numba import int64, uint64
 from corpus.dedup.kernels import kernel
 from corpus.dedup.kernels.mixing import MULTIPLIER
 
+MOST = 2**31 - 1  # keys of a block's documents, the hashes of their texts included: they are numbered in 32 bits
 SAME = 2.0  # the value where two texts have the same hash: no similarity is that high
 
 
@@ -51,7 +52,7 @@ def keep_dissimilar(
     more candidates than `checks`.
 
     order       int64[n], document numbers block by block, each in the order in which they are to be kept
-    starts      int64[blocks + 1], where each block begins in `order`
+    starts      int64[blocks + 1], where each block begins in `order`; none has more than MOST keys
     published   bool[n]: stays in any case
     hashes      uint64[n, 2] of the texts; keys uint64[n, bands], 0 columns without MinHash
     signatures  uint32[n, num_perm]; ngrams uint32[...], sorted sets, of document i ngrams[ends[i]:ends[i + 1]]
@@ -187,7 +188,8 @@ def _jaccard(values: Any, a: Any, a_end: Any, b: Any, b_end: Any, threshold: Any
     total = (a_end - a) + (b_end - b)
     if total == 0:
         return 1.0
-    if min(a_end - a, b_end - b) < threshold * max(a_end - a, b_end - b):
+    # A quotient is rounded like that of the similarity, and cannot rule out what reaches the threshold exactly.
+    if min(a_end - a, b_end - b) / max(a_end - a, b_end - b) < threshold:
         return 0.0
     common = 0
     while a < a_end and b < b_end:
