@@ -66,9 +66,9 @@ def document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
     """Units that read a shard of documents each."""
 
     def units(keys: Sequence[str]) -> list[Unit]:
-        wanted = set(keys)
+        wanted, folder = set(keys), dataset.rstrip("/")  # two slashes are another key, to an object store
         return [
-            Unit(record.unit, (Input(f"{dataset}/{output.path}", output.bytes, output.sha256),))
+            Unit(record.unit, (Input(f"{folder}/{output.path}", output.bytes, output.sha256),))
             for record in Dataset(dataset).scan()
             if record.unit in wanted and (output := record.output("documents"))
         ]
