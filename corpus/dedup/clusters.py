@@ -134,7 +134,7 @@ def open_deduplication(folder: str) -> Deduplication:
 
     Raises ValueError if there is none, or it is not complete.
     """
-    work = next((place for place in (f"{folder}/_dedup", folder) if is_dir(f"{place}/decisions/_units")), None)
+    work = next((place for place in (f"{folder}/_dedup", folder) if is_dir(f"{place}/signatures/_units")), None)
     if not work:
         raise ValueError(
             f"{folder}: no duplicates were sought here; it should be the output folder of corpus dedup or corpus run"
