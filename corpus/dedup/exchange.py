@@ -18,6 +18,7 @@ the same sources in the same order give the same bytes.
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,16 +103,25 @@ def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: i
 
 
 def write_edges(edges: NDArray[np.uint64], path: Path) -> None:
-    """Edges as little-endian uint64 words, two an edge."""
-    path.write_bytes(edges.astype("<u8", copy=False).data)
+    """Edges as little-endian uint64 words: their number, a CRC-32 of them, then two words an edge."""
+    data = edges.astype("<u8", copy=False).data
+    with path.open("wb") as file:
+        file.write(np.array([len(edges), zlib.crc32(data)], "<u8").data)
+        file.write(data)
 
 
 def read_edges(stream: BinaryIO) -> Iterator[NDArray[np.uint64]]:
-    """What `write_edges` wrote, uint64[n, 2] with n up to EDGES_AT_A_TIME. Raises ValueError at half an edge."""
+    """What `write_edges` wrote, uint64[n, 2] with n up to EDGES_AT_A_TIME. Raises ValueError naming the file, after the
+    last edge, if they are not those that were written.
+    """
+    head, count, checksum = stream.read(16), 0, 0
     while data := stream.read(16 * EDGES_AT_A_TIME):
         if len(data) % 16:
-            raise ValueError(f"{getattr(stream, 'name', 'edges')}: ends within an edge; remove it to make it again")
+            break
+        count, checksum = count + len(data) // 16, zlib.crc32(data, checksum)
         yield np.frombuffer(data, "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
+    if data or head != np.array([count, checksum], "<u8").tobytes():
+        raise ValueError(f"{getattr(stream, 'name', 'edges')}: damaged edges; remove it to make it again")
 
 
 def _offsets(source: Source, first: int, slots: int) -> NDArray[np.int64]:

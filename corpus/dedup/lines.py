@@ -152,13 +152,16 @@ def repeated_lines(
 def write_repeated(parts: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint64]]], target: Path) -> int:
     """Write what `repeated_lines` found, all partitions in order, as one table; returns the number of lines in it.
 
-    One partition is in memory at a time. Raises ValueError if partitions are not in order.
+    One partition is in memory at a time. Raises ValueError if they are not in order.
     """
     count, last = 0, -1
     with target.open("wb") as file, tempfile.TemporaryFile(dir=target.parent) as rows:
         for hashes, first in parts:
-            if len(hashes) and int(hashes[0]) <= last:
-                raise ValueError(f"{target}: partitions come in another order than 0, 1, 2...")
+            if len(hashes) and (int(hashes[0]) <= last or (hashes[1:] <= hashes[:-1]).any()):
+                raise ValueError(
+                    f"{target}: hashes come in another order than sorted, partition 0, 1, 2...; "
+                    "remove the folders of the deduplication of lines"
+                )
             last = int(hashes[-1]) if len(hashes) else last
             count += len(hashes)
             file.write(hashes.astype("<u8", copy=False).data)

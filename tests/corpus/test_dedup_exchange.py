@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import tempfile
 from pathlib import Path
 
@@ -255,5 +254,14 @@ def test_edges_come_back_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write_edges(edges[:0], path)
     with path.open("rb") as stream:
         assert list(read_edges(stream)) == []
-    with pytest.raises(ValueError, match="ends within an edge"):
-        list(read_edges(io.BytesIO(bytes(24))))
+
+
+def test_damaged_edges_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "edges"
+    write_edges(np.arange(6, dtype=np.uint64).reshape(3, 2), path)
+    whole = path.read_bytes()
+    flipped = [whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :] for place in range(len(whole))]
+    for damaged in (b"", whole[:8], whole[:-16], whole[:-8], whole[:16], whole + bytes(16), bytes(24), *flipped):
+        path.write_bytes(damaged)
+        with path.open("rb") as stream, pytest.raises(ValueError, match=r"edges: damaged edges; remove it"):
+            list(read_edges(stream))

@@ -376,6 +376,9 @@ def test_partitions_of_the_table_come_in_order(tmp_path: Path) -> None:
     low, high = (np.array([value], np.uint64) for value in (5, 2**63))
     with pytest.raises(ValueError, match="another order"):
         write_repeated([(high, low), (low, low)], tmp_path / "repeated")
+    for hashes in (np.array([5, 7, 6], np.uint64), np.array([5, 5], np.uint64)):
+        with pytest.raises(ValueError, match="another order"):
+            write_repeated([(hashes, hashes)], tmp_path / "repeated")
 
 
 def test_settings_load_without_numba() -> None:
