@@ -116,7 +116,8 @@ def priority(documents: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     columns["length"] = pc.binary_length(documents.column("text").fill_null("")).cast(pa.int64())
     columns["score"] = pa.nulls(documents.num_rows, pa.float64())
     if config.score_column:
-        columns["score"] = documents.column(config.score_column).cast(pa.float64())
+        # Integers beyond 2^53 are rounded: of two that become one the next in the order decides.
+        columns["score"] = documents.column(config.score_column).cast(pa.float64(), safe=False)
     return pa.record_batch([columns[name] for name in PRIORITY.names], schema=PRIORITY)
 
 

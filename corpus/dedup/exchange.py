@@ -35,6 +35,7 @@ EDGES_AT_A_TIME = 1 << 20  # that `read_edges` hands out
 
 _HEADER = 8 * (SLOTS + 1)
 _RECORD = 12  # bytes
+_MOST = 2**31 - 1  # records of a slot: they are numbered in 32 bits
 
 
 class Source(NamedTuple):
@@ -69,7 +70,7 @@ def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: i
     once more costs less than to sort the edges. Rows count over all units. `sources` come in the order of their rows;
     `parts` is a power of two, 1024 at the most. Up to `threads` reads are under way at a time, for storage that is far
     away. In memory are the partition's records and edges. Raises ValueError naming a file that is no pairs file, ends
-    too early or has a row that its unit has not.
+    too early or has a row that its unit has not, and at more equal keys in a slot than can be numbered.
     """
     if not 0 <= part < parts <= SLOTS or parts & (parts - 1):
         raise ValueError(f"partition {part} of {parts}: the number of partitions is a power of two up to {SLOTS}")
@@ -140,6 +141,8 @@ def _slot_edges(
     seen = np.empty((_power_of_two(count // 8 + 1), 2), np.uint64)
     keys, rows = np.empty(count, np.uint64), np.empty(count, np.uint64)
     count = kernels.repeated(records, starts, ends, first_rows, seen, keys, rows)
+    if count > _MOST:
+        raise ValueError(f"{count} records of repeated keys in one of {SLOTS} ranges: no more than {_MOST} are joined")
     edges = np.empty((count, 2), np.uint64)
     table = np.empty(_power_of_two(2 * count + 2), np.int32)
     return edges[: kernels.star_edges(keys[:count], rows[:count], table, edges)]

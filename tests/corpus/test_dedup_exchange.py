@@ -209,6 +209,14 @@ def test_pairs_of_impossible_length_are_named(tmp_path: Path) -> None:
             partition_edges(sources, 0, 1)
 
 
+def test_more_equal_keys_than_can_be_numbered_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = units_of_keys(tmp_path, [[5, 5, 5], [5]])
+    assert len(partition_edges(sources, 0, 1)) == 3
+    monkeypatch.setattr(exchange, "_MOST", 3)
+    with pytest.raises(ValueError, match="4 records of repeated keys in one of 1024 ranges: no more than 3"):
+        partition_edges(sources, 0, 1)
+
+
 def test_keys_of_another_partition_are_refused(tmp_path: Path) -> None:
     (source,) = units_of_keys(tmp_path, [[2**63, 2**63 + 1, 2**64 - 1]])
     path = tmp_path / "0.pairs"

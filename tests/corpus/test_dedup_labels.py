@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from corpus.config import check
 from corpus.dedup import Config
-from corpus.dedup.candidates import candidates, candidates_schema, write_candidates
+from corpus.dedup.candidates import candidates, candidates_schema, priority, write_candidates
 from corpus.dedup.kernels import compare
 from corpus.dedup.labels import DECISIONS, LABELS, decide, labels, write_decisions
 from corpus.dedup.sections import Sections, read_section
@@ -114,6 +114,13 @@ def test_a_score_that_is_no_number_comes_after_the_lowest_and_none_after_that() 
     rows = [candidate(row, score=score) for row, score in enumerate(scores)]
     for first in range(len(rows)):
         assert kept(rows[first:][::-1], Config(bands=3, rows=2, keep="score:quality")) == [f"d{first}"]
+
+
+def test_scores_may_be_integers_of_any_size() -> None:
+    documents = pa.RecordBatch.from_pylist([{"text": "a", "id": "d"}] * 3, schema=DOCUMENTS)
+    scored = documents.append_column("quality", pa.array([2**53 + 1, None, -(2**63)], pa.int64()))
+    found = priority(scored, Config(keep="score:quality")).column("score").to_pylist()
+    assert found == [float(2**53), None, -float(2**63)]
 
 
 @pytest.mark.parametrize(("threshold", "size"), [(0.55, 55), (0.07, 7), (0.28, 28), (0.75, 75), (1.0, 100)])
