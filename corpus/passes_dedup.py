@@ -267,15 +267,13 @@ def _index(job: Job) -> Index | None:
     """
     if job.against is None:
         return None
-    records = list(Dataset(job.against).scan()) if is_dir(job.against) else []
-    if not records and not job.update_index:
+    there = _index_units(job.against, _scheme(job.recipe.config("dedup"))) if is_dir(job.against) else {}
+    if not there and not job.update_index:
         raise ValueError(f"{job.against}: no index; make one with --update-index, from what is published")
-    _check_index(job.against, records, _scheme(job.recipe.config("dedup")))
-    there = _units(records)
     place = storage(job.work)
     place.make_folder("")
     if not place.create("index.json", json.dumps(there, indent=1).encode()):
-        there = _units(Dataset(job.against).scan())  # another task may have looked later
+        there = _contents(Dataset(job.against).scan())  # another task may have looked later
     listed = _listed(place.read("index.json") or b"{}", f"{job.work}/index.json")
     if gone := next((unit for unit, digest in listed.items() if there.get(unit) != digest), None):
         raise ValueError(
@@ -299,30 +297,38 @@ def _listed(data: bytes, name: str) -> dict[str, str]:
         raise ValueError(f"{name}: not a list of an index's units; use another output folder") from None
 
 
-def _units(records: Iterable[Record]) -> dict[str, str]:
-    return {record.unit: record.outputs[0].sha256 for record in records}
+def _contents(records: Iterable[Record]) -> dict[str, str]:
+    """By unit, what tells its contents apart."""
+    return {record.unit: record.outputs[0].sha256[:16] for record in records}
 
 
-def _check_index(path: str, records: Sequence[Record], scheme: str) -> None:
+def _index_units(path: str, scheme: str) -> dict[str, str]:
+    """The units of an index. Raises ValueError if it is none, or was made with another scheme."""
+    dataset = Dataset(path)
     made: dict[str, str] = {}
-    for record in records:
-        if record.stage != "index" or not record.output("signatures"):
-            raise ValueError(
-                f"{path}: no index, unit {record.unit} was made by {record.stage}; name a folder that --update-index "
-                "has made, or a new one"
-            )
-        if record.config not in made:
-            made[record.config] = (Dataset(path).configuration(record.config) or {}).get("scheme", scheme)
-        if made[record.config] != scheme:
-            raise ValueError(
-                f"{path}: made with {made[record.config]!r}, this call has {scheme!r}; use the same settings, "
-                "or another index"
-            )
+
+    def checked() -> Iterator[Record]:
+        for record in dataset.scan():
+            if record.stage != "index" or not record.output("signatures"):
+                raise ValueError(
+                    f"{path}: no index, unit {record.unit} was made by {record.stage}; name a folder that "
+                    "--update-index has made, or a new one"
+                )
+            if record.config not in made:
+                made[record.config] = (dataset.configuration(record.config) or {}).get("scheme", scheme)
+            if made[record.config] != scheme:
+                raise ValueError(
+                    f"{path}: made with {made[record.config]!r}, this call has {scheme!r}; use the same settings, "
+                    "or another index"
+                )
+            yield record
+
+    return _contents(checked())
 
 
 def _fingerprint(index: Index) -> str:
     """Of what the documents are compared with."""
-    return hashlib.sha256(json.dumps(_units(index.records())).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(_contents(index.records())).encode()).hexdigest()[:32]
 
 
 def ranges(size: int, memory: int | None) -> list[str]:
