@@ -93,6 +93,8 @@ def dedup_command() -> click.Command:
 
         if flags["lines"] and flags["labels_only"]:
             raise click.UsageError("--labels-only: says which documents go; it has nothing to say with --lines")
+        if not flags["lines"] and (given := _given("lines__")):
+            raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
         dedup, lines = _steps(("dedup", "lines"), recipe)
         source = _documents_source("dedup", inputs)
         job = Job(
@@ -123,7 +125,7 @@ def dedup_command() -> click.Command:
         \b
         corpus dedup docs/ -o unique/
         corpus dedup docs/ -o unique/ --preset fineweb
-        corpus dedup docs/ -o unique/ --threshold 0.8 --keep score:quality_score
+        corpus dedup docs/ -o unique/ --threshold 0.8 --keep score:language_score
         corpus dedup new/ -o unique-new/ --against index/ --update-index
         corpus dedup docs/ -o labels/ --labels-only
         corpus dedup docs/ -o unique/ --lines
@@ -134,6 +136,16 @@ def dedup_command() -> click.Command:
             ["--labels-only"], is_flag=True, help="write who duplicates whom, row by row, instead of documents"
         ),
     )
+
+
+def _given(prefix: str) -> str | None:
+    """The first option on the command line whose destination begins so."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        if name.startswith(prefix) and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            return option.opts[0]
+    return None
 
 
 def _with_index(context: click.Context, option: click.Parameter, value: bool) -> bool:
@@ -161,7 +173,7 @@ def _dedup_options() -> list[click.Option]:
             ["--memory"],
             type=click.IntRange(16),
             metavar="MIB",
-            help="of a unit that brings a partition together (default: 256, with very many files up to 4096)",
+            help="of a unit that brings a partition together (default: 256; more if that makes over 1,024 partitions)",
         ),
     ]
 

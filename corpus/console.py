@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -177,13 +178,23 @@ def say_summary(summary: PassSummary) -> None:
 
 
 def _flow(summary: PassSummary) -> str:
-    read = kept = capped = 0
+    read = kept = 0
+    sums: Counter[str] = Counter()
     for record in Dataset(summary.output).records():
         read += record.counts[0]["read"] if record.counts else 0
         kept += record.counts[-1]["kept"] if record.counts else 0
-        capped += record.counts[-1].get("capped", 0) if record.counts else 0
-    more = f"; {capped:,} met more candidates than --checks, and were kept unless one of those compared was similar"
-    return f" ({read:,} read, {kept:,} kept{more if capped else ''})"
+        for account in record.counts:
+            sums.update({name: account[name] for name in _TOLD if name in account})
+    told = "".join(f"; {text.format(sums[name])}" for name, text in _TOLD.items() if sums[name])
+    return f" ({read:,} read, {kept:,} kept{told})"
+
+
+# What a person should hear of what stages count besides.
+_TOLD = {
+    "capped": "{:,} met more candidates than --checks, and were kept unless one of those compared was similar",
+    "wordless": "{:,} without words",
+    "lines_removed": "{:,} lines removed",
+}
 
 
 def summary_json(summary: PassSummary) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -23,9 +23,9 @@ from corpus.chain import Step
 from corpus.engine import Engine, Event, Failure, Unit
 from corpus.passes_dedup import Job, dedup_passes
 from corpus.passes_lines import lines_passes
-from corpus.plan import ALONE, Pass, Share, Source, document_units, global_pass, removed, wait_for
+from corpus.plan import ALONE, Pass, Share, Source, check_no_others, document_units, global_pass, removed, wait_for
 from corpus.recipe import Recipe, TokenizerConfig, describe
-from corpus.shards import Conflict, Dataset, Input
+from corpus.shards import Dataset, Input
 from corpus.storage import children, expand, fingerprint, is_dir, local_path, storage
 from corpus.work import ChainWork, TokenizerWork
 
@@ -60,6 +60,10 @@ def find_source(inputs: Sequence[str]) -> Source:
     paths = expand(list(inputs))
     if len(paths) == 1 and is_dir(paths[0]) and _holds_documents(paths[0]):
         return Source(dataset=paths[0])
+    if len(paths) > 1 and (several := [path for path in paths if is_dir(path) and _holds_documents(path)]):
+        raise ValueError(
+            f"{several[0]}: one folder of documents at a time; the next one goes --against an index of this"
+        )
     warcs: list[str] = []
     for path in paths:
         if is_dir(path):
@@ -100,7 +104,7 @@ def passes(
     folders = [f"{output}/{_FOLDERS.get(part[0].stage, 'documents')}" for part in parts[:-1]]
     folders += [f"{output}/clean"] if parts else []
     if folders:
-        _check_no_others(keys, folders[0])
+        check_no_others(folders[0], keys)
     documents = source.dataset or ""  # as they are, for a recipe of a tokenizer alone
     for part, documents in zip(parts, folders, strict=True):
         job = Job(source.dataset or "", keys, recipe, output, share, memory, against, update_index)
@@ -238,17 +242,6 @@ def _kept_trace(dataset: Dataset, event: Event) -> Event:
 def _holds_documents(folder: str) -> bool:
     first = next(Dataset(folder).scan(), None)
     return first is not None and first.output("documents") is not None
-
-
-def _check_no_others(keys: Iterable[str], output: str) -> None:
-    """A whole run's result is that of its inputs: units of other inputs must not be in its folder."""
-    planned = set(keys)
-    others = [key for key in Dataset(output).units() if key not in planned]
-    if others:
-        raise Conflict(
-            f"{output}: holds unit {others[0]}, which is not among this call's inputs; "
-            "name all inputs, or use another output folder"
-        )
 
 
 def _by_key(paths: Sequence[str]) -> dict[str, str]:

@@ -84,8 +84,8 @@ def check_no_others(dataset: str, keys: Sequence[str]) -> None:
     planned = set(keys)
     if other := next((unit for unit in Dataset(dataset).units() if unit not in planned), None):
         raise Conflict(
-            f"{dataset}: holds unit {other}, which is none of this call's; use another output folder, "
-            "or remove this one"
+            f"{dataset}: holds unit {other}, which is none of this call's; "
+            "name all inputs, or use another output folder"
         )
 
 

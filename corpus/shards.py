@@ -37,7 +37,7 @@ ROW_GROUP = 1024  # documents; small enough to stream, as nanochat's shards have
 FOLDERS = {"dropped": "dropped"}  # every other kind lives in data/
 # What reading a damaged Parquet file raises; ValueError and KeyError where a column's name is what was hit.
 DAMAGED = (pa.ArrowException, ValueError, KeyError, OSError)
-_WAY_OUT = "use another output folder, or remove this one"
+_WAY_OUT = "use another output folder, or remove the whole output"
 _DICTIONARY = {"dump", "file_path", "language", "stage", "rule", "threshold"}  # few distinct values
 # Ids, whose upper bytes are nearly always zero: each byte of theirs apart is as small at zstd's level 1 as whole ids
 # at level 3, in 40% of the time.

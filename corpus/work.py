@@ -61,13 +61,11 @@ class ChainWork:
         source = self._pages(unit, chain, pages) if self.source is None else self._documents(unit, chain)
         with dataset.storage.scratch() as folder:
             kept = ShardWriter(folder / "kept.parquet", self._schema(unit))
-            tokens = 0
-            shingles: Counter[str] = Counter()
+            sums = Counter(tokens=0) if self.kind == "tokens" else Counter[str]()
             for batch in chain.run(source):
                 kept.write(batch)
-                tokens += _token_count(batch)
-                shingles.update(_shingle_counts(batch))
-            kept.close(self._footer(tokens))
+                sums.update(self._sums(batch))
+            kept.close(self._footer(sums["tokens"]))
             outputs, files = [kept.output(unit.key, self.kind)], [kept.path]
             if self.kind == "documents":
                 dropped = ShardWriter(folder / "dropped.parquet", DROPPED_SCHEMAS[self.keep_dropped_text])
@@ -77,10 +75,9 @@ class ChainWork:
                 outputs.append(dropped.output(unit.key, "dropped"))
                 files.append(dropped.path)
             accounts = [account.to_json() for account in ([pages] if self.source is None else []) + chain.accounts]
-            if self.kind == "tokens":
-                accounts[-1]["tokens"] = tokens
-            if self.kind == "signatures":
-                accounts[-1] |= shingles
+            for account in accounts:
+                if account["stage"] in _SUMMED:
+                    account |= sums
             _check_accounts(unit.key, accounts, outputs)
             commit(self, unit, attempt, began, accounts, outputs, files)
 
@@ -126,6 +123,15 @@ class ChainWork:
 
         return ["id", *LABELS]
 
+    def _sums(self, batch: pa.RecordBatch) -> dict[str, int]:
+        """What else there is to count in what is kept."""
+        if self.kind == "tokens":
+            return {"tokens": _token_count(batch)}
+        if self.kind == "signatures" and "shingles" in batch.schema.names:
+            counts = batch.column("shingles")
+            return {"shingles": pc.sum(counts).as_py() or 0, "wordless": pc.sum(pc.equal(counts, 0)).as_py() or 0}
+        return {"lines_removed": pc.sum(batch.column("lines_removed")).as_py() or 0} if self.numbered else {}
+
     def _schema(self, unit: Unit) -> pa.Schema:
         if self.kind != "documents":
             schema: pa.Schema = importlib.import_module(self.steps[-1].module).schema(self.steps[-1].config)
@@ -148,6 +154,7 @@ class ChainWork:
         return footer
 
 
+_SUMMED = {"tokens", "signatures", "lines"}  # stages that count more than documents
 DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index("text"))}
 
 
@@ -307,14 +314,6 @@ def _token_count(batch: pa.RecordBatch) -> int:
         return 0
     column = batch.column("tokens")
     return int(column.offsets[-1].as_py() - column.offsets[0].as_py())
-
-
-def _shingle_counts(batch: pa.RecordBatch) -> Counter[str]:
-    """How many n-grams a batch of SIGNATURES is of, and how many documents have none, because they have no words."""
-    if "shingles" not in batch.schema.names:
-        return Counter()
-    counts = batch.column("shingles")
-    return Counter(shingles=pc.sum(counts).as_py() or 0, wordless=pc.sum(pc.equal(counts, 0)).as_py() or 0)
 
 
 def _check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:

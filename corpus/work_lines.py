@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,10 +74,11 @@ class RepeatedWork:
             rows += record.counts[-1]["kept"]
         found = repeated_lines(sources, part, parts, self.config, threads=_READS)
         with Dataset(self.output).storage.scratch() as folder:
-            np.save(folder / "repeated.npy", np.stack(found))
-            output = output_of(folder / "repeated.npy", unit.key, "repeated", len(found[0]), "npy")
+            # The hashes, then as many rows of first documents.
+            (folder / "repeated").write_bytes(np.concatenate(found).astype("<u8").data)
+            output = output_of(folder / "repeated", unit.key, "repeated", len(found[0]), "repeated")
             counts = {"stage": "repeated", "read": rows, "kept": rows, "dropped": {}, "repeated": len(found[0])}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "repeated.npy"])
+            commit(self, unit, attempt, began, [counts], [output], [folder / "repeated"])
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,11 @@ def _repeated(dataset: Dataset) -> Iterator[tuple[Any, Any]]:
     import numpy as np
 
     for output in dataset.files("repeated"):
-        hashes, first = np.load(io.BytesIO(dataset.storage.read(output.path) or b""))
-        yield hashes, first
+        data = dataset.storage.read(output.path) or b""
+        if len(data) != 16 * output.rows:
+            raise ValueError(f"{dataset.path}/{output.path}: {len(data)} bytes of {16 * output.rows}; make it again")
+        words = np.frombuffer(data, "<u8").astype(np.uint64, copy=False)
+        yield words[: output.rows], words[output.rows :]
 
 
 def table_of(dataset: Dataset) -> Output:

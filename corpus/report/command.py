@@ -27,7 +27,11 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     """
     found: list[tuple[str, Dataset]] = []
     for folder in folders:
-        inside = [f"{folder}/_dedup/unique", folder] if is_dir(f"{folder}/_units") else [f"{folder}/{name}" for name in ORDER]
+        inside = (
+            [f"{folder}/_dedup/unique", folder]
+            if is_dir(f"{folder}/_units")
+            else [f"{folder}/{name}" for name in ORDER]
+        )
         present = [(PurePosixPath(path).name, Dataset(path)) for path in inside if is_dir(f"{path}/_units")]
         if not present:
             raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
