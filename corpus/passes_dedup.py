@@ -101,7 +101,9 @@ def _passes(job: Job, steps: Sequence[Step], output: str, index: Index | None) -
     described |= {"against": _fingerprint(index)} if index else {}
     yield from _exchange(job, config, described, folder, Shards(folder["signatures"], index, 0))
     if not job.labels_only:
-        yield _last_pass(job, steps, output, folder["labels"], described)
+        apply = Step("dedup", "corpus.dedup.apply", config)
+        units = _labelled(job.documents, folder["labels"])
+        yield documents_behind(job, apply, steps, output, units, described, labels=folder["labels"])
     if job.update_index and job.against:
         yield _index_pass(job, job.against, config, folder["labels"])
 
@@ -194,24 +196,27 @@ def _check_columns(job: Job, config: Any) -> None:
         check_columns(dataset.schema(first), config)
 
 
-def _last_pass(job: Job, steps: Sequence[Step], output: str, labels: str, described: dict[str, Any]) -> Pass:
-    chain = (Step("dedup", "corpus.dedup.apply", steps[0].config), *steps[1:])
-    name = PurePosixPath(output).name if steps[1:] else "dedup"
+def documents_behind(
+    job: Job,
+    first: Step,
+    steps: Sequence[Step],
+    output: str,
+    units: Callable[[Sequence[str]], list[Unit]],
+    config: dict[str, Any],
+    **more: Any,
+) -> Pass:
+    """The pass that acts on what a barrier found out: `first` is how its stage, the first of `steps`, is run here; the
+    stages behind it follow. `more` is of the ChainWork.
+    """
+    name = PurePosixPath(output).name if steps[1:] else steps[0].stage
+    more["keep_dropped_text"] = job.recipe.keep_dropped_text
     return Pass(
         name,
         output,
         job.keys,
-        _labelled(job.documents, labels),
-        described | describe(steps, keep_dropped_text=job.recipe.keep_dropped_text),
-        lambda digest: ChainWork(
-            name,
-            chain,
-            output,
-            digest,
-            job.documents,
-            labels=labels,
-            keep_dropped_text=job.recipe.keep_dropped_text,
-        ),
+        units,
+        config | describe(steps, keep_dropped_text=job.recipe.keep_dropped_text),
+        lambda digest: ChainWork(name, (first, *steps[1:]), output, digest, job.documents, **more),
     )
 
 

@@ -9,16 +9,14 @@ table         one unit           of all of them
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePosixPath
 
 from corpus.chain import Step
 from corpus.dedup.lines_apply import Config as Removal
 from corpus.engine import Unit
-from corpus.passes_dedup import Job, ranges
+from corpus.passes_dedup import Job, documents_behind, ranges
 from corpus.plan import Pass, check_no_others, document_units, global_pass, wait_for
 from corpus.recipe import describe
 from corpus.shards import Dataset, Input
-from corpus.work import ChainWork
 from corpus.work_lines import LineHashesWork, RepeatedWork, TableWork, table_of
 
 
@@ -66,24 +64,9 @@ def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     )
     wait_for(table, ["all"], job.share)
     path = f"{table}/{table_of(Dataset(table)).path}"
-    chain = (Step("lines", "corpus.dedup.lines_apply", Removal(path, config)), *steps[1:])
-    name = PurePosixPath(output).name if steps[1:] else "lines"
-    yield Pass(
-        name,
-        output,
-        job.keys,
-        _numbered_units(job.documents, hashes, Dataset(table).whole("table")),
-        describe(steps, keep_dropped_text=job.recipe.keep_dropped_text),
-        lambda digest: ChainWork(
-            name,
-            chain,
-            output,
-            digest,
-            job.documents,
-            numbered=True,
-            keep_dropped_text=job.recipe.keep_dropped_text,
-        ),
-    )
+    remove = Step("lines", "corpus.dedup.lines_apply", Removal(path, config))
+    units = _numbered_units(job.documents, hashes, Dataset(table).whole("table"))
+    yield documents_behind(job, remove, steps, output, units, {}, numbered=True)
 
 
 def _numbered_units(documents: str, hashes: str, table: Input) -> Callable[[Sequence[str]], list[Unit]]:

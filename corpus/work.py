@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from corpus.chain import BATCH, Account, Chain, Rows, Step
 from corpus.engine import Attempt, Unit
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
-from corpus.shards import Dataset, Input, Output, Record, ShardWriter, audit
+from corpus.shards import Dataset, Input, Output, Record, ShardWriter, audit, output_of
 from corpus.storage import local_path, open_path, sha256, split
 
 
@@ -281,6 +281,23 @@ def commit(
         seconds=round(time.monotonic() - began, 3),
     )
     Dataset(work.output).commit(record, files)
+
+
+def commit_file(
+    work: Named,
+    unit: Unit,
+    attempt: Attempt,
+    began: float,
+    path: Path,
+    kind: str,
+    rows: int,
+    documents: int,
+    **sums: int,
+) -> None:
+    """Publish the one file of a unit, which has so many rows, and its record: all documents were read and kept."""
+    output = output_of(path, unit.key, kind, rows, path.suffix[1:] or kind)
+    counts: dict[str, Any] = {"stage": work.name, "read": documents, "kept": documents, "dropped": {}}
+    commit(work, unit, attempt, began, [counts | sums], [output], [path])
 
 
 def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch | None) -> pa.RecordBatch:

@@ -21,9 +21,9 @@ import pyarrow as pa
 from corpus.chain import BATCH
 from corpus.dedup.config import Config
 from corpus.engine import Attempt, Unit
-from corpus.shards import ROW_GROUP, Dataset, Output, Record, ShardWriter, output_of, unit_of
+from corpus.shards import ROW_GROUP, Dataset, Output, Record, ShardWriter, unit_of
 from corpus.storage import split
-from corpus.work import check_whole, commit, find_output
+from corpus.work import check_whole, commit, commit_file, find_output
 
 PUBLISHED = "@"  # before the keys of the index's shards, where they are among the corpus's own, which never have it
 _READS = 8  # ranges under way at a time
@@ -139,10 +139,8 @@ class KeysWork:
         group = self.shards.group(unit.key)
         with Dataset(self.output).storage.scratch() as folder:
             records = write_keys(self._keys(group), folder / "pairs")
-            output = output_of(folder / "pairs", unit.key, "pairs", records, "pairs")
             rows = group.shards[-1].end - group.first_row
-            counts = {"stage": "keys", "read": rows, "kept": rows, "dropped": {}}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "pairs"])
+            commit_file(self, unit, attempt, began, folder / "pairs", "pairs", records, rows)
 
     def _keys(self, group: Group) -> Iterator[tuple[Any, Any]]:
         """(keys, their rows within the group)."""
@@ -191,9 +189,7 @@ class BandsWork:
         edges = partition_edges(sources, part, parts, threads=_READS)
         with Dataset(self.output).storage.scratch() as folder:
             write_edges(edges, folder / "edges")
-            output = output_of(folder / "edges", unit.key, "edges", len(edges), "edges")
-            counts = {"stage": "bands", "read": rows, "kept": rows, "dropped": {}, "edges": len(edges)}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "edges"])
+            commit_file(self, unit, attempt, began, folder / "edges", "edges", len(edges), rows, edges=len(edges))
 
 
 @dataclass(frozen=True)
@@ -224,11 +220,10 @@ class BlocksWork:
         sizes = np.bincount(root, minlength=self.rows).astype(np.int32)
         starts = [*(group.first_row for group in self.shards.groups()), self.rows]
         with Dataset(self.output).storage.scratch() as folder:
-            found = write_blocks(root, sizes, starts, folder / "blocks")
-            output = output_of(folder / "blocks", unit.key, "blocks", found, "sections")
-            counts = {"stage": "blocks", "read": self.rows, "kept": self.rows, "dropped": {}, "candidates": found}
-            counts["blocks"] = int((sizes > 1).sum())
-            commit(self, unit, attempt, began, [counts], [output], [folder / "blocks"])
+            path = folder / "blocks.sections"
+            found = write_blocks(root, sizes, starts, path)
+            sums = {"candidates": found, "blocks": int((sizes > 1).sum())}
+            commit_file(self, unit, attempt, began, path, "blocks", found, self.rows, **sums)
 
 
 @dataclass(frozen=True)
@@ -250,10 +245,9 @@ class CandidatesWork:
 
         began = time.monotonic()
         with Dataset(self.output).storage.scratch() as folder:
-            written = write_candidates(self._candidates(unit.key), folder / "candidates", self.parts)
-            output = output_of(folder / "candidates", unit.key, "candidates", written, "sections")
-            counts = {"stage": "candidates", "read": written, "kept": written, "dropped": {}}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "candidates"])
+            path = folder / "candidates.sections"
+            written = write_candidates(self._candidates(unit.key), path, self.parts)
+            commit_file(self, unit, attempt, began, path, "candidates", written, written)
 
     def _candidates(self, key: str) -> Iterator[pa.RecordBatch]:
         import numpy as np
@@ -314,10 +308,9 @@ class DecisionsWork:
         own = [group for group in self.shards.groups() if not group.published]
         starts = [*(group.first_row for group in own), own[-1].shards[-1].end]
         with Dataset(self.output).storage.scratch() as folder:
-            written = write_decisions(decided.decisions, folder / "decisions", starts)
-            output = output_of(folder / "decisions", unit.key, "decisions", written, "sections")
-            counts = {"stage": "decisions", "read": written, "kept": written, "dropped": {}, "capped": decided.capped}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "decisions"])
+            path = folder / "decisions.sections"
+            written = write_decisions(decided.decisions, path, starts)
+            commit_file(self, unit, attempt, began, path, "decisions", written, written, capped=decided.capped)
 
 
 @dataclass(frozen=True)
@@ -381,9 +374,7 @@ class IndexWork:
             for batch, keep in zip(batches, keeps, strict=True):
                 writer.write(index_rows(batch.filter(keep.column("keep")), self.config))
             writer.close()
-            output = writer.output(unit.key, "signatures")
-            counts = {"stage": "index", "read": writer.rows, "kept": writer.rows, "dropped": {}}
-            commit(self, unit, attempt, began, [counts], [output], [writer.path])
+            commit_file(self, unit, attempt, began, writer.path, "signatures", writer.rows, writer.rows)
 
 
 def _section(dataset: Dataset, kind: str, section: int, schema: pa.Schema) -> pa.Table:

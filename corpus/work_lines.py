@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.engine import Attempt, Unit
-from corpus.shards import ROW_GROUP, Dataset, Output, output_of
-from corpus.work import check_whole, commit, find_output
+from corpus.shards import ROW_GROUP, Dataset, Output
+from corpus.work import check_whole, commit_file, find_output
 
 _READS = 8  # ranges under way at a time
 _HELD = 4  # times a range of hashes that is in memory
@@ -36,9 +36,7 @@ class LineHashesWork:
         with Dataset(self.output).storage.scratch() as folder:
             batches = source.batches(shard, ROW_GROUP, ["text"])
             documents, records = write_line_hashes(batches, folder / "hashes", self.config)
-            output = output_of(folder / "hashes", unit.key, "hashes", records, "hashes")
-            counts = {"stage": "hashes", "read": documents, "kept": documents, "dropped": {}, "lines": records}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "hashes"])
+            commit_file(self, unit, attempt, began, folder / "hashes", "hashes", records, documents, lines=records)
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,8 @@ class RepeatedWork:
         with Dataset(self.output).storage.scratch() as folder:
             # The hashes, then as many rows of first documents.
             (folder / "repeated").write_bytes(np.concatenate(found).astype("<u8").data)
-            output = output_of(folder / "repeated", unit.key, "repeated", len(found[0]), "repeated")
-            counts = {"stage": "repeated", "read": rows, "kept": rows, "dropped": {}, "repeated": len(found[0])}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "repeated"])
+            lines = len(found[0])
+            commit_file(self, unit, attempt, began, folder / "repeated", "repeated", lines, rows, repeated=lines)
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,7 @@ class TableWork:
         rows = max(record.counts[-1]["kept"] for record in dataset.scan())
         with Dataset(self.output).storage.scratch() as folder:
             lines = write_repeated(_repeated(dataset), folder / "table")
-            output = output_of(folder / "table", unit.key, "table", lines, "table")
-            counts = {"stage": "table", "read": rows, "kept": rows, "dropped": {}, "repeated": lines}
-            commit(self, unit, attempt, began, [counts], [output], [folder / "table"])
+            commit_file(self, unit, attempt, began, folder / "table", "table", lines, rows, repeated=lines)
 
 
 def _repeated(dataset: Dataset) -> Iterator[tuple[Any, Any]]:
