@@ -53,12 +53,14 @@ def from_arrow(array: pa.Array) -> Utf8:
     if array.null_count:
         array = pc.fill_null(array, "")
     if len(array) == 0:
-        return Utf8(np.empty(0, np.uint8), np.zeros(1, np.int64))
+        return Utf8(np.frombuffer(b"", np.uint8), np.zeros(1, np.int64))
     _, offsets, content = array.buffers()
     width: Any = np.int64 if pa.types.is_large_string(array.type) else np.int32
     first = array.offset * np.dtype(width).itemsize
     bounds = np.frombuffer(offsets, width, len(array) + 1, first).astype(np.int64)
-    return Utf8(np.frombuffer(content, np.uint8) if content else np.empty(0, np.uint8), bounds)
+    characters = np.frombuffer(content if content else b"", np.uint8)
+    characters.flags.writeable = False  # Arrow's memory may be either, and Numba compiles once for each kind
+    return Utf8(characters, bounds)
 
 
 def pieces(texts: Utf8, size: int) -> Iterator[Utf8]:

@@ -62,7 +62,7 @@ class Job:
     recipe: Recipe
     work: str
     share: Share = ALONE
-    memory: int | None = None  # MiB of a unit that brings a partition together; None: by the number of files
+    memory: int | None = None  # MiB of a unit that brings a partition together; None: 256, more if there are too many
     against: str | None = None  # the index to compare with
     update_index: bool = False
     labels_only: bool = False

@@ -46,6 +46,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from bpe.texts import from_arrow
 from corpus.dedup.lines_config import Config
 from corpus.dedup.sections import read_range, room
 from corpus.schema import Drop, Outcome, dropped_rows, replace_column
@@ -249,26 +250,13 @@ class _Scratch(NamedTuple):
     def of(column: pa.Array) -> _Scratch:
         from corpus.dedup.kernels import lines as kernels
 
-        data, offsets = _string_buffers(column.fill_null("") if column.null_count else column)
+        data, offsets = from_arrow(column)
         sizes = np.diff(offsets)
         at_the_end = offsets[1:] + kernels.PADDING > len(data)
         tail = np.zeros(sizes[at_the_end].max(initial=0) + kernels.PADDING, np.uint8)
         most = int(sizes.max(initial=0)) // 2 + 1
         room = (np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.int64))
         return _Scratch((data, offsets, tail), room)
-
-
-def _string_buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """(bytes, offsets[n + 1]) of a string column without nulls; the bytes are Arrow's own, read-only."""
-    column = column.cast(pa.large_string())
-    _, offsets, data = column.buffers()
-    if not len(column):
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
-    found = np.frombuffer(data if data is not None else b"", np.uint8)
-    for array in (found, ends):  # Arrow's memory may be either, and every kernel would be compiled for both
-        array.flags.writeable = False
-    return found, ends
 
 
 def _merged(records: NDArray[np.uint64], skipped: int, buckets: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

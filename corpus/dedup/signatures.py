@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from bpe.texts import from_arrow
 from corpus.dedup import fold
 from corpus.dedup.config import Config
 from corpus.dedup.kernels import sign as kernels
@@ -75,7 +76,7 @@ def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     A null text counts as an empty one. A text with fewer than `config.ngram` words is one n-gram of all of them; one
     without words has 0 and datasketch's signature of the empty set.
     """
-    data, offsets = _string_buffers(batch.column("text"))
+    data, offsets = from_arrow(batch.column("text"))
     scratch = _scratch(offsets)
     hashes = np.empty((batch.num_rows, 2), np.uint64)
     kernels.text_hashes(data, offsets, scratch, hashes)
@@ -148,7 +149,7 @@ def _whole_vectors(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArra
 
 def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """(32-bit hashes of each text's n-grams in order, offsets[n + 1])."""
-    data, offsets = _string_buffers(texts)
+    data, offsets = from_arrow(texts)
     size = int(offsets[-1] - offsets[0])
     hashes, ends = np.empty(size // 2 + len(offsets), np.uint32), np.empty(len(offsets), np.int64)
     table = fold.plain_table() if plain else fold.fold_table()
@@ -167,18 +168,6 @@ def _scratch(offsets: NDArray[np.int64]) -> Scratch:
         np.empty(longest // 2 + 1, np.uint64),
         np.empty(1024, np.uint64),
     )
-
-
-def _string_buffers(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """(bytes, offsets[n + 1]) of a string column, nulls as empty; the bytes are Arrow's own, read-only."""
-    column = column.fill_null("") if column.null_count else column
-    column = column.cast(pa.large_string()) if column.type != pa.large_string() else column
-    _, offsets, data = column.buffers()
-    first, last = column.offset, column.offset + len(column) + 1
-    ends = np.zeros(1, np.int64) if not len(column) else np.frombuffer(offsets, np.int64)[first:last]
-    characters = np.frombuffer(data if data is not None else b"", np.uint8)
-    ends.flags.writeable = characters.flags.writeable = False  # Numba compiles once for each kind of array
-    return characters, ends
 
 
 def _fixed_binary(rows: NDArray[Any], width: int) -> pa.Array:
