@@ -29,14 +29,16 @@ def setting(
     choices: tuple[str, ...] | None = None,
     flag: str | None = None,
     path: bool = False,
+    of: str | None = None,
 ) -> Any:
     """A documented field of a stage's Config.
 
     `low` and `high` are inclusive bounds; `choices` the allowed strings; `flag` the command-line name where
     `--field-name` would be unclear (a tuple field is repeatable there); `path` marks a file whose contents, not
-    whose name, are part of the configuration.
+    whose name, are part of the configuration. `of` names the stage that has a setting of the same name, whose value
+    this one takes; nobody can give another.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "flag": flag, "path": path}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "flag": flag, "path": path, "of": of}
     return dataclasses.field(default=default, metadata=metadata)
 
 

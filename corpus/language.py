@@ -21,7 +21,7 @@ from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.storage import sha256
 
 STAGE = "language"
-_LABEL_PREFIX = "__label__"
+LABEL_PREFIX = "__label__"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def identify(text: str, model: Any) -> tuple[str, float]:
     if not best:
         return "", 0.0
     score, label = best[0]
-    return label.removeprefix(_LABEL_PREFIX), min(float(score), 1.0)  # float32 sums reach 1.00006
+    return label.removeprefix(LABEL_PREFIX), min(float(score), 1.0)  # float32 sums reach 1.00006
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,132 @@
+"""The long lines of an HTML page by hand: the twin of corpus.kernels.page_text, one byte string after the other.
+
+First the page is cut into pieces of text, ends of lines and nothing; then lines are put together and the long ones
+taken until there is enough. Slow, and free of offsets that could point beside the page.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from html.entities import name2codepoint
+
+INLINE = {
+    *("a", "abbr", "acronym", "b", "basefont", "bdi", "bdo", "big", "blink", "cite", "code", "data", "del", "dfn"),
+    *("em", "font", "i", "img", "ins", "kbd", "label", "mark", "meter", "nobr", "output", "q", "rb", "rp", "rt"),
+    *("ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"),
+}
+SKIPPED = {
+    *("script", "style", "noscript", "template", "title", "textarea", "iframe", "noembed", "noframes", "xmp"),
+    *("select", "object", "canvas", "audio", "video"),
+}
+FOREIGN = {"svg", "math"}
+_TAG = re.compile(rb"<(/?)([A-Za-z][^ \t\n\x0c\r/>]*)")
+_REFERENCE = re.compile(rb"&([^;]{0,10});")
+_LINE_END, _BODY = None, 0
+
+
+def long_lines(html: bytes, line_chars: int, max_chars: int) -> bytes:
+    """Lines of at least `line_chars` characters, at most some `max_chars` in all, a newline behind each.
+
+    Only what stands behind the first <body>, if there is one.
+    """
+    found = list(pieces(html))
+    behind = list(itertools.dropwhile(lambda piece: piece != _BODY, found))[1:] if _BODY in found else found
+    taken: list[bytes] = []
+    line = b""
+    total = count = 0  # characters of the lines taken, of this one
+    space = False
+    for piece in behind:
+        enough = total >= max_chars or (count >= line_chars and total + count >= max_chars)
+        is_rest = isinstance(piece, bytes) and bool(re.match(rb"[\x80-\xbf]", piece))  # of a broken character
+        if enough and not is_rest:
+            break
+        if piece is _LINE_END or piece == _BODY:
+            if count >= line_chars:
+                taken.append(line + b"\n")
+                total += count
+            line, count, space = b"", 0, False
+        elif piece == b" ":
+            space = True
+        elif is_rest:
+            line += piece
+        elif piece:
+            line += (b" " if space and count else b"") + piece
+            count += 2 if space and count else 1
+            space = False
+    return b"".join([*taken, line + b"\n"] if count >= line_chars else taken)
+
+
+def pieces(html: bytes) -> Iterator[bytes | int | None]:
+    """Characters of text, each as UTF-8; b" " for white space; None where a line ends; 0 for a <body> tag.
+
+    Markup within a line is b"", and bytes that continue no character come alone.
+    """
+    while html:
+        if html.startswith(b"<"):
+            rest, ends_line = after_markup(html)
+            if rest is not None:
+                if re.match(rb"<body[ \t\n\x0c\r/>]", html, re.IGNORECASE):
+                    yield _BODY
+                else:
+                    yield _LINE_END if ends_line else b""
+                html = rest
+                continue
+        elif html.startswith(b"&") and (match := _REFERENCE.match(html)) and (code := character(match[1])) is not None:
+            html = html[match.end() :]
+            yield b"" if code == 0xAD else chr(code).encode()  # soft hyphens only where a line may break
+            continue
+        size = 1 + next((i for i, b in enumerate(html[1:]) if not 0x80 <= b <= 0xBF), len(html) - 1)
+        yield b" " if html[0] <= 0x20 else html[:size]
+        html = html[1:] if html[0] <= 0x20 else html[size:]
+
+
+def after_markup(html: bytes) -> tuple[bytes | None, bool]:
+    """(what follows the markup at the beginning, does a line end there); None if it is none."""
+    if html.startswith(b"<!--"):
+        end = re.compile(rb"-->").search(html, 2)
+        return (html[end.end() :] if end else b""), False
+    match = _TAG.match(html)
+    if match is None:
+        if html[1:2] in (b"!", b"?", b"/"):
+            return html[2:].partition(b">")[2], False
+        return None, False
+    name = match[2].decode("latin_1").lower() if len(match[2]) <= 8 else ""
+    tag, rest = cut_tag(html[match.end() :])
+    opens = not match[1] and not (name in FOREIGN and (match[0] + tag)[-2:-1] == b"/")
+    if opens and (name in SKIPPED or name in FOREIGN):
+        end = re.compile(rb"</" + re.escape(name.encode()) + rb"(?=[ \t\n\x0c\r/>]|\Z)", re.IGNORECASE).search(rest)
+        rest = rest[end.start() :] if end else b""
+    return rest, name not in INLINE
+
+
+def cut_tag(html: bytes) -> tuple[bytes, bytes]:
+    """(the rest of a tag whose name is read, what follows it)."""
+    at = 0
+    while True:
+        match = re.compile(rb"[>\"']").search(html, at)
+        if match is None:
+            return html, b""
+        at = match.end()
+        if match[0] == b">":
+            return html[:at], html[at:]
+        if html[: match.start()].rstrip(b" \t\n\x0c\r").endswith(b"="):
+            closing = html.find(match[0], at)
+            if closing < 0:
+                return html, b""
+            at = closing + 1
+
+
+def character(reference: bytes) -> int | None:
+    """The code point that stands between & and ;, 0x20 for what is no character of text; None if nothing is meant."""
+    if match := re.fullmatch(rb"#([0-9]+)|#[xX]([0-9a-fA-F]+)", reference):
+        code = int(match[1]) if match[1] else int(match[2], 16)
+    elif reference == b"apos":
+        code = 39
+    elif (name := reference.decode("latin_1")) in name2codepoint:
+        code = name2codepoint[name]
+    else:
+        return None
+    visible = 0x20 < code < 0x7F or 0xA0 < code < 0xD800 or 0xE000 <= code <= 0x10FFFF
+    return code if visible else 0x20
