@@ -26,7 +26,10 @@ _FEW = 10  # rows that it may fail at if it comes through at none
 
 
 class Step(NamedTuple):
-    """A stage with its settings: `module` has `process(batch, config) -> Outcome`."""
+    """A stage with its settings: `module` has `process(batch, config) -> Outcome`.
+
+    It may have `sums(kept, config)` as well: what else it counts, in the rows that it kept.
+    """
 
     stage: str
     module: str
@@ -36,6 +39,10 @@ class Step(NamedTuple):
     def process(self, batch: pa.RecordBatch) -> Outcome:
         result: Outcome = importlib.import_module(self.module).process(batch, self.config)
         return result
+
+    def sums(self, kept: pa.RecordBatch) -> dict[str, int]:
+        count = getattr(importlib.import_module(self.module), "sums", None)
+        return count(kept, self.config) if count else {}
 
 
 class Rows(NamedTuple):
@@ -56,10 +63,11 @@ class Account:
     read: int = 0
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    sums: Counter[str] = field(default_factory=Counter)  # what else the stage counts
 
     def to_json(self) -> dict[str, Any]:
         dropped = dict(sorted(self.dropped.items()))
-        return {"stage": self.stage, "read": self.read, "kept": self.kept, "dropped": dropped}
+        return {"stage": self.stage, "read": self.read, "kept": self.kept, "dropped": dropped, **self.sums}
 
 
 class Chain:
@@ -157,6 +165,7 @@ class Chain:
         if dropped:
             self._dropped.append((dropped, result.dropped))
             self.accounts[index].dropped.update(result.dropped.column("rule").to_pylist())
+        self.accounts[index].sums.update(step.sums(result.kept))
         return Rows(kept, result.kept) if kept else None
 
     def _without_quarantined(self, index: int, rows: Rows) -> Rows | None:

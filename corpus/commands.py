@@ -23,7 +23,7 @@ _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the 
 
 
 def extract_command() -> click.Command:
-    stages = ("urls", "extract", "language")
+    stages = ("urls", "prescreen", "extract", "language")
 
     def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.pipeline import documents_pass, find_source, source_keys
@@ -40,11 +40,13 @@ def extract_command() -> click.Command:
         stages,
         """WARC -> DOCUMENTS: every HTML page becomes a document, or one row that says why not.
 
-        INPUTS are WARC files, patterns, or folders of them.
+        INPUTS are WARC files, patterns, or folders of them. Pages that are hardly in a wanted language are dropped
+        before their text is extracted, if 1 to 5 languages are wanted; --no-prescreen extracts them all.
 
         \b
         corpus extract crawl/*.warc.gz -o docs/
         corpus extract crawl/ -o docs/ --language en --language de
+        corpus extract crawl/ -o docs/ --language all
         """,
     )
 
@@ -209,6 +211,7 @@ def run_command() -> click.Command:
         output: str,
         language: tuple[str, ...],
         lid_model: str | None,
+        no_prescreen: bool,
         changes: tuple[str, ...],
         **flags: Any,
     ) -> int:
@@ -219,6 +222,7 @@ def run_command() -> click.Command:
             overrides = [parse_override(change) for change in changes]
             overrides += [("language", "languages", list(language))] if language else []
             overrides += [("language", "model", lid_model)] if lid_model else []
+            overrides += [("prescreen", "enabled", False)] if no_prescreen else []
             loaded = load_recipe(recipe, overrides)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
@@ -234,8 +238,11 @@ def run_command() -> click.Command:
             help="WARC file, pattern or folder (repeatable)",
         ),
         OUTPUT,
-        click.Option(["--language"], multiple=True, help="languages to keep, instead of the recipe's (repeatable)"),
+        click.Option(
+            ["--language"], multiple=True, help="languages to keep, or all, instead of the recipe's (repeatable)"
+        ),
         click.Option(["--lid-model"], metavar="FILE", help="fastText's lid.176.bin or .ftz, instead of the recipe's"),
+        click.Option(["--no-prescreen"], is_flag=True, help="extract every page, whatever language it seems to be in"),
         click.Option(
             ["--set", "changes"],
             multiple=True,

@@ -15,14 +15,17 @@ from corpus.cli import JSON, OUTPUT, make_command
 def report_command() -> click.Command:
     def report(folders: tuple[str, ...], training: str | None, as_json: bool) -> int:
         from corpus.report.command import write_report
+        from corpus.report.estimate import estimate, estimate_json, estimate_text
         from corpus.report.funnel import funnel_json, funnel_text
 
         path, found = write_report(folders, training)
         if as_json:
-            click.echo(json.dumps(funnel_json(found), indent=1))
+            click.echo(json.dumps(funnel_json(found) | {"prescreen": estimate_json(estimate(found))}, indent=1))
         else:
             color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
             click.echo(funnel_text(found, color=color), nl=False)
+            if lost := estimate(found):
+                click.echo(estimate_text(lost))
         click.echo(f"report: {path}", err=True)
         return 1 if found.errors else 0
 

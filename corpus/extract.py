@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from corpus.charset import decode_html
 from corpus.config import setting
-from corpus.schema import DOCUMENTS, Drop, Outcome, dropped_rows
+from corpus.schema import DOCUMENTS, PAGES, Drop, Outcome, dropped_rows
 
 STAGE = "extract"
 
@@ -50,7 +50,10 @@ class Config:
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Extract every page of a PAGES batch. `kept` is DOCUMENTS; language, its score and token_count are null."""
+    """Extract every page of a PAGES batch. `kept` is DOCUMENTS; language, its score and token_count are null.
+
+    Columns that an earlier stage added to the pages stand behind those of DOCUMENTS.
+    """
     import trafilatura  # noqa: F401 - loaded here, and not first when a page's time is running
 
     drops: dict[int, Drop] = {}
@@ -62,12 +65,13 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
         else:
             texts.append(text)
     kept = batch.filter(pa.array([row not in drops for row in range(batch.num_rows)], pa.bool_()))
+    schema = pa.schema([*DOCUMENTS, *(field for field in kept.schema if field.name not in PAGES.names)])
     columns = [
         kept.column(field.name) if field.name in kept.schema.names else pa.nulls(kept.num_rows, field.type)
-        for field in DOCUMENTS
+        for field in schema
     ]
     columns[0] = pa.array(texts, pa.string())
-    return Outcome(pa.record_batch(columns, schema=DOCUMENTS), dropped_rows(batch, STAGE, drops))
+    return Outcome(pa.record_batch(columns, schema=schema), dropped_rows(batch, STAGE, drops))
 
 
 def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:

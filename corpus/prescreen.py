@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from corpus.charset import decode_html
 from corpus.config import setting
-from corpus.language import LABEL_PREFIX, find_model, load_model
+from corpus.lid import find_model, load_model, probability
 from corpus.schema import Drop, Outcome, outcome
 from corpus.storage import sha256
 
@@ -32,10 +32,6 @@ STAGE = "prescreen"
 SCORE = "prescreen_score"
 COLUMNS = (pa.field(SCORE, pa.float64()),)  # what this stage adds; null where there was too little text to judge
 MOST_LANGUAGES = 5  # of more, hardly a page can be ruled out
-
-# Less probable languages than this count as 0: fastText leaves out their branches of its tree.
-_NEGLIGIBLE = 0.001
-_LABELS = 176
 
 # Elements that do not break a line (HTML standard, "phrasing content"), and those whose content is not text of the
 # page: scripts, other documents, drawings, the title, what is for browsers without scripts.
@@ -112,8 +108,8 @@ def under_threshold(batch: pa.RecordBatch, config: Config) -> int:
 
 
 def resources(config: Config) -> dict[str, str]:
-    """What decides the answers besides the settings: the model's content."""
-    return {"model": sha256(find_model(config.model))}
+    """What decides the answers besides the settings: the content of a model that they do not name."""
+    return {} if config.model else {"model": sha256(find_model(None))}
 
 
 def is_sampled(identifier: str, share: float) -> bool:
@@ -136,14 +132,6 @@ def snippet(html: bytes, charset: str | None, config: Config) -> str:
             except UnicodeDecodeError:
                 pass
     return _long_lines(decode_html(html, charset).encode("utf-8", "replace"), config).decode("utf-8", "replace")
-
-
-def probability(text: str, languages: tuple[str, ...], model: Any) -> float:
-    """How probable it is that `text` is in one of the languages, by fastText; 0 to 1."""
-    line = text.replace("\n", " ")
-    found = model.predict(line + "\n", _LABELS, _NEGLIGIBLE, "strict")
-    wanted = [f"{LABEL_PREFIX}{language}" for language in languages]
-    return min(float(sum(score for score, label in found if label in wanted)), 1.0)
 
 
 def _long_lines(html: bytes, config: Config) -> bytes:

@@ -13,7 +13,8 @@ A recipe reads like the paper that it follows: a table a stage, in the order in 
     vocab_size = 32768
 
 Every setting is declared once, in its stage's `Config` (corpus.config.setting). Here they are only looked up,
-checked, hashed and, for a flag or a `--set`, replaced.
+checked, hashed and, for a flag or a `--set`, replaced. A stage that takes its settings from another one needs no
+table: [prescreen] comes before [extract] by itself, and is left out where it has nothing to do.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import dataclasses
 import difflib
 import importlib
 import importlib.metadata
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +58,7 @@ class TokenizerConfig:
 
 STAGES = {
     "urls": Stage("corpus.filters.urls", alone=True),
+    "prescreen": Stage("corpus.prescreen", alone=True, libraries=("fasttext", "charset-normalizer")),
     "extract": Stage("corpus.extract", alone=True, libraries=("trafilatura", "lxml", "charset-normalizer")),
     "language": Stage("corpus.language", libraries=("fasttext",)),
     "gopher_repetition": Stage("corpus.filters.gopher_repetition"),
@@ -67,14 +71,20 @@ STAGES = {
     "token_count": Stage("corpus.token_count"),
     "tokenizer": Stage("corpus.recipe"),
 }
+_IMPLIED = {"prescreen": "extract"}  # a stage that runs without being named, and the one that it comes before
+_OF_PAGES = {"urls", "prescreen"}  # stages before the extraction
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do, in order. `tokenizer` None: stop at documents."""
+    """What to do, in order. `tokenizer` None: stop at documents.
+
+    `written` are the stages as the recipe has them, `steps` those that run.
+    """
 
     name: str
     steps: tuple[Step, ...]
+    written: tuple[Step, ...] = ()
     tokenizer: TokenizerConfig | None = None
     keep_dropped_text: bool = False
     text: str = ""  # the file as it was written
@@ -95,7 +105,7 @@ def config_class(stage: str) -> type:
 def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
     """A stage with its settings checked. Raises ValueError naming the setting and the fix."""
     cls = config_class(stage)
-    known = [field.name for field in dataclasses.fields(cls)]
+    known = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("of")]
     settings = _with_preset(cls, dict(settings or {}))
     for name in settings:
         if name not in known:
@@ -116,6 +126,17 @@ def _with_preset(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
     if name not in presets:
         raise ValueError(f"preset = {name!r}: should be one of {', '.join(presets)}")
     return presets[name] | settings
+
+
+def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The stages that run: with settings that are another stage's filled in, without those that have nothing to do."""
+    configs = {step.stage: step.config for step in steps}
+    filled = []
+    for step in steps:
+        fields = [field for field in dataclasses.fields(step.config) if field.metadata.get("of") in configs]
+        taken = {field.name: getattr(configs[field.metadata["of"]], field.name) for field in fields}
+        filled.append(step._replace(config=dataclasses.replace(step.config, **taken)) if taken else step)
+    return tuple(step for step in filled if not getattr(step.config, "idle", False))
 
 
 def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()) -> Recipe:
@@ -143,14 +164,21 @@ def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()
             raise ValueError(f"{where}: {key}: no such stage or setting{_suggestion(key, [*top, *STAGES])}")
         else:
             steps.append(_step_from(str(path), text, key, value, overrides))
+    for stage, before in _IMPLIED.items():
+        if before in data and stage not in data:
+            at = [step.stage for step in steps].index(before)
+            steps.insert(at, _step_from(str(path), text, stage, {}, overrides))
+    stages = [step.stage for step in steps]
     for stage, name, _ in overrides:
-        if stage not in data:
+        if stage not in stages:
             raise ValueError(f"{stage}.{name}: {path} has no stage [{stage}]")
-    _check_order(str(path), text, [step.stage for step in steps])
+    _check_order(str(path), text, stages)
     tokenizer = next((step.config for step in steps if step.stage == "tokenizer"), None)
+    written = tuple(step for step in steps if step.stage != "tokenizer")
     return Recipe(
         name=data.get("name", Path(path).stem),
-        steps=tuple(step for step in steps if step.stage != "tokenizer"),
+        steps=in_force(written),
+        written=written,
         tokenizer=tokenizer,
         keep_dropped_text=data.get("keep_dropped_text", False),
         text=text,
@@ -206,7 +234,7 @@ def _step_from(
 
 
 def _check_order(path: str, text: str, stages: list[str]) -> None:
-    """What must come before what, whatever else a recipe shuffles: urls, extract, the others, tokenizer."""
+    """What must come before what, whatever else a recipe shuffles: stages of pages, extract, the others, tokenizer."""
 
     def refuse(stage: str, fix: str) -> None:
         raise ValueError(f"{path}:{_line(text, None, stage)}: [{stage}] should {fix}")
@@ -215,10 +243,11 @@ def _check_order(path: str, text: str, stages: list[str]) -> None:
         refuse("tokenizer", "be the last stage")
     if "extract" in stages:
         at = stages.index("extract")
-        if "urls" in stages[at:]:
-            refuse("urls", "come before [extract]")
+        for stage in stages[at:]:
+            if stage in _OF_PAGES:
+                refuse(stage, "come before [extract]")
         for stage in stages[:at]:
-            if stage != "urls":
+            if stage not in _OF_PAGES:
                 refuse("extract", f"come before [{stage}]")
 
 
@@ -237,6 +266,12 @@ def _contents(value: Any) -> Any:
     path = Path(value)
     if path.is_dir():
         return {item.name: sha256(item) for item in sorted(path.glob("[!_]*")) if item.is_file()}
+    return _content(path, path.stat())
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, status: os.stat_result) -> str:
+    """The hash of a file, taken once where several settings name it, as long as it does not change."""
     return sha256(path)
 
 

