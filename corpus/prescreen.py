@@ -89,7 +89,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     drops: dict[int, Drop] = {}
     pages = zip(batch.column("html"), batch.column("charset"), batch.column("id"), strict=True)
     for row, (html, charset, identifier) in enumerate(pages):
-        text = snippet(html.as_py() or b"", charset.as_py(), config)
+        text = snippet(html.as_buffer() or b"", charset.as_py(), config)
         score = probability(text, config.languages, model) if len(text) >= config.min_chars else None
         if score is not None and score < config.threshold and not is_sampled(identifier.as_py() or "", config.sample):
             drops[row] = Drop(f"{STAGE}.language", score, config.threshold)
@@ -118,40 +118,33 @@ def is_sampled(identifier: str, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def snippet(html: bytes, charset: str | None, config: Config) -> str:
+def snippet(html: bytes | pa.Buffer, charset: str | None, config: Config) -> str:
     """The first `max_chars` characters of a page's text in lines of at least `line_chars`, a newline behind each.
 
     `charset` is the HTTP header's, None if it names none. A page in another encoding than UTF-8 is decoded as a whole.
     """
-    if not html.startswith((b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")):  # UTF-16
-        lines = _long_lines(html, config)
+    page = np.frombuffer(html, np.uint8)  # of the Arrow buffer itself: pages are 150 kB
+    if page[:2].tobytes() not in (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<"):  # UTF-16
+        lines = _long_lines(page, config)
         # ESC and ~{ begin what is not ASCII in encodings that look like it.
         if b"\x1b" not in lines and b"~{" not in lines:
             try:
                 return lines.decode()
             except UnicodeDecodeError:
                 pass
-    return _long_lines(decode_html(html, charset).encode("utf-8", "replace"), config).decode("utf-8", "replace")
+    whole = decode_html(page.tobytes(), charset).encode("utf-8", "replace")
+    return _long_lines(np.frombuffer(whole, np.uint8), config).decode("utf-8", "replace")
 
 
-def _long_lines(html: bytes, config: Config) -> bytes:
-    """The kernel's answer for a page in UTF-8."""
+def _long_lines(page: np.ndarray[Any, Any], config: Config) -> bytes:
+    """The kernel's answer for the bytes of a page in UTF-8."""
     from corpus.kernels.page_text import long_lines
 
-    tags, entities = tables()
+    tags, entities = (table.ctypes.data for table in tables())
     room = np.empty(4 * (config.max_chars + config.line_chars) + 16, np.uint8)
-    page = np.frombuffer(html, np.uint8)
     begin, out = page.ctypes.data, room.ctypes.data
-    size = long_lines(
-        begin,
-        begin + page.size,
-        tags.ctypes.data,
-        entities.ctypes.data,
-        out,
-        out + room.size,
-        config.line_chars,
-        config.max_chars,
-    )
+    end, out_end = begin + page.size, out + room.size
+    size = long_lines(begin, end, tags, entities, out, out_end, config.line_chars, config.max_chars)
     return room[:size].tobytes()
 
 

@@ -100,16 +100,18 @@ def dropped_rows(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -
     if not drops:
         return _NONE_DROPPED
     rows = sorted(drops)
-    picked = batch.take(pa.array(rows, pa.int64()))
+    names = ("id", "url", "file_path", "warc_offset", "duplicate_of", "text")
+    known = batch.select([name for name in names if name in batch.schema.names])  # not the HTML, which is long
+    picked = known.take(pa.array(rows, pa.int64()))
     columns = {
         "stage": pa.array([stage] * len(rows), pa.string()),
         "rule": pa.array([drops[row].rule for row in rows], pa.string()),
         "value": pa.array([_shown(drops[row].value) for row in rows], pa.string()),
         "threshold": pa.array([_shown(drops[row].threshold) for row in rows], pa.string()),
     }
-    for name in ("id", "url", "file_path", "warc_offset", "duplicate_of", "text"):
-        known = name in picked.schema.names
-        columns[name] = picked.column(name) if known else pa.nulls(len(rows), DROPPED.field(name).type)
+    for name in names:
+        is_there = name in picked.schema.names
+        columns[name] = picked.column(name) if is_there else pa.nulls(len(rows), DROPPED.field(name).type)
     return pa.record_batch([columns[name] for name in DROPPED.names], schema=DROPPED)
 
 

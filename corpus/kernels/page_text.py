@@ -28,7 +28,7 @@ _LONGEST_REFERENCE = 12  # bytes from & to ; at which we stop looking for the la
 
 _NUL, _TAB, _NEWLINE, _SPACE, _QUOTE, _HASH, _AND, _APOSTROPHE = 0, 9, 10, 32, 34, 35, 38, 39
 _MINUS, _SLASH, _0, _SEMICOLON, _LESS, _EQUALS, _GREATER, _BANG, _QUESTION = 45, 47, 48, 59, 60, 61, 62, 33, 63
-_NO_BREAK_SPACE, _SOFT_HYPHEN = 0xA0, 0xAD
+_ESCAPE, _NO_BREAK_SPACE, _SOFT_HYPHEN = 0x1B, 0xA0, 0xAD
 
 
 def table(entries: Iterable[tuple[str, int]]) -> np.ndarray[Any, Any]:
@@ -325,7 +325,7 @@ def long_lines(
             following = p + 1
         elif b == _AND:
             b, following = _reference(p, end, entities)
-        elif b < _SPACE:
+        elif b < _SPACE and b != _ESCAPE:  # which tells of an encoding that looks like ASCII
             b = _SPACE
         if b == _SPACE:
             space = True

@@ -69,6 +69,40 @@ def test_no_wanted_languages_keep_all_that_are_clear() -> None:
     assert dropped.column("rule").to_pylist() == ["language.score"]
 
 
+def test_all_is_every_language(testdata: Path) -> None:
+    assert language.Config(languages=("all",)) == language.Config(languages=())
+    lines = (testdata / "lid" / "lid_samples.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = [str(json.loads(line)["text"]) for line in lines[::9]]
+    kept, dropped = language.process(documents(texts), language.Config(languages=("all",)))
+    assert set(dropped.column("rule").to_pylist()) == {"language.score"}
+    assert len(set(kept.column("language").to_pylist())) > 30
+    with pytest.raises(ValueError, match=r"languages = \['all', 'de'\]: should be all alone"):
+        language.Config(languages=("all", "de"))
+
+
+def test_as_much_is_looked_at_as_is_said() -> None:
+    text = f"{GERMAN} {ENGLISH * 5}"
+    (whole,) = language.process(documents([text]), language.Config(threshold=0)).kept.column("language").to_pylist()
+    config = language.Config(languages=("de",), max_chars=len(GERMAN))
+    kept, _ = language.process(documents([text]), config)
+    model = lid.load_model(lid.find_model(None))
+    assert whole == "en"
+    assert kept.column("text").to_pylist() == [text]
+    assert kept.column("language_score").to_pylist() == [lid.identify(GERMAN, model)[1]]
+
+
+def test_the_probability_of_several_languages_is_the_sum_of_theirs() -> None:
+    model = lid.load_model(lid.find_model(None))
+    text = f"{GERMAN} {ENGLISH}"
+    every = {label.removeprefix("__label__"): score for score, label in model.predict(text + "\n", 176, 0.0, "strict")}
+    assert len(every) > 100  # of the others there is nothing to be seen
+    for labels in (("de",), ("en",), ("de", "en"), ("ja", "zh"), tuple(every)):
+        expected = min(sum(every.get(label, 0) for label in labels), 1)
+        assert lid.probability(text, labels, model) == pytest.approx(expected, abs=0.001 * min(len(labels), 30))
+    for odd in ("", "\ud800\r\n", "\0"):
+        assert 0 <= lid.probability(odd, ("en",), model) <= 1
+
+
 def test_newlines_are_spaces_and_odd_characters_no_error() -> None:
     model = lid.load_model(lid.find_model(None))
     assert lid.identify(ENGLISH.replace(" ", "\n"), model) == lid.identify(ENGLISH, model)

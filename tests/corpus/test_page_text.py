@@ -76,7 +76,23 @@ def test_enough_remarks_of_the_server_do_not_hide_the_body() -> None:
 MARKUP = [
     *("<p>", "</p>", "<b>", "</b>", "<br/>", "<script>", "</script>", "</SCRIPT\n", "<svg/>", "<svg>", "</svg>"),
     *("<!--", "-->", "--", "->", "<", ">", "</", "<!", "<?", "=", "'", '"', "<a href=", "<body>", "<body", "/>"),
-    *("&", ";", "&amp;", "&#", "&#x", "&shy;", "&nbsp;", "&auml;", "&#128512;", "&bdquo;", "\0", " ", "\n", "x" * 70),
+    *(
+        "&",
+        ";",
+        "&amp;",
+        "&#",
+        "&#x",
+        "&shy;",
+        "&nbsp;",
+        "&auml;",
+        "&#128512;",
+        "&bdquo;",
+        "\0",
+        "\x1b",
+        " ",
+        "\n",
+        "x" * 70,
+    ),
     *("<title>", "</title", "ä", "語", "\U0001f600", "word ", "<blockquote>", "<h\0>"),
 ]
 PAGES = st.one_of(

@@ -59,7 +59,7 @@ def test_every_stage_has_valid_documented_defaults(stage: str) -> None:
 def test_our_recipes_load(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert [step.stage for step in recipe.steps][:3] == ["urls", "extract", "language"]
+    assert [step.stage for step in recipe.steps][:4] == ["urls", "prescreen", "extract", "language"]
     assert recipe.tokenizer
 
 
@@ -77,6 +77,9 @@ def test_our_recipes_load(path: Path) -> None:
         ("[urls]\nblock_domains = ['no/such/list']", ":2: [urls] block_domains = 'no/such/list': no such file"),
         ("[language]\n[extract]", ":2: [extract] should come before [language]"),
         ("[extract]\n[urls]", ":2: [urls] should come before [extract]"),
+        ("[extract]\n[prescreen]", ":2: [prescreen] should come before [extract]"),
+        ("[prescreen]\nlanguages = ['en']", ":2: [prescreen] languages: unknown setting of [prescreen]"),
+        ("[language]\nlanguages = ['all', 'en']", ":2: [language] languages = ['all', 'en']: should be all alone"),
         ("[token_count]", ":1: [token_count] tokenizer = '': should name a vocabulary"),
         ("[tokenizer]\n[c4]", ":1: [tokenizer] should be the last stage"),
         ("[language\n", "not TOML: "),
@@ -122,3 +125,59 @@ def test_the_description_follows_the_content_of_files_not_their_names(tmp_path: 
     assert describe([make_step("urls", {"block_domains": [str(names[1])]})]) != first
     assert first["versions"]["corpus"]
     assert describe([make_step("extract")])["versions"]["trafilatura"]
+
+
+PRESCREENED = [
+    ("[extract]\n[language]\nlanguages = ['de', 'en']", ("de", "en")),
+    ("[urls]\n[prescreen]\nthreshold = 0.2\n[extract]\n[language]", ("en",)),
+    ("[extract]\n[language]\nlanguages = ['a', 'b', 'c', 'd', 'e']", ("a", "b", "c", "d", "e")),
+]
+NOT_PRESCREENED = [
+    "[extract]",
+    "[language]",
+    "[extract]\n[language]\nlanguages = 'all'",
+    "[extract]\n[language]\nlanguages = ['all']",
+    "[extract]\n[language]\nlanguages = []",
+    "[extract]\n[language]\nlanguages = ['a', 'b', 'c', 'd', 'e', 'f']",
+    "[prescreen]\nenabled = false\n[extract]\n[language]",
+]
+
+
+@pytest.mark.parametrize(("text", "languages"), PRESCREENED)
+def test_pages_are_prescreened_for_the_languages_that_are_wanted(
+    tmp_path: Path, text: str, languages: tuple[str, ...]
+) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    recipe = load_recipe(tmp_path / "mine.toml")
+    stages = [step.stage for step in recipe.steps]
+    assert stages.index("prescreen") + 1 == stages.index("extract")
+    assert recipe.config("prescreen").languages == languages
+
+
+@pytest.mark.parametrize("text", NOT_PRESCREENED)
+def test_there_is_no_prescreen_where_it_would_have_nothing_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    assert load_recipe(tmp_path / "mine.toml").config("prescreen") is None
+
+
+def test_the_prescreen_takes_the_model_of_the_language_stage_and_is_part_of_the_hash(tmp_path: Path) -> None:
+    models = [tmp_path / "one.ftz", tmp_path / "two.ftz"]
+    for model in models:
+        model.write_bytes(b"a model")
+    (tmp_path / "mine.toml").write_text("[extract]\n[language]\n")
+    path = tmp_path / "mine.toml"
+    on, other = (load_recipe(path, [("language", "model", str(model))]) for model in models)
+    off = load_recipe(path, [("language", "model", str(models[0])), ("prescreen", "enabled", False)])
+    assert on.config("prescreen").model == str(models[0])
+    assert describe(on.steps) == describe(other.steps)
+    assert describe(on.steps)["prescreen"]["model"] == describe(on.steps)["language"]["model"]
+    assert describe(on.steps) != describe(off.steps)
+    assert describe(off.steps)["order"] == ["extract", "language"]
+    wider = load_recipe(path, [("prescreen", "threshold", 0.2)])
+    assert wider.config("prescreen").threshold == 0.2
+    assert describe(load_recipe(path).steps)["prescreen"]["resources"]["model"]
+    with pytest.raises(ValueError, match=r"prescreen\.threshold = 2\.0: should be between"):
+        load_recipe(path, [("prescreen", "threshold", 2)])
+    (tmp_path / "text.toml").write_text("[language]")
+    with pytest.raises(ValueError, match=r"prescreen\.enabled: .* has no stage \[prescreen\]"):
+        load_recipe(tmp_path / "text.toml", [("prescreen", "enabled", False)])

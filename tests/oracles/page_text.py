@@ -78,8 +78,9 @@ def pieces(html: bytes) -> Iterator[bytes | int | None]:
             yield b"" if code == 0xAD else chr(code).encode()  # soft hyphens only where a line may break
             continue
         size = 1 + next((i for i, b in enumerate(html[1:]) if not 0x80 <= b <= 0xBF), len(html) - 1)
-        yield b" " if html[0] <= 0x20 else html[:size]
-        html = html[1:] if html[0] <= 0x20 else html[size:]
+        blank = html[0] <= 0x20 and html[0] != 0x1B  # the escape of other encodings stays
+        yield b" " if blank else html[:size]
+        html = html[1:] if blank else html[size:]
 
 
 def after_markup(html: bytes) -> tuple[bytes | None, bool]:
