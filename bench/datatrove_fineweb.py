@@ -11,8 +11,8 @@ one process after the other's work. Different from that script, and why:
   nothing is downloaded;
 - tokens are not counted, and dropped documents are written only with --trace: both are work that we leave out as well.
 
-With --trace, OUTPUT/trace has a line a page: the hash of its HTML as decoded (`html`), that of the text extracted from
-it (`text`), and the stage and reason that dropped it, if one did. This is not measured.
+With --trace, OUTPUT/trace.jsonl has a line for each page that was read: the hash of its HTML as decoded (`html`), that
+of the text extracted from it (`text`), and the stage and reason that dropped it, if one did. This is not measured.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _predict(self: Any, text: str, k: int = 1) -> Any:
 def filter_pages(source: str, output: Path, trace: bool) -> None:
     """WARC -> documents before deduplication."""
     extractor = Trafilatura(favour_precision=True, timeout=PAGE_SECONDS)
-    reader = WarcReader(source, glob_pattern="*.warc.gz", adapter=_with_hash if trace else None)
+    reader = WarcReader(source, glob_pattern="*.warc.gz", adapter=_noted if trace else None)
     steps = [extractor if name == "extract" else _filter(name, output, trace) for name in ("urls", "extract")]
     extracted = [JsonlWriter(str(output / "extracted"))] if trace else []
     rest = [_filter(name, output, trace) for name in FILTERS if name != "urls"]
@@ -107,9 +107,12 @@ def _filter(name: str, output: Path, trace: bool) -> Any:
     return FILTERS[name](**options)
 
 
-def _with_hash(self: Any, data: dict[str, Any], path: str, id_in_file: int | str) -> dict[str, Any]:
-    metadata = {name: data[name] for name in ("url", "date")}
-    return {"text": data["text"], "id": data["id"], "metadata": metadata | {"html": digest(data["text"])}}
+_read: dict[str, str] = {}  # with --trace: the hash of every page's HTML
+
+
+def _noted(self: Any, data: dict[str, Any], path: str, id_in_file: int | str) -> dict[str, Any]:
+    _read[data["id"]] = digest(data["text"])
+    return {"text": data["text"], "id": data["id"], "metadata": {name: data[name] for name in ("url", "date")}}
 
 
 def deduplicate(output: Path) -> None:
@@ -132,14 +135,16 @@ def run(name: str, pipeline: list[Any], output: Path, tasks: int = 1) -> None:
 
 
 def write_trace(output: Path) -> None:
-    """A line a page, of all that the writers have written."""
-    pages: dict[str, dict[str, Any]] = {}
+    """A line a page, of what the reader has noted and the writers have written."""
+    pages: dict[str, dict[str, str]] = {name: {"html": html} for name, html in _read.items()}
     for row in read(output / "extracted"):
-        pages[row["id"]] = {"html": row["metadata"]["html"], "text": digest(row["text"])}
+        pages[row["id"]]["text"] = digest(row["text"])
     for name in FILTERS:
         for row in read(output / "removed" / name):
-            page = pages.setdefault(row["id"], {"html": row["metadata"]["html"]})
-            page |= {"stage": name, "reason": row["metadata"].get("filter_reason", "")}
+            pages[row["id"]] |= {"stage": name, "reason": row["metadata"].get("filter_reason", "")}
+    for page in pages.values():
+        if "text" not in page and "stage" not in page:
+            page |= {"stage": "extract", "reason": "no text"}
     with (output / "trace.jsonl").open("w") as file:
         file.writelines(json.dumps({"id": name} | page) + "\n" for name, page in pages.items())
 

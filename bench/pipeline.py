@@ -244,7 +244,7 @@ def rows(dataset: Any, kind: str) -> list[dict[str, Any]]:
 def trace_datatrove(side: Side, pages: dict[str, str], folder: Path) -> None:
     output = folder / f"{side.name}-trace"
     run([*side.command, "--output", str(output), "--trace"])
-    side.pages = {name: Page(outcome=("read or extract", "")) for name in pages}
+    side.pages = {name: Page(outcome=("warc", "not read")) for name in pages}
     for line in (output / "trace.jsonl").read_text().splitlines():
         row = json.loads(line)
         outcome = (row["stage"], row["reason"]) if "stage" in row else KEPT
@@ -293,10 +293,8 @@ def cause(ours: Side, peer: Side, name: str) -> str:
     mine, theirs = ours.pages[name], peer.pages[name]
     if "urls" in (mine.outcome[0], theirs.outcome[0]):
         return "rules of URLs"
-    if theirs.html and mine.html != theirs.html:
-        return "HTML decoded differently"
-    if not theirs.html:
-        return "not read, or no text found, by datatrove" if mine.text else "no text on either side"
+    if mine.html != theirs.html:
+        return "HTML decoded differently" if theirs.html else "not decoded by datatrove"
     if mine.text != theirs.text:
         if ours.trafilatura != peer.trafilatura:
             return f"other text from the same HTML (trafilatura {ours.trafilatura} and {peer.trafilatura})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
+import multiprocessing
 import re
 import sys
 import tempfile
@@ -22,7 +22,6 @@ from corpus.engine.local import LocalEngine
 from corpus.pipeline import documents_pass, find_source, run_pass, source_keys
 from corpus.recipe import load_recipe
 from tests.conftest import REPOSITORY, TESTDATA
-from tests.faults.driver import workers_of
 from tests.faults.soak import resident
 
 SETTLED = 5  # passes, after which a worker has its size
@@ -66,7 +65,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 if failures := one_pass(engine, f"{folder}/documents"):
                     sys.exit("\n".join(failures))
-            (worker,) = workers_of(os.getpid())
+            (worker,) = (child.pid or 0 for child in multiprocessing.active_children())
             seen.add(worker)
             sizes.append(resident(worker))
             seconds = time.monotonic() - began
