@@ -118,9 +118,12 @@ def main() -> None:
         for peer in peers:
             trace_datatrove(peer, pages, folder)
             print_agreement(ours, peer)
+        print(flush=True)
         for number in range(arguments.repeats):
             for side in (ours, *peers):
-                side.costs.append(run([*side.command, "--output", str(folder / f"{side.name}-{number}")]))
+                cost = run([*side.command, "--output", str(folder / f"{side.name}-{number}")])
+                side.costs.append(cost)
+                print(f"{side.name}: {cost.processor:.1f} processor seconds, {cost.wall:.1f} s", flush=True)
         report(ours, peers, len(pages), arguments.json)
 
 
@@ -275,15 +278,13 @@ def print_agreement(ours: Side, peer: Side) -> None:
     print(f"  before deduplication: ours {len(kept[0])}, theirs {len(kept[1])}, both {len(both)}, of equal text {same}")
     clean = len(ours.clean & peer.clean)
     print(f"  after deduplication:  ours {len(ours.clean)}, theirs {len(peer.clean)}, both {clean}")
-    alike = sum(page.outcome[0] == peer.pages[name].outcome[0] for name, page in ours.pages.items())
+    elsewhere = [name for name, page in ours.pages.items() if page.outcome[0] != peer.pages[name].outcome[0]]
+    alike = len(ours.pages) - len(elsewhere)
     print(f"  dropped by the same stage, or kept by both: {alike} of {len(ours.pages)} pages")
     for name in sorted(kept[0] ^ kept[1]):
         told = [" ".join(side.pages[name].outcome).strip() for side in (ours, peer)]
         print(f"  {name}: ours {told[0]}, theirs {told[1]}: {cause(ours, peer, name)}")
-    causes = Counter(
-        cause(ours, peer, name) for name, page in ours.pages.items() if page.outcome[0] != peer.pages[name].outcome[0]
-    )
-    for why, count in causes.most_common():
+    for why, count in Counter(cause(ours, peer, name) for name in elsewhere).most_common():
         print(f"  {count} pages end in another stage: {why}")
     sys.stdout.flush()
 
@@ -293,6 +294,8 @@ def cause(ours: Side, peer: Side, name: str) -> str:
     mine, theirs = ours.pages[name], peer.pages[name]
     if "urls" in (mine.outcome[0], theirs.outcome[0]):
         return "rules of URLs"
+    if mine.outcome[0] == "prescreen":
+        return "pre-screen of languages, before the extraction"
     if mine.html != theirs.html:
         return "HTML decoded differently" if theirs.html else "not decoded by datatrove"
     if mine.text != theirs.text:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition
-from corpus.schema import Drop
+import pyarrow as pa
 
+from corpus.recipe import load_recipe
+from corpus.schema import DOCUMENTS
+from tests.conftest import REPOSITORY
+
+STAGES = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 Fate = tuple[str, str]  # (stage that drops it, its reason), or ("", the text as kept)
 
 
@@ -34,13 +38,15 @@ def datatrove_fate(text: str, filters: dict[str, Any]) -> Fate:
     return "", document.text
 
 
-def our_fate(text: str) -> Fate:
-    """The same chain of ours, with the settings of recipes/fineweb.toml (which are the defaults)."""
-    drop = gopher_repetition.judge(text, gopher_repetition.Config())
-    drop = drop or gopher_quality.judge(text, None, gopher_quality.Config())
-    cleaned = drop or c4.clean(text, c4.Config(terminal_punctuation=False))
-    if isinstance(cleaned, Drop):
-        stage, _, rule = cleaned.rule.partition(".")
-        return stage, rule
-    drop = fineweb.judge(cleaned, fineweb.Config())
-    return ("fineweb", drop.rule.partition(".")[2]) if drop else ("", cleaned)
+def our_fates(texts: list[str]) -> list[Fate]:
+    """What recipes/fineweb.toml makes of these texts, taken for English, in the same four stages."""
+    rows = [{"text": text, "id": str(row), "language": "en"} for row, text in enumerate(texts)]
+    kept = pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS)
+    fates: dict[str, Fate] = {}
+    for step in load_recipe(REPOSITORY / "recipes/fineweb.toml").steps:
+        if step.stage in STAGES:
+            kept, dropped = step.process(kept)
+            rules = zip(dropped["id"].to_pylist(), dropped["rule"].to_pylist(), strict=True)
+            fates |= {row: (step.stage, rule) for row, rule in rules}
+    fates |= {row["id"]: ("", row["text"]) for row in kept.to_pylist()}
+    return [fates[str(row)] for row in range(len(texts))]
