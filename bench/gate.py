@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-BESIDE = {"__init__", "harness", "recombine", "planted", "truth", "gate"}
+BESIDE = {"__init__", "harness", "recombine", "planted", "truth", "gate", "datatrove_fineweb"}
 
 
 def run(name: str) -> dict[str, float]:

@@ -313,20 +313,35 @@ def _engine() -> list[click.Option]:
             help="with --units: wait so long for other tasks where their results are needed, instead of ending there",
         ),
         click.Option(
-            ["--memory-limit"],
-            type=click.IntRange(0),
-            default=8192,
-            show_default=True,
-            help="MiB of a worker, above which the page it works on is set aside; 0: none",
+            ["--page-memory", "--memory-limit", "page_memory"],
+            metavar="SIZE",
+            default="8192",
+            callback=_mebibytes,
+            help="memory of a worker, above which the page it works on is set aside: 2GB, 512MB, or a number of MiB "
+            "(default: 8GiB); 0: no limit",
         ),
         click.Option(
             ["--unit-limit"],
             type=click.FloatRange(0),
             default=0.0,
             metavar="MINUTES",
-            help="for one attempt at a unit; 0: none (default). A page has a limit of its own, in the recipe",
+            help="for one attempt at a unit; 0: none (default). A page has limits of its own",
         ),
     ]
+
+
+def _mebibytes(context: click.Context, option: click.Parameter, value: str) -> int:
+    """MiB of a size such as 2GB, rounded up; a plain number is MiB."""
+    if re.fullmatch("[0-9]+", value):
+        return int(value)
+    from bpe.commands_common import size_of
+
+    try:
+        if not value[-1:].isalpha():
+            raise ValueError("without a unit")
+        return -(-size_of(value) >> 20)
+    except ValueError:
+        raise click.BadParameter(f"{value}: should be a size, as in 2GB or 512MB", context, option) from None
 
 
 def _share(context: click.Context, option: click.Parameter, value: str) -> Any:
@@ -409,7 +424,7 @@ def _execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = N
 def _started_engine(flags: dict[str, Any]) -> Any:
     from corpus.engine import Limits
 
-    limits = Limits(memory=flags["memory_limit"], unit=flags["unit_limit"] * 60)
+    limits = Limits(memory=flags["page_memory"], unit=flags["unit_limit"] * 60)
     if flags["engine"] == "ray":
         from corpus.engine.ray import RayEngine
 

@@ -1,0 +1,326 @@
+"""The whole road beside datatrove: `python -m bench.pipeline [--pages N] [--datatrove-python PATH] [--json]`.
+
+WARC files of real pages in; out, documents that passed FineWeb's filters, deduplicated, with personal data masked. Ours
+is what a user types, `corpus run` with recipes/fineweb.toml, without the vocabulary and with one worker; datatrove's
+recipe is in bench/datatrove_fineweb.py. Both block by the lists that datatrove carries (4.6 million domains, and its
+words). Every run is a process from nothing: interpreter, imports, models and lists are in the time, which is the
+processor's, of the process and all that it started, on one core to which everything is bound. Runs take turns, medians
+of `--repeats`. `wall` ratios, for which no floor is set, are those of the clock: the same where nobody else
+is at work.
+
+`datatrove` runs in this environment, with our trafilatura; `datatrove_pinned` with the interpreter that
+--datatrove-python names, in whose environment trafilatura is as old as datatrove asks for (< 1.12):
+
+    python -m venv dt && dt/bin/pip install 'datatrove[io,processing]==0.10.1' spacy requests aiohttp lxml_html_clean
+
+Before the clock runs, both go through all pages once with a record of what becomes of each, and every page that one
+side keeps and the other drops is listed with stage and rule on either side, and the cause: HTML decoded differently,
+other text from the same HTML, another verdict on the same text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.harness import data_folder, print_json, print_row, ratios
+
+REPOSITORY = Path(__file__).parent.parent
+KEPT = ("kept", "")
+# What datatrove_fineweb imports, by module, and the package to install for it.
+NEEDED = {
+    "datatrove": "datatrove==0.10.1",
+    "spacy": "spacy",
+    "warcio": "warcio",
+    "cchardet": "faust-cchardet",
+    "magic": "python-magic",
+    "tldextract": "tldextract",
+    "ahocorasick": "pyahocorasick",
+    "fasteners": "fasteners",
+    "orjson": "orjson",
+    "fasttext": "fasttext-numpy2-wheel",
+    "trafilatura": "trafilatura",
+}
+
+
+class Cost(NamedTuple):
+    """Of a process and all that it started."""
+
+    processor: float  # seconds, of the user's and of the system's
+    wall: float  # seconds
+    memory: int  # MiB, of the largest of these processes
+
+
+@dataclass
+class Page:
+    """What one side made of a page: `outcome` is (stage, rule), KEPT before deduplication."""
+
+    outcome: tuple[str, str] = ("", "")
+    html: str = ""  # hash of the HTML as decoded, "" if that did not get there
+    text: str = ""  # hash of the text as extracted
+    result: str = ""  # hash of the text as kept
+
+
+@dataclass
+class Side:
+    """A pipeline that is measured."""
+
+    name: str
+    command: list[str]  # which --output, and perhaps --trace, are added to
+    trafilatura: str
+    costs: list[Cost] = field(default_factory=list)
+    pages: dict[str, Page] = field(default_factory=dict)
+    clean: set[str] = field(default_factory=set)
+
+    def median(self, what: str) -> float:
+        return statistics.median(getattr(cost, what) for cost in self.costs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pages", type=int, help="the first pages only, for a quick look (default: all)")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each side (default 3)")
+    parser.add_argument("--datatrove-python", metavar="PATH", help="interpreter with datatrove's own pinned packages")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    interpreters = {"datatrove": sys.executable}
+    if arguments.datatrove_python:
+        interpreters["datatrove_pinned"] = arguments.datatrove_python
+    versions = {name: check_interpreter(python) for name, python in interpreters.items()}
+    one_core()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["HF_ASSETS_CACHE"] = str(folder / "assets")  # where datatrove unpacks its lists, once
+        pages = copy_warcs(folder / "crawl", arguments.pages)
+        recipe = write_recipe(folder)
+        peers = [
+            Side(name, datatrove_command(python, folder / "crawl"), versions[name])
+            for name, python in interpreters.items()
+        ]
+        ours = Side("ours", our_command(recipe, folder / "crawl"), versions["datatrove"])
+        print(f"{len(pages)} pages", flush=True)
+        trace_ours(ours, pages, folder)
+        for peer in peers:
+            trace_datatrove(peer, pages, folder)
+            print_agreement(ours, peer)
+        print(flush=True)
+        for number in range(arguments.repeats):
+            for side in (ours, *peers):
+                cost = run([*side.command, "--output", str(folder / f"{side.name}-{number}")])
+                side.costs.append(cost)
+                print(f"{side.name}: {cost.processor:.1f} processor seconds, {cost.wall:.1f} s", flush=True)
+        report(ours, peers, len(pages), arguments.json)
+
+
+def check_interpreter(python: str) -> str:
+    """The version of its trafilatura. Exits with one line if it cannot run datatrove's recipe."""
+    code = (
+        "import importlib.util as u, importlib.metadata as m, sys\n"
+        "print(*[name for name in sys.argv[1:] if not u.find_spec(name)])\n"
+        "print(m.version('trafilatura') if u.find_spec('trafilatura') else '')"
+    )
+    try:
+        done = subprocess.run([python, "-c", code, *NEEDED], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"{python}: does not run ({error}); --datatrove-python should name a Python interpreter")
+    missing, version = done.stdout.split("\n")[:2]
+    if missing:
+        packages = " ".join(NEEDED[name] for name in missing.split())
+        sys.exit(f"{python}: cannot run datatrove's recipe without {missing}: {python} -m pip install {packages}")
+    return version
+
+
+def one_core() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def copy_warcs(folder: Path, limit: int | None) -> dict[str, str]:
+    """Give both sides the same folder of WARC files; id -> hash of the HTML as we decode it, of every page there."""
+    from corpus.charset import decode_html
+    from corpus.warc import Page as WarcPage
+    from corpus.warc import read_pages
+
+    folder.mkdir()
+    found: dict[str, str] = {}
+    for path in sorted((data_folder() / "warc").glob("DEV-*.warc.gz")):
+        end = 0
+        with path.open("rb") as file:
+            for item in read_pages(file, path.name):
+                if limit is not None and len(found) >= limit:
+                    break
+                found[item.id] = digest(decode_html(item.html, item.charset)) if isinstance(item, WarcPage) else ""
+                end = item.warc_offset + item.warc_length
+        if end:
+            (folder / path.name).write_bytes(path.read_bytes()[: end if limit is not None else None])
+    return found
+
+
+def write_recipe(folder: Path) -> Path:
+    """FineWeb's recipe without the vocabulary, with datatrove's lists."""
+    spec = importlib.util.find_spec("datatrove")
+    assert spec
+    assert spec.origin
+    assets = Path(spec.origin).parent / "assets"
+    with tarfile.open(next(assets.glob("url_filterblacklists*.tar.gz"))) as tar:
+        tar.extractall(folder / "lists", filter="data")
+    lists = {
+        "block_domains": [str(folder / "lists/domains")],
+        "block_urls": [str(folder / "lists/urls")],
+        "hard_words": str(assets / "banned_words.txt"),
+        "soft_words": str(assets / "soft_banned_words.txt"),
+        "subwords": str(assets / "banned_subwords.txt"),
+    }
+    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in lists.items())
+    text = (REPOSITORY / "recipes/fineweb.toml").read_text().partition("[tokenizer]")[0]
+    text, tables = re.subn(r"(?m)^\[urls\].*$", lambda table: f"{table[0]}\n{settings}", text)
+    assert tables == 1
+    path = folder / "fineweb.toml"
+    path.write_text(text)
+    extract_only = folder / "extract.toml"  # texts of all pages, whatever becomes of them, for the trace
+    extract_only.write_text('name = "extract"\n[extract]\nfavor = "precision"\n')
+    return path
+
+
+def our_command(recipe: Path, crawl: Path) -> list[str]:
+    return [sys.executable, "-m", "corpus", "run", str(recipe), "--input", str(crawl), "--workers", "1"]
+
+
+def datatrove_command(python: str, crawl: Path) -> list[str]:
+    from corpus.language import find_model
+
+    model = str(find_model(None))
+    return [python, "-m", "bench.datatrove_fineweb", "--input", str(crawl), "--model", model]
+
+
+def run(command: list[str]) -> Cost:
+    """Run a command to its end. Exits with its last lines if it fails."""
+    began = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{said.read()[-2000:]}")
+    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss >> 10)
+
+
+def trace_ours(side: Side, pages: dict[str, str], folder: Path) -> None:
+    from corpus.shards import Dataset
+
+    output = folder / "ours-trace"
+    run([*side.command, "--output", str(output)])
+    side.pages = {name: Page(html=html) for name, html in pages.items()}
+    for row in rows(Dataset(output / "documents"), "dropped"):
+        side.pages[row["id"]].outcome = (row["stage"], row["rule"].partition(".")[2])
+    for row in rows(Dataset(output / "documents"), "documents"):
+        side.pages[row["id"]].outcome = KEPT
+        side.pages[row["id"]].result = digest(row["text"])
+    side.clean = {row["id"] for row in rows(Dataset(output / "clean"), "documents")}
+    extracted = folder / "ours-extracted"
+    run([*our_command(folder / "extract.toml", folder / "crawl"), "--output", str(extracted)])
+    for row in rows(Dataset(extracted / "clean"), "documents"):
+        side.pages[row["id"]].text = digest(row["text"])
+
+
+def rows(dataset: Any, kind: str) -> list[dict[str, Any]]:
+    return [row for output in dataset.files(kind) for row in dataset.table(output).to_pylist()]
+
+
+def trace_datatrove(side: Side, pages: dict[str, str], folder: Path) -> None:
+    output = folder / f"{side.name}-trace"
+    run([*side.command, "--output", str(output), "--trace"])
+    side.pages = {name: Page(outcome=("warc", "not read")) for name in pages}
+    for line in (output / "trace.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        outcome = (row["stage"], row["reason"]) if "stage" in row else KEPT
+        side.pages[row["id"]] = Page(outcome, row["html"], row.get("text", ""))
+    for row in json_lines(output / "filtered"):
+        side.pages[row["id"]].result = digest(row["text"])
+    side.clean = {row["id"] for row in json_lines(output / "clean")}
+
+
+def json_lines(folder: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            found += [json.loads(line) for line in file]
+    return found
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def print_agreement(ours: Side, peer: Side) -> None:
+    """Who keeps what, and every page of which one side keeps more."""
+    kept = [{name for name, page in side.pages.items() if page.outcome == KEPT} for side in (ours, peer)]
+    both = kept[0] & kept[1]
+    same = sum(ours.pages[name].result == peer.pages[name].result for name in both)
+    print(f"\n{peer.name} (trafilatura {peer.trafilatura}; ours {ours.trafilatura})")
+    print(f"  before deduplication: ours {len(kept[0])}, theirs {len(kept[1])}, both {len(both)}, of equal text {same}")
+    clean = len(ours.clean & peer.clean)
+    print(f"  after deduplication:  ours {len(ours.clean)}, theirs {len(peer.clean)}, both {clean}")
+    elsewhere = [name for name, page in ours.pages.items() if page.outcome[0] != peer.pages[name].outcome[0]]
+    alike = len(ours.pages) - len(elsewhere)
+    print(f"  dropped by the same stage, or kept by both: {alike} of {len(ours.pages)} pages")
+    for name in sorted(kept[0] ^ kept[1]):
+        told = [" ".join(side.pages[name].outcome).strip() for side in (ours, peer)]
+        print(f"  {name}: ours {told[0]}, theirs {told[1]}: {cause(ours, peer, name)}")
+    for why, count in Counter(cause(ours, peer, name) for name in elsewhere).most_common():
+        print(f"  {count} pages end in another stage: {why}")
+    sys.stdout.flush()
+
+
+def cause(ours: Side, peer: Side, name: str) -> str:
+    """The first place where the two went apart."""
+    mine, theirs = ours.pages[name], peer.pages[name]
+    if "urls" in (mine.outcome[0], theirs.outcome[0]):
+        return "rules of URLs"
+    if mine.outcome[0] == "prescreen":
+        return "pre-screen of languages, before the extraction"
+    if mine.html != theirs.html:
+        return "HTML decoded differently" if theirs.html else "not decoded by datatrove"
+    if mine.text != theirs.text:
+        if ours.trafilatura != peer.trafilatura:
+            return f"other text from the same HTML (trafilatura {ours.trafilatura} and {peer.trafilatura})"
+        return "other text from the same HTML (trafilatura's memory: ours of this page, datatrove's of all before it)"
+    return "another verdict on the same text"
+
+
+def report(ours: Side, peers: list[Side], pages: int, as_json: bool) -> None:
+    print()
+    for side in (ours, *peers):
+        seconds, wall, memory = (side.median(what) for what in ("processor", "wall", "memory"))
+        print(
+            f"{side.name:<17} {seconds:6.1f} processor seconds, {wall:6.1f} s, {pages / seconds:5.1f} pages/s, "
+            f"largest process {memory:.0f} MiB"
+        )
+    theirs = {peer.name: pages / peer.median("processor") for peer in peers}
+    by_clock = {f"{peer.name}.wall": pages / peer.median("wall") for peer in peers}
+    print_row("WARC -> clean", "pages/s", pages / ours.median("processor"), theirs, True)
+    if as_json:
+        compared = ratios(pages / ours.median("processor"), theirs, True)
+        compared |= ratios(pages / ours.median("wall"), by_clock, True)
+        print_json("pipeline", compared, {"pages_per_second": pages / ours.median("processor")}, theirs)
+
+
+if __name__ == "__main__":
+    main()
