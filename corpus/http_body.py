@@ -49,6 +49,7 @@ _SIGNATURES = (
     (b"wOFF", "font/woff"),
     (b"wOF2", "font/woff2"),
 )
+_MAGICS = tuple(magic for magic, _ in _SIGNATURES)
 # WHATWG MIME Sniffing, "binary data byte": in no text of a one-byte or variable-length encoding.
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
@@ -58,7 +59,7 @@ def html_type(declared: str, body: bytes) -> str | None:
 
     `declared` is the media type in lower case without parameters, "" for none.
     """
-    found = next((name for magic, name in _SIGNATURES if body.startswith(magic)), None)
+    found = next(name for magic, name in _SIGNATURES if body.startswith(magic)) if body.startswith(_MAGICS) else None
     if declared in HTML_TYPES:
         return found
     if found is None and declared in _UNSURE and starts_as_html(body):

@@ -138,7 +138,9 @@ def _read(window: Window, file_path: str, limit: int, skipped: Counter[str]) -> 
             yield from unreadable
             proven = True
         if item is not None:
+            del record  # its memory is the next one's
             yield item
+            del item
             continue
         skipped[record.type if record.type in _COUNTED else "other"] += 1
         if record.type == "warcinfo" and (part_of := _PART_OF.search(record.body)):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from corpus import inflate
 from corpus.warc_zstd import FRAME, MAX_DICTIONARY, Blocks, ZstdError, decompressor, is_skippable, read_dictionary
@@ -22,6 +22,7 @@ GZIP = b"\x1f\x8b\x08"
 WARC = b"WARC/"
 
 _LOOKBACK = 32 * 1024 * 1024  # compressed bytes kept for going back; a member of Common Crawl holds 5 MiB at most
+_SMALL = 4096  # compressed bytes of a request or of metadata, and more
 _MAX_HEADER = 1024 * 1024  # WARC and HTTP header lines of one record
 _START = re.compile(rb"\x1f\x8b\x08|\x28\xb5\x2f\xfd|(?<=[\n\0])WARC/[01]\.")
 # A member that has given this much, and this many times what it took, is a bomb and not read to its end. Real pages
@@ -72,15 +73,24 @@ def _unfolds_to_record(window: Window, at: int) -> bool:
         return False
 
 
-def whole_member(window: Window, at: int, most: int) -> tuple[bytes, int] | None:
-    """(bytes, end) of the gzip member at `at` if it is sound and small: nothing has been taken from `window` if not.
+class Whole(NamedTuple):
+    """A gzip member inflated: its bytes in pieces, the first and the last of which are of some size."""
 
-    `most` is the limit of both its compressed and its inflated bytes.
+    pieces: list[bytes]
+    size: int  # bytes of all pieces
+    end: int  # the next byte of the file
+
+
+def whole_member(window: Window, at: int, most: int, small: bool = False) -> Whole | None:
+    """The gzip member at `at` if it is sound and not large; nothing has been taken from `window` if not.
+
+    `most` is the limit of both its compressed and its inflated bytes. `small` is a guess: what is offered to the
+    library and lies behind the member is copied in vain.
     """
     inflater = inflate.gzip_inflater()
     pieces, size, position = [], 0, at
     while not inflater.eof:
-        with window.view(position) as block:
+        with window.view(position, _SMALL if small else BLOCK) as block:
             if not block or position - at > most:
                 return None
             try:
@@ -90,9 +100,12 @@ def whole_member(window: Window, at: int, most: int) -> tuple[bytes, int] | None
             position += len(block) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
         pieces.append(piece)
         size += len(piece)
+        small = False
         if size > most:
             return None
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces), position
+    if len(pieces) > 1 and (len(pieces[0]) < BLOCK or len(pieces[-1]) < 16):
+        pieces = [b"".join(pieces)]
+    return Whole(pieces, size, position)
 
 
 class Window:
@@ -117,10 +130,11 @@ class Window:
         with memoryview(self._bytes) as view:
             return bytes(view[at - self.start : at - self.start + size])
 
-    def view(self, at: int) -> memoryview:
-        """A block of the bytes at `at`, empty only at the end of the file; to be released before the window moves."""
-        self._fill(at + 1)
-        return memoryview(self._bytes)[at - self.start : at - self.start + BLOCK]
+    def view(self, at: int, size: int) -> memoryview:
+        """Up to `size` bytes at `at`, none only at the end of the file; to be released before the window moves."""
+        if self.end <= at:
+            self._fill(at + 1)
+        return memoryview(self._bytes)[at - self.start : at - self.start + size]
 
     def forget(self, before: int) -> None:
         """Let go of the bytes before `before`."""

@@ -7,6 +7,7 @@ crawlers have got wrong in twenty years, reads those: `read_warc`, `read_http`. 
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from warcio.statusandheaders import StatusAndHeadersParser, StatusAndHeadersParserException
@@ -17,7 +18,9 @@ BadHeader = StatusAndHeadersParserException  # `statusline` is what stands where
 
 _LONGEST = 32 * 1024  # bytes of a header that the quick readers take
 _VERSIONS = ["WARC/1.1", "WARC/1.0", "WARC/0.18", "WARC/0.17"]
-_QUICK_VERSIONS = ("WARC/1.1\r\n", "WARC/1.0\r\n")
+_PLAIN_VERSIONS = (b"WARC/1.0\r\n", b"WARC/1.1\r\n")
+_BESIDE = re.compile(rb"\r\nWARC-Type: (request|metadata)\r\n")
+_LENGTH = re.compile(rb"\r\nContent-Length: ([0-9]{1,18})\r\n")
 _WARC = StatusAndHeadersParser(_VERSIONS)
 _HTTP = StatusAndHeadersParser(["HTTP/1.0", "HTTP/1.1"], verify=False)
 
@@ -29,13 +32,22 @@ class Http(NamedTuple):
     headers: dict[str, str]
 
 
-def quick_warc(data: bytes) -> tuple[dict[str, str], int] | None:
-    """(names in lower case -> values, bytes to the block) of the record that `data` begins with, if it is plain."""
+def quick_warc(data: bytes, all_fields: bool = True) -> tuple[dict[str, str], int] | None:
+    """(names in lower case -> values, bytes to the block) of the record that `data` begins with, if it is plain.
+
+    Of requests and metadata, two records in three, only the type and the length are given unless `all_fields` are
+    asked for.
+    """
     end = data.find(b"\r\n\r\n", 0, _LONGEST)
-    lines = _lines(data[:end]) if end > 0 else None
-    if lines is None or not data.startswith((b"WARC/1.0\r\n", b"WARC/1.1\r\n")):
+    if end < 0 or not data.startswith(_PLAIN_VERSIONS):
         return None
-    headers = _fields(lines)
+    header = data[: end + 2]
+    if not all_fields and (beside := _BESIDE.search(header)) and (length := _LENGTH.search(header)):
+        lower = header.lower()
+        if lower.count(b"warc-type") == 1 and lower.count(b"content-length") == 1 and _no_folds(header):
+            return {"warc-type": beside[1].decode(), "content-length": length[1].decode()}, end + 4
+    lines = _lines(header[:-2])
+    headers = _fields(lines) if lines else None
     return (headers, end + 4) if headers is not None else None
 
 
@@ -60,22 +72,26 @@ def read_http(source: Any) -> Http:
     return Http(_status(parsed.statusline), _first_of_name(parsed.headers))
 
 
+def _no_folds(header: bytes) -> bool:
+    return b"\n " not in header and b"\n\t" not in header and header.count(b"\n") == header.count(b"\r\n")
+
+
 def _lines(header: bytes) -> list[str] | None:
-    """The lines of a header without the empty one, or None if a line is not ended by CR LF or is not UTF-8."""
+    """The lines of a header without the empty one, or None if they are not plain."""
     try:
         text = header.decode("utf_8")
     except UnicodeDecodeError:
         return None
     lines = text.split("\r\n")
-    return lines if text.count("\n") == len(lines) - 1 and lines[0].strip() else None
+    return lines if lines[0].strip() and _no_folds(header) else None
 
 
 def _fields(lines: list[str]) -> dict[str, str] | None:
-    """The fields after the first line, or None if one is folded or has no colon."""
+    """The fields after the first line, or None if one has no colon."""
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or line[0] in " \t" or line.isspace():
+        if not colon:
             return None
         headers.setdefault(name.rstrip(" \t").lower(), value.strip())
     return headers

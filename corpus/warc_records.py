@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ from corpus.warc_bytes import (
     Plain,
     Reader,
     Truncated,
+    Whole,
     Window,
     skip_dictionary,
     skip_newlines,
@@ -51,6 +53,7 @@ PAGE_TYPES = frozenset(("response", "revisit", "resource", "conversion"))
 
 _MAX_WARCINFO = 64 * 1024
 _QUICK = 4 * 1024 * 1024  # bytes of a record that is inflated in one call
+_END = b"\r\n\r\n"  # behind every block
 _LENGTH = re.compile("[0-9]{1,18}")
 _STREAM_ERRORS = (BadHeader, Bomb, HeaderTooLong, Truncated, ZstdError, zlib.error)
 
@@ -76,14 +79,19 @@ def records(window: Window, limit: int, digests: bool = False) -> Iterator[Recor
     With `digests` those of all records are checked, not only of the ones that nothing else vouches for.
     """
     at, lost = window.start, False  # lost: the place was searched for and may be no record's
+    kind, small = "", Counter[str]()  # a record's type, and the bytes of the record that came after that type last
     while head := window.peek(at, 8):
         if head.startswith((GZIP, FRAME)):
-            quick = _quick(window, at, limit, digests or lost) if head.startswith(GZIP) else None
+            guess = 0 < small[kind] < BLOCK // 32
+            quick = _quick(window, at, limit, digests or lost, guess) if head.startswith(GZIP) else None
             if quick is not None:
-                record = _doubted(quick) if lost else quick
-                yield record
-                lost = record.fault is not None
+                quick = _doubted(quick) if lost else quick
+                lost = quick.fault is not None
                 at += quick.length
+                small[kind] = quick.length
+                kind = quick.type or ""
+                yield quick
+                quick = None  # its memory is the next record's
             else:
                 at, lost = yield from _member_records(window, at, limit, lost)
         elif head.startswith(WARC):
@@ -107,33 +115,41 @@ def records(window: Window, limit: int, digests: bool = False) -> Iterator[Recor
         window.forget(at)
 
 
-def _quick(window: Window, at: int, limit: int, digests: bool) -> Record | None:
+def _quick(window: Window, at: int, limit: int, digests: bool, small: bool) -> Record | None:
     """The one record of the small, sound gzip member at `at`, or None if it has to be read as a stream."""
-    whole = whole_member(window, at, min(limit, _QUICK) + BLOCK)
-    if whole is None or (found := quick_warc(whole[0])) is None:
+    whole = whole_member(window, at, min(limit, _QUICK) + BLOCK, small)
+    if whole is None or (found := quick_warc(whole.pieces[0], digests)) is None:
         return None
-    data, end = whole
-    headers, start = found
+    (head, *rest), (headers, start) = whole.pieces, found
     kind, length = headers.get("warc-type", "").lower(), headers.get("content-length", "")
     if not kind or _LENGTH.fullmatch(length) is None:
         return None
     stop = start + int(length)
-    if data[stop:] != b"\r\n\r\n":
+    if stop + len(_END) != whole.size or not whole.pieces[-1].endswith(_END):
         return None
     http, first = None, start
     if kind == "response" and start < stop and _is_http(headers):
-        parsed = quick_http(data, start, stop)
+        parsed = quick_http(head, start, stop)
         if parsed is None:
             return None
         http, first = parsed
-    body = data[first:stop] if kind in PAGE_TYPES or kind == "warcinfo" else b""
+    body = _between(whole, first, stop) if digests or kind in PAGE_TYPES or kind == "warcinfo" else b""
     checked = UNCHECKED
     if digests:
         wanted = expected(headers.get("warc-block-digest"))
-        with memoryview(data) as view:
-            block = wanted.is_of(view[start:stop]) if wanted else None
-        checked = Checked(block, _payload_agrees(headers, http, data[first:stop], limit))
-    return Record(at, end - at, headers, kind, http, body, None, int(length), checked)
+        block = wanted.is_of(head[start:first], body) if wanted else None
+        checked = Checked(block, _payload_agrees(headers, http, body, limit))
+    return Record(at, whole.end - at, headers, kind, http, body, None, int(length), checked)
+
+
+def _between(whole: Whole, first: int, stop: int) -> bytes:
+    """The bytes from `first`, which is in the first piece, to `stop`, copied once."""
+    if len(whole.pieces) == 1:
+        return whole.pieces[0][first:stop]
+    views = [memoryview(piece) for piece in whole.pieces]
+    views[0] = views[0][first:]
+    views[-1] = views[-1][: len(views[-1]) - (whole.size - stop)]
+    return b"".join(views)
 
 
 def _member_records(

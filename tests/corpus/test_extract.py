@@ -85,7 +85,7 @@ def test_acceptance_score_on_annotated_pages(testdata: Path) -> None:
 
 def test_kept_pages_are_documents() -> None:
     kept, dropped = extract.process(pages([html(ARTICLE), b""]), extract.Config())
-    assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
+    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, *extract.COLUMNS]), DROPPED)
     (row,) = kept.to_pylist()
     assert SENTENCE.strip(" ,") in row.pop("text")
     assert row == {
@@ -199,4 +199,4 @@ def test_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
 def test_an_empty_batch() -> None:
     kept, dropped = extract.process(pages([]), extract.Config())
     assert (kept.num_rows, dropped.num_rows) == (0, 0)
-    assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
+    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, *extract.COLUMNS]), DROPPED)

@@ -8,6 +8,7 @@ import io
 import json
 import tracemalloc
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -319,8 +320,27 @@ def test_what_is_no_page() -> None:
     )
     extra = "WARC-Profile: http://netpreserve.org/warc/1.1/revisit/server-not-modified\r\n"
     assert rule(record("revisit", b"", extra=extra)) == ("warc.revisit", "server-not-modified", "response")
-    for kind in ("request", "metadata", "resource", "conversion", "warcinfo", "continuation", "x"):
-        assert read(record(kind, b"abc")) == []
+    assert rule(record("resource", b"abc", extra="Content-Type: text/x-log\r\n"))[:2] == ("warc.content_type", "text/x-log")
+    assert rule(record("conversion", b"{}", extra="Content-Type: text/json\r\n"))[:2] == ("warc.content_type", "text/json")
+    assert rule(record("conversion", b"", extra="Content-Type: text/plain\r\n")) == ("warc.empty", 0, 1)
+    kinds = ("request", "metadata", "warcinfo", "continuation", "x")
+    skipped = Counter[str]()
+    assert list(read_pages(io.BytesIO(b"".join(record(kind, b"abc") for kind in kinds)), "f", skipped=skipped)) == []
+    assert skipped == {"request": 1, "metadata": 1, "warcinfo": 1, "continuation": 1, "other": 1}
+
+
+def test_resources_and_conversions_are_pages() -> None:
+    item = only(record("resource", HTML, url="file:///a.html", extra="Content-Type: text/html; charset=big5\r\n"))
+    assert isinstance(item, Page)
+    assert (item.media, item.charset, item.html, item.url) == ("text/html", "big5", HTML, "file:///a.html")
+    item = only(record("resource", HTML))  # no type: the bytes decide
+    assert isinstance(item, Page)
+    item = only(gzip.compress(record("conversion", b"words\r\n", extra="Content-Type: text/plain\r\n")))
+    assert isinstance(item, Page)
+    assert (item.media, item.charset, item.html) == ("text/plain", None, b"words\r\n")
+    assert rule(record("conversion", b"x" * 99, extra="Content-Type: text/plain\r\n"), max_page_bytes=98) == (
+        *("warc.too_large", 99, 98),
+    )
 
 
 def test_a_page_that_the_crawler_cut_is_a_page() -> None:
@@ -429,7 +449,7 @@ def test_a_body_that_is_not_coded_is_taken_as_it_is(coding: str) -> None:
 def test_a_coding_that_cannot_be_undone_is_named(coding: str) -> None:
     noise = b"\x1f\x8b\x07" + hashlib.sha256(b"x").digest() * 30
     data = response(noise, f"Content-Encoding: {coding}", "Content-Type: text/html")
-    assert rule(data) == ("warc.coding", coding.lower(), "gzip, deflate, br")
+    assert rule(data) == ("warc.coding", coding.lower(), "gzip, deflate, br, zstd")
 
 
 def test_what_decodes_before_a_cut_is_kept() -> None:

@@ -162,7 +162,7 @@ def test_real_pages(testdata: Path) -> None:
 def test_edge_pages(testdata: Path) -> None:
     name = "edge-nonhtml-404-redirect-encodings"
     expected = json.loads((testdata / f"warc/edge/{name}.expected.json").read_text())
-    names = {fact["record_id"]: fact["name"] for fact in expected["responses"]}
+    names = {fact["record_id"]: fact["name"] for fact in expected["responses"] + expected["other"]}
     with (testdata / f"warc/edge/{name}.warc.gz").open("rb") as stream:
         pages = {names[item.id]: item for item in read_pages(stream, name) if isinstance(item, Page)}
     text = {name: decode_html(item.html, item.charset) for name, item in pages.items()}

@@ -190,7 +190,7 @@ def test_help_loads_nothing_heavy(program: str) -> None:
     [
         (["extract", "nothing.warc.gz", "-o", "{out}"], 1, "corpus: nothing.warc.gz: no such file or directory"),
         (["extract", "README.md", "-o", "{out}"], 1, "README.md"),
-        (["extract", "recipes", "-o", "{out}"], 1, "recipes: holds no .warc or .warc.gz files"),
+        (["extract", "recipes", "-o", "{out}"], 1, "recipes: holds no .warc or .wet files (.gz, .zst)"),
         (["extract", "README.md"], 2, "Missing option '-o'"),
         (["filter", "README.md", "-o", "{out}"], 1, "filter reads documents; run corpus extract first"),
         (["filter", "README.md", "-o", "{out}", "--min-words", "many"], 2, "'many' is not a valid integer"),
