@@ -125,9 +125,9 @@ def decode(body: bytes, http_charset: str | None) -> Decoded:
 
     `http_charset` is the charset of the HTTP Content-Type header, or None.
     """
-    for mark, codec in _BOMS:
+    for mark, marked in _BOMS:
         if body.startswith(mark):
-            return _decoded(body[len(mark) :], codec, [])
+            return _decoded(body[len(mark) :], marked, [])
     if body[:2] in (b"<\0", b"\0<"):  # UTF-16 without a mark: markup begins with an ASCII character
         return _decoded(body, "utf_16_le" if body[0] else "utf_16_be", [])
     try:
@@ -136,7 +136,7 @@ def decode(body: bytes, http_charset: str | None) -> Decoded:
         text, error = body.decode("utf_8", "replace"), broken
     if error is None and len(body) - len(text) > _CHANCE:
         return Decoded(text, "utf-8")
-    labels = [label for label in (http_charset, _label_in_page(body)) if codec_of(label)]
+    labels = [http_charset, _label_in_page(body)]
     declared = [codec for label in labels if (codec := codec_of(label))]
     if _is_utf8(body, text, error, declared):
         return Decoded(text, "utf-8")

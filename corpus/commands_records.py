@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from corpus.cli import JSON, make_command
+
+if TYPE_CHECKING:
+    from corpus.records import Line
 
 
 def records_command() -> click.Command:
@@ -91,7 +94,9 @@ def _check(path: str, as_json: bool) -> int:
     for line in report.wrong:
         click.echo(f"  wrong digest at byte {line.offset}: {line.id}; its checksum is right, so it was written so")
     for line in report.damaged:
-        click.echo(f"  DAMAGED at byte {line.offset}: {line.type or 'unreadable'} {line.id}: {line.fault}: {line.reason}")
+        click.echo(
+            f"  DAMAGED at byte {line.offset}: {line.type or 'unreadable'} {line.id}: {line.fault}: {line.reason}"
+        )
     click.echo(f"  {len(report.damaged):,} damaged")
     return 1 if report.damaged else 0
 
@@ -99,11 +104,13 @@ def _check(path: str, as_json: bool) -> int:
 def _show(path: str, name: str, value: Any, show: str) -> int:
     from corpus import records
 
-    matches = {
-        "id": lambda line: line.id.strip("<>") == str(value).strip("<>"),
-        "url": lambda line: line.type not in ("request", "metadata") and line.url.strip("<>") == value,
-        "offset": lambda line: line.offset == value,
-    }[name]
+    def matches(line: Line) -> bool:
+        if name == "offset":
+            return bool(line.offset == value)
+        if name == "id":
+            return line.id.strip("<>") == value.strip("<>")
+        return line.type not in ("request", "metadata") and line.url.strip("<>") == value
+
     record = records.find(path, matches, f"with {name} {value}")
     out = click.get_binary_stream("stdout")
     if show == "raw":

@@ -18,6 +18,7 @@ from corpus.warc_bytes import BLOCK, GZIP, Frame, Member, Plain, Reader
 from corpus.warc_records import Record, records
 from corpus.warc_zstd import FRAME
 
+
 class Line(NamedTuple):
     """One record of a file."""
 

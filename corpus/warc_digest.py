@@ -100,4 +100,6 @@ class Hashing:
 
 
 def payload_expected(headers: dict[str, str]) -> Expected | None:
-    return None if "warc-truncated" in headers else expected(headers.get("warc-payload-digest"))
+    """The payload's digest, where it is of what the record itself holds whole: a revisit names that of another."""
+    held = headers.get("warc-type", "").lower() in ("response", "resource", "conversion")
+    return expected(headers.get("warc-payload-digest")) if held and "warc-truncated" not in headers else None

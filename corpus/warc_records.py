@@ -120,7 +120,7 @@ def _quick(window: Window, at: int, limit: int, digests: bool, small: bool) -> R
     whole = whole_member(window, at, min(limit, _QUICK) + BLOCK, small)
     if whole is None or (found := quick_warc(whole.pieces[0], digests)) is None:
         return None
-    (head, *rest), (headers, start) = whole.pieces, found
+    head, (headers, start) = whole.pieces[0], found
     kind, length = headers.get("warc-type", "").lower(), headers.get("content-length", "")
     if not kind or _LENGTH.fullmatch(length) is None:
         return None
@@ -133,13 +133,14 @@ def _quick(window: Window, at: int, limit: int, digests: bool, small: bool) -> R
         if parsed is None:
             return None
         http, first = parsed
-    body = _between(whole, first, stop) if digests or kind in PAGE_TYPES or kind == "warcinfo" else b""
+    held = kind in PAGE_TYPES or kind == "warcinfo"
+    body = _between(whole, first, stop) if digests or held else b""
     checked = UNCHECKED
     if digests:
         wanted = expected(headers.get("warc-block-digest"))
         block = wanted.is_of(head[start:first], body) if wanted else None
         checked = Checked(block, _payload_agrees(headers, http, body, limit))
-    return Record(at, whole.end - at, headers, kind, http, body, None, int(length), checked)
+    return Record(at, whole.end - at, headers, kind, http, body if held else b"", None, int(length), checked)
 
 
 def _between(whole: Whole, first: int, stop: int) -> bytes:
@@ -152,9 +153,7 @@ def _between(whole: Whole, first: int, stop: int) -> bytes:
     return b"".join(views)
 
 
-def _member_records(
-    window: Window, at: int, limit: int, lost: bool
-) -> Generator[Record, None, tuple[int, bool]]:
+def _member_records(window: Window, at: int, limit: int, lost: bool) -> Generator[Record, None, tuple[int, bool]]:
     """The records of the member or frame that begins at `at`; returns where to go on, and whether that was searched."""
     member = Member(window, at) if window.peek(at, 3) == GZIP else Frame(window, at)
     sums = isinstance(member, Member) or member.has_checksum

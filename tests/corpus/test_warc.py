@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus import inflate
 from corpus.http_body import html_type, undo_codings
 from corpus.schema import PAGES
 from corpus.warc import BadRecord, Page, read_pages, read_record
@@ -93,7 +94,9 @@ def test_every_page_of_a_real_file(testdata: Path) -> None:
         assert [page[5:7] for page in items] == expected
 
 
-def test_edge_records(testdata: Path) -> None:
+@pytest.mark.parametrize("library", sorted(inflate.BACKENDS))
+def test_edge_records(testdata: Path, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflate, "backend", inflate.BACKENDS[library])
     name = "edge-nonhtml-404-redirect-encodings"
     expected = json.loads((testdata / f"warc/edge/{name}.expected.json").read_text())
     with (testdata / f"warc/edge/{name}.warc.gz").open("rb") as stream:
@@ -116,13 +119,17 @@ def test_edge_records(testdata: Path) -> None:
                 assert item.drop == ("warc.content_type", wrong, "text/html")
     others = {fact["name"]: items.pop(fact["record_id"], None) for fact in expected["other"]}
     assert not items
+    pages = {name: item for name, item in others.items() if isinstance(item, Page)}
+    assert {name: item.media for name, item in pages.items()} == {"resource": "text/html", "conversion": "text/plain"}
     assert {name: item.drop.rule for name, item in others.items() if isinstance(item, BadRecord)} == {
         "dns": "warc.protocol",
         "revisit": "warc.revisit",
     }
 
 
-def test_broken_files(testdata: Path) -> None:
+@pytest.mark.parametrize("library", sorted(inflate.BACKENDS))
+def test_broken_files(testdata: Path, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflate, "backend", inflate.BACKENDS[library])
     folder = testdata / "warc/edge"
     rules = {}
     for name, fact in json.loads((folder / "corrupt.expected.json").read_text()).items():
@@ -134,6 +141,7 @@ def test_broken_files(testdata: Path) -> None:
         if fact["whole_records"] is not None:
             assert [page.id for page in pages_of(items)] == fact["whole_records"], name
             assert [item.id for item in bad_of(items) if item.id] == fact["damaged"], name
+            assert len({item.id for item in items if item.id}) == len([item for item in items if item.id]), name
     assert rules == {
         "corrupt-truncated-at-eof.warc.gz": ["warc.truncated"],
         "corrupt-gzip-member-mid.warc.gz": ["warc.damaged"],
@@ -320,8 +328,14 @@ def test_what_is_no_page() -> None:
     )
     extra = "WARC-Profile: http://netpreserve.org/warc/1.1/revisit/server-not-modified\r\n"
     assert rule(record("revisit", b"", extra=extra)) == ("warc.revisit", "server-not-modified", "response")
-    assert rule(record("resource", b"abc", extra="Content-Type: text/x-log\r\n"))[:2] == ("warc.content_type", "text/x-log")
-    assert rule(record("conversion", b"{}", extra="Content-Type: text/json\r\n"))[:2] == ("warc.content_type", "text/json")
+    assert rule(record("resource", b"abc", extra="Content-Type: text/x-log\r\n"))[:2] == (
+        "warc.content_type",
+        "text/x-log",
+    )
+    assert rule(record("conversion", b"{}", extra="Content-Type: text/json\r\n"))[:2] == (
+        "warc.content_type",
+        "text/json",
+    )
     assert rule(record("conversion", b"", extra="Content-Type: text/plain\r\n")) == ("warc.empty", 0, 1)
     kinds = ("request", "metadata", "warcinfo", "continuation", "x")
     skipped = Counter[str]()
