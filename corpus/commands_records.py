@@ -108,18 +108,17 @@ def _show(path: str, name: str, value: Any, show: str) -> int:
         if name == "offset":
             return bool(line.offset == value)
         if name == "id":
-            return line.id.strip("<>") == value.strip("<>")
-        return line.type not in ("request", "metadata") and line.url.strip("<>") == value
+            return line.id.strip("<>") == str(value).strip("<>")
+        return line.type in records.PAGE_TYPES and line.url.strip("<>") == str(value)
 
     record = records.find(path, matches, f"with {name} {value}")
-    out = click.get_binary_stream("stdout")
     if show == "raw":
         for piece in records.raw(path, record):
-            out.write(piece)
+            click.echo(piece, nl=False)
         return 0
     page = records.body(path, record)
     if show == "html":
-        out.write(page.html)
+        click.echo(page.html, nl=False)
     else:
         click.echo(records.text(page))
     return 0

@@ -2,9 +2,10 @@
 
 In: the body of a page as bytes, with the charset that its HTTP header names. Out: text without navigation, comments
 and boilerplate, or one reason why there is none, and the encoding that the page was read in. A page that is plain
-text, because somebody extracted it before (a WET file), is taken as it is. Trafilatura is used as it is: its F1 is the best of the pure-Python
-extractors in its own and in others' evaluations (github.com/scrapinghub/article-extraction-benchmark), and FineWeb
-and RefinedWeb were made with it.
+text, because somebody extracted it before (a WET file), is taken as it is.
+
+Trafilatura is used as it is: its F1 is the best of the pure-Python extractors in its own and in others' evaluations
+(github.com/scrapinghub/article-extraction-benchmark), and FineWeb and RefinedWeb were made with it.
 
 Two of its habits would let the answer depend on more than the page, and are ruled out here: its memory of segments
 seen before is given anew to each page, and a page too large to be worth its time is dropped by its count of tags,

@@ -15,8 +15,11 @@ from typing import Any, NamedTuple
 from corpus.storage import open_path
 from corpus.warc import MAX_PAGE_BYTES, BadRecord, Page, page_of, window_at
 from corpus.warc_bytes import BLOCK, GZIP, Frame, Member, Plain, Reader
-from corpus.warc_records import Record, records
+from corpus.warc_records import PAGE_TYPES, Record, records
 from corpus.warc_zstd import FRAME
+
+
+__all__ = ["PAGE_TYPES", "Line", "Report", "as_json", "body", "check", "find", "lines", "raw", "text"]
 
 
 class Line(NamedTuple):

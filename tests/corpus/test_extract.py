@@ -14,7 +14,7 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from corpus import extract
-from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop
+from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, replace_column
 
 SENTENCE = "The harbour of the old town was rebuilt in stone after the great storm of that winter, "
 ARTICLE = "".join(f"<p>{SENTENCE} and then in {year}.</p>" for year in range(1700, 1712))
@@ -99,6 +99,7 @@ def test_kept_pages_are_documents() -> None:
         "token_count": None,
         "warc_offset": 0,
         "warc_length": 7,
+        "encoding": "utf-8",
     }
     (row,) = dropped.to_pylist()
     assert (row["id"], row["stage"], row["warc_offset"]) == ("<urn:uuid:1>", "extract", 1)
@@ -194,6 +195,23 @@ def test_settings_reach_trafilatura() -> None:
 def test_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     extract.process(pages([b"", b"no markup at all", b"<p>x</p>", html(ARTICLE)]), extract.Config())
     assert capfd.readouterr() == ("", "")
+
+
+def test_text_that_was_extracted_before_is_taken_as_it_is() -> None:
+    bodies = [b"\n<b>one</b>\r\ntwo\rthree\0\n", "\ufeffżółw".encode(), b" \n"]
+    batch = replace_column(pages(bodies), "media", pa.array(["text/plain"] * 3))
+    kept, dropped = extract.process(batch, extract.Config())
+    assert kept.column("text").to_pylist() == ["<b>one</b>\ntwo\nthree", "żółw"]
+    assert kept.column("encoding").to_pylist() == ["utf-8", "utf-8"]
+    assert dropped.column("rule").to_pylist() == ["extract.empty"]
+
+
+def test_the_encoding_is_told() -> None:
+    german = html(f"<p>Grüße. {SENTENCE * 9}</p>").decode()
+    bodies = [german.encode(), german.encode("cp1252"), german.encode("utf-16")]
+    kept, _ = extract.process(pages(bodies), extract.Config())
+    assert kept.column("encoding").to_pylist() == ["utf-8", "windows-1252", "utf-16le"]
+    assert len(set(kept.column("text").to_pylist())) == 1
 
 
 def test_an_empty_batch() -> None:
