@@ -18,7 +18,6 @@ from corpus.warc_bytes import BLOCK, GZIP, Frame, Member, Plain, Reader
 from corpus.warc_records import PAGE_TYPES, Record, records
 from corpus.warc_zstd import FRAME
 
-
 __all__ = ["PAGE_TYPES", "Line", "Report", "as_json", "body", "check", "find", "lines", "raw", "text"]
 
 

@@ -132,8 +132,7 @@ class Window:
 
     def view(self, at: int, size: int) -> memoryview:
         """Up to `size` bytes at `at`, none only at the end of the file; to be released before the window moves."""
-        if self.end <= at:
-            self._fill(at + 1)
+        self._fill(at + size)
         return memoryview(self._bytes)[at - self.start : at - self.start + size]
 
     def forget(self, before: int) -> None:

@@ -47,18 +47,14 @@ def quick_warc(data: bytes, all_fields: bool = True) -> tuple[dict[str, str], in
         if lower.count(b"warc-type") == 1 and lower.count(b"content-length") == 1 and _no_folds(header):
             return {"warc-type": beside[1].decode(), "content-length": length[1].decode()}, end + 4
     lines = _lines(header[:-2])
-    headers = _fields(lines) if lines else None
-    return (headers, end + 4) if headers is not None else None
+    return (_fields(lines), end + 4) if lines else None
 
 
 def quick_http(data: bytes, start: int, end: int) -> tuple[Http, int] | None:
     """(header, offset of the body) of the response in `data[start:end]`, if its header is plain."""
     stop = data.find(b"\r\n\r\n", start, min(end, start + _LONGEST))
     lines = _lines(data[start:stop]) if stop > start else None
-    headers = _fields(lines) if lines else None
-    if lines is None or headers is None:
-        return None
-    return Http(_status(lines[0].partition(" ")[2]), headers), stop + 4
+    return (Http(_status(lines[0].partition(" ")[2]), _fields(lines)), stop + 4) if lines else None
 
 
 def read_warc(source: Any) -> dict[str, str]:
@@ -86,15 +82,10 @@ def _lines(header: bytes) -> list[str] | None:
     return lines if lines[0].strip() and _no_folds(header) else None
 
 
-def _fields(lines: list[str]) -> dict[str, str] | None:
-    """The fields after the first line, or None if one has no colon."""
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon:
-            return None
-        headers.setdefault(name.rstrip(" \t").lower(), value.strip())
-    return headers
+def _fields(lines: list[str]) -> dict[str, str]:
+    """The fields after the first line; a line without a colon is none, as warcio has it."""
+    parts = [line.partition(":") for line in lines[:0:-1]]  # the first of a name comes last, and stays
+    return {name.rstrip(" \t").lower(): value.strip() for name, colon, value in parts if colon}
 
 
 def _status(line: str) -> str:
