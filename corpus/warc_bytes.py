@@ -88,9 +88,15 @@ def whole_member(window: Window, at: int, most: int, small: bool = False) -> Who
     library and lies behind the member is copied in vain.
     """
     inflater = inflate.gzip_inflater()
-    pieces, size, position = [], 0, at
-    while not inflater.eof:
-        with window.view(position, _SMALL if small else BLOCK) as block:
+    try:
+        with window.view(at, _SMALL if small else BLOCK) as block:
+            piece = inflater.decompress(block, most + 1)
+            taken = len(block) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
+    except inflate.ERRORS:
+        return None
+    pieces, size, position = [piece], len(piece), at + taken
+    while not inflater.eof and size <= most:
+        with window.view(position, BLOCK) as block:
             if not block or position - at > most:
                 return None
             try:
@@ -100,9 +106,8 @@ def whole_member(window: Window, at: int, most: int, small: bool = False) -> Who
             position += len(block) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
         pieces.append(piece)
         size += len(piece)
-        small = False
-        if size > most:
-            return None
+    if size > most:
+        return None
     if len(pieces) > 1 and (len(pieces[0]) < BLOCK or len(pieces[-1]) < 16):
         pieces = [b"".join(pieces)]
     return Whole(pieces, size, position)
@@ -126,13 +131,15 @@ class Window:
 
     def peek(self, at: int, size: int) -> bytes:
         """The bytes at `at`, short only at the end of the file."""
-        self._fill(at + size)
+        if self.end < at + size:
+            self._fill(at + size)
         with memoryview(self._bytes) as view:
-            return bytes(view[at - self.start : at - self.start + size])
+            return view[at - self.start : at - self.start + size].tobytes()
 
     def view(self, at: int, size: int) -> memoryview:
         """Up to `size` bytes at `at`, none only at the end of the file; to be released before the window moves."""
-        self._fill(at + size)
+        if self.end < at + size:
+            self._fill(at + size)
         return memoryview(self._bytes)[at - self.start : at - self.start + size]
 
     def forget(self, before: int) -> None:

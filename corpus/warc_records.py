@@ -52,6 +52,7 @@ from corpus.warc_zstd import FRAME, ZstdError
 PAGE_TYPES = frozenset(("response", "revisit", "resource", "conversion"))
 
 _MAX_WARCINFO = 64 * 1024
+_FORGET = 4 * BLOCK  # bytes of small records that are let go of together
 _QUICK = 4 * 1024 * 1024  # bytes of a record that is inflated in one call
 _END = b"\r\n\r\n"  # behind every block
 _LENGTH = re.compile("[0-9]{1,18}")
@@ -112,7 +113,8 @@ def records(window: Window, limit: int, digests: bool = False) -> Iterator[Recor
                 yield _unreadable(at, f"{end - at} bytes that are no record: {head[:5]!r}")
                 lost = True
             at = end
-        window.forget(at)
+        if at - window.start > _FORGET:
+            window.forget(at)
 
 
 def _quick(window: Window, at: int, limit: int, digests: bool, small: bool) -> Record | None:

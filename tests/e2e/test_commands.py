@@ -321,7 +321,9 @@ def test_text_that_was_extracted_before_goes_in_as_it_is(tmp_path: Path) -> None
     """WET files, in every compression and beside each other in a folder, and the count of what was no page."""
     crawl = tmp_path / "crawl"
     crawl.mkdir()
-    texts = [f"Line one of {number}\r\nGrüße & <b>\r\n" for number in range(3)]
+    texts = [
+        f"This is the first line of page {number}\r\nand here is what was said in the café.\r\n" for number in range(3)
+    ]
     head = {"WARC-Record-ID": "<urn:uuid:info>", "Content-Type": "application/warc-fields"}
     parts = [warc_record("warcinfo", b"isPartOf: CC-MAIN-2026-43\r\n", head)]
     parts += [
