@@ -47,14 +47,18 @@ def quick_warc(data: bytes, all_fields: bool = True) -> tuple[dict[str, str], in
         if lower.count(b"warc-type") == 1 and lower.count(b"content-length") == 1 and _no_folds(header):
             return {"warc-type": beside[1].decode(), "content-length": length[1].decode()}, end + 4
     lines = _lines(header[:-2])
-    return (_fields(lines), end + 4) if lines else None
+    fields = _fields(lines) if lines else None
+    return (fields, end + 4) if fields is not None else None
 
 
 def quick_http(data: bytes, start: int, end: int) -> tuple[Http, int] | None:
     """(header, offset of the body) of the response in `data[start:end]`, if its header is plain."""
     stop = data.find(b"\r\n\r\n", start, min(end, start + _LONGEST))
     lines = _lines(data[start:stop]) if stop > start else None
-    return (Http(_status(lines[0].partition(" ")[2]), _fields(lines)), stop + 4) if lines else None
+    fields = _fields(lines) if lines else None
+    if not lines or fields is None:
+        return None
+    return Http(_status(lines[0].partition(" ")[2]), fields), stop + 4
 
 
 def read_warc(source: Any) -> dict[str, str]:
@@ -82,10 +86,12 @@ def _lines(header: bytes) -> list[str] | None:
     return lines if lines[0].strip() and _no_folds(header) else None
 
 
-def _fields(lines: list[str]) -> dict[str, str]:
-    """The fields after the first line; a line without a colon is none, as warcio has it."""
+def _fields(lines: list[str]) -> dict[str, str] | None:
+    """The fields after the first line, or None if one has no colon: it may be white space, which ends a header."""
     parts = [line.partition(":") for line in lines[:0:-1]]  # the first of a name comes last, and stays
-    return {name.rstrip(" \t").lower(): value.strip() for name, colon, value in parts if colon}
+    if [line for line, colon, _ in parts if not colon]:
+        return None
+    return {name.rstrip(" \t").lower(): value.strip() for name, _, value in parts}
 
 
 def _status(line: str) -> str:
