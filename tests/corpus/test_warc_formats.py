@@ -194,6 +194,7 @@ LINE = st.one_of(
 )
 
 
+@example([""], "\r\r\n", "WARC/1.0")  # a line of white space ends a header
 @given(
     st.lists(LINE, max_size=6), st.sampled_from(["\r\n", "\n", "\r\r\n"]), st.sampled_from(["WARC/1.0", "WARC/1.1 "])
 )
