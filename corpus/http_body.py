@@ -25,6 +25,8 @@ _XHTML_START = re.compile(rb"<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _BEFORE_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _SNIFF_BYTES = 4096
 _PIECE = 64 * 1024
+_ZSTD_WINDOW = 8 * 1024 * 1024  # RFC 9659: what a client has to have for the coding, and all that a server may use
+_MOST_CODINGS = 8  # of one response; real ones have one or two
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
 
 _SIGNATURES = (
@@ -47,6 +49,7 @@ _SIGNATURES = (
     (b"wOFF", "font/woff"),
     (b"wOF2", "font/woff2"),
 )
+_MAGICS = tuple(magic for magic, _ in _SIGNATURES)
 # WHATWG MIME Sniffing, "binary data byte": in no text of a one-byte or variable-length encoding.
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
@@ -56,7 +59,7 @@ def html_type(declared: str, body: bytes) -> str | None:
 
     `declared` is the media type in lower case without parameters, "" for none.
     """
-    found = next((name for magic, name in _SIGNATURES if body.startswith(magic)), None)
+    found = next(name for magic, name in _SIGNATURES if body.startswith(magic)) if body.startswith(_MAGICS) else None
     if declared in HTML_TYPES:
         return found
     if found is None and declared in _UNSURE and starts_as_html(body):
@@ -77,10 +80,16 @@ def undo_codings(body: bytes, transfer: str, content: str, limit: int) -> tuple[
     `transfer` and `content` are the values of Transfer-Encoding and Content-Encoding. A failed coding (unknown, or
     nothing of it decodes although the bytes are no text) is named as the page declares it, else None.
     """
-    if "chunked" in transfer.lower():
-        body = _dechunk(body)
-    for coding in reversed([token.strip().lower() for token in content.split(",")]):
-        if coding in ("", "identity") or starts_as_html(body):
+    codings = [token.strip().lower() for token in f"{content},{transfer}".split(",") if token.strip()]
+    if len(codings) > _MOST_CODINGS:
+        return body, codings[0][:40]
+    if "chunked" not in codings and "chunked" in transfer.lower():
+        body = dechunk(body)
+    for coding in reversed(codings):
+        if coding == "chunked":
+            body = dechunk(body)
+            continue
+        if coding == "identity" or starts_as_html(body):
             continue
         decoded = _decoded(body, coding, limit)
         if decoded:
@@ -101,6 +110,8 @@ def _decoded(body: bytes, coding: str, limit: int) -> bytes:
     if coding == "br":
         plain = _unbrotli(body, limit)
         return plain if _is_text(plain) else b""
+    if coding == "zstd":
+        return _unzstd(body, limit) if body.startswith(b"\x28\xb5\x2f\xfd") else b""
     return b""
 
 
@@ -137,7 +148,21 @@ def _unbrotli(body: bytes, limit: int) -> bytes:
     return bytes(plain[: limit + 1])
 
 
-def _dechunk(body: bytes) -> bytes:
+def _unzstd(body: bytes, limit: int) -> bytes:
+    import zstandard
+
+    plain = bytearray()
+    inflater = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    try:
+        with inflater.stream_reader(body, read_across_frames=True) as reader:
+            while len(plain) <= limit and (piece := reader.read(min(_PIECE, limit + 1 - len(plain)))):
+                plain += piece
+    except zstandard.ZstdError:
+        pass  # as with the others
+    return bytes(plain)
+
+
+def dechunk(body: bytes) -> bytes:
     """The chunks of RFC 9112 joined; `body` as it is if it does not begin with one."""
     chunks: list[bytes] = []
     at, ended = 0, False

@@ -36,6 +36,8 @@ ORDER = (
 )
 # What a stage that needs all documents leaves behind, where it is not the last of these.
 _FOLDERS = {"dedup": "unique", "lines": "trimmed"}
+_WARCS = (".warc", ".warc.gz", ".warc.zst", ".wet", ".wet.gz", ".wet.zst")
+_WARC_NAME = re.compile(r"\.(warc|wet)(\.gz|\.zst)?$|\.(gz|zst)$")
 ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
 
 
@@ -67,9 +69,9 @@ def find_source(inputs: Sequence[str]) -> Source:
     warcs: list[str] = []
     for path in paths:
         if is_dir(path):
-            inside = [item for item in children(path) if item.endswith((".warc", ".warc.gz"))]
+            inside = [item for item in children(path) if item.endswith(_WARCS)]
             if not inside:
-                raise ValueError(f"{path}: holds no .warc or .warc.gz files and no committed documents")
+                raise ValueError(f"{path}: holds no .warc or .wet files (.gz, .zst) and no committed documents")
             warcs += inside
         else:
             warcs.append(path)
@@ -248,7 +250,7 @@ def _by_key(paths: Sequence[str]) -> dict[str, str]:
     """A unit a WARC file; its key is the file's name, so that adding a file later disturbs no other."""
     found: dict[str, str] = {}
     for path in paths:
-        key = re.sub(r"[^\w.-]", "_", re.sub(r"\.(warc\.gz|warc|gz)$", "", PurePosixPath(path).name))
+        key = re.sub(r"[^\w.-]", "_", _WARC_NAME.sub("", PurePosixPath(path).name))
         if key in found:
             raise ValueError(f"{path}: has the same name as {found[key]}; rename one of them")
         found[key] = path

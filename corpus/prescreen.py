@@ -30,7 +30,7 @@ from corpus.storage import sha256
 
 STAGE = "prescreen"
 SCORE = "prescreen_score"
-COLUMNS = (pa.field(SCORE, pa.float64()),)  # what this stage adds; null where there was too little text to judge
+COLUMNS = (pa.field(SCORE, pa.float64()),)  # what this stage adds; null where nothing was judged
 MOST_LANGUAGES = 5  # of more, hardly a page can be ruled out
 
 # Elements that do not break a line (HTML standard, "phrasing content"), and those whose content is not text of the
@@ -87,9 +87,11 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     model = load_model(find_model(config.model))
     scores: list[float | None] = []
     drops: dict[int, Drop] = {}
-    pages = zip(batch.column("html"), batch.column("charset"), batch.column("id"), strict=True)
-    for row, (html, charset, identifier) in enumerate(pages):
-        text = snippet(html.as_buffer() or b"", charset.as_py(), config)
+    pages = zip(*(batch.column(name) for name in ("html", "charset", "id", "media")), strict=True)
+    for row, (html, charset, identifier, media) in enumerate(pages):
+        # Of text that was extracted before there is nothing to spare.
+        plain = media.as_py() == "text/plain"
+        text = "" if plain else snippet(html.as_buffer() or b"", charset.as_py(), config)
         score = probability(text, config.languages, model) if len(text) >= config.min_chars else None
         if score is not None and score < config.threshold and not is_sampled(identifier.as_py() or "", config.sample):
             drops[row] = Drop(f"{STAGE}.language", score, config.threshold)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-# An HTML page as it was crawled: the body after transfer and content codings are undone.
+# A page as it was crawled: the body after transfer and content codings are undone.
 PAGES = pa.schema(
     [
         ("id", pa.string()),  # WARC-Record-ID, `<urn:uuid:...>`
@@ -23,6 +23,7 @@ PAGES = pa.schema(
         ("warc_offset", pa.int64()),  # the record's first byte in that file
         ("warc_length", pa.int64()),  # and its bytes there (compressed, if the file is)
         ("charset", pa.string()),  # from the HTTP header; null where it names none
+        ("media", pa.string()),  # "text/html", or "text/plain" for text extracted before (WET); null means HTML
         ("html", pa.binary()),
     ]
 )

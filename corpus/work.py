@@ -57,8 +57,8 @@ class ChainWork:
         began = time.monotonic()
         dataset = Dataset(self.output)
         chain = Chain(self.steps, attempt, self.seconds)
-        pages = Account("warc")
-        source = self._pages(unit, chain, pages) if self.source is None else self._documents(unit, chain)
+        pages, skipped = Account("warc"), Counter[str]()
+        source = self._pages(unit, chain, pages, skipped) if self.source is None else self._documents(unit, chain)
         with dataset.storage.scratch() as folder:
             kept = ShardWriter(folder / "kept.parquet", self._schema(unit))
             sums = Counter(tokens=0) if self.kind == "tokens" else Counter[str]()
@@ -78,17 +78,19 @@ class ChainWork:
             for account in accounts:
                 if account["stage"] in _SUMMED:
                     account |= sums
+                if account["stage"] == pages.stage:
+                    account |= {f"skipped_{kind}": count for kind, count in sorted(skipped.items())}
             _check_accounts(unit.key, accounts, outputs)
             commit(self, unit, attempt, began, accounts, outputs, files)
 
-    def _pages(self, unit: Unit, chain: Chain, account: Account) -> Iterator[Rows]:
-        """One page at a time; records that are no whole HTML page are dropped here."""
+    def _pages(self, unit: Unit, chain: Chain, account: Account, skipped: Counter[str]) -> Iterator[Rows]:
+        """One page at a time; records that are no whole page are dropped here, those that bear none are counted."""
         from corpus.warc import Page, read_pages
 
         chain.warm_up(pa.RecordBatch.from_pylist([], schema=PAGES))
         path = unit.inputs[0].path
         with open_path(path) as stream:
-            for ordinal, item in enumerate(read_pages(stream, warc_address(path))):
+            for ordinal, item in enumerate(read_pages(stream, warc_address(path), skipped=skipped)):
                 account.read += 1
                 if isinstance(item, Page):
                     account.kept += 1

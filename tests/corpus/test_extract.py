@@ -14,7 +14,7 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from corpus import extract
-from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop
+from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, replace_column
 
 SENTENCE = "The harbour of the old town was rebuilt in stone after the great storm of that winter, "
 ARTICLE = "".join(f"<p>{SENTENCE} and then in {year}.</p>" for year in range(1700, 1712))
@@ -85,7 +85,7 @@ def test_acceptance_score_on_annotated_pages(testdata: Path) -> None:
 
 def test_kept_pages_are_documents() -> None:
     kept, dropped = extract.process(pages([html(ARTICLE), b""]), extract.Config())
-    assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
+    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, *extract.COLUMNS]), DROPPED)
     (row,) = kept.to_pylist()
     assert SENTENCE.strip(" ,") in row.pop("text")
     assert row == {
@@ -99,6 +99,7 @@ def test_kept_pages_are_documents() -> None:
         "token_count": None,
         "warc_offset": 0,
         "warc_length": 7,
+        "encoding": "utf-8",
     }
     (row,) = dropped.to_pylist()
     assert (row["id"], row["stage"], row["warc_offset"]) == ("<urn:uuid:1>", "extract", 1)
@@ -196,7 +197,24 @@ def test_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+def test_text_that_was_extracted_before_is_taken_as_it_is() -> None:
+    bodies = [b"\n<b>one</b>\r\ntwo\rthree\0\n", "\ufeffżółw".encode(), b" \n"]
+    batch = replace_column(pages(bodies), "media", pa.array(["text/plain"] * 3))
+    kept, dropped = extract.process(batch, extract.Config())
+    assert kept.column("text").to_pylist() == ["<b>one</b>\ntwo\nthree", "żółw"]
+    assert kept.column("encoding").to_pylist() == ["utf-8", "utf-8"]
+    assert dropped.column("rule").to_pylist() == ["extract.empty"]
+
+
+def test_the_encoding_is_told() -> None:
+    german = html(f"<p>Grüße. {SENTENCE * 9}</p>").decode()
+    bodies = [german.encode(), german.encode("cp1252"), german.encode("utf-16")]
+    kept, _ = extract.process(pages(bodies), extract.Config())
+    assert kept.column("encoding").to_pylist() == ["utf-8", "windows-1252", "utf-16le"]
+    assert len(set(kept.column("text").to_pylist())) == 1
+
+
 def test_an_empty_batch() -> None:
     kept, dropped = extract.process(pages([]), extract.Config())
     assert (kept.num_rows, dropped.num_rows) == (0, 0)
-    assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
+    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, *extract.COLUMNS]), DROPPED)

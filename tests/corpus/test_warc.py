@@ -8,6 +8,7 @@ import io
 import json
 import tracemalloc
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus import inflate
 from corpus.http_body import html_type, undo_codings
 from corpus.schema import PAGES
 from corpus.warc import BadRecord, Page, read_pages, read_record
@@ -92,7 +94,9 @@ def test_every_page_of_a_real_file(testdata: Path) -> None:
         assert [page[5:7] for page in items] == expected
 
 
-def test_edge_records(testdata: Path) -> None:
+@pytest.mark.parametrize("library", sorted(inflate.BACKENDS))
+def test_edge_records(testdata: Path, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflate, "backend", inflate.BACKENDS[library])
     name = "edge-nonhtml-404-redirect-encodings"
     expected = json.loads((testdata / f"warc/edge/{name}.expected.json").read_text())
     with (testdata / f"warc/edge/{name}.warc.gz").open("rb") as stream:
@@ -115,13 +119,17 @@ def test_edge_records(testdata: Path) -> None:
                 assert item.drop == ("warc.content_type", wrong, "text/html")
     others = {fact["name"]: items.pop(fact["record_id"], None) for fact in expected["other"]}
     assert not items
+    pages = {name: item for name, item in others.items() if isinstance(item, Page)}
+    assert {name: item.media for name, item in pages.items()} == {"resource": "text/html", "conversion": "text/plain"}
     assert {name: item.drop.rule for name, item in others.items() if isinstance(item, BadRecord)} == {
         "dns": "warc.protocol",
         "revisit": "warc.revisit",
     }
 
 
-def test_broken_files(testdata: Path) -> None:
+@pytest.mark.parametrize("library", sorted(inflate.BACKENDS))
+def test_broken_files(testdata: Path, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflate, "backend", inflate.BACKENDS[library])
     folder = testdata / "warc/edge"
     rules = {}
     for name, fact in json.loads((folder / "corrupt.expected.json").read_text()).items():
@@ -133,6 +141,7 @@ def test_broken_files(testdata: Path) -> None:
         if fact["whole_records"] is not None:
             assert [page.id for page in pages_of(items)] == fact["whole_records"], name
             assert [item.id for item in bad_of(items) if item.id] == fact["damaged"], name
+            assert len({item.id for item in items if item.id}) == len([item for item in items if item.id]), name
     assert rules == {
         "corrupt-truncated-at-eof.warc.gz": ["warc.truncated"],
         "corrupt-gzip-member-mid.warc.gz": ["warc.damaged"],
@@ -319,8 +328,33 @@ def test_what_is_no_page() -> None:
     )
     extra = "WARC-Profile: http://netpreserve.org/warc/1.1/revisit/server-not-modified\r\n"
     assert rule(record("revisit", b"", extra=extra)) == ("warc.revisit", "server-not-modified", "response")
-    for kind in ("request", "metadata", "resource", "conversion", "warcinfo", "continuation", "x"):
-        assert read(record(kind, b"abc")) == []
+    assert rule(record("resource", b"abc", extra="Content-Type: text/x-log\r\n"))[:2] == (
+        "warc.content_type",
+        "text/x-log",
+    )
+    assert rule(record("conversion", b"{}", extra="Content-Type: text/json\r\n"))[:2] == (
+        "warc.content_type",
+        "text/json",
+    )
+    assert rule(record("conversion", b"", extra="Content-Type: text/plain\r\n")) == ("warc.empty", 0, 1)
+    kinds = ("request", "metadata", "warcinfo", "continuation", "x")
+    skipped = Counter[str]()
+    assert list(read_pages(io.BytesIO(b"".join(record(kind, b"abc") for kind in kinds)), "f", skipped=skipped)) == []
+    assert skipped == {"request": 1, "metadata": 1, "warcinfo": 1, "continuation": 1, "other": 1}
+
+
+def test_resources_and_conversions_are_pages() -> None:
+    item = only(record("resource", HTML, url="file:///a.html", extra="Content-Type: text/html; charset=big5\r\n"))
+    assert isinstance(item, Page)
+    assert (item.media, item.charset, item.html, item.url) == ("text/html", "big5", HTML, "file:///a.html")
+    item = only(record("resource", HTML))  # no type: the bytes decide
+    assert isinstance(item, Page)
+    item = only(gzip.compress(record("conversion", b"words\r\n", extra="Content-Type: text/plain\r\n")))
+    assert isinstance(item, Page)
+    assert (item.media, item.charset, item.html) == ("text/plain", None, b"words\r\n")
+    assert rule(record("conversion", b"x" * 99, extra="Content-Type: text/plain\r\n"), max_page_bytes=98) == (
+        *("warc.too_large", 99, 98),
+    )
 
 
 def test_a_page_that_the_crawler_cut_is_a_page() -> None:
@@ -429,7 +463,7 @@ def test_a_body_that_is_not_coded_is_taken_as_it_is(coding: str) -> None:
 def test_a_coding_that_cannot_be_undone_is_named(coding: str) -> None:
     noise = b"\x1f\x8b\x07" + hashlib.sha256(b"x").digest() * 30
     data = response(noise, f"Content-Encoding: {coding}", "Content-Type: text/html")
-    assert rule(data) == ("warc.coding", coding.lower(), "gzip, deflate, br")
+    assert rule(data) == ("warc.coding", coding.lower(), "gzip, deflate, br, zstd")
 
 
 def test_what_decodes_before_a_cut_is_kept() -> None:

@@ -131,6 +131,48 @@ def test_undeclared_encodings_are_detected(text: str, codec: str, language: str)
     assert decode_html(whole.encode(codec), None) == decode_html(whole.encode(codec), "")
 
 
+@pytest.mark.parametrize(
+    ("body", "label", "encoding"),
+    [
+        (page(GERMAN).encode(), "iso-8859-1", "utf-8"),
+        (b"<p>plain</p>", "windows-1251", "utf-8"),
+        (page(GERMAN).encode("cp1252"), "ISO-8859-1", "windows-1252"),
+        (page(POLISH).encode("iso8859_2"), "latin2", "iso-8859-2"),
+        (page(RUSSIAN).encode("koi8_r"), "koi8-r", "koi8-r"),
+        (page(RUSSIAN).encode("cp866"), "866", "ibm866"),
+        (page(CHINESE).encode("gb18030"), "gb2312", "gbk"),
+        (page(CHINESE).encode("gb18030"), "GB18030", "gb18030"),
+        (page(CHINESE, "<meta charset=x-gbk>").encode("gb18030"), None, "gbk"),
+        (page(CHINESE).encode("gb18030") * 3, None, "gb18030"),
+        (page(CHINESE).encode("hz"), "hz-gb-2312", "hz-gb-2312"),
+        (page("中文").encode("big5"), "big5", "big5"),
+        (page(JAPANESE).encode("cp932"), "sjis", "shift_jis"),
+        (page(JAPANESE).encode("euc_jp"), "x-euc-jp", "euc-jp"),
+        (page(JAPANESE).encode("iso2022_jp"), "iso-2022-jp", "iso-2022-jp"),
+        (page(KOREAN).encode("cp949"), "euc-kr", "euc-kr"),
+        (page(GREEK).encode("cp1253"), "windows-1253", "windows-1253"),
+        (page("ไทย").encode("cp874"), "tis-620", "windows-874"),
+        (page(RUSSIAN).encode("mac_cyrillic"), "x-mac-cyrillic", "x-mac-cyrillic"),
+        (page(GERMAN.replace("„", "")).encode("mac_roman", "replace"), "macintosh", "macintosh"),
+        (b"\xff\xfe" + page(GERMAN).encode("utf-16-le"), None, "utf-16le"),
+        (page(GERMAN).encode("utf-16-be"), None, "utf-16be"),
+        (b"\xef\xbb\xbf" + page(GERMAN).encode(), "gbk", "utf-8"),
+    ],
+)
+def test_encodings_are_named_as_on_the_web(body: bytes, label: str | None, encoding: str) -> None:
+    assert charset.decode(body, label) == (decode_html(body, label), encoding)
+
+
+def test_every_codec_has_a_name_of_the_standard() -> None:
+    names = {charset._decoded(b"", codec, []).encoding for codec in charset._LABELS}
+    # The names of https://encoding.spec.whatwg.org/#names-and-labels, and hz-gb-2312.
+    single = "ibm866 koi8-r koi8-u macintosh windows-874 x-mac-cyrillic"
+    latin = {f"iso-8859-{part}" for part in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)}
+    windows = {f"windows-{number}" for number in range(1250, 1259)}
+    asian = "gb18030 big5 euc-jp iso-2022-jp shift_jis euc-kr hz-gb-2312"
+    assert names == {"utf-8", "utf-16be", "utf-16le", *single.split(), *asian.split()} | latin | windows
+
+
 def test_every_label_names_a_text_codec() -> None:
     for label, codec in charset._CODECS.items():
         assert codecs.lookup(codec)._is_text_encoding
@@ -162,7 +204,7 @@ def test_real_pages(testdata: Path) -> None:
 def test_edge_pages(testdata: Path) -> None:
     name = "edge-nonhtml-404-redirect-encodings"
     expected = json.loads((testdata / f"warc/edge/{name}.expected.json").read_text())
-    names = {fact["record_id"]: fact["name"] for fact in expected["responses"]}
+    names = {fact["record_id"]: fact["name"] for fact in expected["responses"] + expected["other"]}
     with (testdata / f"warc/edge/{name}.warc.gz").open("rb") as stream:
         pages = {names[item.id]: item for item in read_pages(stream, name) if isinstance(item, Page)}
     text = {name: decode_html(item.html, item.charset) for name, item in pages.items()}

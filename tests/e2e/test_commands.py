@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from bpe.vocabulary import load_vocabulary
 from corpus.chain import Step
@@ -29,7 +31,7 @@ from tests.e2e.command import answer, command, commit_documents
 
 COMMANDS = {
     "corpus": [
-        *("sample", "fetch", "extract", "filter", "dedup", "clusters", "scrub", "tokenize"),
+        *("sample", "records", "fetch", "extract", "filter", "dedup", "clusters", "scrub", "tokenize"),
         *("run", "verify", "gc", "report"),
     ],
     "bpe": ["train", "encode", "decode", "inspect", "export"],
@@ -190,7 +192,7 @@ def test_help_loads_nothing_heavy(program: str) -> None:
     [
         (["extract", "nothing.warc.gz", "-o", "{out}"], 1, "corpus: nothing.warc.gz: no such file or directory"),
         (["extract", "README.md", "-o", "{out}"], 1, "README.md"),
-        (["extract", "recipes", "-o", "{out}"], 1, "recipes: holds no .warc or .warc.gz files"),
+        (["extract", "recipes", "-o", "{out}"], 1, "recipes: holds no .warc or .wet files (.gz, .zst)"),
         (["extract", "README.md"], 2, "Missing option '-o'"),
         (["filter", "README.md", "-o", "{out}"], 1, "filter reads documents; run corpus extract first"),
         (["filter", "README.md", "-o", "{out}", "--min-words", "many"], 2, "'many' is not a valid integer"),
@@ -313,3 +315,44 @@ def test_without_pytorch_the_way_to_it_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "torch is not installed; pip install '.[model]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_text_that_was_extracted_before_goes_in_as_it_is(tmp_path: Path) -> None:
+    """WET files, in every compression and beside each other in a folder, and the count of what was no page."""
+    crawl = tmp_path / "crawl"
+    crawl.mkdir()
+    texts = [
+        f"This is the first line of page {number}\r\nand here is what was said in the café.\r\n" for number in range(3)
+    ]
+    head = {"WARC-Record-ID": "<urn:uuid:info>", "Content-Type": "application/warc-fields"}
+    parts = [warc_record("warcinfo", b"isPartOf: CC-MAIN-2026-43\r\n", head)]
+    parts += [
+        warc_record(
+            "conversion",
+            text.encode(),
+            {
+                "WARC-Record-ID": f"<urn:uuid:{number}>",
+                "WARC-Target-URI": f"https://a.example/{number}",
+                "Content-Type": "text/plain",
+            },
+        )
+        for number, text in enumerate(texts)
+    ]
+    (crawl / "a.warc.wet.gz").write_bytes(b"".join(map(gzip.compress, parts)))
+    (crawl / "b.warc.wet").write_bytes(b"".join(parts))
+    (crawl / "c.wet.zst").write_bytes(b"".join(map(zstandard.compress, parts)))
+    (crawl / "robots.txt").write_bytes(b"no crawl")
+    summary = answer("corpus", "extract", crawl, "-o", tmp_path / "docs", "--threshold", "0")
+    assert summary["passes"][0]["units"] == 3
+    for record in Dataset(str(tmp_path / "docs")).records():
+        assert record.counts[0] == {"stage": "warc", "read": 3, "kept": 3, "dropped": {}, "skipped_warcinfo": 1}
+        table = pq.read_table(tmp_path / "docs" / record.outputs[0].path)
+        assert table["text"].to_pylist() == [text.replace("\r\n", "\n").strip() for text in texts]
+        assert table["encoding"].to_pylist() == ["utf-8"] * 3
+        assert table["dump"].to_pylist() == ["CC-MAIN-2026-43"] * 3
+    assert answer("corpus", "report", tmp_path / "docs")["stages"][0]["sums"] == {"skipped_warcinfo": 3}
+
+
+def warc_record(kind: str, block: bytes, fields: dict[str, str]) -> bytes:
+    lines = ["WARC/1.0", f"WARC-Type: {kind}", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, f"Content-Length: {len(block)}", "", ""]).encode() + block + b"\r\n\r\n"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import zlib
+
+from warcio.statusandheaders import StatusAndHeadersParser
 
 
 def members(data: bytes) -> list[tuple[int, int]]:
@@ -40,3 +43,12 @@ def pages(data: bytes) -> list[tuple[str, str, int, int, bytes]]:
 def untouched(data: bytes, begin: int, end: int) -> list[tuple[str, str, int, int, bytes]]:
     """The pages whose bytes all lie outside [begin, end)."""
     return [page for page in pages(data) if page[2] + page[3] <= begin or page[2] >= end]
+
+
+def headers(data: bytes) -> dict[str, str]:
+    """The first value of each name of a WARC header, as warcio reads it line by line."""
+    parsed = StatusAndHeadersParser(["WARC/1.1", "WARC/1.0"]).parse(io.BytesIO(data))
+    found: dict[str, str] = {}
+    for name, value in parsed.headers:
+        found.setdefault(name.lower(), value)
+    return found
