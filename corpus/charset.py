@@ -1,19 +1,23 @@
 """Bytes of an HTML page -> text.
 
-In: the body as crawled and the charset that the HTTP header named. Out: the text, always. The order is that of
-browsers (WHATWG HTML, "determining the character encoding": byte order mark, HTTP header, `<meta>` in the head),
-with one exception on purpose: bytes that are valid UTF-8 are UTF-8, whatever the page declares. Text in another
-encoding is valid UTF-8 only by rare accident, while wrong declarations (a server's default `ISO-8859-1` in front
-of a UTF-8 page) are common. Pages that declare nothing, or something that their bytes contradict, are guessed
-from a bounded sample of their non-ASCII text, so that one page costs milliseconds and always decodes the same.
+In: the body as crawled and the charset that the HTTP header named. Out: the text, always, and the encoding that it
+was read in, by the name that the WHATWG Encoding Standard gives it. The order is that of browsers (WHATWG HTML,
+"determining the character encoding": byte order mark, HTTP header, `<meta>` in the head), with one exception on
+purpose: bytes that are valid UTF-8 are UTF-8, whatever the page declares. Text in another encoding is valid UTF-8
+only by rare accident, while wrong declarations (a server's default `ISO-8859-1` in front of a UTF-8 page) are
+common. Such a page costs one decoding, and its declarations are not even looked for. Pages that declare nothing, or
+something that their bytes contradict, are guessed from a bounded sample of their non-ASCII text, so that one page
+costs milliseconds and always decodes the same.
 """
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 # Browsers look at 1,024 bytes first and go on through the head; scripts often stand before the `<meta>`.
 _PRESCAN_BYTES = 16 * 1024
+_CHANCE = 4  # continuation bytes that text in another encoding may have, and be valid UTF-8
 _SAMPLE_BYTES = 8 * 1024  # for detection: 2.5 ms on one core, and more text changed no answer on real pages
 
 _BOMS = ((b"\xef\xbb\xbf", "utf_8"), (b"\xff\xfe", "utf_16_le"), (b"\xfe\xff", "utf_16_be"))
@@ -63,6 +67,20 @@ _LABELS = {
 }
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 
+# Python codec -> the standard's name, where it is another. HZ has none: browsers refuse it, for reasons of security
+# that text on its way to a corpus does not have.
+_NAMES = {
+    "cp866": "ibm866",
+    "mac_roman": "macintosh",
+    "mac_cyrillic": "x-mac-cyrillic",
+    "hz": "hz-gb-2312",
+    "big5hkscs": "big5",
+    "cp932": "shift_jis",
+    "cp949": "euc-kr",
+    "utf_16_be": "utf-16be",
+    "utf_16_le": "utf-16le",
+}
+
 # ASCII bytes that do not mean ASCII: valid UTF-8 proves nothing here.
 _STATEFUL = {"iso2022_jp", "hz", "utf_16_le", "utf_16_be"}
 _EAST_ASIAN = {"gb18030", "big5hkscs", "euc_jp", "cp932", "cp949"}
@@ -90,26 +108,51 @@ _XML_ENCODING = re.compile(rb"""\s*<\?xml\s[^>]*?\bencoding\s*=\s*["']([^"']+)""
 _LANGUAGE = re.compile(rb"""<html\s[^>]*?\blang\s*=\s*["']?([a-z]{2,3})\b""", re.IGNORECASE)
 
 
+class Decoded(NamedTuple):
+    """A page's text, and the encoding in which it was read: "utf-8", "windows-1252", "gbk", ..."""
+
+    text: str
+    encoding: str
+
+
 def decode_html(body: bytes, http_charset: str | None) -> str:
-    """The text of an HTML page; never raises, undecodable bytes become U+FFFD.
+    """The text of an HTML page; see `decode`."""
+    return decode(body, http_charset).text
+
+
+def decode(body: bytes, http_charset: str | None) -> Decoded:
+    """The text of a page and its encoding; never raises, undecodable bytes become U+FFFD.
 
     `http_charset` is the charset of the HTTP Content-Type header, or None.
     """
     for mark, codec in _BOMS:
         if body.startswith(mark):
-            return body[len(mark) :].decode(codec, "replace")
+            return _decoded(body[len(mark) :], codec, [])
     if body[:2] in (b"<\0", b"\0<"):  # UTF-16 without a mark: markup begins with an ASCII character
-        return body.decode("utf_16_le" if body[0] else "utf_16_be", "replace")
-    declared = [codec for codec in (codec_of(http_charset), _codec_in_page(body)) if codec]
-    text = _as_utf8(body, declared)
-    if text is not None:
-        return text
+        return _decoded(body, "utf_16_le" if body[0] else "utf_16_be", [])
+    try:
+        text, error = body.decode("utf_8"), None
+    except UnicodeDecodeError as broken:
+        text, error = body.decode("utf_8", "replace"), broken
+    if error is None and len(body) - len(text) > _CHANCE:
+        return Decoded(text, "utf-8")
+    labels = [label for label in (http_charset, _label_in_page(body)) if codec_of(label)]
+    declared = [codec for label in labels if (codec := codec_of(label))]
+    if _is_utf8(body, text, error, declared):
+        return Decoded(text, "utf-8")
     for codec in declared:
-        text = body.decode(codec, "replace")
+        found = _decoded(body, codec, labels)
         # A declaration that the bytes contradict (a tenth of what is not ASCII does not decode) is not believed.
-        if codec != "utf_8" and 10 * text.count("\ufffd") <= _non_ascii(text):
-            return text
-    return body.decode(_detect(body), "replace")
+        if codec != "utf_8" and 10 * found.text.count("\ufffd") <= _non_ascii(found.text):
+            return found
+    return _decoded(body, _detect(body), [])
+
+
+def _decoded(body: bytes, codec: str, labels: list[str | None]) -> Decoded:
+    name = _NAMES.get(codec) or re.sub("^(iso)", r"\1-", codec.replace("cp", "windows-")).replace("_", "-")
+    if codec == "gb18030" and any(codec_of(label) == codec and "18030" not in (label or "") for label in labels):
+        name = "gbk"  # one decoder, two names: of all its labels, only gb18030's own means that
+    return Decoded(body.decode(codec, "replace"), name)
 
 
 def codec_of(label: str | None) -> str | None:
@@ -117,37 +160,31 @@ def codec_of(label: str | None) -> str | None:
     return _CODECS.get(re.sub(r"[^a-z0-9]", "", label.lower())) if label else None
 
 
-def _as_utf8(body: bytes, declared: list[str]) -> str | None:
-    """The text if UTF-8 is the best reading of the bytes, with U+FFFD for what is broken; else None."""
+def _is_utf8(body: bytes, text: str, error: UnicodeDecodeError | None, declared: list[str]) -> bool:
+    """Is UTF-8, read as `text` with U+FFFD for what is broken, the best reading of the bytes?"""
     other = next((codec for codec in declared if codec != "utf_8"), None)
-    try:
-        text = body.decode("utf_8")
-    except UnicodeDecodeError as error:
-        text = body.decode("utf_8", "replace")
+    if error is not None:
         cut = error.reason == "unexpected end of data" and len(body) - error.start <= 3
         broken = text.count("\ufffd") - body.count(b"\xef\xbf\xbd")
         whole = _non_ascii(text) - broken
-        return text if cut or broken * (4 if other else 1) <= whole else None
-    # Four continuation bytes or fewer may be chance, if the page says that it is Chinese, Japanese or Korean.
-    doubtful = other in _EAST_ASIAN and 0 < len(body) - len(text) <= 4
-    if other in _STATEFUL or (doubtful and other == declared[0]):
-        return None
-    return text
+        return cut or broken * (4 if other else 1) <= whole
+    # Few continuation bytes may be chance, if the page says that it is Chinese, Japanese or Korean.
+    doubtful = other in _EAST_ASIAN and len(body) > len(text)
+    return other not in _STATEFUL and not (doubtful and other == declared[0])
 
 
-def _codec_in_page(body: bytes) -> str | None:
-    """What the page's own head declares (WHATWG "prescan a byte stream"), as a codec."""
+def _label_in_page(body: bytes) -> str | None:
+    """The label of an encoding that the page's own head declares (WHATWG "prescan a byte stream")."""
     head = body[:_PRESCAN_BYTES]
-    if xml := _XML_ENCODING.match(head):
-        codec = codec_of(xml[1].decode("latin_1"))
-    else:
-        codec = None
+    label = None
+    if (xml := _XML_ENCODING.match(head)) and codec_of(xml[1].decode("latin_1")):
+        label = xml[1].decode("latin_1")
     for tag in _META.findall(_COMMENT.sub(b"", head)):
-        if (found := _META_CHARSET.search(tag)) and (named := codec_of(found[1].decode("latin_1"))):
-            codec = named
+        if (found := _META_CHARSET.search(tag)) and codec_of(found[1].decode("latin_1")):
+            label = found[1].decode("latin_1")
             break
     # The declaration was read as ASCII, so the page is not UTF-16 (WHATWG says the same).
-    return "utf_8" if codec in ("utf_16_le", "utf_16_be") else codec
+    return "utf-8" if codec_of(label) in ("utf_16_le", "utf_16_be") else label
 
 
 def _detect(body: bytes) -> str:

@@ -1,7 +1,8 @@
 """PAGES -> DOCUMENTS: the main text of each HTML page, by trafilatura.
 
 In: the body of a page as bytes, with the charset that its HTTP header names. Out: text without navigation, comments
-and boilerplate, or one reason why there is none. Trafilatura is used as it is: its F1 is the best of the pure-Python
+and boilerplate, or one reason why there is none, and the encoding that the page was read in. A page that is plain
+text, because somebody extracted it before (a WET file), is taken as it is. Trafilatura is used as it is: its F1 is the best of the pure-Python
 extractors in its own and in others' evaluations (github.com/scrapinghub/article-extraction-benchmark), and FineWeb
 and RefinedWeb were made with it.
 
@@ -19,11 +20,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from corpus.charset import decode_html
+from corpus.charset import Decoded, decode
 from corpus.config import setting
 from corpus.schema import DOCUMENTS, Drop, Outcome, dropped_rows
 
 STAGE = "extract"
+COLUMNS = (pa.field("encoding", pa.string()),)  # as the WHATWG Encoding Standard names it; "utf-8", "windows-1252"
 
 # lone surrogates cannot be written as UTF-8; NUL is refused by many readers of text
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
@@ -50,24 +52,33 @@ class Config:
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Extract every page of a PAGES batch. `kept` is DOCUMENTS; language, its score and token_count are null."""
+    """Extract every page of a PAGES batch.
+
+    `kept` is DOCUMENTS with `encoding`; language, its score and token_count are null.
+    """
     import trafilatura  # noqa: F401 - loaded here, and not first when a page's time is running
 
     drops: dict[int, Drop] = {}
-    texts = []
+    texts, encodings = [], []
+    plain = [media == "text/plain" for media in batch.column("media").to_pylist()]
     for row, (html, charset) in enumerate(zip(batch.column("html"), batch.column("charset").to_pylist(), strict=True)):
-        text = extract(html.as_py() or b"", charset, config)
+        page = decode(html.as_py() or b"", charset)
+        text = written(page, config) if plain[row] else main_text(page, config)
         if isinstance(text, Drop):
             drops[row] = text
         else:
             texts.append(text)
+            encodings.append(page.encoding)
     kept = batch.filter(pa.array([row not in drops for row in range(batch.num_rows)], pa.bool_()))
     columns = [
         kept.column(field.name) if field.name in kept.schema.names else pa.nulls(kept.num_rows, field.type)
         for field in DOCUMENTS
     ]
     columns[0] = pa.array(texts, pa.string())
-    return Outcome(pa.record_batch(columns, schema=DOCUMENTS), dropped_rows(batch, STAGE, drops))
+    columns.append(pa.array(encodings, pa.string()))
+    return Outcome(
+        pa.record_batch(columns, schema=pa.schema([*DOCUMENTS, *COLUMNS])), dropped_rows(batch, STAGE, drops)
+    )
 
 
 def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:
@@ -76,12 +87,24 @@ def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:
     `charset` is the HTTP header's, None if it names none. The text has no NUL, no lone surrogate, and no white space
     at its ends.
     """
-    tags = html.count(b"<")
+    return main_text(decode(html, charset), config)
+
+
+def main_text(page: Decoded, config: Config) -> str | Drop:
+    """`extract`, of a page that is decoded."""
+    tags = page.text.count("<")
     if tags > config.max_tags:
         return Drop(f"{STAGE}.too_many_tags", tags, config.max_tags)
-    text = _main_text(decode_html(html, charset), config)
-    if isinstance(text, Drop):
-        return text
+    text = _main_text(page.text, config)
+    return text if isinstance(text, Drop) else _checked(text, config)
+
+
+def written(page: Decoded, config: Config) -> str | Drop:
+    """The text of a page that was plain text already: lines ended by a newline alone, else as it is."""
+    return _checked(page.text.replace("\r\n", "\n").replace("\r", "\n"), config)
+
+
+def _checked(text: str, config: Config) -> str | Drop:
     text = _UNWRITABLE.sub("", text).strip()
     return text if len(text) >= config.min_chars else Drop(f"{STAGE}.empty", len(text), config.min_chars)
 

@@ -25,6 +25,8 @@ _XHTML_START = re.compile(rb"<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _BEFORE_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _SNIFF_BYTES = 4096
 _PIECE = 64 * 1024
+_ZSTD_WINDOW = 8 * 1024 * 1024  # RFC 9659: what a client has to have for the coding, and all that a server may use
+_MOST_CODINGS = 8  # of one response; real ones have one or two
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
 
 _SIGNATURES = (
@@ -77,10 +79,16 @@ def undo_codings(body: bytes, transfer: str, content: str, limit: int) -> tuple[
     `transfer` and `content` are the values of Transfer-Encoding and Content-Encoding. A failed coding (unknown, or
     nothing of it decodes although the bytes are no text) is named as the page declares it, else None.
     """
-    if "chunked" in transfer.lower():
-        body = _dechunk(body)
-    for coding in reversed([token.strip().lower() for token in content.split(",")]):
-        if coding in ("", "identity") or starts_as_html(body):
+    codings = [token.strip().lower() for token in f"{content},{transfer}".split(",") if token.strip()]
+    if len(codings) > _MOST_CODINGS:
+        return body, codings[0][:40]
+    if "chunked" not in codings and "chunked" in transfer.lower():
+        body = dechunk(body)
+    for coding in reversed(codings):
+        if coding == "chunked":
+            body = dechunk(body)
+            continue
+        if coding == "identity" or starts_as_html(body):
             continue
         decoded = _decoded(body, coding, limit)
         if decoded:
@@ -101,6 +109,8 @@ def _decoded(body: bytes, coding: str, limit: int) -> bytes:
     if coding == "br":
         plain = _unbrotli(body, limit)
         return plain if _is_text(plain) else b""
+    if coding == "zstd":
+        return _unzstd(body, limit) if body.startswith(b"\x28\xb5\x2f\xfd") else b""
     return b""
 
 
@@ -137,7 +147,21 @@ def _unbrotli(body: bytes, limit: int) -> bytes:
     return bytes(plain[: limit + 1])
 
 
-def _dechunk(body: bytes) -> bytes:
+def _unzstd(body: bytes, limit: int) -> bytes:
+    import zstandard
+
+    plain = bytearray()
+    inflater = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    try:
+        with inflater.stream_reader(body, read_across_frames=True) as reader:
+            while len(plain) <= limit and (piece := reader.read(min(_PIECE, limit + 1 - len(plain)))):
+                plain += piece
+    except zstandard.ZstdError:
+        pass  # as with the others
+    return bytes(plain)
+
+
+def dechunk(body: bytes) -> bytes:
     """The chunks of RFC 9112 joined; `body` as it is if it does not begin with one."""
     chunks: list[bytes] = []
     at, ended = 0, False

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-# An HTML page as it was crawled: the body after transfer and content codings are undone.
+# A page as it was crawled: the body after transfer and content codings are undone.
 PAGES = pa.schema(
     [
         ("id", pa.string()),  # WARC-Record-ID, `<urn:uuid:...>`
@@ -24,6 +24,7 @@ PAGES = pa.schema(
         ("warc_length", pa.int64()),  # and its bytes there (compressed, if the file is)
         ("charset", pa.string()),  # from the HTTP header; null where it names none
         ("robots_headers", pa.string()),  # X-Robots-Tag and TDM-Reservation, `name: value` a line; null where it has none
+        ("media", pa.string()),  # "text/html", or "text/plain" for text extracted before (WET); null means HTML
         ("html", pa.binary()),
     ]
 )
