@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from warcio.statusandheaders import StatusAndHeadersParser, StatusAndHeadersParserException
 
-__all__ = ["BadHeader", "Http", "quick_http", "quick_warc", "read_http", "read_warc"]
+__all__ = ["ROBOTS_HEADERS", "BadHeader", "Http", "quick_http", "quick_warc", "read_http", "read_warc"]
+
+ROBOTS_HEADERS = ("x-robots-tag", "tdm-reservation")
 
 BadHeader = StatusAndHeadersParserException  # `statusline` is what stands where a record should begin
 
@@ -23,7 +25,10 @@ _HTTP = StatusAndHeadersParser(["HTTP/1.0", "HTTP/1.1"], verify=False)
 
 
 class Http(NamedTuple):
-    """An HTTP response's header: the word after the protocol, and names in lower case, the first of a name ruling."""
+    """An HTTP response's header: the word after the protocol, and names in lower case.
+
+    The first of a name rules; of `ROBOTS_HEADERS`, which may be said to several robots, the value is all, a line each.
+    """
 
     status: str
     headers: dict[str, str]
@@ -77,8 +82,15 @@ def _fields(lines: list[str]) -> dict[str, str] | None:
         name, colon, value = line.partition(":")
         if not colon or line[0] in " \t" or line.isspace():
             return None
-        headers.setdefault(name.rstrip(" \t").lower(), value.strip())
+        _add(headers, name.rstrip(" \t").lower(), value.strip())
     return headers
+
+
+def _add(headers: dict[str, str], name: str, value: str) -> None:
+    if name in ROBOTS_HEADERS and name in headers:
+        headers[name] += f"\n{value}"
+    else:
+        headers.setdefault(name, value)
 
 
 def _status(line: str) -> str:
@@ -86,4 +98,7 @@ def _status(line: str) -> str:
 
 
 def _first_of_name(headers: list[tuple[str, str]]) -> dict[str, str]:
-    return {name.lower(): value for name, value in reversed(headers)}
+    found: dict[str, str] = {}
+    for name, value in headers:
+        _add(found, name.lower(), value)
+    return found

@@ -136,9 +136,7 @@ def _quick(window: Window, at: int, limit: int, digests: bool) -> Record | None:
     return Record(at, end - at, headers, kind, http, body, None, int(length), checked)
 
 
-def _member_records(
-    window: Window, at: int, limit: int, lost: bool
-) -> Generator[Record, None, tuple[int, bool]]:
+def _member_records(window: Window, at: int, limit: int, lost: bool) -> Generator[Record, None, tuple[int, bool]]:
     """The records of the member or frame that begins at `at`; returns where to go on, and whether that was searched."""
     member = Member(window, at) if window.peek(at, 3) == GZIP else Frame(window, at)
     sums = isinstance(member, Member) or member.has_checksum

@@ -12,7 +12,7 @@ article 4) makes a machine-readable one binding. Signals, and where each may sta
   all crawlers (`*`) is no such signal: the crawl that brought the page has obeyed it;
 - `ai.txt`: the host's `/ai.txt` in the form of Spawning's forbids the page.
 
-What a host's files say comes from a file that `corpus optout` makes of the crawl's robots records (`robots` here).
+What a host's files say comes from a file that `corpus optout` makes of the crawl's robots records (`hosts` here).
 The column `opt_out` holds all that was found, as `signal:place` separated by spaces, null where nothing was.
 """
 
@@ -54,8 +54,11 @@ class Config:
     drop: tuple[str, ...] = setting(
         (), "signals that drop a page; none: they are recorded and counted", choices=SIGNALS, flag="--drop-opt-out"
     )
-    robots: str | None = setting(
-        None, "what hosts say in robots.txt, ai.txt and tdmrep.json: the file of corpus optout", path=True
+    hosts: str | None = setting(
+        None,
+        "what hosts say in robots.txt, ai.txt and tdmrep.json: the file of corpus optout",
+        flag="--opt-out-hosts",
+        path=True,
     )
     agents: tuple[str, ...] = setting(AI_AGENTS, "crawlers for AI whose rules in robots.txt count", flag="--ai-agent")
 
@@ -63,9 +66,9 @@ class Config:
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Look at every page of a PAGES batch; kept rows get `opt_out`.
 
-    Raises ValueError if the file `robots` was not made by corpus optout.
+    Raises ValueError if the file `hosts` was not made by corpus optout.
     """
-    hosts = load_hosts(config.robots) if config.robots else None
+    hosts = load_hosts(config.hosts) if config.hosts else None
     names = frozenset(name.lower() for name in ("robots", *config.agents))
     headers = batch.column("robots_headers").to_pylist()
     urls = batch.column("url").to_pylist()

@@ -145,7 +145,7 @@ def test_dropped_if_asked(hosts: str) -> None:
         {"url": "https://b.example/2", "html": b"<meta name=tdm-reservation content=0>"},
         {"url": "https://c.example/3", "html": b"<meta name=robots content='noai,noimageai'>"},
     )
-    kept, dropped = optout.process(batch, optout.Config(drop=("tdm", "noai"), robots=hosts))
+    kept, dropped = optout.process(batch, optout.Config(drop=("tdm", "noai"), hosts=hosts))
     assert kept.column("opt_out").to_pylist() == [None]
     assert [(row["rule"], row["value"], row["threshold"]) for row in dropped.to_pylist()] == [
         ("optout.tdm", "host", "no opt-out"),
