@@ -20,6 +20,7 @@ COMMANDS = {
     "sample": "Write a small crawl made on this machine, to try everything on.",
     "records": "What is in a WARC file, whether it is whole, and one record of it.",
     "fetch": "Download WARC files of a Common Crawl dump.",
+    "optout": "What hosts say about use for AI, from a crawl's robots records.",
     "extract": "WARC files -> documents: URL filter, text extraction, language ID.",
     "filter": "Documents -> documents: quality rules.",
     "dedup": "Documents -> documents: exact and MinHash deduplication.",
@@ -57,10 +58,10 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import commands, commands_around, commands_clusters, commands_records
+        from corpus import commands, commands_around, commands_clusters, commands_optout, commands_records
 
         maker = f"{name}_command"
-        modules = (commands, commands_around, commands_clusters, commands_records)
+        modules = (commands, commands_around, commands_clusters, commands_optout, commands_records)
         command: click.Command = getattr(next(module for module in modules if hasattr(module, maker)), maker)()
         return command
 

@@ -23,7 +23,7 @@ _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the 
 
 
 def extract_command() -> click.Command:
-    stages = ("urls", "prescreen", "extract", "language")
+    stages = ("urls", "optout", "prescreen", "extract", "language")
 
     def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.pipeline import documents_pass, find_source, source_keys

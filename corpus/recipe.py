@@ -58,6 +58,7 @@ class TokenizerConfig:
 
 STAGES = {
     "urls": Stage("corpus.filters.urls", alone=True),
+    "optout": Stage("corpus.filters.optout", alone=True),
     "prescreen": Stage("corpus.prescreen", alone=True, libraries=("fasttext", "charset-normalizer")),
     "extract": Stage("corpus.extract", alone=True, libraries=("trafilatura", "lxml", "charset-normalizer")),
     "language": Stage("corpus.language", libraries=("fasttext",)),
@@ -72,7 +73,7 @@ STAGES = {
     "tokenizer": Stage("corpus.recipe"),
 }
 _IMPLIED = {"prescreen": "extract"}  # a stage that runs without being named, and the one that it comes before
-_OF_PAGES = {"urls", "prescreen"}  # stages before the extraction
+_OF_PAGES = {"urls", "optout", "prescreen"}  # stages before the extraction
 
 
 @dataclass(frozen=True)

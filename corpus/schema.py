@@ -23,6 +23,10 @@ PAGES = pa.schema(
         ("warc_offset", pa.int64()),  # the record's first byte in that file
         ("warc_length", pa.int64()),  # and its bytes there (compressed, if the file is)
         ("charset", pa.string()),  # from the HTTP header; null where it names none
+        (
+            "robots_headers",
+            pa.string(),
+        ),  # X-Robots-Tag and TDM-Reservation, `name: value` a line; null where it has none
         ("media", pa.string()),  # "text/html", or "text/plain" for text extracted before (WET); null means HTML
         ("html", pa.binary()),
     ]

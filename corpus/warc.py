@@ -24,6 +24,7 @@ from corpus.charset import decode_html
 from corpus.http_body import html_type, undo_codings
 from corpus.schema import Drop
 from corpus.warc_bytes import Window, skip_dictionary
+from corpus.warc_header import ROBOTS_HEADERS
 from corpus.warc_records import PAGE_TYPES, Record, records
 from corpus.warc_zstd import FRAME
 
@@ -55,6 +56,7 @@ class Page(NamedTuple):
     warc_offset: int
     warc_length: int
     charset: str | None
+    robots_headers: str | None
     media: str | None  # "text/html", or "text/plain": text that was extracted before, as in a WET file
     html: bytes
 
@@ -163,13 +165,21 @@ def page_of(record: Record, dump: str, file_path: str, limit: int) -> Page | Bad
     id, url, date = name("warc-record-id", ""), _url(record.headers), name("warc-date", "")
     if isinstance(content, Drop):
         return BadRecord(id[:_LONGEST], url[:_LONGEST], date[:_LONGEST], file_path, record.offset, content)
-    return Page(id, dump, url, date, file_path, record.offset, record.length, *content)
+    charset, *rest = content
+    return Page(id, dump, url, date, file_path, record.offset, record.length, charset, _robots_headers(record), *rest)
 
 
 def _url(headers: dict[str, str]) -> str:
     """The page's address; old wget wrote it in angle brackets, and a space would break its reader."""
     url = headers.get("warc-target-uri", "")
     return (url[1:-1] if url.startswith("<") and url.endswith(">") else url).replace(" ", "%20")
+
+
+def _robots_headers(record: Record) -> str | None:
+    """What the response's header says to robots about use for AI, `name: value` a line."""
+    said = record.http.headers if record.http else {}
+    lines = [f"{name}: {value}" for name in ROBOTS_HEADERS for value in said.get(name, "").split("\n") if value]
+    return "\n".join(lines) or None
 
 
 def _content(record: Record, limit: int) -> Drop | tuple[str | None, str, bytes]:

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from warcio.statusandheaders import StatusAndHeadersParser, StatusAndHeadersParserException
 
-__all__ = ["BadHeader", "Http", "quick_http", "quick_warc", "read_http", "read_warc"]
+__all__ = ["ROBOTS_HEADERS", "BadHeader", "Http", "quick_http", "quick_warc", "read_http", "read_warc"]
+
+ROBOTS_HEADERS = ("x-robots-tag", "tdm-reservation")
 
 BadHeader = StatusAndHeadersParserException  # `statusline` is what stands where a record should begin
 
@@ -26,7 +28,10 @@ _HTTP = StatusAndHeadersParser(["HTTP/1.0", "HTTP/1.1"], verify=False)
 
 
 class Http(NamedTuple):
-    """An HTTP response's header: the word after the protocol, and names in lower case, the first of a name ruling."""
+    """An HTTP response's header: the word after the protocol, and names in lower case.
+
+    The first of a name rules; of `ROBOTS_HEADERS`, which may be said to several robots, the value is all, a line each.
+    """
 
     status: str
     headers: dict[str, str]
@@ -91,7 +96,12 @@ def _fields(lines: list[str]) -> dict[str, str] | None:
     parts = [line.partition(":") for line in lines[:0:-1]]  # the first of a name comes last, and stays
     if [line for line, colon, _ in parts if not colon]:
         return None
-    return {name.rstrip(" \t").lower(): value.strip() for name, _, value in parts}
+    named = [(name.rstrip(" \t").lower(), value.strip()) for name, _, value in parts]
+    fields = dict(named)
+    for name in ROBOTS_HEADERS:
+        if name in fields:
+            fields[name] = "\n".join(value for said, value in reversed(named) if said == name)
+    return fields
 
 
 def _status(line: str) -> str:
@@ -99,4 +109,11 @@ def _status(line: str) -> str:
 
 
 def _first_of_name(headers: list[tuple[str, str]]) -> dict[str, str]:
-    return {name.lower(): value for name, value in reversed(headers)}
+    found: dict[str, str] = {}
+    for said, value in headers:
+        name = said.lower()
+        if name in ROBOTS_HEADERS and name in found:
+            found[name] += f"\n{value}"
+        else:
+            found.setdefault(name, value)
+    return found
