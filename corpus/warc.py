@@ -165,8 +165,9 @@ def page_of(record: Record, dump: str, file_path: str, limit: int) -> Page | Bad
     id, url, date = name("warc-record-id", ""), _url(record.headers), name("warc-date", "")
     if isinstance(content, Drop):
         return BadRecord(id[:_LONGEST], url[:_LONGEST], date[:_LONGEST], file_path, record.offset, content)
-    charset, *rest = content
-    return Page(id, dump, url, date, file_path, record.offset, record.length, charset, _robots_headers(record), *rest)
+    charset, media, html = content
+    robots = _robots_headers(record)
+    return Page(id, dump, url, date, file_path, record.offset, record.length, charset, robots, media, html)
 
 
 def _url(headers: dict[str, str]) -> str:

@@ -90,13 +90,12 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 
 def sums(kept: pa.RecordBatch, config: Config) -> dict[str, int]:
     """Kept pages with each signal, for the account."""
-    found = Counter(
+    return Counter(
         f"opt_out_{name}"
         for value in kept.column("opt_out").to_pylist()
         if value
         for name in {part.partition(":")[0] for part in value.split()}
     )
-    return found
 
 
 def signals(html: bytes, headers: str, names: frozenset[str]) -> list[tuple[str, str]]:

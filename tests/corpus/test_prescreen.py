@@ -113,7 +113,7 @@ def test_the_sample_goes_on_with_its_score_and_is_chosen_by_the_id() -> None:
 def test_the_score_goes_through_the_extraction_into_the_documents() -> None:
     screened = prescreen.process(utf8(ENGLISH, "short"), EVERYTHING).kept
     documents = extract.process(screened, extract.Config()).kept
-    assert documents.schema == DOCUMENTS.append(prescreen.COLUMNS[0])
+    assert documents.schema == DOCUMENTS.append(prescreen.COLUMNS[0]).append(extract.COLUMNS[0])
     assert scores(documents) == scores(screened)
     assert scores(documents)[1] is None
 

@@ -77,7 +77,7 @@ def test_the_shards_have_the_contract_s_columns(undisturbed: Path) -> None:
         assert schema.names[:6] == ["text", "id", "dump", "url", "date", "file_path"]
         assert schema.names[6:9] == ["language", "language_score", "token_count"]
         assert pa.schema([schema.field(name) for name in DOCUMENTS.names]) == DOCUMENTS
-        assert schema.names[11:] == ["prescreen_score", "minhash_cluster_size", "pii_spans"]
+        assert schema.names[11:] == ["opt_out", "prescreen_score", "encoding", "minhash_cluster_size", "pii_spans"]
 
 
 def test_the_tokens_decode_to_the_exact_text(undisturbed: Path) -> None:
