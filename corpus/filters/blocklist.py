@@ -46,7 +46,7 @@ class Blocklist(NamedTuple):
 
     hashes: NDArray[np.uint64]  # sorted
     labels: NDArray[np.uint16]  # category and kind of each
-    index: NDArray[np.uint32]  # the first entry with each beginning of a hash, and the number of entries
+    starts: NDArray[np.uint32]  # the first entry with each beginning of a hash, and the number of entries
     categories: tuple[str, ...]
     expressions: tuple[tuple[str, str], ...]  # (category, regular expression)
     table: NDArray[np.int64]
@@ -165,22 +165,22 @@ def _table(
     hashes: NDArray[np.uint64], labels: NDArray[np.uint16], categories: tuple[str, ...], patterns: Any
 ) -> Blocklist:
     bits = max(1, len(hashes).bit_length() - 3)  # 4 to 8 entries for each
-    starts = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
-    index = np.append(np.searchsorted(hashes, starts), len(hashes)).astype(np.uint32)
-    return _blocklist(hashes, labels, index, categories, patterns)
+    beginnings = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
+    starts = np.append(np.searchsorted(hashes, beginnings), len(hashes)).astype(np.uint32)
+    return _blocklist(hashes, labels, starts, categories, patterns)
 
 
 def _blocklist(
     hashes: NDArray[np.uint64],
     labels: NDArray[np.uint16],
-    index: NDArray[np.uint32],
+    starts: NDArray[np.uint32],
     categories: tuple[str, ...],
     patterns: tuple[tuple[str, str], ...],
 ) -> Blocklist:
-    parts = [array.ctypes.data for array in (hashes, labels, index)]
-    shift = 64 - (len(index) - 1).bit_length() + 1
+    parts = [array.ctypes.data for array in (hashes, labels, starts)]
+    shift = 64 - (len(starts) - 1).bit_length() + 1
     return Blocklist(
-        hashes, labels, index, categories, patterns, np.array([len(hashes), *parts, shift], dtype=np.int64)
+        hashes, labels, starts, categories, patterns, np.array([len(hashes), *parts, shift], dtype=np.int64)
     )
 
 
@@ -271,9 +271,7 @@ def _patterns(piece: Piece) -> Iterator[str]:
             pc.match_substring_regex(pa.array([""], pa.string()), pattern, ignore_case=True)
         except pa.ArrowInvalid as error:
             reason = str(error).rpartition(": ")[2]
-            raise ValueError(
-                f"list {piece.source}: {pattern[:_SHOWN]!r} is no regular expression ({reason})"
-            ) from None
+            raise ValueError(f"list {piece.source}: {pattern[:_SHOWN]!r} is no regular expression ({reason})") from None
         yield pattern
 
 
@@ -293,22 +291,24 @@ def _digest(value: Any) -> str:
 
 def _packed(lists: Blocklist) -> bytes:
     """A table as a file: one line of JSON, then the three arrays, each at a multiple of 64 bytes."""
-    arrays = b"".join(_padded(array.tobytes()) for array in (lists.hashes, lists.labels, lists.index))
+    arrays = b"".join(_padded(array.tobytes()) for array in (lists.hashes, lists.labels, lists.starts))
     header = {
         "entries": len(lists.hashes),
-        "index": len(lists.index),
+        "starts": len(lists.starts),
         "categories": lists.categories,
         "expressions": lists.expressions,
         "crc32": zlib.crc32(arrays),
     }
-    return _padded(json.dumps(header).encode() + b"\n", b" ") + arrays
+    line = json.dumps(header).encode()
+    return line + b" " * (_aligned(len(line) + 1) - len(line) - 1) + b"\n" + arrays
 
 
-def _padded(data: bytes, filler: bytes = b"\0") -> bytes:
-    missing = -len(data) % _ALIGN
-    if filler == b" ":  # before the newline that ends the header
-        return data[:-1] + filler * missing + data[-1:]
-    return data + filler * missing
+def _padded(data: bytes) -> bytes:
+    return data + b"\0" * (_aligned(len(data)) - len(data))
+
+
+def _aligned(size: int) -> int:
+    return size + -size % _ALIGN
 
 
 def _mapped(path: Path) -> Blocklist:
@@ -319,12 +319,13 @@ def _mapped(path: Path) -> Blocklist:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if header.get("crc32") != zlib.crc32(memoryview(data)[len(header_line) :]):
         raise ValueError(f"{path}: damaged")
-    at, arrays = len(header_line), []
-    for kind, count in ((np.uint64, header["entries"]), (np.uint16, header["entries"]), (np.uint32, header["index"])):
-        arrays.append(np.frombuffer(data, kind, count, at))
-        at += arrays[-1].nbytes + -arrays[-1].nbytes % _ALIGN
+    entries = header["entries"]
+    hashes = np.frombuffer(data, np.uint64, entries, len(header_line))
+    labels = np.frombuffer(data, np.uint16, entries, len(header_line) + _aligned(hashes.nbytes))
+    at = len(header_line) + _aligned(hashes.nbytes) + _aligned(labels.nbytes)
+    starts = np.frombuffer(data, np.uint32, header["starts"], at)
     expressions = tuple((category, pattern) for category, pattern in header["expressions"])
-    return _blocklist(arrays[0], arrays[1], arrays[2], tuple(header["categories"]), expressions)
+    return _blocklist(hashes, labels, starts, tuple(header["categories"]), expressions)
 
 
 def _write(path: Path, data: bytes) -> None:

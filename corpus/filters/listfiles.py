@@ -133,6 +133,8 @@ def _lines(file: BinaryIO, category: str, source: str, patterns: bool) -> Iterat
     while block := file.read(_BLOCK):
         rest = file.readline(_LINE)
         if len(rest) == _LINE:
-            raise ValueError(f"list {source}: has a line of over {_LINE:,} bytes; give a text file with one entry a line")
+            raise ValueError(
+                f"list {source}: has a line of over {_LINE:,} bytes; give a text file with one entry a line"
+            )
         block += rest
         yield Piece(category, source, block if block.endswith(b"\n") else block + b"\n", patterns)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -55,8 +55,7 @@ class Config:
     subwords: str | None = setting(None, "file of parts of words; replaces the built-in list", path=True)
     soft_word_limit: int = setting(2, "different soft words that drop a URL (RefinedWeb)", low=1)
 
-
-FETCHED = ("blocklist", "allowlist")  # settings that may be web addresses
+    FETCHED: ClassVar[tuple[str, ...]] = ("blocklist", "allowlist")  # may be web addresses
 
 
 class Lists(NamedTuple):
@@ -85,9 +84,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     urls = from_arrow(column)
     n = len(urls.offsets) - 1
     flags = np.empty(n, np.uint8)
-    count = suspects(
-        urls.content.ctypes.data, urls.offsets.ctypes.data, n, lists.plan.ctypes.data, flags.ctypes.data
-    )
+    count = suspects(urls.content.ctypes.data, urls.offsets.ctypes.data, n, lists.plan.ctypes.data, flags.ctypes.data)
     if lists.any_expression:
         flags |= _matching(column, lists.any_expression)
         count = np.count_nonzero(flags)
@@ -130,6 +127,8 @@ def judge_words(url: str, lists: Lists, config: Config) -> Drop | None:
 
 def resources(config: Config) -> dict[str, str]:
     """What decides the answers besides the settings: the built-in words, and what is a public suffix."""
+    if config.blocklist or config.allowlist:
+        read_lists(config)  # a bad list is said before any unit is begun, and the table is there for all workers
     words = repr([sorted(_words(config)[name]) for name in ("hard", "soft", "parts")])
     found = {"words": hashlib.sha256(words.encode()).hexdigest()}
     return found | ({"public_suffixes": blocklist.suffix_version()} if config.blocklist or config.allowlist else {})
@@ -176,7 +175,7 @@ def _matching(column: pa.Array, expression: str) -> NDArray[np.uint8]:
 
 def _judge_expressions(url: str, lists: Lists) -> Drop | None:
     if lists.any_expression:
-        column = pa.array([url], pa.string())
+        column = pa.array([url.encode("utf-8", "replace").decode()], pa.string())
         for category, expression in lists.blocked.expressions:
             if _matching(column, expression)[0]:
                 return Drop(f"{STAGE}.expression", expression[:100], category)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 _HERE = Path(__file__).parent
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Two characters beyond ASCII have small letters within it (Kelvin, dotted I). They are not what people write words with.
+# Two characters beyond ASCII have small letters within it, Kelvin and the dotted I: they divide words.
 _IMPOSTORS = str.maketrans({"\u212a": " ", "\u0130": " "})
 _FOUND = 0xFFFFFFFF
 

@@ -41,7 +41,7 @@ def suspects(content: Any, offsets: Any, n: Any, plan: Any, flags: Any) -> Any:
     count = int64(0)
     for i in range(n):
         first, end = content + load64(offsets + 8 * i), content + load64(offsets + 8 * i + 8)
-        flag = int64(1) if _is_suspect(first, end, plan) else int64(0)
+        flag = 1 if _is_suspect(first, end, plan) else 0
         store8(flags + i, flag)
         count += flag
     return count
@@ -78,17 +78,18 @@ def _is_suspect(first: Any, end: Any, plan: Any) -> Any:
 
 @kernel
 def _has_words(p: Any, end: Any, plan: Any) -> Any:
-    """Whether a hard word, soft words or a part of a word may be in a text; characters beyond ASCII only divide words."""
+    """Whether a hard word, soft words or a part of a word may be in a text; what is not ASCII divides words."""
     symbols, parts = load64(plan + 8 * SYMBOLS), load64(plan + 8 * PARTS)
     soft, state, length, h = int64(0), int64(0), int64(0), SEED
+    symbol: Any
     while p <= end:
-        symbol = load8(symbols + load8(p)) if p < end else int64(BETWEEN)
+        symbol = load8(symbols + load8(p)) if p < end else BETWEEN
         if symbol == PERCENT and end - p > 2:
             decoded = _unescaped(p)
             if decoded >= 0:
                 symbol = load8(symbols + decoded)
                 if symbol == PERCENT:
-                    symbol = int64(BETWEEN)
+                    symbol = BETWEEN
                 p += 2
         if symbol < BETWEEN:
             h = _step(h, symbol)

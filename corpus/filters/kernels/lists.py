@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import int64, uint64
+from numba import int64
 
 from bpe.kernels.memory import load8
 from corpus.filters.kernels import kernel
@@ -97,7 +97,7 @@ def _is_www(p: Any) -> Any:
 
 @kernel
 def _is_public(h: Any, parent: Any, dots: Any, suffixes: Any) -> Any:
-    """Whether a host is a public suffix, from its hash and that of the domain above it (publicsuffix.org's algorithm)."""
+    """Whether a host is a public suffix, by its hash and that of the domain above it (see publicsuffix.org)."""
     if dots == 0 or _find(h, suffixes, 1 << RULE) >= 0:
         return True
     return _find(parent, suffixes, 1 << WILDCARD) >= 0 and _find(h, suffixes, 1 << EXCEPTION) < 0
