@@ -243,8 +243,10 @@ def _suffixes() -> Blocklist:
         lines = [line.split()[0] for line in file if line.strip() and not line.startswith("//")]
     for line in lines:
         kinds = {"!": addresses.EXCEPTION, "*": addresses.WILDCARD}
-        name = line.removeprefix("!").removeprefix("*.").encode("idna")
-        rules.append((int(addresses.hash_bytes(name[::-1])), kinds.get(line[0], addresses.RULE)))
+        h = int(addresses.hash_bytes(line.removeprefix("!").removeprefix("*.").encode("idna")[::-1]))
+        rules.append((h, kinds.get(line[0], addresses.RULE)))
+        if line[0] == "*":  # below it, too, are strangers alone
+            rules.append((h, addresses.RULE))
     hashes, labels = zip(*rules, strict=True)
     return _sorted(np.array(hashes, np.uint64), np.array(labels, np.uint16), (), ())
 

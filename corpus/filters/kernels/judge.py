@@ -80,7 +80,8 @@ def _is_suspect(first: Any, end: Any, plan: Any) -> Any:
 def _has_words(p: Any, end: Any, plan: Any) -> Any:
     """Whether a hard word, soft words or a part of a word may be in a text; what is not ASCII divides words."""
     symbols, parts = load64(plan + 8 * SYMBOLS), load64(plan + 8 * PARTS)
-    soft, state, length, h = int64(0), int64(0), int64(0), SEED
+    soft, length, h = int64(0), int64(0), SEED
+    state: Any = int64(0)
     symbol: Any
     while p <= end:
         symbol = load8(symbols + load8(p)) if p < end else BETWEEN
