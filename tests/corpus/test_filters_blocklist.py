@@ -15,8 +15,26 @@ from publicsuffixlist import PSLFILE, PublicSuffixList
 from corpus.filters import blocklist
 from corpus.filters.addresses import Page
 from corpus.filters.kernels import addresses
-from corpus.filters.listfiles import read_lists
+from corpus.filters.listfiles import Piece, read_lists
 from tests.oracles import urls_naive as naive
+
+_labels = st.sampled_from(["a", "co", "uk", "github", "io", "WWW", "www", "bücher", "1", "x_y", "", "com", "ck"])
+_rests = st.sampled_from(
+    ["", "", "", ":80/", ":080/a", ":8080", ":", ":x", "/", "//", "/a//?", "/a/?b/#c", "?q", "#c", "/é"]
+)
+_before = st.sampled_from(
+    ["", "", "", "*.", ".", "*.*.", "http://", "HTTPS://", "https://*.", "ftp://", "0.0.0.0 ", "x "]
+)
+entries = st.builds(
+    "{}{}{}{}{}".format,
+    st.sampled_from(["", "", " ", "\t"]),
+    _before,
+    st.one_of(
+        st.lists(_labels, min_size=1, max_size=4).map(".".join), st.sampled_from(["1.2.3.4", "[::1]", "%61.com"])
+    ),
+    _rests,
+    st.sampled_from(["", "", " ", "\r", " # why"]),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +207,21 @@ def test_a_list_longer_than_a_block(tmp_path: Path) -> None:
 @given(st.binary(max_size=40))
 def test_hash_equals_its_twin(data: bytes) -> None:
     assert int(addresses.hash_bytes(data)) == naive.hash_bytes(data)
+
+
+@given(st.lists(entries, max_size=6))
+def test_lines_are_read_as_their_twin_reads_them(lines: list[str]) -> None:
+    data = "".join(f"{line}\n" for line in lines).encode()
+    hashes, labels, _ = blocklist._entries(Piece("c", "c", data, False), 5)
+    expected = naive.read(lines)
+    named = {(naive.hash_bytes(host.encode()[::-1]), 5 << 2 | addresses.EXACT) for host in expected.exact}
+    named |= {(naive.hash_bytes(host.encode()[::-1]), 5 << 2 | addresses.BELOW) for host in expected.below}
+    named |= {
+        (naive.hash_bytes(page[0].encode()[::-1] + page[1].encode()), 5 << 2 | addresses.PAGE)
+        for page in expected.pages
+        if page
+    }
+    assert set(zip(hashes.tolist(), labels.tolist(), strict=True)) == named
 
 
 def test_public_suffixes_are_those_of_the_package() -> None:

@@ -19,7 +19,7 @@ class Lists:
 
     exact: set[str] = field(default_factory=set)
     below: set[str] = field(default_factory=set)
-    pages: set[str] = field(default_factory=set)
+    pages: set[tuple[str, str] | None] = field(default_factory=set)
 
     def domain(self, host: str) -> str | None:
         """The longest listed domain that is the host, or stands above it and is listed with all below it."""
@@ -52,7 +52,7 @@ def read(lines: list[str]) -> Lists:
         elif "://" in text or name == text:
             page = page_key(text if "://" in text else f"//{text}")
             if page and _is_host(page[0]):
-                lists.pages.add("".join(page))
+                lists.pages.add(page)
     return lists
 
 
@@ -82,13 +82,13 @@ def verdict(
         host = ""
     if not host:
         return "invalid", url[:100]
-    page = "".join(page_key(url) or ())
+    page = page_key(url)
     if allowed.domain(host) or page in allowed.pages:
         return None
     if (domain := blocked.domain(host)) is not None:
         return "domain", domain
-    if page in blocked.pages:
-        return "url", page
+    if page and page in blocked.pages:
+        return "url", "".join(page)
     found = url_words(url)
     hard, soft, parts_of_words = words
     if seen := sorted(hard & set(found)):
