@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 def read_lists(path: str, *, allowing: bool = False) -> Iterator[Piece]:
-    """The pieces of the lists at `path`, in an order of their own names.
+    """The pieces of the lists at `path`, a folder's in the order of names, an archive's in its own.
 
     Raises OSError if something cannot be read, ValueError if it is damaged or no list; both name it and the fix.
     """
@@ -65,13 +65,13 @@ def identity(path: str) -> list[tuple[str, int, int, int, int]]:
 
 def _folder(folder: Path, allowing: bool) -> Iterator[Piece]:
     files = _files(folder)
-    white = {file.parent for file in files if file.name == "usage" and _is_white(file.read_bytes())}
+    white = {file.parent for file in files if _stem(file.name) == "usage" and _is_white(file.read_bytes())}
     lists = [file for file in files if _stem(file.name) in _NAMES]
     if not lists:
         raise ValueError(f"list {folder}: a folder without lists; they are called domains or urls, in it or below it")
     for file in lists:
         if allowing or file.parent == folder or file.parent not in white:
-            yield from _pieces(str(file), file.resolve().parent.name, str(file))
+            yield from _pieces(str(file), file.parent.resolve().name, str(file))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -84,16 +84,16 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _archive(path: str, allowing: bool) -> Iterator[Piece]:
-    """The same from a tar file, in whose order; categories that say `white` are found first."""
+    """The same from a tar file, in its order; categories that say `white` are found first."""
     with tarfile.open(path) as archive:
         members = [member for member in archive.getmembers() if member.isfile()]
-        usages = {member.name.rpartition("/")[0]: member for member in members if member.name.endswith("usage")}
+        usages = {member.name.rpartition("/")[0]: member for member in members if _stem(member.name) == "usage"}
         white = {place for place, member in usages.items() if _is_white(_content(archive, member).read())}
         lists = [member for member in members if _stem(Path(member.name).name) in _NAMES]
         if not lists:
             raise ValueError(f"list {path}: an archive without lists; they are called domains or urls, in folders")
         alone = len({member.name.rpartition("/")[0] for member in lists}) == 1
-        for member in sorted(lists, key=lambda member: member.name):
+        for member in lists:  # in the archive's order: to go back in it would be to begin anew
             place = member.name.rpartition("/")[0]
             if allowing or alone or place not in white:
                 category = Path(place).name or Path(path).name

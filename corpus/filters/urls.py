@@ -6,7 +6,7 @@ words in the URL in three strengths. In this order:
 - `urls.invalid`: not http or https, or no host;
 - `urls.domain`: the host or a domain above it is in a block list;
 - `urls.url`: the page itself is in a block list, whatever its scheme, `www.`, fragment and last slash;
-- `urls.expression`: a block list has a regular expression (RE2's) that the URL matches, whatever its case;
+- `urls.expression`: a block list has a regular expression that is found in the URL, whatever its case;
 - `urls.hard_word`: one unambiguous word; `urls.soft_words`: several different words with an innocent sense too;
   `urls.subword`: a part of a word, in the letters and digits of the URL run together.
 
@@ -27,6 +27,7 @@ which has the last word.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
@@ -66,7 +67,7 @@ class Lists(NamedTuple):
     hard: frozenset[str]
     soft: frozenset[str]
     parts: frozenset[str]
-    any_expression: str  # of all; "" if there is none
+    expressions: tuple[tuple[str, re.Pattern[str]], ...]  # with the category of each
     plan: NDArray[np.int64]
     held: tuple[Any, ...]
 
@@ -85,15 +86,13 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     n = len(urls.offsets) - 1
     flags = np.empty(n, np.uint8)
     count = suspects(urls.content.ctypes.data, urls.offsets.ctypes.data, n, lists.plan.ctypes.data, flags.ctypes.data)
-    if lists.any_expression:
-        flags |= _matching(column, lists.any_expression)
-        count = np.count_nonzero(flags)
     drops: dict[int, Drop] = {}
-    if count:
-        for row in flags.nonzero()[0].tolist():
-            url = urls.content[urls.offsets[row] : urls.offsets[row + 1]].tobytes().decode("utf-8", "replace")
-            if drop := judge(url, lists, config):
-                drops[row] = drop
+    # No kernel searches for regular expressions: with some in a list, every row is looked at.
+    rows = range(n) if lists.expressions else flags.nonzero()[0].tolist() if count else ()
+    for row in rows:
+        url = urls.content[urls.offsets[row] : urls.offsets[row + 1]].tobytes().decode("utf-8", "replace")
+        if (flags[row] or _is_expressed(url, lists)) and (drop := judge(url, lists, config)):
+            drops[row] = drop
     return outcome(batch, STAGE, drops)
 
 
@@ -152,8 +151,8 @@ def read_lists(config: Config) -> Lists:
     plan[kernel.WORDS], plan[kernel.STRENGTHS] = tables.words.ctypes.data, tables.strengths.ctypes.data
     plan[kernel.MASK], plan[kernel.LIMIT] = len(tables.words) - 1, config.soft_word_limit
     plan[kernel.PARTS], plan[kernel.FOREIGN] = tables.parts.ctypes.data, tables.foreign
-    any_expression = "|".join(f"(?:{pattern})" for _, pattern in blocked.expressions)
-    return Lists(blocked, allowed, **words, any_expression=any_expression, plan=plan, held=(tables, letters, symbols))
+    expressions = tuple((category, re.compile(text, re.IGNORECASE)) for category, text in blocked.expressions)
+    return Lists(blocked, allowed, **words, expressions=expressions, plan=plan, held=(tables, letters, symbols))
 
 
 def _words(config: Config) -> dict[str, frozenset[str]]:
@@ -164,21 +163,14 @@ def _words(config: Config) -> dict[str, frozenset[str]]:
     }
 
 
-def _matching(column: pa.Array, expression: str) -> NDArray[np.uint8]:
-    """Of each row, whether the URL matches."""
-    import pyarrow.compute as pc
-
-    found = pc.fill_null(pc.match_substring_regex(column, expression, ignore_case=True), False)
-    matches: NDArray[np.uint8] = found.cast(pa.uint8()).to_numpy(zero_copy_only=False)
-    return matches
+def _is_expressed(url: str, lists: Lists) -> bool:
+    return any(expression.search(url) for _, expression in lists.expressions)
 
 
 def _judge_expressions(url: str, lists: Lists) -> Drop | None:
-    if lists.any_expression:
-        column = pa.array([url.encode("utf-8", "replace").decode()], pa.string())
-        for category, expression in lists.blocked.expressions:
-            if _matching(column, expression)[0]:
-                return Drop(f"{STAGE}.expression", expression[:100], category)
+    for category, expression in lists.expressions:
+        if found := expression.search(url):
+            return Drop(f"{STAGE}.expression", found.group()[:100], category)
     return None
 
 

@@ -166,7 +166,8 @@ def test_without_a_cache_each_makes_its_own(ut1: Path, tmp_path: Path, monkeypat
         ("page.html", b"<!DOCTYPE html>\n<p>Not found, sorry\n", "page.html: '<!DOCTYPE html>' is no host and no URL"),
         ("cut.gz", gzip.compress(b"a.example\n" * 1000)[:-20], "cut.gz: is damaged"),
         ("long.txt", b"a" * (1 << 23), "long.txt: has a line of over 65,536 bytes"),
-        ("my_expressions", b"fine\n(open\n", "my_expressions: '(open' is no regular expression"),
+        ("my_expressions", b"fine\n(open\n", "my_expressions: '(open' is no regular expression of Python's (missing"),
+        ("my_expressions", b"[[:alpha:]]\n", "is no regular expression of Python's (Possible nested set"),
     ],
 )
 def test_what_is_no_list_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
