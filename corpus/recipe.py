@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 from corpus import __version__
 from corpus.chain import Step
 from corpus.config import check, setting
+from corpus.crawl.lists import fetched, is_address
 from corpus.storage import sha256
 
 
@@ -111,7 +112,7 @@ def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
     for name in settings:
         if name not in known:
             raise ValueError(f"{name}: unknown setting of [{stage}]{_suggestion(name, known)}")
-    config = check(cls(**settings))
+    config = _with_lists(check(cls(**settings)))
     for field in dataclasses.fields(cls):
         if field.metadata.get("path"):
             _check_paths(field.name, getattr(config, field.name))
@@ -138,6 +139,19 @@ def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
         taken = {field.name: getattr(configs[field.metadata["of"]], field.name) for field in fields}
         filled.append(step._replace(config=dataclasses.replace(step.config, **taken)) if taken else step)
     return tuple(step for step in filled if not getattr(step.config, "idle", False))
+
+
+def _with_lists(config: Any) -> Any:
+    """The settings with local files in the place of those lists that are named by a web address."""
+    for name in getattr(config, "FETCHED", ()):
+        paths = getattr(config, name)
+        if any(map(is_address, paths)):
+            try:
+                local = tuple(str(fetched(path)) if is_address(path) else path for path in paths)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            config = dataclasses.replace(config, **{name: local})
+    return config
 
 
 def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()) -> Recipe:
@@ -259,14 +273,15 @@ def _check_paths(name: str, value: Any) -> None:
 
 
 def _contents(value: Any) -> Any:
-    """A path setting by what it names: the hash of the file, or of the files of a folder."""
+    """A path setting by what it names: the hash of the file, or of the files of a folder and those below it."""
     if isinstance(value, list | tuple):
         return [_contents(item) for item in value]
     if not value:
         return value
     path = Path(value)
     if path.is_dir():
-        return {item.name: sha256(item) for item in sorted(path.glob("[!_]*")) if item.is_file()}
+        files = {item.relative_to(path).as_posix(): item for item in path.rglob("[!_]*") if item.is_file()}
+        return {name: sha256(files[name]) for name in sorted(files) if not name.startswith("_") and "/_" not in name}
     return _content(path, path.stat())
 
 

@@ -444,3 +444,8 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def user_cache(name: str) -> Path:
+    """A folder of this user for what can be made or fetched again (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "corpus", name)

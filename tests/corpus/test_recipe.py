@@ -75,7 +75,7 @@ def test_our_recipes_load(path: Path) -> None:
         ("[urls]\n[langauge]", ":2: langauge: no such stage or setting; did you mean language?"),
         ("name = 3", ":1: name = 3: should be a string"),
         ("[extract]\nfavor = 'speed'", ":2: [extract] favor = 'speed': should be one of"),
-        ("[urls]\nblock_domains = ['no/such/list']", ":2: [urls] block_domains = 'no/such/list': no such file"),
+        ("[urls]\nblocklist = ['no/such/list']", ":2: [urls] blocklist = 'no/such/list': no such file"),
         ("[language]\n[extract]", ":2: [extract] should come before [language]"),
         ("[extract]\n[urls]", ":2: [urls] should come before [extract]"),
         ("[extract]\n[prescreen]", ":2: [prescreen] should come before [extract]"),
@@ -120,10 +120,10 @@ def test_the_description_follows_the_content_of_files_not_their_names(tmp_path: 
     names = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for path in names:
         path.write_text("blocked.example\n")
-    first, second = (describe([make_step("urls", {"block_domains": [str(path)]})]) for path in names)
+    first, second = (describe([make_step("urls", {"blocklist": [str(path)]})]) for path in names)
     assert first == second
     names[1].write_text("other.example\n")
-    assert describe([make_step("urls", {"block_domains": [str(names[1])]})]) != first
+    assert describe([make_step("urls", {"blocklist": [str(names[1])]})]) != first
     assert first["versions"]["corpus"]
     assert describe([make_step("extract")])["versions"]["trafilatura"]
 

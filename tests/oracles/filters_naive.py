@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition
 from corpus.filters.words import SENTENCE_TERMINAL, count_sentences, split_words
@@ -134,19 +133,3 @@ def fineweb_verdict(text: str, config: fineweb.Config) -> Verdict:
     if newlines > config.max_newline_ratio:
         return "fineweb.newline_ratio", newlines
     return None
-
-
-def listed_domain(url: str, domains: set[str]) -> str | None:
-    """The longest of `domains` that is the URL's host or stands above it."""
-    labels = (urlsplit(url).hostname or "").split(".")
-    above = [".".join(labels[first:]) for first in range(len(labels))]
-    return next((domain for domain in above if domain in domains), None)
-
-
-def hash_line(line: bytes, table: list[int], odd: int) -> int:
-    """The block list's hash of one line, byte by byte."""
-    word = 2**64
-    value = sum(table[byte] * pow(odd, at, word) for at, byte in enumerate(line)) % word
-    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % word
-    value = (value ^ (value >> 27)) * 0x94D049BB133111EB % word
-    return value ^ (value >> 31)

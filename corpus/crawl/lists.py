@@ -1,0 +1,45 @@
+"""A list that a setting names by its web address, fetched once into the user's cache.
+
+In: an http or https URL. Out: the local file, under the name that it has there. What decides a run's output is the
+content of this file, whose hash is part of the configuration. It is never fetched again by itself: for a newer one,
+remove it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from corpus.crawl.fetch import user_agent
+from corpus.storage import user_cache
+
+
+def is_address(path: str) -> bool:
+    return path.lower().startswith(("http://", "https://"))
+
+
+def fetched(url: str) -> Path:
+    """The file at `url`, downloaded if it is not in the cache yet.
+
+    Raises ValueError that names the URL if it cannot be had, OSError for the cache's folder.
+    """
+    from corpus.crawl.download import Client, FetchError, Forbidden
+
+    name = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2].replace("\0", "") or "list"
+    folder = user_cache("lists") / hashlib.sha256(url.encode()).hexdigest()[:16]
+    target = folder / name
+    if target.is_file():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be fetching it
+        if not target.is_file():
+            client = Client(connections=1, retries=3, backoff=1, max_backoff=60, timeout=60, user_agent=user_agent(""))
+            try:
+                client.download(url, target, lambda done, total: None, lambda failures, wait, reason: None)
+            except (FetchError, Forbidden) as error:
+                reason = str(error).removeprefix(f"{url}: ").partition(";")[0]
+                raise ValueError(f"{url}: {reason}; download it by hand and name the file") from None
+    return target

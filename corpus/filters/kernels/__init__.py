@@ -1,0 +1,17 @@
+"""The compiled loops of the filters: addresses (what is in a URL), lists (what is in a list of them), judge.
+
+In: addresses of Arrow buffers and of tables that the caller made. Out: numbers written where the caller says. Hashes
+are kept in explicit unsigned types, because Numba turns uint64 mixed with int64 into float64 without a word.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpe
+from bpe.compiled import compiler
+
+# The only kernels from elsewhere that are compiled into these.
+_MEMORY = Path(bpe.__file__).parent / "kernels/memory.py"
+
+kernel = compiler("corpus-filters", Path(__file__).parent, [_MEMORY])

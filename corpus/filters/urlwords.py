@@ -1,0 +1,153 @@
+"""The words of a URL, and the lists that they are looked up in.
+
+Words are what stands between other characters than letters and digits, of any script, after the scheme, in small
+letters, with %-escapes undone: `/Free%20Books` has the words `free` and `books`. Parts of words are looked for in all
+words of the URL run together.
+
+For the kernel, the listed words that are ASCII become a hash table, and the parts an automaton (Aho and Corasick 1975)
+whose every state has its next one for every letter and digit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HERE = Path(__file__).parent
+_NOT_A_WORD = re.compile(r"[\W_]+")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# Two characters beyond ASCII have small letters within it, Kelvin and the dotted I: they divide words.
+_IMPOSTORS = str.maketrans({"\u212a": " ", "\u0130": " "})
+_FOUND = 0xFFFFFFFF
+
+
+class Tables(NamedTuple):
+    """Word lists as the kernel takes them: see `corpus.filters.kernels.judge`."""
+
+    words: NDArray[np.uint64]  # a hash table, 0 where it is free
+    strengths: NDArray[np.uint8]
+    parts: NDArray[np.uint32]  # [states, 64]
+    foreign: bool  # words are listed that are not ASCII
+
+
+def split_url(url: str) -> list[str]:
+    """The words of a URL in their order."""
+    text = unquote(url[match.end() :] if (match := _SCHEME.match(url)) else url, errors="replace")
+    if not text.isascii():
+        text = text.translate(_IMPOSTORS)
+    return [word for word in _NOT_A_WORD.split(text.lower()) if word]
+
+
+def word_list(path: str | None, built_in: str) -> frozenset[str]:
+    """Words by themselves, in small letters. Raises ValueError for an entry of several words."""
+    words = set()
+    for entry in _entries(path, built_in):
+        found = split_url(entry)
+        if len(found) > 1:
+            raise ValueError(f"word list {path}: {entry!r} is several words; parts of URLs belong into the subwords")
+        words.update(found)
+    return frozenset(words)
+
+
+def part_list(path: str | None, built_in: str) -> frozenset[str]:
+    """Parts of words: an entry of several words is looked for as they are in a URL, run together."""
+    return frozenset(part for entry in _entries(path, built_in) if (part := "".join(split_url(entry))))
+
+
+def _entries(path: str | None, built_in: str) -> list[str]:
+    """The lines of a list file without comments and blank lines."""
+    file = _HERE / built_in if path is None else Path(path)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise OSError(f"word list {file}: {error.strerror}; give a text file with one word a line") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"word list {file}: is not UTF-8; give a text file with one word a line") from None
+    return [entry for line in lines if (entry := line.partition("#")[0].strip())]
+
+
+def first_part(parts: frozenset[str], text: str) -> str | None:
+    """The part that is first in `text`, the longest of several that begin at one place."""
+    found = _any_of(parts).search(text)
+    return found.group() if found else None
+
+
+@lru_cache(maxsize=8)
+def _any_of(parts: frozenset[str]) -> re.Pattern[str]:
+    words = sorted(parts, key=lambda word: (-len(word), word))
+    return re.compile("|".join(map(re.escape, words)) or r"(?!)")
+
+
+def tables(hard: frozenset[str], soft: frozenset[str], parts: frozenset[str]) -> Tables:
+    """The lists for the kernel."""
+    words, strengths = _hash_table({word: word in hard for word in hard | soft if word.isascii()})
+    foreign = not all(word.isascii() for word in hard | soft | parts)
+    return Tables(words, strengths, _automaton([_symbols(part) for part in sorted(parts) if part.isascii()]), foreign)
+
+
+@lru_cache(maxsize=1)
+def symbols() -> NDArray[np.uint8]:
+    """What each byte of a URL counts as: 0 to 35 for a digit or a letter in either case, or what it does."""
+    from corpus.filters.kernels import judge
+
+    table = np.full(256, judge.BETWEEN, np.uint8)
+    for number, byte in enumerate(b"0123456789abcdefghijklmnopqrstuvwxyz"):
+        table[byte] = table[ord(chr(byte).upper())] = number
+    table[ord("%")] = judge.PERCENT
+    table[128:] = judge.NOT_ASCII
+    return table
+
+
+def _symbols(word: str) -> bytes:
+    return symbols()[np.frombuffer(word.encode("ascii"), np.uint8)].tobytes()
+
+
+def _hash_table(words: dict[str, bool]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+    """Open addressing, at most a quarter full, the slot by the hash's upper half."""
+    from corpus.filters.kernels import addresses, judge
+
+    size = 1 << max(4, (4 * len(words)).bit_length())
+    table, strengths = np.zeros(size, np.uint64), np.zeros(size, np.uint8)
+    for word in sorted(words):
+        h = int(addresses.hash_bytes(_symbols(word)))
+        slot = h >> 32 & size - 1
+        while table[slot]:
+            slot = slot + 1 & size - 1
+        table[slot], strengths[slot] = h, judge.HARD if words[word] else judge.SOFT
+    return table, strengths
+
+
+def _automaton(parts: list[bytes]) -> NDArray[np.uint32]:
+    """next[state, symbol], _FOUND where a part ends."""
+    from corpus.filters.kernels import judge
+
+    children: list[dict[int, int]] = [{}]
+    for part in parts:
+        state = 0
+        for symbol in part:
+            if symbol not in children[state]:
+                children.append({})
+                children[state][symbol] = len(children) - 1
+            state = children[state][symbol]
+        children[state] = {-1: 0}  # found: what is longer need not be seen
+    table = np.zeros((len(children), judge.STATE), np.uint32)
+    waiting = deque([(0, 0)])
+    while waiting:  # by depth: where a state fails to has been filled in before
+        state, fails_to = waiting.popleft()
+        if state:
+            table[state] = table[fails_to]
+        for symbol, child in children[state].items():
+            after = int(table[state, symbol])  # where the failure goes on with this symbol
+            if -1 in children[child] or after == _FOUND:
+                table[state, symbol] = _FOUND
+            else:
+                table[state, symbol] = child
+                waiting.append((child, after if state else 0))
+    return table
