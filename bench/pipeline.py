@@ -180,8 +180,7 @@ def write_recipe(folder: Path) -> Path:
     with tarfile.open(next(assets.glob("url_filterblacklists*.tar.gz"))) as tar:
         tar.extractall(folder / "lists", filter="data")
     lists = {
-        "block_domains": [str(folder / "lists/domains")],
-        "block_urls": [str(folder / "lists/urls")],
+        "blocklist": [str(folder / "lists")],
         "hard_words": str(assets / "banned_words.txt"),
         "soft_words": str(assets / "soft_banned_words.txt"),
         "subwords": str(assets / "banned_subwords.txt"),
