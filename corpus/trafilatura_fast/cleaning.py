@@ -20,7 +20,7 @@ from lxml.etree import XPath, strip_tags
 from corpus.trafilatura_fast.private import load
 
 _private = load()
-_html = _private.htmlprocessing
+_html, _xpaths = _private.htmlprocessing, _private.xpaths
 delete_element = _private.xml.delete_element
 
 _CLEANED = tuple(tag for tag in _private.settings.MANUALLY_CLEANED if tag != "form")
@@ -138,19 +138,57 @@ def prune_unwanted_nodes(tree: Any, expressions: list[Any], with_backup: bool = 
             for element in expression(tree):
                 delete_element(element)
         return tree
-    matches = dict.fromkeys(element for expression in expressions for element in expression(tree))
-    if not matches:
-        return tree
-    outer = [element for element in matches if not any(a in matches for a in element.iterancestors())]
-    before = length_of(tree)
-    if before - sum(map(length_of, outer)) > before / 7:
-        for element in outer:
-            delete_element(element)
+    for element in unwanted(tree, expressions):
+        delete_element(element)
     return tree
 
 
-def delete_by_link_density(tree: Any, tag: str, backtracking: bool = False, favor_precision: bool = False) -> Any:
-    """Delete elements of a tag that are mostly links."""
+def unwanted(tree: Any, expressions: list[Any]) -> list[Any]:
+    """The outermost of the elements that the expressions select; none if they are six sevenths of the text."""
+    matches = dict.fromkeys(element for expression in expressions for element in expression(tree))
+    outer = [element for element in matches if not any(a in matches for a in element.iterancestors())]
+    before = length_of(tree) if outer else 0
+    return outer if before - sum(map(length_of, outer)) > before / 7 else []
+
+
+def prune_unwanted_sections(tree: Any, tags: set[str], options: Any, keep_teasers: bool = False) -> Any:
+    """Take boilerplate out of a part of the page: by class and id, then by how much of it is links."""
+    precision = options.focus == "precision"
+    tree = prune_unwanted_nodes(tree, _xpaths.OVERALL_DISCARD_XPATH, with_backup=True)
+    tree = prune_unwanted_nodes(tree, _xpaths.DISCARD_IMAGE_ELEMENTS)
+    if options.focus != "recall":
+        if not keep_teasers:
+            tree = prune_unwanted_nodes(tree, _xpaths.TEASER_DISCARD_XPATH)
+        if precision:
+            tree = prune_unwanted_nodes(tree, _xpaths.PRECISION_DISCARD_XPATH)
+    with_links = next(tree.iter("ref"), None) is not None
+    if with_links and delete_links(tree, precision):
+        delete_links(tree, precision)
+    if with_links and ("table" in tags or precision):
+        for table in [element for element in tree.iter("table") if link_density_test_tables(element)]:
+            delete_element(table, keep_tail=False)
+    if precision:
+        while len(tree) > 0 and tree[-1].tag == "head":
+            delete_element(tree[-1], keep_tail=False)
+        if with_links:
+            delete_by_link_density(tree, "head", favor_precision=True)
+            delete_by_link_density(tree, "quote", favor_precision=True)
+    strip_tags(tree, "span", "ref")
+    return tree
+
+
+def delete_links(tree: Any, precision: bool) -> bool:
+    """Delete containers, lists and paragraphs that are mostly links; was there any?"""
+    found = [
+        delete_by_link_density(tree, "div", backtracking=True, favor_precision=precision),
+        delete_by_link_density(tree, "list", favor_precision=precision),
+        delete_by_link_density(tree, "p", favor_precision=precision),
+    ]
+    return any(found)
+
+
+def delete_by_link_density(tree: Any, tag: str, backtracking: bool = False, favor_precision: bool = False) -> bool:
+    """Delete elements of a tag that are mostly links; was there any?"""
     longest, fewest = (200, 1) if favor_precision else (100, 3)
     deletions = []
     for element in tree.iter(tag):
@@ -163,7 +201,7 @@ def delete_by_link_density(tree: Any, tag: str, backtracking: bool = False, favo
             deletions.append(element)
     for element in deletions:
         delete_element(element)
-    return tree
+    return bool(deletions)
 
 
 def link_density_test(element: Any, favor_precision: bool = False) -> tuple[bool, bool]:

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from lxml.etree import Element, strip_elements, strip_tags, tostring
+from lxml.etree import Element, XPath, strip_elements, strip_tags, tostring
 
 from corpus.trafilatura_fast import private
 from corpus.trafilatura_fast.cleaning import (
     convert_tags,
     delete_element,
     prune_unwanted_nodes,
-    text_of,
     tree_cleaning,
     trim,
+    unwanted,
 )
 
 _private = private.load()
@@ -34,7 +34,7 @@ _LOGGER = logging.getLogger(private.NAME)
 _Found = tuple[Any, str, Any, str]  # body, its text, comments, their text
 _RAW_TEXT = ("noembed", "noframes", "plaintext", "xmp")
 _UNCLEAN = tuple(path.removeprefix(".//") for path in _external.SANITIZED_XPATH.split("|"))
-_UNSEEN = ("script", "style")
+_SEEN_TEXT = XPath(".//text()[not(parent::script or parent::style)]", smart_strings=False)
 
 
 def sequence(tree: Any, options: Any, forum: bool) -> _Found:
@@ -126,32 +126,34 @@ def compare_extraction(cleaned: Callable[[], Any], tree: Any, body: Any, text: s
 
 def _readable(tree: Any, body: Any, own: int, options: Any) -> tuple[Any, str] | None:
     """Readability's answer, if it is to be preferred to an own text of `own` characters."""
-    if not _may_win(_longest_text(tree), body, own, options):
+    precision = options.focus == "precision"
+    longest = _longest_text(tree)
+    if not _may_win(longest, body, own, options):
         return None
-    tree = copy(tree)
-    if options.focus == "precision":
-        tree = prune_unwanted_nodes(tree, _xpaths.OVERALL_DISCARD_XPATH)
-        if not _may_win(_longest_text(tree), body, own, options):
+    if precision and longest is not None:
+        removed = unwanted(tree, _xpaths.OVERALL_DISCARD_XPATH)
+        if removed and not _may_win(_longest_text(tree, removed), body, own, options):
             return None
+    tree = copy(tree)
+    if precision:
+        tree = prune_unwanted_nodes(tree, _xpaths.OVERALL_DISCARD_XPATH)
     answer = _external.try_readability(tree)
     text = trim(tostring(answer, method="text", encoding="unicode"))
     preferred = _external._prefer_readability(body, answer, text, own, len(text), options)
     return (answer, text) if preferred else None
 
 
-def _longest_text(tree: Any) -> int | None:
-    """An upper bound of the text that Readability may find, None if there is no telling.
+def _longest_text(tree: Any, removed: list[Any] | None = None) -> int | None:
+    """An upper bound of the text that Readability may find without `removed`; None if there is no telling.
 
     It deletes and moves elements, and then writes them as XML and parses them again as HTML. Nothing gets longer
-    by that but text in elements whose content HTML does not decode, and frames, which become the word VIDEO.
+    by that but text in elements whose content HTML does not decode, and frames, which become the word VIDEO. The
+    trimmed text of an element is a part of the trimmed text of the page.
     """
     if next(tree.iter(*_RAW_TEXT), None) is not None:
         return None
-    length = len(trim(text_of(tree))) + len(tree.tail or "")
-    for element in tree.iter(*_UNSEEN):
-        if element.text and len(element) == 0:
-            length -= len(trim(element.text))
-    return length + sum(5 for _ in tree.iter("iframe"))
+    length = len(trim("".join(_SEEN_TEXT(tree)))) + len(tree.tail or "") + sum(5 for _ in tree.iter("iframe"))
+    return length - sum(len(trim("".join(_SEEN_TEXT(element)))) for element in removed or ())
 
 
 def _may_win(longest: int | None, body: Any, own: int, options: Any) -> bool:

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from lxml.etree import XPath
 
-_REMEMBERED = 20_000  # values an attribute and rule
+_CLASSES = XPath(".//@class", smart_strings=False)
+_IDS = XPath(".//@id", smart_strings=False)
+_REMEMBERED = 10_000  # values an attribute and rule
 _LONGEST_REMEMBERED = 200  # characters
 _OWN, _SHARED = 1, 2  # bits: a value is enough by itself; it is if its attribute comes first in the tag
 
@@ -48,10 +50,26 @@ class Path:
     first: bool = False
 
 
+class Page:
+    """The values of class and id in a page: what no value can match is not looked for.
+
+    Holds for all trees that are made of the page, because nothing gives an element a class or an id.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, set[str]] = {"class": set(), "id": set()}
+        self.number = 0
+
+    def read(self, tree: Any) -> None:
+        """Make this the page of `tree`."""
+        self.values = {"class": set(_CLASSES(tree)), "id": set(_IDS(tree))}
+        self.number += 1
+
+
 class Rule:
     """A path, and what it said of values of class and id."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, page: Page) -> None:
         self.tags = path.tags
         self.names = frozenset().union(*(condition.names for condition in path.conditions)) - {"class", "id"}
         self._conditions = [
@@ -65,8 +83,19 @@ class Rule:
         }
         missing = {name: _missing(path.conditions, {name}) for name in ("class", "id")}
         self._neither = _missing(path.conditions, {"class", "id"}) or any(missing.values())
-        self._by_class: dict[str | None, int] = {None: _OWN * missing["class"]}
-        self._by_id: dict[str | None, int] = {None: _OWN * missing["id"]}
+        self._known: dict[str, dict[str | None, int]] = {name: {None: _OWN * missing[name]} for name in ("class", "id")}
+        self._page = page
+        self._possible = (0, True)  # the number of a page, and whether a class or id in it can match
+
+    def possible(self) -> bool:
+        """Can an element of this page match by its class and id alone?"""
+        if self._always or self._neither:
+            return True
+        number, answer = self._possible
+        if number != self._page.number:
+            answer = any(self._bits(name, value) for name in ("class", "id") for value in self._page.values[name])
+            self._possible = (self._page.number, answer)
+        return answer
 
     def matches(self, element: Any, special: bool) -> bool:
         """Does an element of the right tag match? `special` if it may have attributes besides class and id."""
@@ -76,15 +105,26 @@ class Rule:
             found = self._always or self._by_class_and_id(element)
         return found and all(late(element) for late in self._late)
 
+    def select(self, elements: Iterable[Any], special: Container[Any]) -> Iterator[Any]:
+        """Those of `elements`, all of the right tag, that match."""
+        if self._always or self._neither:
+            yield from (element for element in elements if self.matches(element, element in special))
+            return
+        of_class, of_id = self._known["class"].get, self._known["id"].get
+        for element in elements:
+            get = element.get
+            bits = of_class(get("class"))
+            # Nearly all elements end here: both values are known, and neither can match.
+            if bits == 0 and of_id(get("id")) == 0 and not (special and element in special):
+                continue
+            if self.matches(element, element in special):
+                yield element
+
     def _by_class_and_id(self, element: Any) -> bool:
         its_class, its_id = element.get("class"), element.get("id")
         if its_class is None and its_id is None:
             return self._neither
-        of_class, of_id = self._by_class.get(its_class), self._by_id.get(its_id)
-        if of_class is None:
-            of_class = self._learn(self._by_class, "class", its_class)
-        if of_id is None:
-            of_id = self._learn(self._by_id, "id", its_id)
+        of_class, of_id = self._bits("class", its_class), self._bits("id", its_id)
         either = of_class | of_id
         if either & _OWN:
             return True
@@ -94,6 +134,10 @@ class Rule:
             return True
         first = next(name for name in element.keys() if name in ("class", "id"))  # noqa: SIM118 - an lxml element
         return bool((of_class if first == "class" else of_id) & _SHARED)
+
+    def _bits(self, name: str, value: str | None) -> int:
+        bits = self._known[name].get(value)
+        return self._learn(self._known[name], name, value or "") if bits is None else bits
 
     def _learn(self, known: dict[str | None, int], name: str, value: str) -> int:
         own, shared = self._searches[name]
@@ -122,37 +166,42 @@ class Selection:
     is taken for the same; it is right for a caller who looks at the first answer alone.
     """
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: list[Path], page: Page) -> None:
         if len({path.first for path in paths}) != 1:
             raise ValueError("XPath not understood: [1] of some paths only")
         self._first = paths[0].first
-        self._rules = [Rule(path) for path in paths]
-        tags = [rule.tags for rule in self._rules]
-        self._tags = ("*",) if None in tags else tuple(sorted(frozenset().union(*filter(None, tags))))
+        self._rules = [Rule(path, page) for path in paths]
         names = sorted(frozenset().union(*(rule.names for rule in self._rules)))
         step = " or ".join(f"@{name}" for name in names)
         self._with_others = XPath(f".//*[{step}]", smart_strings=False) if names else None
 
     def __call__(self, tree: Any) -> list[Any]:
         """The elements below `tree` that match, in document order."""
-        found = self._select(tree)
+        special = self._with_others(tree) if self._with_others is not None else []
+        rules = [rule for rule in self._rules if rule.possible()]
+        if len(self._rules) == 1:
+            (rule,) = self._rules
+            if rules:
+                found = rule.select(tree.iterdescendants(*(rule.tags or "*")), frozenset(special))
+            else:
+                found = (element for element in special if _allows(rule, element) and rule.matches(element, True))
+        elif special or rules:
+            found = self._by_any(tree, rules, frozenset(special))
+        else:
+            found = iter(())
         return list(itertools.islice(found, 1) if self._first else found)
 
-    def _select(self, tree: Any) -> Iterator[Any]:
-        special = frozenset(self._with_others(tree)) if self._with_others is not None else ()
-        if len(self._rules) == 1:
-            matches = self._rules[0].matches
-            for element in tree.iterdescendants(*self._tags):
-                if matches(element, element in special):
-                    yield element
-            return
-        for element in tree.iterdescendants(*self._tags):
-            tag = element.tag
-            if any(
-                (rule.tags is None or tag in rule.tags) and rule.matches(element, element in special)
-                for rule in self._rules
-            ):
+    def _by_any(self, tree: Any, rules: list[Rule], special: frozenset[Any]) -> Iterator[Any]:
+        tags = [rule.tags for rule in (self._rules if special else rules)]
+        wanted = ("*",) if None in tags else tuple(frozenset().union(*filter(None, tags)))
+        for element in tree.iterdescendants(*wanted):
+            others = element in special
+            if any(_allows(rule, element) and rule.matches(element, others) for rule in self._rules):
                 yield element
+
+
+def _allows(rule: Rule, element: Any) -> bool:
+    return rule.tags is None or element.tag in rule.tags
 
 
 def _search(conditions: list[Condition], names: set[str]) -> Any:
