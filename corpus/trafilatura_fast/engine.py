@@ -16,11 +16,9 @@ from lxml.html import HtmlComment, HtmlElement, HtmlEntity, HtmlProcessingInstru
 from corpus.trafilatura_fast import cleaning, private
 from corpus.trafilatura_fast.grammar import translate
 from corpus.trafilatura_fast.sequence import sequence
-from corpus.trafilatura_fast.xpath import Page
 
 _private = private.load()
 _utils, _xpaths = _private.utils, _private.xpaths
-_page = Page()
 _EXPRESSIONS = (
     *("BODY_XPATH", "COMMENTS_XPATH", "COMMENTS_DISCARD_XPATH", "DISCARD_IMAGE_ELEMENTS", "OVERALL_DISCARD_XPATH"),
     *("PRECISION_DISCARD_XPATH", "RAW_TREE_PRUNE_XPATH", "REMOVE_COMMENTS_XPATH", "REMOVE_COMMENTS_AND_LISTS_XPATH"),
@@ -41,7 +39,6 @@ def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: i
         tree = _utils.load_html(html, options.max_file_size)
         if tree is None:
             return None
-        _page.read(tree)
         forum = "DiscussionForumPosting" in html and _private.core._forum_thread_page(tree)
         body, text, comments_body, comments_text = sequence(tree, options, forum)
         if len(text) < options.min_output_size and len(comments_text) < options.min_output_comm_size:
@@ -84,8 +81,8 @@ def _say_nothing(*_: object) -> None:
 def _install() -> None:
     for name in _EXPRESSIONS:
         expressions = getattr(_xpaths, name)
-        expressions[:] = [translate(expression.path, _page) for expression in expressions]
-    _private.baseline.BASIC_CLEAN_XPATH = translate(_private.settings.BASIC_CLEAN_XPATH.path, _page)
+        expressions[:] = [translate(expression.path) for expression in expressions]
+    _private.baseline.BASIC_CLEAN_XPATH = translate(_private.settings.BASIC_CLEAN_XPATH.path)
     # lxml.html chooses each element's class by a call-back; nothing here needs a form's or a link's own methods.
     parser = etree.HTMLParser(
         collect_ids=False, default_doctype=False, encoding="utf-8", remove_comments=True, remove_pis=True

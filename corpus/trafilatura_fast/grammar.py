@@ -14,7 +14,7 @@ import re
 
 from lxml.etree import XPath
 
-from corpus.trafilatura_fast.xpath import Condition, Page, Path, Selection
+from corpus.trafilatura_fast.xpath import Condition, Path, Selection
 
 _NAMESPACES = {"re": "http://exslt.org/regular-expressions"}
 _TOKEN = re.compile(
@@ -23,14 +23,14 @@ _TOKEN = re.compile(
 )
 
 
-def translate(expression: str, page: Page) -> Selection:
-    """The selection of an XPath expression in trees of `page`; ValueError if it is not of the kind described above."""
+def translate(expression: str) -> Selection:
+    """The selection of an XPath expression; ValueError if it is not of the kind described above."""
     tokens = _Tokens(expression)
     paths = [_path(tokens)]
     while tokens.take("|"):
         paths.append(_path(tokens))
     tokens.end()
-    return Selection(paths, page)
+    return Selection(paths)
 
 
 class _Tokens:

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from lxml.etree import Element, XPath, strip_elements, strip_tags, tostring
+from lxml.etree import Element, strip_elements, strip_tags, tostring
 
 from corpus.trafilatura_fast import private
 from corpus.trafilatura_fast.cleaning import (
     convert_tags,
     delete_element,
     prune_unwanted_nodes,
+    text_of,
     tree_cleaning,
     trim,
     unwanted,
@@ -34,12 +35,16 @@ _LOGGER = logging.getLogger(private.NAME)
 _Found = tuple[Any, str, Any, str]  # body, its text, comments, their text
 _RAW_TEXT = ("noembed", "noframes", "plaintext", "xmp")
 _UNCLEAN = tuple(path.removeprefix(".//") for path in _external.SANITIZED_XPATH.split("|"))
-_SEEN_TEXT = XPath(".//text()[not(parent::script or parent::style)]", smart_strings=False)
+_UNSEEN = ("script", "style")
 
 
 def sequence(tree: Any, options: Any, forum: bool) -> _Found:
     """(body, its text, comments, their text) of a parsed page, which is changed."""
     precision = options.focus == "precision"
+    if precision:
+        # Nobody reads these any more (the rescue that looks for JSON is not for precision): less to walk and to copy.
+        for element in list(tree.iter(*_UNSEEN)):
+            delete_element(element)
     tree = prune_unwanted_nodes(tree, _xpaths.RAW_TREE_PRUNE_XPATH)
     if not options.comments and (precision or not forum):
         tree = prune_unwanted_nodes(tree, _xpaths.REMOVE_COMMENTS_AND_LISTS_XPATH)
@@ -152,8 +157,13 @@ def _longest_text(tree: Any, removed: list[Any] | None = None) -> int | None:
     """
     if next(tree.iter(*_RAW_TEXT), None) is not None:
         return None
-    length = len(trim("".join(_SEEN_TEXT(tree)))) + len(tree.tail or "") + sum(5 for _ in tree.iter("iframe"))
-    return length - sum(len(trim("".join(_SEEN_TEXT(element)))) for element in removed or ())
+    length = _seen(tree) + len(tree.tail or "") + sum(5 for _ in tree.iter("iframe"))
+    return length - sum(_seen(element) for element in removed or ())
+
+
+def _seen(element: Any) -> int:
+    """Characters of trimmed text, without scripts and styles."""
+    return len(trim(text_of(element))) - sum(len(trim(text_of(unseen))) for unseen in element.iterdescendants(*_UNSEEN))
 
 
 def _may_win(longest: int | None, body: Any, own: int, options: Any) -> bool:

@@ -24,9 +24,7 @@ from typing import Any
 
 from lxml.etree import XPath
 
-_CLASSES = XPath(".//@class", smart_strings=False)
-_IDS = XPath(".//@id", smart_strings=False)
-_REMEMBERED = 10_000  # values an attribute and rule
+_REMEMBERED = 20_000  # values an attribute and rule
 _LONGEST_REMEMBERED = 200  # characters
 _OWN, _SHARED = 1, 2  # bits: a value is enough by itself; it is if its attribute comes first in the tag
 
@@ -50,26 +48,10 @@ class Path:
     first: bool = False
 
 
-class Page:
-    """The values of class and id in a page: what no value can match is not looked for.
-
-    Holds for all trees that are made of the page, because nothing gives an element a class or an id.
-    """
-
-    def __init__(self) -> None:
-        self.values: dict[str, set[str]] = {"class": set(), "id": set()}
-        self.number = 0
-
-    def read(self, tree: Any) -> None:
-        """Make this the page of `tree`."""
-        self.values = {"class": set(_CLASSES(tree)), "id": set(_IDS(tree))}
-        self.number += 1
-
-
 class Rule:
     """A path, and what it said of values of class and id."""
 
-    def __init__(self, path: Path, page: Page) -> None:
+    def __init__(self, path: Path) -> None:
         self.tags = path.tags
         self.names = frozenset().union(*(condition.names for condition in path.conditions)) - {"class", "id"}
         self._conditions = [
@@ -84,18 +66,6 @@ class Rule:
         missing = {name: _missing(path.conditions, {name}) for name in ("class", "id")}
         self._neither = _missing(path.conditions, {"class", "id"}) or any(missing.values())
         self._known: dict[str, dict[str | None, int]] = {name: {None: _OWN * missing[name]} for name in ("class", "id")}
-        self._page = page
-        self._possible = (0, True)  # the number of a page, and whether a class or id in it can match
-
-    def possible(self) -> bool:
-        """Can an element of this page match by its class and id alone?"""
-        if self._always or self._neither:
-            return True
-        number, answer = self._possible
-        if number != self._page.number:
-            answer = any(self._bits(name, value) for name in ("class", "id") for value in self._page.values[name])
-            self._possible = (self._page.number, answer)
-        return answer
 
     def matches(self, element: Any, special: bool) -> bool:
         """Does an element of the right tag match? `special` if it may have attributes besides class and id."""
@@ -166,33 +136,27 @@ class Selection:
     is taken for the same; it is right for a caller who looks at the first answer alone.
     """
 
-    def __init__(self, paths: list[Path], page: Page) -> None:
+    def __init__(self, paths: list[Path]) -> None:
         if len({path.first for path in paths}) != 1:
             raise ValueError("XPath not understood: [1] of some paths only")
         self._first = paths[0].first
-        self._rules = [Rule(path, page) for path in paths]
+        self._rules = [Rule(path) for path in paths]
         names = sorted(frozenset().union(*(rule.names for rule in self._rules)))
         step = " or ".join(f"@{name}" for name in names)
         self._with_others = XPath(f".//*[{step}]", smart_strings=False) if names else None
 
     def __call__(self, tree: Any) -> list[Any]:
         """The elements below `tree` that match, in document order."""
-        special = self._with_others(tree) if self._with_others is not None else []
-        rules = [rule for rule in self._rules if rule.possible()]
+        special = frozenset(self._with_others(tree)) if self._with_others is not None else frozenset()
         if len(self._rules) == 1:
             (rule,) = self._rules
-            if rules:
-                found = rule.select(tree.iterdescendants(*(rule.tags or "*")), frozenset(special))
-            else:
-                found = (element for element in special if _allows(rule, element) and rule.matches(element, True))
-        elif special or rules:
-            found = self._by_any(tree, rules, frozenset(special))
+            found = rule.select(tree.iterdescendants(*(rule.tags or "*")), special)
         else:
-            found = iter(())
+            found = self._by_any(tree, special)
         return list(itertools.islice(found, 1) if self._first else found)
 
-    def _by_any(self, tree: Any, rules: list[Rule], special: frozenset[Any]) -> Iterator[Any]:
-        tags = [rule.tags for rule in (self._rules if special else rules)]
+    def _by_any(self, tree: Any, special: frozenset[Any]) -> Iterator[Any]:
+        tags = [rule.tags for rule in self._rules]
         wanted = ("*",) if None in tags else tuple(frozenset().union(*filter(None, tags)))
         for element in tree.iterdescendants(*wanted):
             others = element in special
