@@ -12,12 +12,14 @@ deduplication.py) does for plain text output: no images, no links, no formatting
 
 from __future__ import annotations
 
+import functools
 from copy import copy
 from typing import Any
 
 from lxml.etree import XPath, strip_tags
 
 from corpus.trafilatura_fast.private import load
+from corpus.trafilatura_fast.xpath import Together
 
 _private = load()
 _html, _xpaths = _private.htmlprocessing, _private.xpaths
@@ -145,22 +147,36 @@ def prune_unwanted_nodes(tree: Any, expressions: list[Any], with_backup: bool = 
 
 def unwanted(tree: Any, expressions: list[Any]) -> list[Any]:
     """The outermost of the elements that the expressions select; none if they are six sevenths of the text."""
-    matches = dict.fromkeys(element for expression in expressions for element in expression(tree))
+    return _outermost(tree, [element for expression in expressions for element in expression(tree)])
+
+
+def _outermost(tree: Any, selected: list[Any]) -> list[Any]:
+    matches = dict.fromkeys(selected)
     outer = [element for element in matches if not any(a in matches for a in element.iterancestors())]
     before = length_of(tree) if outer else 0
     return outer if before - sum(map(length_of, outer)) > before / 7 else []
 
 
+@functools.cache
+def together(*names: str) -> Together:
+    """The expressions of these lists, answered in one walk."""
+    return Together([expression for name in names for expression in getattr(_xpaths, name)])
+
+
 def prune_unwanted_sections(tree: Any, tags: set[str], options: Any, keep_teasers: bool = False) -> Any:
     """Take boilerplate out of a part of the page: by class and id, then by how much of it is links."""
     precision = options.focus == "precision"
-    tree = prune_unwanted_nodes(tree, _xpaths.OVERALL_DISCARD_XPATH, with_backup=True)
-    tree = prune_unwanted_nodes(tree, _xpaths.DISCARD_IMAGE_ELEMENTS)
+    names = ["OVERALL_DISCARD_XPATH", "DISCARD_IMAGE_ELEMENTS"]
     if options.focus != "recall":
-        if not keep_teasers:
-            tree = prune_unwanted_nodes(tree, _xpaths.TEASER_DISCARD_XPATH)
-        if precision:
-            tree = prune_unwanted_nodes(tree, _xpaths.PRECISION_DISCARD_XPATH)
+        names += [] if keep_teasers else ["TEASER_DISCARD_XPATH"]
+        names += ["PRECISION_DISCARD_XPATH"] if precision else []
+    selected = together(*names)(tree)
+    overall = len(_xpaths.OVERALL_DISCARD_XPATH)
+    for element in _outermost(tree, [element for elements in selected[:overall] for element in elements]):
+        delete_element(element)
+    for elements in selected[overall:]:
+        for element in elements:
+            delete_element(element)
     with_links = next(tree.iter("ref"), None) is not None
     if with_links and delete_links(tree, precision):
         delete_links(tree, precision)

@@ -8,6 +8,7 @@ than some bound, and it is never longer than the page's whole text.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from copy import copy
@@ -21,9 +22,9 @@ from corpus.trafilatura_fast.cleaning import (
     delete_element,
     prune_unwanted_nodes,
     text_of,
+    together,
     tree_cleaning,
     trim,
-    unwanted,
 )
 
 _private = private.load()
@@ -45,9 +46,12 @@ def sequence(tree: Any, options: Any, forum: bool) -> _Found:
         # Nobody reads these any more (the rescue that looks for JSON is not for precision): less to walk and to copy.
         for element in list(tree.iter(*_UNSEEN)):
             delete_element(element)
-    tree = prune_unwanted_nodes(tree, _xpaths.RAW_TREE_PRUNE_XPATH)
+    names = ["RAW_TREE_PRUNE_XPATH"]
     if not options.comments and (precision or not forum):
-        tree = prune_unwanted_nodes(tree, _xpaths.REMOVE_COMMENTS_AND_LISTS_XPATH)
+        names.append("REMOVE_COMMENTS_AND_LISTS_XPATH")
+    for elements in together(*names)(tree):
+        for element in elements:
+            delete_element(element)
 
     def cleaned() -> Any:
         return tree_cleaning(copy(tree), options)
@@ -136,7 +140,8 @@ def _readable(tree: Any, body: Any, own: int, options: Any) -> tuple[Any, str] |
     if not _may_win(longest, body, own, options):
         return None
     if precision and longest is not None:
-        removed = unwanted(tree, _xpaths.OVERALL_DISCARD_XPATH)
+        selected = dict.fromkeys(itertools.chain.from_iterable(together("OVERALL_DISCARD_XPATH")(tree)))
+        removed = [element for element in selected if not any(a in selected for a in element.iterancestors())]
         if removed and not _may_win(_longest_text(tree, removed), body, own, options):
             return None
     tree = copy(tree)

@@ -53,31 +53,37 @@ class Rule:
 
     def __init__(self, path: Path) -> None:
         self.tags = path.tags
+        self._all = path.conditions
         self.names = frozenset().union(*(condition.names for condition in path.conditions)) - {"class", "id"}
         self._conditions = [
             (condition.names, re.compile(condition.pattern).search, condition.missing) for condition in path.conditions
         ]
         self._late = path.late
-        self._always = not path.conditions
+        self.always = not path.conditions
         self._searches = {
             name: (_search(path.conditions, {name}), _search(path.conditions, {"class", "id"}))
             for name in ("class", "id")
         }
         missing = {name: _missing(path.conditions, {name}) for name in ("class", "id")}
-        self._neither = _missing(path.conditions, {"class", "id"}) or any(missing.values())
+        self.neither = _missing(path.conditions, {"class", "id"}) or any(missing.values())
         self._known: dict[str, dict[str | None, int]] = {name: {None: _OWN * missing[name]} for name in ("class", "id")}
+
+    def pattern(self, name: str) -> str:
+        """What a value of class, or of id, has to have for this rule to say anything of it; "" if it never does."""
+        asking = [condition.pattern for condition in self._all if name in condition.names]
+        return "|".join(f"(?:{pattern})" for pattern in asking)
 
     def matches(self, element: Any, special: bool) -> bool:
         """Does an element of the right tag match? `special` if it may have attributes besides class and id."""
         if special:
             found = self._has(element)
         else:
-            found = self._always or self._by_class_and_id(element)
+            found = self.always or self._by_class_and_id(element)
         return found and all(late(element) for late in self._late)
 
     def select(self, elements: Iterable[Any], special: Container[Any]) -> Iterator[Any]:
         """Those of `elements`, all of the right tag, that match."""
-        if self._always or self._neither:
+        if self.always or self.neither:
             yield from (element for element in elements if self.matches(element, element in special))
             return
         of_class, of_id = self._known["class"].get, self._known["id"].get
@@ -93,7 +99,7 @@ class Rule:
     def _by_class_and_id(self, element: Any) -> bool:
         its_class, its_id = element.get("class"), element.get("id")
         if its_class is None and its_id is None:
-            return self._neither
+            return self.neither
         of_class, of_id = self._bits("class", its_class), self._bits("id", its_id)
         either = of_class | of_id
         if either & _OWN:
@@ -112,12 +118,7 @@ class Rule:
     def _learn(self, known: dict[str | None, int], name: str, value: str) -> int:
         own, shared = self._searches[name]
         bits = _OWN * bool(own and own(value)) | _SHARED * bool(shared and shared(value))
-        if len(value) <= _LONGEST_REMEMBERED:
-            if len(known) >= _REMEMBERED:
-                missing = known[None]
-                known.clear()
-                known[None] = missing
-            known[value] = bits
+        _remember(known, value, bits)
         return bits
 
     def _has(self, element: Any) -> bool:
@@ -126,7 +127,7 @@ class Rule:
             value = next((value for name, value in attributes if name in names), None)
             if missing if value is None else search(value):
                 return True
-        return self._always
+        return self.always
 
 
 class Selection:
@@ -162,6 +163,73 @@ class Selection:
             others = element in special
             if any(_allows(rule, element) and rule.matches(element, others) for rule in self._rules):
                 yield element
+
+
+class Together:
+    """Several expressions of one path each, answered in one walk over the tree.
+
+    Right for a caller who deletes what the first selects before asking the second, and so on: whether an element
+    matches does not depend on other elements, and deleting what is deleted already changes nothing.
+    """
+
+    def __init__(self, selections: list[Selection]) -> None:
+        self._rules = [rule for selection in selections for rule in selection._rules]
+        if len(self._rules) != len(selections):
+            raise ValueError("only expressions of one path can be answered together")
+        tags = [rule.tags for rule in self._rules if not rule.always]
+        self._tags = ("*",) if None in tags else tuple(sorted(frozenset().union(*filter(None, tags))))
+        names = sorted(frozenset().union(*(rule.names for rule in self._rules)))
+        step = " or ".join(f"@{name}" for name in names)
+        self._with_others = XPath(f".//*[{step}]", smart_strings=False) if names else None
+        self._search = {name: self._any(name) for name in ("class", "id")}
+        # Does any rule say something of this value? Of most, none does.
+        self._known: dict[str, dict[str | None, bool]] = {
+            name: {None: any(rule.neither for rule in self._rules)} for name in ("class", "id")
+        }
+
+    def _any(self, name: str) -> Any:
+        patterns = [f"(?:{rule.pattern(name)})" for rule in self._rules if rule.pattern(name)]
+        return re.compile("|".join(patterns)).search if patterns else None
+
+    def __call__(self, tree: Any) -> list[list[Any]]:
+        """For each expression, the elements below `tree` that match, in document order."""
+        special = frozenset(self._with_others(tree)) if self._with_others is not None else frozenset()
+        found: list[list[Any]] = [
+            [e for e in tree.iterdescendants(*(rule.tags or "*")) if rule.matches(e, False)] if rule.always else []
+            for rule in self._rules
+        ]
+        asked = [(rule, answer) for rule, answer in zip(self._rules, found, strict=True) if not rule.always]
+        of_class, of_id = self._known["class"].get, self._known["id"].get
+        for element in tree.iterdescendants(*self._tags):
+            get = element.get
+            its_class, its_id = get("class"), get("id")
+            said_of_class, said_of_id = of_class(its_class), of_id(its_id)
+            if said_of_class is None:
+                said_of_class = self._learn("class", its_class)
+            if said_of_id is None:
+                said_of_id = self._learn("id", its_id)
+            others = element in special
+            if said_of_class or said_of_id or others:
+                for rule, answer in asked:
+                    if _allows(rule, element) and rule.matches(element, others):
+                        answer.append(element)
+        return found
+
+    def _learn(self, name: str, value: str) -> bool:
+        search = self._search[name]
+        said = search is not None and search(value) is not None
+        _remember(self._known[name], value, said)
+        return said
+
+
+def _remember(known: dict[str | None, Any], value: str, answer: Any) -> None:
+    """Keep an answer, unless its question is very long; forget all when there are very many."""
+    if len(value) <= _LONGEST_REMEMBERED:
+        if len(known) >= _REMEMBERED:
+            missing = known[None]
+            known.clear()
+            known[None] = missing
+        known[value] = answer
 
 
 def _allows(rule: Rule, element: Any) -> bool:
