@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from lxml import html as lxml_html
-from lxml.etree import tostring
+from lxml.etree import LxmlError, tostring
 
 # what trafilatura has rules about, and a few that it has none about
 TAGS = (
@@ -119,7 +119,7 @@ def _change_tree(page: str, chance: random.Random) -> str:
     try:
         tree = lxml_html.fromstring(re.sub(r"<\?xml[^>]*>", "", page).encode("utf-8", "replace"))
         elements = list(tree.iter("*"))
-    except (ValueError, AssertionError, TypeError, SyntaxError):  # lxml's ParserError is a SyntaxError
+    except (LxmlError, ValueError, AssertionError, TypeError):
         return page
     for _ in range(chance.randint(1, 12)):
         _change_element(chance.choice(elements), chance.choice(elements), chance)
