@@ -149,7 +149,7 @@ def test_an_exception_is_a_reason(monkeypatch: pytest.MonkeyPatch, error: type[E
     def fail(*_: object, **__: object) -> str:
         raise error("odd markup")
 
-    monkeypatch.setattr("trafilatura.extract", fail)
+    monkeypatch.setattr("corpus.trafilatura_fast.main_text", fail)
     (row,) = extract.process(pages([html(ARTICLE)]), extract.Config()).dropped.to_pylist()
     assert (row["rule"], row["value"]) == ("extract.error", error.__name__)
 
@@ -158,13 +158,13 @@ def test_a_fault_of_the_machine_is_none_of_the_page(monkeypatch: pytest.MonkeyPa
     def fail(*_: object, **__: object) -> str:
         raise MemoryError
 
-    monkeypatch.setattr("trafilatura.extract", fail)
+    monkeypatch.setattr("corpus.trafilatura_fast.main_text", fail)
     with pytest.raises(MemoryError):
         extract.extract(html(ARTICLE), None, extract.Config())
 
 
 def test_text_is_writable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trafilatura.extract", lambda *_, **__: " \ud800a\0b\udfff\n")
+    monkeypatch.setattr("corpus.trafilatura_fast.main_text", lambda *_, **__: " \ud800a\0b\udfff\n")
     assert extract.extract(html(""), None, extract.Config()) == "ab"
 
 

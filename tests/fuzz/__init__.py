@@ -1,0 +1,1 @@
+"""Programs that feed parsers with input nobody would write; each is run by hand for as long as one likes."""
