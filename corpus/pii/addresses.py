@@ -177,7 +177,8 @@ def ipv6(text: str, public: bool) -> Iterator[tuple[int, int]]:
         start = core.start() - (len(window) - len(window.rstrip(_HEX + ":")))
         rest = _IPV6_REST.match(text, core.start())
         end = rest.end() if rest else core.end()
-        stop = end - (text[end - 1] == ":" and text[end - 2] != ":")  # a colon that ends a clause
+        colons = end - core.start() - len(text[core.start() : end].rstrip(":"))
+        stop = end - (colons in (1, 3))  # a colon that ends a clause
         for first in (start, *_after_label(text, start, stop)):
             if not is_word(text, first - 1) and not is_word(text, stop) and _is_ipv6(text[first:stop], public):
                 yield first, stop

@@ -33,7 +33,8 @@ _GAP = rf"[ .\-/()~{SPACES}{DASHES}{MARKS}（）／]"
 _CHUNK = re.compile(rf"[0-9](?<![0-9][0-9])(?:{_GAP}{{0,5}}+[0-9]){{5,60}}+")
 _PLUS = re.compile(rf"\+[ ({MARKS}]{{0,2}}\Z|(?<![0-9])[+＋]\Z")
 # Where a second number begins inside of a stretch: wide gaps, slashes and brackets after a whole number.
-_SPLIT = re.compile(r" {2,}| / | - (?=\(?0|\+)|\) \(|(?<=[0-9]{4})/(?=[0-9(][0-9]{3})|(?<=[0-9]{4}) (?=\()")
+_SPLIT = re.compile(r" {2,}| / | [-–—] (?=\(?0)|\) \(|(?<=[0-9]{4})/(?=[0-9(][0-9]{3})|(?<=[0-9]) (?=\()")
+_WHOLE = 7  # digits that make a number whole
 _DATES = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[-./ ][0-9]{1,2}[-./ ][0-9]{1,2}(?![0-9])|(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9])"
     r"|[0-3]?[0-9][-./ ]{1,2}[0-3]?[0-9][-./ ]{1,2}(?:19|20)?[0-9]{2}(?![0-9]|[- .][0-9])"
@@ -41,7 +42,7 @@ _DATES = re.compile(
 )
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:([ .])[0-9]{3})(?:\1[0-9]{3})*")
 _QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")  # an IP address, or a version
-_DECIMAL = re.compile(r"[0-9]+\.[0-9]+|[0-9]+/[0-9]+|(?:[0-9]{1,2}[-. ]){2,3}[0-9]{1,2}")
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+|[0-9]+/[0-9]+")
 _MONEY = re.compile(r"[$€£¥₹₽₩#№=_%°§]\s?\Z|(?:USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|Rs\.?|R\$|kr|zł)\s?\Z")
 _UNIT = re.compile(r"\s?(?:[$€£¥₹₽₩%°]|(?:USD|EUR|GBP|CHF|euros?|dollars?|km|kg|mm|cm|ms|MB|GB|kr|zł|руб)(?![^\W_]))")
 
@@ -69,14 +70,18 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     if not plain.isascii():
         plain = re.sub(f"[{SPACES}]", " ", plain)
     if len(plain) >= 12:
+        origin = start
         for match in _SPLIT.finditer(plain):
-            cut = start + match.start()
-            if sum(map(str.isdigit, text[start:cut])) >= 6:
+            cut = origin + match.start()
+            digits = _digits(text[start:cut])
+            if len(digits) >= _WHOLE:
                 yield start, cut
-                start = start - (start - cut) + len(match[0])
-                while start < end and not text[start].isdigit():
-                    start += 1
-    if sum(map(str.isdigit, text[start:end])) >= 6:
+            elif match[0].strip() not in ("-", "–", "—") or digits.startswith("0") or len(digits) > 4:
+                continue  # `5 - 030 1234567` is a house and its telephone, `030 - 1234567` is one number
+            start = origin + match.end()
+            while start < end and not text[start].isdigit():
+                start += 1
+    if len(_digits(text[start:end])) >= 6:
         yield start, end
 
 
@@ -202,9 +207,11 @@ def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]
     """Where the national number ends that begins at `start`; 0 if it is none."""
     plain = text[start:end].translate(PLAIN)
     count = sum(map(str.isdigit, plain))
-    if _is_date(plain) or _QUAD.fullmatch(plain):
+    if _is_date(plain):
         return 0
     label = _label(text, start)
+    if _QUAD.fullmatch(plain) and label != "strict":
+        return 0
     chained = last >= 0 and start - last <= 6 and _CHAIN.fullmatch(text, last, start) is not None
     if label == "strict" or chained:
         if count > 11:
@@ -215,8 +222,8 @@ def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]
     if label == "loose" or (label is None and _LABEL_AFTER.match(text, end)):
         if count > 11:
             return _valid_prefix(text, start, end, regions) or (end if count <= 13 else 0)
-        amount = _THOUSANDS.fullmatch(plain) and not _AT_NUMBER.search(text, max(0, start - 12), start)
-        return 0 if amount or _DECIMAL.fullmatch(plain) else end
+        amount = _THOUSANDS.fullmatch(plain) or _DECIMAL.fullmatch(plain)
+        return 0 if amount and not _AT_NUMBER.search(text, max(0, start - 12), start) else end
     if label == "other":
         return 0
     return end if _is_unmistakable(text, start, end, plain, regions) else 0
@@ -230,7 +237,9 @@ _LABEL_AFTER = re.compile(
     re.IGNORECASE,
 )
 _AT_NUMBER = re.compile(
-    r"(?:at|on|unter|au|al|sous|pod|numerem|number|nummer|numero|número|numéro|по|на)[\s:]{1,2}\Z|[:=(]\s?\Z", re.I
+    r"(?:at|on|unter|au|al|sous|pod|para|op|numerem|number|nummer|numero|número|numéro|номеру?)[\s:]{1,2}\Z"
+    r"|[:=(]\s?\Z",
+    re.IGNORECASE,
 )
 
 
@@ -257,7 +266,9 @@ def _label(text: str, start: int) -> str | None:
         return None
     if _ONE_LETTER.search(window):
         return "strict"
-    near = True  # nothing but fillers between
+    # Nothing but fillers between; or a colon before the number, and the label not far from it.
+    near = True
+    listed = window.rstrip().endswith((":", "："))
     line = window.rfind("\n", 0, words[-1].start())
     for match in reversed(words):
         if match.start() < line:
@@ -271,7 +282,7 @@ def _label(text: str, start: int) -> str | None:
             continue
         if word in OTHERS or word.startswith(OTHER_STEMS):
             return "other"
-        near = False
+        near = listed and match.start() >= len(window) - _TOUCHING * 3
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from decimal import Decimal
 
 LETTERS = string.ascii_letters + string.digits + "".join(map(chr, range(0xC0, 0x250)))
 LOCAL = LETTERS + "_%+-.'"
@@ -19,11 +18,12 @@ def luhn(digits: str) -> bool:
 
 
 def mod97(iban: str) -> int:
-    """The number that the rearranged account number spells, modulo 97, in decimal arithmetic without rounding."""
-    moved = iban[4:] + iban[:4]
-    spelled = "".join(c if c.isdigit() else str(string.ascii_uppercase.index(c) + 10) for c in moved)
-    number = Decimal(spelled)
-    return int(number - 97 * Decimal(int(spelled) // 97))
+    """The remainder, modulo 97, of the number that the rearranged account number spells, by long division."""
+    remainder = 0
+    for c in iban[4:] + iban[:4]:
+        for digit in c if c.isdigit() else str(string.ascii_uppercase.index(c.upper()) + 10):
+            remainder = (10 * remainder + int(digit)) % 97
+    return remainder
 
 
 def is_domain(domain: str) -> bool:
