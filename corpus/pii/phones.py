@@ -33,7 +33,7 @@ _GAP = rf"[ .\-/()~{SPACES}{DASHES}{MARKS}（）／]"
 _CHUNK = re.compile(rf"[0-9](?<![0-9][0-9])(?:{_GAP}{{0,5}}+[0-9]){{5,60}}+")
 _PLUS = re.compile(rf"\+[ ({MARKS}]{{0,2}}\Z|(?<![0-9])[+＋]\Z")
 # Where a second number begins inside of a stretch: wide gaps, slashes and brackets after a whole number.
-_SPLIT = re.compile(r" {2,}| / | [-–—] (?=\(?0)|\) \(|(?<=[0-9]{4})/(?=[0-9(][0-9]{3})|(?<=[0-9]) (?=\()")
+_SPLIT = re.compile(r" {2,}| / | [-–—] (?=\(?[0-9])|\) \(|(?<=[0-9]{4})/(?=[0-9(][0-9]{3})|(?<=[0-9]) (?=\()")
 _WHOLE = 7  # digits that make a number whole
 _DATES = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[-./ ][0-9]{1,2}[-./ ][0-9]{1,2}(?![0-9])|(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9])"
@@ -76,13 +76,19 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             digits = _digits(text[start:cut])
             if len(digits) >= _WHOLE:
                 yield start, cut
-            elif match[0].strip() not in ("-", "–", "—") or digits.startswith("0") or len(digits) > 4:
-                continue  # `5 - 030 1234567` is a house and its telephone, `030 - 1234567` is one number
+            elif not _is_another(text, start, match[0], digits):
+                continue
             start = origin + match.end()
             while start < end and not text[start].isdigit():
                 start += 1
     if len(_digits(text[start:end])) >= 6:
         yield start, end
+
+
+def _is_another(text: str, start: int, gap: str, digits: str) -> bool:
+    """`5 - 030 1234567` is a house and its telephone; `030 - 1234567` and `Tel. 30 - 1234567` are one number."""
+    apart = gap.strip() in ("-", "–", "—") and not digits.startswith("0") and len(digits) <= 3
+    return apart and text[start - 1 : start] not in ("+", "(") and _label(text, start) is None
 
 
 def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) -> Phone | None:
@@ -313,21 +319,22 @@ _NORTH_AMERICAN = re.compile(
     r"(?:1[-. ]{1,2})?(?:\([2-9][0-8][0-9]\)|[2-9][0-8][0-9]\)?[-. ]) ?[-]?([2-9][0-9]{2})[-. ][0-9]{4}"
 )
 # A trunk prefix and groups: 020 7946 0958, 0171/1234567, 03-1234-5678, 01 23 45 67 89.
-_TRUNK = re.compile(r"0[1-9][0-9]{0,4}\)?(?:[-./ ]{1,3}[0-9]{2,8}){1,4}")
+_TRUNK = re.compile(
+    r"0[1-9][0-9]{0,4}\)?(?:[-./ ]{1,3}[0-9]{2,10}){1,4}|0[- ]?\(?[1-9][0-9]{2}\)?(?:[- ][0-9]{2,4}){2,3}"
+)
 _TRUNK_MOBILE = re.compile(r"0[1-9][0-9]{8,9}")
-_BRACKETS = re.compile(r"[0-9]{2,5}\) ?[0-9]{2,5}(?:[- .]?[0-9]{2,5}){1,3}")
+_BRACKETS = re.compile(r"(?:[08][- ])?[0-9]{2,5}\) ?[0-9]{2,5}(?:[- .]?[0-9]{2,5}){1,3}")
+# Sizes of groups that little but telephone numbers has, in one kind of separator.
+_SIZES = frozenset(
+    {(3, 3, 4), (2, 3, 4), (2, 4, 4), (3, 4, 4), (4, 3, 3), (5, 5), (3, 3, 2, 2), (2, 3, 2, 2), (3, 2, 2, 2)}
+)
 # Without trunk prefix, in groups that are the country's own.
 _OWN = (
     (re.compile(r"[78][- ]?\(?[3489][0-9]{2,4}\)?[- ]{1,2}[0-9]{1,3}[- ][0-9]{2}[- ]?[0-9]{2}"), ("RU", "KZ")),
-    (re.compile(r"1[38]00[- ][0-9]{3}[- ][0-9]{3}"), ("AU", "MY", "PH")),
-    (re.compile(r"[6-9][0-9]{4}[- ][0-9]{5}"), ("IN",)),
-    (re.compile(r"1[3-9][0-9][- ][0-9]{4}[- ][0-9]{4}"), ("CN",)),
     (re.compile(r"[1-9][0-9] 9[0-9]{4}-[0-9]{4}"), ("BR",)),
-    (re.compile(r"(?:55|33|81|56) [0-9]{4} [0-9]{4}"), ("MX",)),
-    (re.compile(r"[679][0-9]{2} [0-9]{2} [0-9]{2} [0-9]{2}"), ("ES", "NO", "TR")),
-    (re.compile(r"9[0-9] [0-9]{3} [0-9]{2} [0-9]{2}"), ("ES",)),
     (re.compile(r"3[0-9]{2}[ .-][0-9]{6,7}|3[0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3}"), ("IT",)),
 )
+_UNIFORM = re.compile(r"[1-9][0-9]*([ -])[0-9]+(?:\1[0-9]+)*")
 _CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
 
 
@@ -344,15 +351,29 @@ def _is_unmistakable(text: str, start: int, end: int, plain: str, regions: Seque
             return False  # Nature 405 (1998) 345-367
         if len(digits) < (8 if opened else 9) or (opened and _has_number_before(text, start - 1)):
             return False
-        return _valid_region(plain, regions) is not None or _valid_region(plain, WORLD) is not None
+        return _valid_region(plain, (*regions, *WORLD)) is not None
     if _TRUNK_MOBILE.fullmatch(plain):
         return _is_mobile(plain, regions or WORLD)
     if any(form.fullmatch(plain) and _valid_region(plain, owners) for form, owners in _OWN):
         return True
+    if _UNIFORM.fullmatch(plain) and tuple(map(len, re.findall("[0-9]+", plain))) in _SIZES:
+        return _valid_region(plain, (*regions, *WORLD)) is not None
     if _CHINESE_MOBILE.fullmatch(plain):
         around = text[max(0, start - 8) : start] + text[end : end + 8]
         return "CN" in regions or any("\u3400" <= c <= "\u9fff" for c in around)
-    return _is_as_printed(plain, regions)
+    # An amount, or the numbers of a lottery, unless it stands where an entry of a list of contacts would.
+    amount = _THOUSANDS.fullmatch(plain) or max(map(len, re.findall("[0-9]+", plain))) < 3
+    return bool(regions) and (not amount or _stands_alone(text, start, end)) and _is_as_printed(plain, regions)
+
+
+_ALONE_BEFORE = re.compile(r"(?:\A|[\n|,;:•·–—-])[ \t]{0,3}\Z")
+_ALONE_AFTER = re.compile(r"[ \t]{0,3}(?:\Z|[\n|,;•·–—)-]|\.(?![0-9]))")
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Between the marks that separate the entries of a list."""
+    before = text[max(0, start - 4) : start] if start > 4 else "\n" + text[:start]
+    return _ALONE_BEFORE.search(before) is not None and _ALONE_AFTER.match(text, end) is not None
 
 
 _NUMBER_BEFORE = re.compile(r"[0-9] ?\Z")
@@ -374,12 +395,10 @@ def _is_mobile(digits: str, regions: Sequence[str]) -> bool:
 
 
 def _is_as_printed(plain: str, regions: Sequence[str]) -> bool:
-    """Is it valid in an expected region, and grouped as that region prints it? An amount in thousands never is."""
-    if not regions or plain.isdigit() or _THOUSANDS.fullmatch(plain) or len(_digits(plain)) < 8:
+    """Is it valid in an expected region, and grouped as that region prints it?"""
+    if plain.isdigit() or len(_digits(plain)) < 8:
         return False
     groups = re.findall("[0-9]+", plain)
-    if max(map(len, groups)) < 3:
-        return False  # pairs: a lottery's numbers, a score
     library = _library()
     for region in regions:
         number = _parsed(plain, region)
