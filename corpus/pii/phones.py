@@ -37,7 +37,8 @@ _SPLIT = re.compile(r" {2,}| / | [-–—] (?=\(?[0-9])|\) \(|(?<=[0-9]{4})/(?=[
 _WHOLE = 7  # digits that make a number whole
 _DATES = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[-./ ][0-9]{1,2}[-./ ][0-9]{1,2}(?![0-9])|(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9])"
-    r"|[0-3]?[0-9][-./ ]{1,2}[0-3]?[0-9][-./ ]{1,2}(?:19|20)?[0-9]{2}(?![0-9]|[- .][0-9])"
+    r"|[0-3]?[0-9][-./ ]{1,2}[0-3]?[0-9][-./ ]{1,2}(?:(?:19|20)[0-9]{2}(?![0-9])|[0-9]{2}(?![0-9]|[- .][0-9]))"
+    r"|[0-2]?[0-9]\.[0-5][0-9] ?[-/] ?[0-2]?[0-9]\.[0-5][0-9](?![0-9])"  # 8.30-12.30
     r"|(?:1[0-9]|20)[0-9]{2} ?[-/] ?(?:1[0-9]|20)[0-9]{2}(?![0-9])"
 )
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:([ .])[0-9]{3})(?:\1[0-9]{3})*")
@@ -74,7 +75,7 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         for match in _SPLIT.finditer(plain):
             cut = origin + match.start()
             digits = _digits(text[start:cut])
-            if len(digits) >= _WHOLE:
+            if len(digits) >= _WHOLE and (match[0][1:2] != "-" or text[cut + 3] in "0("):
                 yield start, cut
             elif not _is_another(text, start, match[0], digits):
                 continue
@@ -101,12 +102,20 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
             return None
         stop = _international(text, start, end, begin)
         return Phone(*_with_brackets(text, begin, stop), True) if stop else None
-    if is_latin_word(text, start - 1) or _has_digit_before(text, start) or _goes_on(text, end):
+    if (
+        is_latin_word(text, start - 1)
+        or text[start - 1 : start] in _IN_URL
+        or _has_digit_before(text, start)
+        or _goes_on(text, end)
+    ):
         return None
     if text[start] == "0" and (stop := _with_prefix(text, start, end)):
         return Phone(*_with_brackets(text, start, stop), True)
     stop = _national(text, start, end, last, regions)
     return Phone(*_with_brackets(text, start, stop), False) if stop else None
+
+
+_IN_URL = frozenset("/=_&?")
 
 
 def _has_digit_before(text: str, start: int) -> bool:
@@ -254,7 +263,7 @@ def _is_date(plain: str) -> bool:
 
 
 _WORDS = re.compile(r"[^\W\d_]+")
-_ONE_LETTER = re.compile(r"(?<![^\W_])(?:[TMFPCHWDOtmfpc]|Mo|Fx|Ph)[.:]{1,2}\s{0,2}\(?\Z")
+_ONE_LETTER = re.compile(r"(?<![^\W_])(?:(?:[TMFPCHWDOtmfpc]|Mo|Fx|Ph):|[TMF]\.:?|(?:Mo|Fx|Ph)\.)\s{0,2}\(?\Z")
 _TOUCHING = 8  # characters that may stand between a label and its number
 
 
@@ -332,7 +341,7 @@ _SIZES = frozenset(
 _OWN = (
     (re.compile(r"[78][- ]?\(?[3489][0-9]{2,4}\)?[- ]{1,2}[0-9]{1,3}[- ][0-9]{2}[- ]?[0-9]{2}"), ("RU", "KZ")),
     (re.compile(r"[1-9][0-9] 9[0-9]{4}-[0-9]{4}"), ("BR",)),
-    (re.compile(r"3[0-9]{2}[ .-][0-9]{6,7}|3[0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3}"), ("IT",)),
+    (re.compile(r"3[0-9]{2}[ -][0-9]{6,7}|3[0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3}"), ("IT",)),
 )
 _UNIFORM = re.compile(r"[1-9][0-9]*([ -])[0-9]+(?:\1[0-9]+)*")
 _CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
@@ -340,8 +349,8 @@ _CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
 
 def _is_unmistakable(text: str, start: int, end: int, plain: str, regions: Sequence[str]) -> bool:
     """Is this a telephone number by its form alone?"""
-    if text[start - 1 : start] in ("/", "=", "-", "_", "#", ".", ":") and not text[max(0, start - 2) :][:1].isspace():
-        return False  # in an address of the web, or a part of a longer code
+    if text[start - 1 : start] in ("-", "#", ".", ":") and not text[max(0, start - 2) :][:1].isspace():
+        return False  # a part of a longer code
     if match := _NORTH_AMERICAN.fullmatch(plain):
         return match[1][1:] != "11" and not plain.startswith(("911", "411", "211")) and ")" not in plain[:3]
     opened = text[start - 1 : start] in ("(", "（")
@@ -353,7 +362,7 @@ def _is_unmistakable(text: str, start: int, end: int, plain: str, regions: Seque
             return False
         return _valid_region(plain, (*regions, *WORLD)) is not None
     if _TRUNK_MOBILE.fullmatch(plain):
-        return _is_mobile(plain, regions or WORLD)
+        return not _is_isbn(plain) and _is_mobile(plain, regions or WORLD)
     if any(form.fullmatch(plain) and _valid_region(plain, owners) for form, owners in _OWN):
         return True
     if _UNIFORM.fullmatch(plain) and tuple(map(len, re.findall("[0-9]+", plain))) in _SIZES:
@@ -392,6 +401,11 @@ def _is_mobile(digits: str, regions: Sequence[str]) -> bool:
             if kind in (library.PhoneNumberType.MOBILE, library.PhoneNumberType.FIXED_LINE_OR_MOBILE):
                 return True
     return False
+
+
+def _is_isbn(digits: str) -> bool:
+    """Ten digits with the check digit of a book's number (ISO 2108, before 2007); English ones begin with 0."""
+    return len(digits) == 10 and sum((10 - i) * int(digit) for i, digit in enumerate(digits)) % 11 == 0
 
 
 def _is_as_printed(plain: str, regions: Sequence[str]) -> bool:
