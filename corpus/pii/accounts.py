@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from corpus.pii.text import DASHES, PLAIN, SPACES, is_latin_word, is_word, words, words_before
+from corpus.pii.text import DASHES, PLAIN, SPACES, Numbers, is_latin_word, is_word, words, words_before
 
 # A number ends where no digit, letter or `-1`, `.1` follows; the same is asked before its first digit.
 _END = r"(?![0-9A-Za-z_]|[-.][0-9])"
@@ -13,7 +13,7 @@ _GAP = rf"[ .\-{SPACES}{DASHES}]"
 
 # --- IBAN -------------------------------------------------------------------------------------------------------
 
-_IBAN_START = re.compile("[0-9]{2}(?<=[A-Za-z]{2}[0-9]{2})")
+_IBAN_START = re.compile("[A-Za-z]{2}[0-9]{2}")
 # Country and characters in all (SWIFT, IBAN Registry, release 99).
 _IBAN_LENGTH = {
     country: int(length)
@@ -29,12 +29,12 @@ _IBAN_LENGTH = {
 }
 
 
-def ibans(text: str) -> Iterator[tuple[int, int]]:
+def ibans(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
     """International bank account numbers in one piece or in groups, all capitals or all small letters."""
-    for match in _IBAN_START.finditer(text):
-        start = match.start() - 2
-        length = _IBAN_LENGTH.get(text[start : start + 2].upper())
-        if length and not is_latin_word(text, start - 1):
+    for digit in numbers.in_words:
+        start = digit - 2
+        length = _IBAN_LENGTH.get(text[start:digit].upper()) if start >= 0 else None
+        if length and _IBAN_START.match(text, start) and not is_latin_word(text, start - 1):
             end = _iban_end(text, start, length)
             if end and not is_latin_word(text, end):
                 yield start, end
@@ -95,9 +95,9 @@ _ISSUERS = tuple(
 _CARD_WORDS = tuple(words("cards"))
 
 
-def cards(text: str) -> Iterator[tuple[int, int]]:
+def cards(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
     """Payment card numbers with an issuer's prefix and length, and a right check digit."""
-    for match in _CARD.finditer(text):
+    for match in _within(_CARD, text, numbers, 13):
         number = match[0] + match[1]
         # A fifth group may belong to the number, or be the security code after sixteen digits.
         for found in (number, number[:19]):
@@ -105,6 +105,13 @@ def cards(text: str) -> Iterator[tuple[int, int]]:
             if is_card(digits) and (not _needs_word(digits) or _has_card_word(text, match.start())):
                 yield match.start(), match.start() + len(found)
                 break
+
+
+def _within(pattern: re.Pattern[str], text: str, numbers: Numbers, size: int) -> Iterator[re.Match[str]]:
+    """What matches in stretches of at least `size` characters; two more show how they go on."""
+    for start, end in numbers.stretches:
+        if end - start >= size:
+            yield from pattern.finditer(text, start, end + 2)
 
 
 def is_card(digits: str) -> bool:
@@ -130,9 +137,9 @@ _SSN = re.compile(rf"[0-9](?<![0-9A-Za-z_.+-][0-9])[0-9]{{2}}({_GAP}?)[0-9]{{2}}
 _SSN_WORDS = frozenset({"ssn", "ssns", "social", "socials", "tin", "itin", "ssa"})
 
 
-def ssns(text: str) -> Iterator[tuple[int, int]]:
+def ssns(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
     """Social security numbers: 3-2-4 with hyphens, otherwise only after their name (`SSN`, `social security`)."""
-    for match in _SSN.finditer(text):
+    for match in _within(_SSN, text, numbers, 9):
         start, end = match.span()
         gap = match[1].translate(PLAIN)
         if _is_issued(re.sub("[^0-9]", "", match[0])) and (gap == "-" or _is_named_ssn(text, start)):

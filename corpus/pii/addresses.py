@@ -83,23 +83,26 @@ _DOT = (
     r"(?:[ \t]{0,2}[(\[{<][ \t]?(?:dot|DOT|Dot|d0t|punkt|point|punto|ponto|точка|\.)[ \t]?[)\]}>][ \t]{0,2}"
     r"|[ \t]DOT[ \t]|\.)"
 )
-_HIDDEN_AT = re.compile(rf"{_AT}(?=[A-Za-z0-9])|%40(?=[A-Za-z])|&#64;(?=[A-Za-z0-9])")
+_HIDDEN_AT = re.compile(rf"(?:{_AT}|%40|&#64;)(?=[A-Za-z0-9])")
+# Where one of these ends a bracket, the sign begins at most 16 characters before; the others are fixed strings.
+_CLOSED = re.compile(
+    r"[)\]}>](?:(?<=[aAä][tT].)|(?<=[aAä][tT] .)|(?<=@.)|(?<=@ .)"
+    r"|(?<=[(\[{<]a.)|(?<=rroba.)|(?<=hiocciola.)|(?<=обака.))"
+)
 _HIDDEN_LOCAL = re.compile(rf"[A-Za-z0-9_+-]{{1,40}}(?:{_DOT}[A-Za-z0-9_+-]{{1,40}}){{0,3}}\Z")
 _HIDDEN_DOMAIN = re.compile(
     rf"[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?"
     rf"(?:{_DOT}[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?){{0,4}}{_DOT}[A-Za-z]{{2,24}}(?![A-Za-z0-9_])"
 )
-HIDING = (" AT ", *words("hidden_at"))
 
 
 def hidden_emails(text: str) -> Iterator[tuple[int, int]]:
     """Addresses that are written to hide from harvesters."""
     end = 0
-    for match in _HIDDEN_AT.finditer(text):
-        if match.start() < end:
-            continue
-        domain = _HIDDEN_DOMAIN.match(text, match.end())
-        if not domain or domain[0].rpartition(".")[2].lower() in _FILES:
+    for place in sorted(_hiding_places(text)):
+        match = _HIDDEN_AT.search(text, max(end, place - 16), place + 8)
+        domain = _HIDDEN_DOMAIN.match(text, match.end()) if match else None
+        if not match or not domain or domain[0].rpartition(".")[2].lower() in _FILES:
             continue
         # `LOOK AT THE.END`: between words in capitals the dot must be a word too.
         if match[0].strip() == "AT" and "DOT" not in domain[0]:
@@ -111,11 +114,23 @@ def hidden_emails(text: str) -> Iterator[tuple[int, int]]:
             yield first + local.start(), end
 
 
+def _hiding_places(text: str) -> Iterator[int]:
+    for match in _CLOSED.finditer(text):
+        yield match.start()
+    for sign in (" AT ", "%40", "&#64;"):
+        place = text.find(sign)
+        while place >= 0:
+            yield place
+            place = text.find(sign, place + len(sign))
+
+
 # --- IP addresses ----------------------------------------------------------------------------------------------
 
 _IPV4 = re.compile(
     r"[0-9](?<![0-9A-Za-z_.][0-9])[0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z])"
 )
+# A pattern that begins with one certain character is looked for at the speed of memory.
+_DOTS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}")
 # Four numbers with dots that are no address: `section 3.2.1.4`, `Chrome/124.0.0.1`, `EC 3.4.21.4`.
 _NUMBERED = re.compile(
     r"(?:(?<![a-z])(?:sections?|sec|§+|figures?|fig|tables?|chapters?|clauses?|articles?|paragraphs?|rules?|appendix"
@@ -142,10 +157,20 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address insi
 
 def ipv4(text: str, public: bool) -> Iterator[tuple[int, int]]:
     """Dotted quads; with `public`, only those that the internet routes (IANA, special-purpose registry)."""
-    for match in _IPV4.finditer(text):
+    for dots in _DOTS.finditer(text):
+        first = dots.start()
+        match = _IPV4.match(text, first - _digits_before(text, first))
+        if not match:
+            continue
         start, end = match.span()
         if _is_ipv4(match[0], public) and not _is_numbering(text, start, match[0]):
             yield start, end
+
+
+def _digits_before(text: str, index: int) -> int:
+    """How many, at most three, end at `index`."""
+    window = text[max(0, index - 3) : index]
+    return len(window) - len(window.rstrip("0123456789"))
 
 
 def _is_ipv4(found: str, public: bool) -> bool:

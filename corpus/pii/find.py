@@ -11,13 +11,14 @@ import bisect
 from collections.abc import Iterable, Iterator, Sequence
 
 from corpus.pii.accounts import cards, ibans, ssns
-from corpus.pii.addresses import HIDING, emails, hidden_emails, ipv4, ipv6
+from corpus.pii.addresses import emails, hidden_emails, ipv4, ipv6
 from corpus.pii.masks import Masker
 from corpus.pii.phones import phones
 from corpus.pii.secrets import secrets
-from corpus.pii.text import DIGIT, Span, with_ascii_digits
+from corpus.pii.text import DIGIT, Numbers, Span, with_ascii_digits
 
 TYPES = ("email", "ip", "phone", "credit_card", "iban", "ssn", "secret")
+_NUMBERED = frozenset(TYPES) - {"email", "ip"}
 _ROUNDS = 8  # of masking, until nothing new is found; two are enough for nearly every text
 
 
@@ -63,28 +64,28 @@ def _places(
     if "email" in types:
         if "@" in text:
             yield "email", emails(text)
-        if any(sign in text for sign in HIDING):
-            yield "email", hidden_emails(text)
+        yield "email", hidden_emails(text)
     text = with_ascii_digits(text)
     if not DIGIT.search(text):
         return
+    numbers = Numbers.of(text) if _NUMBERED.intersection(types) else Numbers([], [])
     if "secret" in types:
-        yield "secret", sorted(secrets(text))
+        yield "secret", sorted(secrets(text, numbers))
     if "iban" in types:
-        yield "iban", ibans(text)
+        yield "iban", ibans(text, numbers)
     if "credit_card" in types:
-        yield "credit_card", cards(text)
-    numbers = list(phones(text, regions)) if "phone" in types else []
-    if numbers:
-        yield "phone", [(phone.start, phone.end) for phone in numbers if phone.sure]
+        yield "credit_card", cards(text, numbers)
+    telephones = list(phones(text, numbers, regions)) if "phone" in types else []
+    if telephones:
+        yield "phone", [(phone.start, phone.end) for phone in telephones if phone.sure]
     if "ssn" in types:
-        yield "ssn", ssns(text)
+        yield "ssn", ssns(text, numbers)
     if "ip" in types:
         if ":" in text:
             yield "ip", ipv6(text, public)
         yield "ip", ipv4(text, public)
-    if numbers:
-        yield "phone", [(phone.start, phone.end) for phone in numbers if not phone.sure]
+    if telephones:
+        yield "phone", [(phone.start, phone.end) for phone in telephones if not phone.sure]
 
 
 def _without_overlaps(taken: list[Span], found: list[Span]) -> list[Span]:

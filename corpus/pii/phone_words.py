@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from corpus.pii.text import words
 
 STEMS = tuple(words("phone_stems"))
+ENDINGS = tuple(words("phone_endings"))
 LABELS = frozenset(words("phone_labels"))
 VERBS = frozenset(words("phone_verbs"))
 FILLERS = frozenset(words("phone_fillers")) - frozenset(words("other_numbers"))

@@ -18,8 +18,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from corpus.pii.phone_words import FILLERS, LABELS, OTHER_STEMS, OTHERS, STEMS, UNSPACED, VERBS, WORLD
-from corpus.pii.text import DASHES, MARKS, PLAIN, SPACES, is_latin_word, nothing_but_words
+from corpus.pii.phone_words import ENDINGS, FILLERS, LABELS, OTHER_STEMS, OTHERS, STEMS, UNSPACED, VERBS, WORLD
+from corpus.pii.text import GAP, MARKS, PLAIN, SPACES, Numbers, is_latin_word, nothing_but_words
 
 
 class Phone(NamedTuple):
@@ -28,9 +28,7 @@ class Phone(NamedTuple):
     sure: bool  # a country code says so
 
 
-_GAP = rf"[ .\-/()~{SPACES}{DASHES}{MARKS}（）／]"
-# A stretch of six digits and more. Up to five characters may stand between two: `. `, ` / `, `) - (`.
-_CHUNK = re.compile(rf"[0-9](?<![0-9][0-9])(?:{_GAP}{{0,5}}+[0-9]){{5,60}}+")
+_STRETCH = re.compile(rf"[0-9](?<![0-9][0-9])(?:{GAP}{{0,5}}+[0-9]){{5,60}}+")
 _PLUS = re.compile(rf"\+[ ({MARKS}]{{0,2}}\Z|(?<![0-9])[+＋]\Z")
 # Where a second number begins inside of a stretch: wide gaps, slashes and brackets after a whole number.
 _SPLIT = re.compile(r" {2,}| / | [-–—] (?=\(?[0-9])|\) \(|(?<=[0-9]{4})/(?=[0-9(][0-9]{3})|(?<=[0-9]) (?=\()")
@@ -48,21 +46,22 @@ _MONEY = re.compile(r"[$€£¥₹₽₩#№=_%°§]\s?\Z|(?:USD|EUR|GBP|CHF|JPY
 _UNIT = re.compile(r"\s?(?:[$€£¥₹₽₩%°]|(?:USD|EUR|GBP|CHF|euros?|dollars?|km|kg|mm|cm|ms|MB|GB|kr|zł|руб)(?![^\W_]))")
 
 
-def phones(text: str, regions: Sequence[str] = ()) -> Iterator[Phone]:
+def phones(text: str, numbers: Numbers, regions: Sequence[str] = ()) -> Iterator[Phone]:
     """Telephone numbers from left to right. `regions`: ISO 3166 codes whose national formats are expected."""
-    position, last = 0, -1  # `last`: the end of the number before
-    chunk = _CHUNK.search(text)
-    while chunk:
-        position = chunk.end()
-        for start, end in _pieces(text, chunk.start(), chunk.end()):
-            found = _number(text, start, end, last, regions)
-            if found:
-                last = found.end
-                yield found
-                if found.end < end:  # the rest may be another
-                    position = found.end
-                    break
-        chunk = _CHUNK.search(text, position)
+    last = -1  # the end of the number before
+    for begin, finish in numbers.stretches:
+        stretch = _STRETCH.match(text, begin)
+        while stretch:
+            position = finish
+            for start, end in _pieces(text, stretch.start(), stretch.end()):
+                found = _number(text, start, end, last, regions)
+                if found:
+                    last = found.end
+                    yield found
+                    if found.end < end:  # the rest may be another
+                        position = found.end
+                        break
+            stretch = _STRETCH.search(text, position, finish)
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -302,7 +301,7 @@ def _label(text: str, start: int) -> str | None:
 
 
 def _is_label(word: str) -> bool:
-    return word in LABELS or word.startswith(STEMS)
+    return word in LABELS or word.startswith(STEMS) or word.endswith(ENDINGS)
 
 
 def _valid_prefix(text: str, start: int, end: int, regions: Sequence[str]) -> int:

@@ -50,11 +50,43 @@ OTHER_DIGITS = re.compile("[" + "".join(f"{zero}-{chr(ord(zero) + 9)}" for zero 
 _TO_ASCII = {ord(zero) + digit: 48 + digit for zero in _ZEROS for digit in range(10)} | {ord("＋"): ord("+")}
 
 
+# The bytes that begin these in UTF-8: looking for a byte is a hundred times as fast as looking for a class.
+_LEADS = (b"\xd9", b"\xdb", b"\xe0", b"\xe1", b"\xef")
+
+
 def with_ascii_digits(text: str) -> str:
     """`text` with the digits of other scripts as ASCII ones: every character stays in its place."""
-    if text.isascii() or not OTHER_DIGITS.search(text):
+    if text.isascii():
+        return text
+    data = text.encode("utf-8", "surrogatepass")
+    if not any(lead in data for lead in _LEADS) or not OTHER_DIGITS.search(text):
         return text
     return text.translate(_TO_ASCII)
+
+
+# What may stand between two groups of one number.
+GAP = rf"[ .\-/()~{SPACES}{DASHES}{MARKS}（）／]"
+# Stretches of six digits and more, with up to five such characters between two digits (`. `, ` / `, `) - (`); or two
+# characters, a digit first, right after a letter: there an account number may have begun, or a key.
+_NUMBER = re.compile(rf"[0-9](?<![0-9][0-9])(?:((?:{GAP}{{0,5}}+[0-9]){{5,60}}+)|(?<=[A-Za-z_][0-9])[A-Za-z0-9])")
+
+
+class Numbers(NamedTuple):
+    """Where finders of numbers need to look, found in one pass over a text."""
+
+    stretches: list[tuple[int, int]]  # from digit to digit, at least six of them
+    in_words: list[int]  # digits right after a letter or `_`
+
+    @classmethod
+    def of(cls, text: str) -> Numbers:
+        stretches, in_words = [], []
+        for match in _NUMBER.finditer(text):
+            start, end = match.span()
+            if match[1]:
+                stretches.append((start, end))
+            if start and (text[start - 1] == "_" or (text[start - 1].isascii() and text[start - 1].isalpha())):
+                in_words.append(start)
+        return cls(stretches, in_words)
 
 
 def is_word(text: str, index: int) -> bool:

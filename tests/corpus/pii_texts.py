@@ -175,9 +175,9 @@ def national_phones(seed: int, labelled: bool) -> Iterator[Case]:
 UNMISTAKABLE = (
     """
 (212) 555-0173|212-555-0173|212.555.0173|1-800-555-0173|1 (212) 555-0173|020 7946 0958|(020) 7946 0958|0161 496 0712
-07700 900461|07700900461|0117 496 0123|030 23125 041|0171 3920 041|0171/3920041|(030) 23125 041|089-24781132|01 99 00 41 13
-06 39 98 41 13|01.99.00.41.13|0639984113|06-12345678|020-7712345|(02) 5550 4113|0491 570 156|1300 975 707|044 668 18 00
-070-174 06 05|08-465 004 13|03-5321-4113|090-1790-4113|010-2345-6789|02-312-3456|8 (495) 123-45-67|8-800-555-35-35
+07700 900461|07700900461|0117 496 0123|030 23125 041|0171 3920 041|0171/3920041|(030) 23125 041|089-24781132
+01 99 00 41 13|06 39 98 41 13|01.99.00.41.13|0639984113|06-12345678|020-7712345|(02) 5550 4113|0491 570 156|1300 975 707
+044 668 18 00|070-174 06 05|08-465 004 13|03-5321-4113|090-1790-4113|010-2345-6789|02-312-3456|8 (495) 123-45-67|8-800-555-35-35
 8 (912) 345-67-89|98765 43210|138 1234 5678|(11) 91234-5678|(11) 3123-4567|(011) 4123-4567|(55) 1234 5678|06 4412 3456
 0532 123 45 67|(0212) 123 45 67|044 123 45 67|(044) 123-45-67|011 2345 6789|021 345 6789|0803 123 4567|02 1234 5678
 """.replace("\n", "|")
@@ -244,8 +244,8 @@ def ibans(seed: int) -> Iterator[Case]:
 SCHEMES = {
     "Visa": ("4", 16), "Mastercard": ("53", 16), "Mastercard 2": ("2221", 16), "American Express": ("37", 15),
     "Diners": ("36", 14), "Diners 30": ("300", 14), "Discover": ("6011", 16), "Discover 65": ("65", 16),
-    "JCB": ("3530", 16), "UnionPay": ("62", 16), "UnionPay 19": ("621", 19), "Maestro": ("6759", 16), "Mir": ("2200", 16),
-    "Troy": ("9792", 16), "RuPay": ("6080", 16), "Elo": ("5067", 16), "Verve": ("5061", 19), "Visa 19": ("4", 19),
+    "JCB": ("3530", 16), "UnionPay": ("62", 16), "UnionPay 19": ("621", 19), "Maestro": ("6759", 16),
+    "Mir": ("2200", 16), "Troy": ("9792", 16), "RuPay": ("6080", 16), "Elo": ("5067", 16), "Verve": ("5061", 19), "Visa 19": ("4", 19),
 }  # fmt: skip
 
 
@@ -341,23 +341,33 @@ def secrets(seed: int) -> Iterator[Case]:
         jwt = f"eyJ{made(33)}.eyJ{made(60)}.{made(43)}"
         lines = "\n".join(made(64) for _ in range(12))
         values = [
-            "AKIA" + made(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567").upper()[:14] + "7Q", "ghp_" + made(36), "gho_" + made(36),
-            "github_pat_" + made(22) + "_" + made(59), "glpat-" + made(20), f"xoxb-{made(12, '123456789')[:10]}-{made(24)}",
-            "AIza" + made(35), "sk_live_" + made(24), "rk_live_" + made(24), "sk-" + made(48), "sk-proj-" + made(64),
-            "sk-ant-api03-" + made(93), "hf_" + made(34), "npm_" + made(36), "pypi-AgEIcHlwaS5vcmc" + made(80),
-            f"SG.{made(22)}.{made(43)}", "SK" + made(32, hexes)[:30] + "7a", f"{random_.randrange(10**9, 10**10)}:AA{made(33)}",
-            jwt, f"-----BEGIN RSA PRIVATE KEY-----\n{lines}\n-----END RSA PRIVATE KEY-----",
+            "AKIA" + made(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567").upper()[:14] + "7Q",
+            *(prefix + made(36) for prefix in ("ghp_", "gho_", "npm_")),
+            f"github_pat_{made(22)}_{made(59)}",
+            "glpat-" + made(20),
+            f"xoxb-{made(12, '123456789')[:10]}-{made(24)}",
+            "AIza" + made(35),
+            *(prefix + made(24) for prefix in ("sk_live_", "rk_live_")),
+            "sk-" + made(48),
+            "sk-proj-" + made(64),
+            "sk-ant-api03-" + made(93),
+            "hf_" + made(34),
+            "pypi-AgEIcHlwaS5vcmc" + made(80),
+            f"SG.{made(22)}.{made(43)}",
+            "SK" + made(32, hexes)[:30] + "7a",
+            f"{random_.randrange(10**9, 10**10)}:AA{made(33)}",
+            jwt,
+            f"-----BEGIN RSA PRIVATE KEY-----\n{lines}\n-----END RSA PRIVATE KEY-----",
             f"-----BEGIN PRIVATE KEY-----\n{lines}\n-----END PRIVATE KEY-----",
-        ]  # fmt: skip
+        ]
         for value in values:
-            yield _case(
-                random_.choice(["key = '{}'", "export TOKEN={}", "{}", "Authorization: {}"]), value, "secret", "secret"
-            )
+            sentence = random_.choice(["key = '{}'", "export TOKEN={}", "{}", "Authorization: {}"])
+            yield _case(sentence, value, "secret", "secret")
 
 
 def positives(seed: int = 1) -> list[Case]:
     cases = [*international_phones(seed), *national_phones(seed, True), *unmistakable_phones(seed), *ibans(seed)]
-    return cases + [*cards(seed), *addresses(seed), *emails(seed), *ssns(seed), *secrets(seed)]
+    return [*cases, *cards(seed), *addresses(seed), *emails(seed), *ssns(seed), *secrets(seed)]
 
 
 HARD = """
