@@ -25,10 +25,11 @@ _DOMAIN = re.compile(rf"(?:{_LABEL}\.){{1,8}}(?:xn--[a-z0-9-]{{1,59}}|[A-Za-z]{{
 # the list tells where the domain ends.
 _TLDS = sorted(words("top_level"), key=len, reverse=True)
 _OTHER_DOMAIN = re.compile(
-    r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}?(?:(?P<tld>"
+    r"(?:[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?\.){1,8}?(?:(?P<tld>"
     + "|".join(map(re.escape, _TLDS))
     + r")|[A-Za-z]{2,63}(?![A-Za-z0-9_]))"
 )
+_AT_SIGN = re.compile(r"@(?<=[^\s@]@)(?=[^\W_])")
 # `icon@2x.png` and its like name files, not hosts.
 _FILES = ("png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "css", "js", "json", "html", "php", "pdf")
 _QUOTED = re.compile(r'"[^"\\\s@](?:[^"\\\r\n]{0,60}[^"\\\s])?"\Z')
@@ -37,14 +38,14 @@ _OTHER_LOCAL = re.compile(r"[\w.+-]{1,64}\Z")
 
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """Addresses with an @, left to right."""
-    end, at = 0, text.find("@")
-    while at >= 0:
-        start = _local_start(text, max(end, at - 64), at)  # RFC 5321: at most 64 characters before the @
-        stop = _domain_end(text, at + 1) if start < at else 0
-        if stop:
+    end = 0
+    for sign in _AT_SIGN.finditer(text):
+        at = sign.start()
+        stop = _domain_end(text, at + 1) if at >= end else 0
+        start = _local_start(text, max(end, at - 64), at) if stop else at  # RFC 5321: at most 64 characters before
+        if start < at:
             end = stop
             yield start, end
-        at = text.find("@", max(end, at + 1))
 
 
 def _local_start(text: str, first: int, at: int) -> int:
@@ -71,7 +72,7 @@ def _domain_end(text: str, start: int) -> int:
     if window.isascii():
         return 0
     other = _OTHER_DOMAIN.match(window)
-    return start + other.end() if other else 0
+    return start + other.end() if other and not other[0].isascii() else 0
 
 
 # Brackets of any kind, or capitals, around the words that stand for @ and the dot.

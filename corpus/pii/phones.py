@@ -76,7 +76,7 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             digits = _digits(text[start:cut])
             if len(digits) >= _WHOLE and (match[0][1:2] != "-" or text[cut + 3] in "0("):
                 yield start, cut
-            elif not _is_another(text, start, match[0], digits):
+            elif start > origin or not _is_another(text, start, match[0], digits):
                 continue
             start = origin + match.end()
             while start < end and not text[start].isdigit():
@@ -245,9 +245,9 @@ def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]
 
 # What may stand between two numbers after one label.
 _CHAIN = re.compile(r"\s?(?:[,;/|&+]|or|and|oder|und|ou|et|y|o|e|или|и|lub|of|または|或|和|ή|veya)?\s{0,2}\(?")
-# `(mobile)`, `- Tel.`
+# `(mobile)`; after a comma or dash, a label belongs to the next number.
 _LABEL_AFTER = re.compile(
-    r"\s?[(\[,–-]\s?(?:mobile?|cell|tel|phone|fax|home|work|office|handy|landline|tty|whatsapp|móvil|celular|моб|тел)",
+    r"\s?[(\[]\s?(?:mobile?|cell|tel|phone|fax|home|work|office|handy|landline|tty|whatsapp|móvil|celular|моб|тел)",
     re.IGNORECASE,
 )
 _AT_NUMBER = re.compile(
@@ -333,12 +333,11 @@ _TRUNK = re.compile(
 _TRUNK_MOBILE = re.compile(r"0[1-9][0-9]{8,9}")
 _BRACKETS = re.compile(r"(?:[08][- ])?[0-9]{2,5}\) ?[0-9]{2,5}(?:[- .]?[0-9]{2,5}){1,3}")
 # Sizes of groups that little but telephone numbers has, in one kind of separator.
-_SIZES = frozenset(
-    {(3, 3, 4), (2, 3, 4), (2, 4, 4), (3, 4, 4), (4, 3, 3), (5, 5), (3, 3, 2, 2), (2, 3, 2, 2), (3, 2, 2, 2)}
-)
+_SIZES = frozenset({(3, 3, 4), (2, 3, 4), (2, 4, 4), (3, 4, 4), (4, 3, 3), (3, 3, 2, 2), (2, 3, 2, 2), (3, 2, 2, 2)})
 # Without trunk prefix, in groups that are the country's own.
 _OWN = (
     (re.compile(r"[78][- ]?\(?[3489][0-9]{2,4}\)?[- ]{1,2}[0-9]{1,3}[- ][0-9]{2}[- ]?[0-9]{2}"), ("RU", "KZ")),
+    (re.compile(r"[6-9][0-9]{4} [0-9]{5}"), ("IN",)),
     (re.compile(r"[1-9][0-9] 9[0-9]{4}-[0-9]{4}"), ("BR",)),
     (re.compile(r"3[0-9]{2}[ -][0-9]{6,7}|3[0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3}"), ("IT",)),
 )

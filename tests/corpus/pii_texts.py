@@ -13,9 +13,28 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import phonenumbers
+from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
+from corpus.scrub import Config
 from tests.oracles import scrub_checks as oracle
+
+PUBLIC, ALL = Config(), Config(ip_scope="all")
+
+# Pieces of values and what stands between them: hypothesis glues them into texts that nearly are something.
+PIECES = (
+    "a b1 _ . .. - + ' % @ @ example com .com xn--p1ai é 中 / : :: = ( ) < > , \n 1 11 8.8 .8.8 4242 4242 1111 "
+    "-45-6789 123 555 0138 +49 +1 (212) DE89 3704 0044 0532 0130 00 NO93 8601 1117 947 2606: fe80 SSN Tel. \u00a0"
+)
+WHOLE = ["a@b.example", "8.8.8.8", "10.1.2.3", "2606:4700:4700::1111", "4111 1111 1111 1111", "378282246310005"]
+WHOLE += ["DE89 3704 0044 0532 0130 00", "NO9386011117947", "123-45-6789", "+49 30 1234567", "212-555-0199"]
+WHOLE += ["(212) 555-0199", "Tel. 030 / 1234-567", "1-800-555-0199", "SSN 123 45 6789", "a (at) b (dot) com"]
+WHOLE += ["ghp_x7aQ9Zb2LmN4pRs6TuV8wXy0AcEgIkMoQsUw", "090-1790-4113", "call 611.1766", "٠٢١ ٢٣٤ ٥٦٧٨"]
+TEXTS = st.one_of(
+    st.lists(st.sampled_from([*PIECES.split(" "), " ", " "]), max_size=25).map("".join),
+    st.lists(st.one_of(st.sampled_from(WHOLE), st.sampled_from(PIECES.split(" "))), max_size=6).map("".join),
+    st.lists(st.one_of(st.sampled_from(WHOLE), st.sampled_from(PIECES.split(" "))), max_size=6).map(" ".join),
+)
 
 
 class Case(NamedTuple):
@@ -177,8 +196,9 @@ UNMISTAKABLE = (
 (212) 555-0173|212-555-0173|212.555.0173|1-800-555-0173|1 (212) 555-0173|020 7946 0958|(020) 7946 0958|0161 496 0712
 07700 900461|07700900461|0117 496 0123|030 23125 041|0171 3920 041|0171/3920041|(030) 23125 041|089-24781132
 01 99 00 41 13|06 39 98 41 13|01.99.00.41.13|0639984113|06-12345678|020-7712345|(02) 5550 4113|0491 570 156|1300 975 707
-044 668 18 00|070-174 06 05|08-465 004 13|03-5321-4113|090-1790-4113|010-2345-6789|02-312-3456|8 (495) 123-45-67|8-800-555-35-35
-8 (912) 345-67-89|98765 43210|138 1234 5678|(11) 91234-5678|(11) 3123-4567|(011) 4123-4567|(55) 1234 5678|06 4412 3456
+044 668 18 00|070-174 06 05|08-465 004 13|03-5321-4113|090-1790-4113|010-2345-6789|02-312-3456|8 (495) 123-45-67
+8-800-555-35-35|8 (912) 345-67-89|98765 43210|138 1234 5678|(11) 91234-5678|(11) 3123-4567|(011) 4123-4567
+(55) 1234 5678|06 4412 3456
 0532 123 45 67|(0212) 123 45 67|044 123 45 67|(044) 123-45-67|011 2345 6789|021 345 6789|0803 123 4567|02 1234 5678
 """.replace("\n", "|")
     .strip("|")
@@ -245,7 +265,8 @@ SCHEMES = {
     "Visa": ("4", 16), "Mastercard": ("53", 16), "Mastercard 2": ("2221", 16), "American Express": ("37", 15),
     "Diners": ("36", 14), "Diners 30": ("300", 14), "Discover": ("6011", 16), "Discover 65": ("65", 16),
     "JCB": ("3530", 16), "UnionPay": ("62", 16), "UnionPay 19": ("621", 19), "Maestro": ("6759", 16),
-    "Mir": ("2200", 16), "Troy": ("9792", 16), "RuPay": ("6080", 16), "Elo": ("5067", 16), "Verve": ("5061", 19), "Visa 19": ("4", 19),
+    "Mir": ("2200", 16), "Troy": ("9792", 16), "RuPay": ("6080", 16), "Elo": ("5067", 16),
+    "Verve": ("5061", 19), "Visa 19": ("4", 19),
 }  # fmt: skip
 
 

@@ -40,8 +40,29 @@ def is_domain(domain: str) -> bool:
     return inner and (letters or coded)
 
 
-def emails(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each address, left to right; the longest domain that ends where no letter or digit follows."""
+def other_domain_end(text: str, start: int, top_level: list[str]) -> int:
+    """Where a domain with letters of other scripts ends: fewest labels, then the longest name of `top_level`."""
+    found: list[tuple[int, bool, int, int]] = []
+    for end in range(start + 1, min(len(text), start + 256) + 1):
+        labels = text[start:end].split(".")
+        names, top = labels[:-1], labels[-1]
+        whole = 1 <= len(names) <= 8 and all(0 < len(name) < 64 for name in names)
+        if not whole or any(not (c.isalnum() or c == "-") for name in names for c in name):
+            continue
+        if any("-" in (name[0], name[-1]) for name in names):
+            continue
+        latin = 2 <= len(top) < 64 and all(c in string.ascii_letters for c in top)
+        latin = latin and text[end : end + 1] not in tuple(string.ascii_letters + string.digits + "_")
+        if top in top_level or latin:
+            found.append((len(names), top not in top_level, -len(top), end))
+    end = min(found)[3] if found else 0
+    return end if end and not text[start:end].isascii() else 0
+
+
+def emails(text: str, top_level: list[str]) -> list[tuple[int, int]]:
+    """(start, end) of each address without quotes, left to right, whose name is in Latin letters; the longest domain
+    that ends where no letter or digit follows.
+    """
     found: list[tuple[int, int]] = []
     for at in (index for index, c in enumerate(text) if c == "@"):
         left = found[-1][1] if found else 0
@@ -61,6 +82,7 @@ def emails(text: str) -> list[tuple[int, int]]:
             for end in range(at + 1, len(text) + 1)
             if is_domain(text[at + 1 : end]) and text[end : end + 1] not in tuple(ascii_word)
         ]
-        if ends and text[at + 1 : max(ends)].rpartition(".")[2].lower() not in FILES:
-            found.append((start, max(ends)))
+        end = max(ends) if ends else other_domain_end(text, at + 1, top_level)
+        if end and text[at + 1 : end].rpartition(".")[2].lower() not in FILES:
+            found.append((start, end))
     return found
