@@ -32,6 +32,7 @@ _OTHER_DOMAIN = re.compile(
 _AT_SIGN = re.compile(r"@(?<=[^\s@]@)(?=[^\W_])")
 # `icon@2x.png` and its like name files, not hosts.
 _FILES = ("png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "css", "js", "json", "html", "php", "pdf")
+_REMOTE_PATH = re.compile(r":(?:[~/]|[\w.-]{1,64}/)")  # git@host.example:group/project
 _QUOTED = re.compile(r'"[^"\\\s@](?:[^"\\\r\n]{0,60}[^"\\\s])?"\Z')
 _OTHER_LOCAL = re.compile(r"[\w.+-]{1,64}\Z")
 
@@ -67,7 +68,8 @@ def _domain_end(text: str, start: int) -> int:
     """Where the domain that begins at `start` ends; 0 if none begins there."""
     domain = _DOMAIN.match(text, start)
     if domain:
-        return 0 if domain[0].rpartition(".")[2].lower() in _FILES else domain.end()
+        is_file = domain[0].rpartition(".")[2].lower() in _FILES
+        return 0 if is_file or _REMOTE_PATH.match(text, domain.end()) else domain.end()
     window = text[start : start + 256]  # RFC 5321: at most 255 characters
     if window.isascii():
         return 0

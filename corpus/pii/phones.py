@@ -115,12 +115,15 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
 
 
 _IN_URL = frozenset("/=_&?")
+_IN_NAME = re.compile(r"[0-9/]\S{0,24}\.\Z")  # 10.1016/j.cell.2019.05.031
 
 
 def _has_digit_before(text: str, start: int) -> bool:
     """`1,234 567 89`, `3.141592`, `12:345678`: the number has begun before."""
     before = text[max(0, start - 2) : start]
-    return len(before) == 2 and before[0].isdigit() and before[1] in ",.:-/'’x*"
+    if len(before) == 2 and before[0].isdigit() and before[1] in ",.:-/'’x*":
+        return True
+    return before[-1:] == "." and _IN_NAME.search(text, max(0, start - 26), start) is not None
 
 
 def _goes_on(text: str, end: int) -> bool:
@@ -251,7 +254,7 @@ _LABEL_AFTER = re.compile(
     re.IGNORECASE,
 )
 _AT_NUMBER = re.compile(
-    r"(?:at|on|unter|au|al|sous|pod|para|op|numerem|number|nummer|numero|número|numéro|номеру?)[\s:]{1,2}\Z"
+    r"(?:at|on|unter|au|al|sous|pod|para|op|na|på|numerem|number|nummer|numero|número|numéro|номеру?)[\s:]{1,2}\Z"
     r"|[:=(]\s?\Z",
     re.IGNORECASE,
 )
@@ -328,7 +331,7 @@ _NORTH_AMERICAN = re.compile(
 )
 # A trunk prefix and groups: 020 7946 0958, 0171/1234567, 03-1234-5678, 01 23 45 67 89.
 _TRUNK = re.compile(
-    r"0[1-9][0-9]{0,4}\)?(?:[-./ ]{1,3}[0-9]{2,10}){1,4}|0[- ]?\(?[1-9][0-9]{2}\)?(?:[- ][0-9]{2,4}){2,3}"
+    r"0[1-9][0-9]{0,4}\)?(?:[-./ ]{1,3}[0-9]{2,10}){1,4}(?:[- ]{1,3}[0-9])?|0[- ]?\(?[1-9][0-9]{2}\)?(?:[- ][0-9]{2,4}){2,3}"
 )
 _TRUNK_MOBILE = re.compile(r"0[1-9][0-9]{8,9}")
 _BRACKETS = re.compile(r"(?:[08][- ])?[0-9]{2,5}\) ?[0-9]{2,5}(?:[- .]?[0-9]{2,5}){1,3}")

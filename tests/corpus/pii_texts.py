@@ -450,6 +450,8 @@ posts/{d10}{d6}
 ?id={d10}&ref={d8}
 user@host:~/src$ ls
 git clone git@host:group/repo.git
+git clone git@code.example.com:group/repo.git; rsync me@box.example.org:~/data{d} .
+10.1016/j.cell.20{d2}.05.0{d2}
 user@localhost, root@db1
 @mention and @another_one{d2}
 @pytest.mark.parametrize("n", [1, 2, {d4}])

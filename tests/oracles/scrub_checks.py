@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 LETTERS = string.ascii_letters + string.digits + "".join(map(chr, range(0xC0, 0x250)))
@@ -83,6 +84,7 @@ def emails(text: str, top_level: list[str]) -> list[tuple[int, int]]:
             if is_domain(text[at + 1 : end]) and text[end : end + 1] not in tuple(ascii_word)
         ]
         end = max(ends) if ends else other_domain_end(text, at + 1, top_level)
-        if end and text[at + 1 : end].rpartition(".")[2].lower() not in FILES:
+        remote = bool(ends) and re.match(r":([~/]|[\w.-]{1,64}/)", text[end:]) is not None
+        if end and not remote and text[at + 1 : end].rpartition(".")[2].lower() not in FILES:
             found.append((start, end))
     return found
