@@ -37,8 +37,8 @@ _DATES = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[-./ ][0-9]{1,2}[-./ ][0-9]{1,2}(?![0-9])|(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9])"
     r"|[0-3]?[0-9][-./ ]{1,2}[0-3]?[0-9][-./ ]{1,2}(?:(?:19|20)[0-9]{2}(?![0-9])|[0-9]{2}(?![0-9]|[- .][0-9]))"
     r"|[0-2]?[0-9]\.[0-5][0-9] ?[-/] ?[0-2]?[0-9]\.[0-5][0-9](?![0-9])"  # 8.30-12.30
-    r"|(?:1[0-9]|20)[0-9]{2} ?[-/] ?(?:1[0-9]|20)[0-9]{2}(?![0-9])"
 )
+_YEARS = re.compile(r"((?:1[0-9]|20)[0-9]{2}) ?[-/] ?((?:1[0-9]|20)[0-9]{2})(?![0-9])")
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:([ .])[0-9]{3})(?:\1[0-9]{3})*")
 _QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")  # an IP address, or a version
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+|[0-9]+/[0-9]+")
@@ -74,7 +74,9 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         for match in _SPLIT.finditer(plain):
             cut = origin + match.start()
             digits = _digits(text[start:cut])
-            if len(digits) >= _WHOLE and (match[0][1:2] != "-" or text[cut + 3] in "0("):
+            is_dash = match[0][1:2] in ("-", "–", "—")
+            follows = text[cut + 3 : cut + 4] in ("0", "(") and len(_digits(text[cut:end])) >= 6
+            if len(digits) >= _WHOLE and (not is_dash or follows):
                 yield start, cut
             elif start > origin or not _is_another(text, start, match[0], digits):
                 continue
@@ -261,7 +263,8 @@ _AT_NUMBER = re.compile(
 
 
 def _is_date(plain: str) -> bool:
-    return _DATES.match(plain) is not None
+    years = _YEARS.match(plain)
+    return _DATES.match(plain) is not None or (years is not None and years[1] <= years[2])
 
 
 _WORDS = re.compile(r"[^\W\d_]+")
@@ -331,7 +334,8 @@ _NORTH_AMERICAN = re.compile(
 )
 # A trunk prefix and groups: 020 7946 0958, 0171/1234567, 03-1234-5678, 01 23 45 67 89.
 _TRUNK = re.compile(
-    r"0[1-9][0-9]{0,4}\)?(?:[-./ ]{1,3}[0-9]{2,10}){1,4}(?:[- ]{1,3}[0-9])?|0[- ]?\(?[1-9][0-9]{2}\)?(?:[- ][0-9]{2,4}){2,3}"
+    r"0[1-9][0-9]{0,4}\)?(?:[-./ ]{1,3}[0-9]{2,10}){1,4}(?:[- ]{1,3}[0-9])?"
+    r"|0[- ]?\(?[1-9][0-9]{2}\)?(?:[- ][0-9]{2,4}){2,3}"
 )
 _TRUNK_MOBILE = re.compile(r"0[1-9][0-9]{8,9}")
 _BRACKETS = re.compile(r"(?:[08][- ])?[0-9]{2,5}\) ?[0-9]{2,5}(?:[- .]?[0-9]{2,5}){1,3}")
