@@ -189,5 +189,11 @@ def test_the_command_asks_for_a_key(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["one"])
     arguments = ["scrub", tmp_path / "docs", "-o", tmp_path / "clean", "--style", "hash"]
     assert "hash_key: style hash needs a key" in command("corpus", *arguments, code=2).stderr
+    key = tmp_path / "secret.key"
+    key.write_bytes(b"a key that nobody is to see")
+    command("corpus", *arguments, "--hash-key", key)
+    for path in (tmp_path / "clean").rglob("*.json"):
+        assert "nobody is to see" not in path.read_text()
+        assert str(key) not in path.read_text()
     missing = [*arguments, "--hash-key", tmp_path / "none"]
     assert "no such file" in command("corpus", *missing, code=2).stderr
