@@ -6,7 +6,7 @@ What a kind of number promises about itself is checked: check digits, issuer pre
 ranges. docs/pii.md says what is found, and what is not on purpose.
 
     addresses   e-mail, IP          accounts   payment cards, IBANs, US social security numbers
-    phones      telephone numbers   secrets    API keys and private keys
+    phones      telephone numbers (phone_forms: those that need no label)   secrets    API keys and private keys
     find        all of them over one text, without overlaps        masks   what is written instead
     audit       masked spans for review, without the data themselves
 """

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from corpus.pii.phone_forms import THOUSANDS, digits_of, is_unmistakable, library, parsed, valid_region
 from corpus.pii.phone_words import ENDINGS, FILLERS, LABELS, OTHER_STEMS, OTHERS, STEMS, UNSPACED, VERBS, WORLD
 from corpus.pii.text import GAP, MARKS, PLAIN, SPACES, Numbers, is_latin_word, nothing_but_words
 
@@ -39,7 +40,6 @@ _DATES = re.compile(
     r"|[0-2]?[0-9]\.[0-5][0-9] ?[-/] ?[0-2]?[0-9]\.[0-5][0-9](?![0-9])"  # 8.30-12.30
 )
 _YEARS = re.compile(r"((?:1[0-9]|20)[0-9]{2}) ?[-/] ?((?:1[0-9]|20)[0-9]{2})(?![0-9])")
-_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:([ .])[0-9]{3})(?:\1[0-9]{3})*")
 _QUAD = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")  # an IP address, or a version
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+|[0-9]+/[0-9]+")
 _MONEY = re.compile(r"[$€£¥₹₽₩#№=_%°§]\s?\Z|(?:USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|Rs\.?|R\$|kr|zł)\s?\Z")
@@ -73,9 +73,9 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         origin = start
         for match in _SPLIT.finditer(plain):
             cut = origin + match.start()
-            digits = _digits(text[start:cut])
+            digits = digits_of(text[start:cut])
             is_dash = match[0][1:2] in ("-", "–", "—")
-            follows = text[cut + 3 : cut + 4] in ("0", "(") and len(_digits(text[cut:end])) >= 6
+            follows = text[cut + 3 : cut + 4] in ("0", "(") and len(digits_of(text[cut:end])) >= 6
             if len(digits) >= _WHOLE and (not is_dash or follows):
                 yield start, cut
             elif start > origin or not _is_another(text, start, match[0], digits):
@@ -83,7 +83,7 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             start = origin + match.end()
             while start < end and not text[start].isdigit():
                 start += 1
-    if len(_digits(text[start:end])) >= 6:
+    if len(digits_of(text[start:end])) >= 6:
         yield start, end
 
 
@@ -151,24 +151,24 @@ def _international(text: str, start: int, end: int, begin: int) -> int:
     The longest valid one at the border of a group; else the whole, if its length is possible and it is written
     like a telephone number.
     """
-    library = _library()
+    known = library()
     ends = _group_ends(text, start, end)
     for stop in ends:
-        number = _parsed("+" + _digits(text[start:stop]))
-        if number is not None and library.is_valid_number(number):
+        number = parsed("+" + digits_of(text[start:stop]))
+        if number is not None and known.is_valid_number(number):
             return stop
     for stop in ends:
-        digits = _digits(text[start:stop])
-        number = _parsed("+" + digits)
-        if number is not None and library.is_possible_number(number) and len(digits) >= 9:
+        digits = digits_of(text[start:stop])
+        number = parsed("+" + digits)
+        if number is not None and known.is_possible_number(number) and len(digits) >= 9:
             plain = text[start:stop].translate(PLAIN)
-            return 0 if _THOUSANDS.fullmatch(plain) or _is_date(plain) else stop
+            return 0 if THOUSANDS.fullmatch(plain) or _is_date(plain) else stop
     return 0
 
 
 def _with_prefix(text: str, start: int, end: int) -> int:
     """`0049 30 ...`, `011 44 20 ...`: where the number after an international prefix ends, 0 if there is none."""
-    digits = _digits(text[start : start + 8])
+    digits = digits_of(text[start : start + 8])
     if not digits.startswith(("00", "011")):
         return 0
     size = 2 if digits.startswith("00") else 3
@@ -179,8 +179,8 @@ def _with_prefix(text: str, start: int, end: int) -> int:
     while code < end and not text[code].isdigit():
         code += 1
     for stop in _group_ends(text, start, end):
-        number = _parsed("+" + _digits(text[code:stop])) if stop > code else None
-        if number is not None and _library().is_valid_number(number):
+        number = parsed("+" + digits_of(text[code:stop])) if stop > code else None
+        if number is not None and library().is_valid_number(number):
             return stop
     return 0
 
@@ -198,25 +198,6 @@ def _group_ends(text: str, start: int, end: int) -> list[int]:
     if count > 17 and end - start == count:
         return []
     return ends[-1:-9:-1]
-
-
-def _digits(text: str) -> str:
-    return "".join(c for c in text if c.isdigit())
-
-
-def _library() -> Any:
-    import phonenumbers
-
-    return phonenumbers
-
-
-def _parsed(number: str, region: str | None = None) -> Any:
-    """What libphonenumber makes of a number, None if it is none."""
-    library = _library()
-    try:
-        return library.parse(number, region)
-    except library.NumberParseException:
-        return None
 
 
 # --- Without ----------------------------------------------------------------------------------------------------------
@@ -241,11 +222,11 @@ def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]
     if label == "loose" or (label is None and _LABEL_AFTER.match(text, end)):
         if count > 11:
             return _valid_prefix(text, start, end, regions) or (end if count <= 13 else 0)
-        amount = _THOUSANDS.fullmatch(plain) or _DECIMAL.fullmatch(plain)
+        amount = THOUSANDS.fullmatch(plain) or _DECIMAL.fullmatch(plain)
         return 0 if amount and not _AT_NUMBER.search(text, max(0, start - 12), start) else end
     if label == "other":
         return 0
-    return end if _is_unmistakable(text, start, end, plain, regions) else 0
+    return end if is_unmistakable(text, start, end, plain, regions) else 0
 
 
 # What may stand between two numbers after one label.
@@ -313,116 +294,6 @@ def _is_label(word: str) -> bool:
 def _valid_prefix(text: str, start: int, end: int, regions: Sequence[str]) -> int:
     """Where the longest valid national number ends, 0 if none is valid in the regions."""
     for stop in _group_ends(text, start, end):
-        if _valid_region(text[start:stop], regions or WORLD):
+        if valid_region(text[start:stop], regions or WORLD):
             return stop
     return 0
-
-
-def _valid_region(number: str, regions: Sequence[str]) -> str | None:
-    """The first of the regions in which a number is valid as it would be dialled there."""
-    library = _library()
-    digits = _digits(number)
-    for region in regions:
-        parsed = _parsed(digits, region)
-        if parsed is not None and library.is_valid_number_for_region(parsed, region):
-            return region
-    return None
-
-
-_NORTH_AMERICAN = re.compile(
-    r"(?:1[-. ]{1,2})?(?:\([2-9][0-8][0-9]\)|[2-9][0-8][0-9]\)?[-. ]) ?[-]?([2-9][0-9]{2})[-. ][0-9]{4}"
-)
-# A trunk prefix and groups: 020 7946 0958, 0171/1234567, 03-1234-5678, 01 23 45 67 89.
-_TRUNK = re.compile(
-    r"0[1-9][0-9]{0,4}\)?(?:[-./ ]{1,3}[0-9]{2,10}){1,4}(?:[- ]{1,3}[0-9])?"
-    r"|0[- ]?\(?[1-9][0-9]{2}\)?(?:[- ][0-9]{2,4}){2,3}"
-)
-_TRUNK_MOBILE = re.compile(r"0[1-9][0-9]{8,9}")
-_BRACKETS = re.compile(r"(?:[08][- ])?[0-9]{2,5}\) ?[0-9]{2,5}(?:[- .]?[0-9]{2,5}){1,3}")
-# Sizes of groups that little but telephone numbers has, in one kind of separator.
-_SIZES = frozenset({(3, 3, 4), (2, 3, 4), (2, 4, 4), (3, 4, 4), (4, 3, 3), (3, 3, 2, 2), (2, 3, 2, 2), (3, 2, 2, 2)})
-# Without trunk prefix, in groups that are the country's own.
-_OWN = (
-    (re.compile(r"[78][- ]?\(?[3489][0-9]{2,4}\)?[- ]{1,2}[0-9]{1,3}[- ][0-9]{2}[- ]?[0-9]{2}"), ("RU", "KZ")),
-    (re.compile(r"[6-9][0-9]{4} [0-9]{5}"), ("IN",)),
-    (re.compile(r"[1-9][0-9] 9[0-9]{4}-[0-9]{4}"), ("BR",)),
-    (re.compile(r"3[0-9]{2}[ -][0-9]{6,7}|3[0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3}"), ("IT",)),
-)
-_UNIFORM = re.compile(r"[1-9][0-9]*([ -])[0-9]+(?:\1[0-9]+)*")
-_CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
-
-
-def _is_unmistakable(text: str, start: int, end: int, plain: str, regions: Sequence[str]) -> bool:
-    """Is this a telephone number by its form alone?"""
-    if text[start - 1 : start] in ("-", "#", ".", ":") and not text[max(0, start - 2) :][:1].isspace():
-        return False  # a part of a longer code
-    if match := _NORTH_AMERICAN.fullmatch(plain):
-        return match[1][1:] != "11" and not plain.startswith(("911", "411", "211")) and ")" not in plain[:3]
-    opened = text[start - 1 : start] in ("(", "（")
-    if _TRUNK.fullmatch(plain) or (opened and _BRACKETS.fullmatch(plain)):
-        digits = _digits(plain)
-        if opened and plain[:4] >= "1500" and plain[:4] <= "2099" and plain[4] == ")":
-            return False  # Nature 405 (1998) 345-367
-        if len(digits) < (8 if opened else 9) or (opened and _has_number_before(text, start - 1)):
-            return False
-        return _valid_region(plain, (*regions, *WORLD)) is not None
-    if _TRUNK_MOBILE.fullmatch(plain):
-        return not _is_isbn(plain) and _is_mobile(plain, regions or WORLD)
-    if any(form.fullmatch(plain) and _valid_region(plain, owners) for form, owners in _OWN):
-        return True
-    if _UNIFORM.fullmatch(plain) and tuple(map(len, re.findall("[0-9]+", plain))) in _SIZES:
-        return _valid_region(plain, (*regions, *WORLD)) is not None
-    if _CHINESE_MOBILE.fullmatch(plain):
-        around = text[max(0, start - 8) : start] + text[end : end + 8]
-        return "CN" in regions or any("\u3400" <= c <= "\u9fff" for c in around)
-    # An amount, or the numbers of a lottery, unless it stands where an entry of a list of contacts would.
-    amount = _THOUSANDS.fullmatch(plain) or max(map(len, re.findall("[0-9]+", plain))) < 3
-    return bool(regions) and (not amount or _stands_alone(text, start, end)) and _is_as_printed(plain, regions)
-
-
-_ALONE_BEFORE = re.compile(r"(?:\A|[\n|,;:•·–—-])[ \t]{0,3}\Z")
-_ALONE_AFTER = re.compile(r"[ \t]{0,3}(?:\Z|[\n|,;•·–—)-]|\.(?![0-9]))")
-
-
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Between the marks that separate the entries of a list."""
-    before = text[max(0, start - 4) : start] if start > 4 else "\n" + text[:start]
-    return _ALONE_BEFORE.search(before) is not None and _ALONE_AFTER.match(text, end) is not None
-
-
-_NUMBER_BEFORE = re.compile(r"[0-9] ?\Z")
-
-
-def _has_number_before(text: str, start: int) -> bool:
-    return _NUMBER_BEFORE.search(text, max(0, start - 2), start) is not None
-
-
-def _is_mobile(digits: str, regions: Sequence[str]) -> bool:
-    library = _library()
-    for region in regions:
-        number = _parsed(digits, region)
-        if number is not None and library.is_valid_number_for_region(number, region):
-            kind = library.number_type(number)
-            if kind in (library.PhoneNumberType.MOBILE, library.PhoneNumberType.FIXED_LINE_OR_MOBILE):
-                return True
-    return False
-
-
-def _is_isbn(digits: str) -> bool:
-    """Ten digits with the check digit of a book's number (ISO 2108, before 2007); English ones begin with 0."""
-    return len(digits) == 10 and sum((10 - i) * int(digit) for i, digit in enumerate(digits)) % 11 == 0
-
-
-def _is_as_printed(plain: str, regions: Sequence[str]) -> bool:
-    """Is it valid in an expected region, and grouped as that region prints it?"""
-    if plain.isdigit() or len(_digits(plain)) < 8:
-        return False
-    groups = re.findall("[0-9]+", plain)
-    library = _library()
-    for region in regions:
-        number = _parsed(plain, region)
-        if number is not None and library.is_valid_number_for_region(number, region):
-            printed = library.format_number(number, library.PhoneNumberFormat.NATIONAL)
-            if re.findall("[0-9]+", printed) == groups:
-                return True
-    return False
