@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from corpus.engine import Attempt, Quarantine, TimeLimit
-from corpus.schema import DROPPED, Drop, Outcome, dropped_rows
+from corpus.schema import DROPPED, Counted, Drop, Outcome, dropped_rows
 
 BATCH = 64  # rows of text that go through a stage together
 _ERRORS = 1000  # rows of a shard at which a stage may fail, before the stage is at fault
@@ -26,23 +26,16 @@ _FEW = 10  # rows that it may fail at if it comes through at none
 
 
 class Step(NamedTuple):
-    """A stage with its settings: `module` has `process(batch, config) -> Outcome`.
-
-    It may have `sums(kept, config)` as well: what else it counts, in the rows that it kept.
-    """
+    """A stage with its settings: `module` has `process(batch, config)`, which returns an Outcome or Counted."""
 
     stage: str
     module: str
     config: Any
     alone: bool = False  # one row at a time
 
-    def process(self, batch: pa.RecordBatch) -> Outcome:
-        result: Outcome = importlib.import_module(self.module).process(batch, self.config)
+    def process(self, batch: pa.RecordBatch) -> Outcome | Counted:
+        result: Outcome | Counted = importlib.import_module(self.module).process(batch, self.config)
         return result
-
-    def sums(self, kept: pa.RecordBatch) -> dict[str, int]:
-        count = getattr(importlib.import_module(self.module), "sums", None)
-        return count(kept, self.config) if count else {}
 
 
 class Rows(NamedTuple):
@@ -63,7 +56,7 @@ class Account:
     read: int = 0
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    sums: Counter[str] = field(default_factory=Counter)  # what else the stage counts
+    sums: Counter[str] = field(default_factory=Counter)  # what else the stage counted
 
     def to_json(self) -> dict[str, Any]:
         dropped = dict(sorted(self.dropped.items()))
@@ -71,13 +64,14 @@ class Account:
 
 
 class Chain:
-    """The stages of a pass over one shard; `accounts` and `dropped` are whole when `run` is exhausted."""
+    """The stages of a pass over one shard; `accounts`, `dropped` and `audits` are whole when `run` is exhausted."""
 
     def __init__(self, steps: Iterable[Step], attempt: Attempt, seconds: float) -> None:
         self.steps = list(steps)
         self.attempt = attempt
         self.seconds = seconds
         self.accounts = [Account(step.stage) for step in self.steps]
+        self.audits: list[pa.RecordBatch] = []  # what a stage shows for review, in input order
         self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
         self._errors: dict[int, tuple[int, Exception]] = {}  # by stage: how many, and the first
 
@@ -161,11 +155,13 @@ class Chain:
                 f"stage {step.stage} read {len(rows.ordinals)} rows, kept {result.kept.num_rows} "
                 f"and dropped {result.dropped.num_rows}"
             )
+        if isinstance(result, Counted):
+            self.accounts[index].sums.update(result.sums)
+            self.audits += [result.audit] if result.audit else []
         kept, dropped = _split(rows, result)
         if dropped:
             self._dropped.append((dropped, result.dropped))
             self.accounts[index].dropped.update(result.dropped.column("rule").to_pylist())
-        self.accounts[index].sums.update(step.sums(result.kept))
         return Rows(kept, result.kept) if kept else None
 
     def _without_quarantined(self, index: int, rows: Rows) -> Rows | None:
@@ -211,7 +207,7 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def _split(rows: Rows, result: Outcome) -> tuple[list[int], list[int]]:
+def _split(rows: Rows, result: Outcome | Counted) -> tuple[list[int], list[int]]:
     """Which ordinals were kept and which dropped: both sides keep the input's order, so one walk tells."""
     if result.dropped.num_rows == 0:
         return rows.ordinals, []

@@ -79,10 +79,13 @@ def scrub_command() -> click.Command:
     return _stage_command(
         scrub,
         ("scrub",),
-        """Mask e-mail addresses, public IP addresses, phone, card, IBAN and US social security numbers.
+        """Mask e-mail and public IP addresses, phone, card, IBAN and US social security numbers, keys.
 
         \b
         corpus scrub unique/ -o clean/
+        corpus scrub unique/ -o clean/ --type email --type ip
+        corpus scrub unique/ -o clean/ --style tags --audit
+        corpus scrub unique/ -o clean/ --style hash --hash-key secret.key
         """,
     )
 

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from corpus.charset import decode_html
 from corpus.config import setting
 from corpus.lid import find_model, load_model, probability
-from corpus.schema import Drop, Outcome, outcome
+from corpus.schema import Counted, Drop, outcome
 from corpus.storage import sha256
 
 STAGE = "prescreen"
@@ -82,8 +82,11 @@ class Config:
         return not self.enabled or not 1 <= len(self.languages) <= MOST_LANGUAGES
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Split a PAGES batch by what its languages may be; kept rows get `prescreen_score`, a probability."""
+def process(batch: pa.RecordBatch, config: Config) -> Counted:
+    """Split a PAGES batch by what its languages may be; kept rows get `prescreen_score`, a probability.
+
+    Counted are the pages that only the sample let through.
+    """
     model = load_model(find_model(config.model))
     scores: list[float | None] = []
     drops: dict[int, Drop] = {}
@@ -96,12 +99,8 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
         if score is not None and score < config.threshold and not is_sampled(identifier.as_py() or "", config.sample):
             drops[row] = Drop(f"{STAGE}.language", score, config.threshold)
         scores.append(score)
-    return outcome(batch.append_column(COLUMNS[0], pa.array(scores, pa.float64())), STAGE, drops)
-
-
-def sums(kept: pa.RecordBatch, config: Config) -> dict[str, int]:
-    """What the stage counts besides: pages that only the sample let through."""
-    return {"sampled": under_threshold(kept, config)}
+    kept, dropped = outcome(batch.append_column(COLUMNS[0], pa.array(scores, pa.float64())), STAGE, drops)
+    return Counted(kept, dropped, {"sampled": under_threshold(kept, config)})
 
 
 def under_threshold(batch: pa.RecordBatch, config: Config) -> int:

@@ -69,7 +69,7 @@ STAGES = {
     "fineweb": Stage("corpus.filters.fineweb"),
     "dedup": Stage("corpus.dedup"),
     "lines": Stage("corpus.dedup.lines_config"),
-    "scrub": Stage("corpus.scrub"),
+    "scrub": Stage("corpus.scrub", libraries=("phonenumbers",)),
     "token_count": Stage("corpus.token_count"),
     "tokenizer": Stage("corpus.recipe"),
 }

@@ -88,6 +88,17 @@ class Outcome(NamedTuple):
     dropped: pa.RecordBatch  # DROPPED
 
 
+class Counted(NamedTuple):
+    """An Outcome of a stage that counts more than documents, and may have rows to show for review."""
+
+    kept: pa.RecordBatch
+    dropped: pa.RecordBatch  # DROPPED
+    sums: Mapping[str, int]  # for the stage's account
+    audit: pa.RecordBatch | None = (
+        None  # in the order of the batch, by the stage's AUDIT schema; None: none was asked for
+    )
+
+
 def outcome(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> Outcome:
     """Split `batch` by `drops` (row number -> reason), keeping the order of rows on both sides."""
     if not drops:

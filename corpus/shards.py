@@ -4,6 +4,7 @@ A dataset is a folder (or object prefix):
 
     data/<unit>-<sha12>.parquet       the rows that a unit kept
     dropped/<unit>-<sha12>.parquet    one row for every document that it did not
+    audit/<unit>-<sha12>.parquet      what a stage shows for review, where it was asked to
     _units/<unit>.json                the commit record: written last, once; a file that no record names is not there
     _config/<hash12>.json             the configuration behind the hash that the records carry
     _manifest.parquet                 all records of a finished stage in one file, to be read instead of them
@@ -34,7 +35,7 @@ from corpus.storage import Entry, Storage, sha256, storage
 FORMAT = 1
 _READS = 8  # of records, under way at a time
 ROW_GROUP = 1024  # documents; small enough to stream, as nanochat's shards have
-FOLDERS = {"dropped": "dropped"}  # every other kind lives in data/
+FOLDERS = {"dropped": "dropped", "audit": "audit"}  # every other kind lives in data/
 # What reading a damaged Parquet file raises; ValueError and KeyError where a column's name is what was hit.
 DAMAGED = (pa.ArrowException, ValueError, KeyError, OSError)
 _WAY_OUT = "use another output folder, or remove the whole output"
@@ -62,7 +63,7 @@ class Output:
     """A file that a unit wrote; `path` is relative to the dataset."""
 
     path: str
-    kind: str  # documents, dropped, signatures, labels, tokens
+    kind: str  # documents, dropped, audit, signatures, labels, tokens
     rows: int
     bytes: int
     sha256: str

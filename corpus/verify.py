@@ -51,7 +51,7 @@ def _datasets(place: Storage, folder: str) -> Iterator[str]:
     names = {key.rpartition("/")[2]: key for key in place.folders(folder)}
     own = {"_tmp"}
     if names.keys() & {"_units", "_config"}:
-        own |= {"data", "dropped", "_units", "_config", "_tracebacks"}
+        own |= {"data", "dropped", "audit", "_units", "_config", "_tracebacks"}
         yield folder
     for name, key in names.items():
         if name not in own:
@@ -83,12 +83,12 @@ def verify(dataset: Dataset) -> Verified:
 
 
 def orphans(dataset: Dataset, min_age: float) -> list[Orphan]:
-    """Files in data/ and dropped/ that no record names and that are older than `min_age` seconds.
+    """Files in data/, dropped/ and audit/ that no record names and that are older than `min_age` seconds.
 
     Younger ones may belong to a unit that is being committed right now: its files come first, its record last.
     """
     latest = time.time() - min_age
-    old = [entry for folder in ("data", "dropped") for entry in dataset.storage.entries(folder)]
+    old = [entry for folder in ("data", "dropped", "audit") for entry in dataset.storage.entries(folder)]
     old = [entry for entry in old if entry.modified <= latest]
     # After the listing: what is committed meanwhile is named.
     named = {output.path for record in dataset.scan() for output in record.outputs} if old else set()

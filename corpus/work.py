@@ -74,6 +74,14 @@ class ChainWork:
                 dropped.close()
                 outputs.append(dropped.output(unit.key, "dropped"))
                 files.append(dropped.path)
+            for step in self.steps:
+                if getattr(step.config, "audit", False):
+                    shown = ShardWriter(folder / "audit.parquet", importlib.import_module(step.module).AUDIT)
+                    for batch in chain.audits:
+                        shown.write(batch)
+                    shown.close()
+                    outputs.append(shown.output(unit.key, "audit"))
+                    files.append(shown.path)
             accounts = [account.to_json() for account in ([pages] if self.source is None else []) + chain.accounts]
             for account in accounts:
                 if account["stage"] in _SUMMED:

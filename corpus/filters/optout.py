@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from corpus.config import setting
 from corpus.filters.optout_hosts import forbidden, load_hosts
-from corpus.schema import Drop, Outcome, outcome, replace_column
+from corpus.schema import Counted, Drop, outcome, replace_column
 
 STAGE = "optout"
 COLUMNS = (pa.field("opt_out", pa.string()),)
@@ -63,8 +63,8 @@ class Config:
     agents: tuple[str, ...] = setting(AI_AGENTS, "crawlers for AI whose rules in robots.txt count", flag="--ai-agent")
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Look at every page of a PAGES batch; kept rows get `opt_out`.
+def process(batch: pa.RecordBatch, config: Config) -> Counted:
+    """Look at every page of a PAGES batch; kept rows get `opt_out`, and pages with each signal are counted.
 
     Raises ValueError if the file `hosts` was not made by corpus optout.
     """
@@ -85,16 +85,14 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
         unwanted = next(((name, place) for name, place in found if name in config.drop), None)
         if unwanted:
             drops[row] = Drop(f"{STAGE}.{unwanted[0].replace('.', '_')}", unwanted[1], "no opt-out")
-    return outcome(replace_column(batch, "opt_out", pa.array(recorded, pa.string())), STAGE, drops)
+    kept, dropped = outcome(replace_column(batch, "opt_out", pa.array(recorded, pa.string())), STAGE, drops)
+    return Counted(kept, dropped, _sums(kept.column("opt_out").to_pylist()))
 
 
-def sums(kept: pa.RecordBatch, config: Config) -> dict[str, int]:
-    """Kept pages with each signal, for the account."""
+def _sums(recorded: list[str | None]) -> dict[str, int]:
+    """Pages with each signal."""
     return Counter(
-        f"opt_out_{name}"
-        for value in kept.column("opt_out").to_pylist()
-        if value
-        for name in {part.partition(":")[0] for part in value.split()}
+        f"opt_out_{name}" for value in recorded if value for name in {part.partition(":")[0] for part in value.split()}
     )
 
 

@@ -136,6 +136,7 @@ def funnel_text(funnel: Funnel, color: bool) -> str:
             (f"  {rule}", "", "", f"{count:,}", f"{share(count, line.read)}     ")
             for rule, count in line.dropped.items()
         ]
+    masked = [f"masked, {line.stage}: {found}" for line in funnel.lines if (found := _masked(line.sums))]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     styles = ["dim" if row[0].startswith("  ") else "bold" for row in rows]
     table = [_styled(_row(row, widths), style, color) for row, style in zip(rows, styles, strict=True)]
@@ -143,7 +144,13 @@ def funnel_text(funnel: Funnel, color: bool) -> str:
         verdict = [_styled(f"THE ACCOUNT DOES NOT ADD UP: {error}", "red", color) for error in funnel.errors]
     else:
         verdict = ["the account adds up: read = kept + dropped in every stage"]
-    return "\n".join([*table, "", summary(funnel), *verdict, ""])
+    return "\n".join([*table, "", summary(funnel), *masked, *verdict, ""])
+
+
+def _masked(sums: Mapping[str, int]) -> str:
+    """`1,204 email, 55 ip`: the values that a stage masked, by type, most first."""
+    found = [(count, name.removeprefix("pii_")) for name, count in sums.items() if name.startswith("pii_") and count]
+    return ", ".join(f"{count:,} {name}" for count, name in sorted(found, key=lambda item: (-item[0], item[1])))
 
 
 def summary(funnel: Funnel) -> str:

@@ -133,10 +133,10 @@ def test_recorded_and_counted_but_kept() -> None:
         {"url": "https://x.example/3", "html": b"<p>"},
         {"url": "https://x.example/4"},
     )
-    kept, dropped = optout.process(batch, optout.Config())
+    kept, dropped, sums, _ = optout.process(batch, optout.Config())
     assert (kept.num_rows, dropped.num_rows) == (4, 0)
     assert kept.column("opt_out").to_pylist() == ["noai:meta", "tdm:header", None, None]
-    assert optout.sums(kept, optout.Config()) == {"opt_out_noai": 1, "opt_out_tdm": 1}
+    assert sums == {"opt_out_noai": 1, "opt_out_tdm": 1}
 
 
 def test_dropped_if_asked(hosts: str) -> None:
@@ -145,7 +145,7 @@ def test_dropped_if_asked(hosts: str) -> None:
         {"url": "https://b.example/2", "html": b"<meta name=tdm-reservation content=0>"},
         {"url": "https://c.example/3", "html": b"<meta name=robots content='noai,noimageai'>"},
     )
-    kept, dropped = optout.process(batch, optout.Config(drop=("tdm", "noai"), hosts=hosts))
+    kept, dropped, *_ = optout.process(batch, optout.Config(drop=("tdm", "noai"), hosts=hosts))
     assert kept.column("opt_out").to_pylist() == [None]
     assert [(row["rule"], row["value"], row["threshold"]) for row in dropped.to_pylist()] == [
         ("optout.tdm", "host", "no opt-out"),

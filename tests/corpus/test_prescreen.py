@@ -44,7 +44,7 @@ def scores(batch: pa.RecordBatch) -> list[Any]:
 
 
 def test_a_page_in_another_language_is_dropped_with_its_probability() -> None:
-    kept, dropped = prescreen.process(utf8(GERMAN, ENGLISH, RUSSIAN), EVERYTHING)
+    kept, dropped, *_ = prescreen.process(utf8(GERMAN, ENGLISH, RUSSIAN), EVERYTHING)
     assert kept.schema == PAGES.append(prescreen.COLUMNS[0])
     assert kept.column("id").to_pylist() == ["<1>"]
     assert 0.5 < scores(kept)[0] <= 1
@@ -57,13 +57,13 @@ def test_a_page_in_another_language_is_dropped_with_its_probability() -> None:
 
 def test_one_of_several_languages_is_enough() -> None:
     config = prescreen.Config(languages=("de", "ru"), sample=0.0)
-    kept, dropped = prescreen.process(utf8(GERMAN, ENGLISH, RUSSIAN), config)
+    kept, dropped, *_ = prescreen.process(utf8(GERMAN, ENGLISH, RUSSIAN), config)
     assert (kept.column("id").to_pylist(), dropped.column("id").to_pylist()) == (["<0>", "<2>"], ["<1>"])
 
 
 def test_what_is_too_short_to_judge_goes_on_without_a_score() -> None:
     short = GERMAN[:90]
-    kept, _ = prescreen.process(pages(html(short).encode(), b"", None, b"<p>", b"\xff\xfe"), EVERYTHING)
+    kept, *_ = prescreen.process(pages(html(short).encode(), b"", None, b"<p>", b"\xff\xfe"), EVERYTHING)
     assert scores(kept) == [None] * 5
     config = prescreen.Config(languages=("en",), sample=0.0, min_chars=50)
     assert prescreen.process(utf8(short), config).dropped.num_rows == 1
@@ -97,12 +97,12 @@ def test_other_encodings_are_read_as_their_text(text: str, codec: str, charset: 
 def test_the_sample_goes_on_with_its_score_and_is_chosen_by_the_id() -> None:
     batch = utf8(*[GERMAN] * 400)
     some, more = (prescreen.Config(languages=("en",), sample=share) for share in (0.1, 0.3))
-    kept, dropped = prescreen.process(batch, some)
+    kept, dropped, sums, _ = prescreen.process(batch, some)
     assert 20 <= kept.num_rows <= 60
     assert all(score < 0.1 for score in scores(kept))
     assert kept.num_rows + dropped.num_rows == 400
-    assert prescreen.sums(kept, some) == {"sampled": kept.num_rows}
-    assert prescreen.sums(prescreen.process(utf8(ENGLISH, "x"), some).kept, some) == {"sampled": 0}
+    assert sums == {"sampled": kept.num_rows}
+    assert prescreen.process(utf8(ENGLISH, "x"), some).sums == {"sampled": 0}
     assert set(kept.column("id").to_pylist()) < set(prescreen.process(batch, more).kept.column("id").to_pylist())
     one_by_one = [prescreen.process(batch.slice(row, 1), some).kept for row in range(400)]
     assert pa.Table.from_batches(one_by_one) == pa.Table.from_batches([kept])
@@ -141,10 +141,10 @@ def test_any_bytes_have_one_outcome_which_is_the_same_again(bodies: list[bytes],
     for charset in (None, "utf-8", "gbk", "utf-16", "no such"):
         batch = pages(*bodies, charset=charset)
         config = prescreen.Config(languages=("en",), sample=0.0, line_chars=5, min_chars=5)
-        kept, dropped = prescreen.process(batch, config)
+        kept, dropped, *_ = prescreen.process(batch, config)
         ids = kept.column("id").to_pylist() + dropped.column("id").to_pylist()
         assert sorted(ids) == batch.column("id").to_pylist()
-        assert prescreen.process(batch, config) == (kept, dropped)
+        assert prescreen.process(batch, config)[:2] == (kept, dropped)
         assert all(score is None or 0.1 <= score <= 1 for score in scores(kept))
 
 

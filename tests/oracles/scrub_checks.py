@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import string
-from decimal import Decimal
 
 LETTERS = string.ascii_letters + string.digits + "".join(map(chr, range(0xC0, 0x250)))
 LOCAL = LETTERS + "_%+-.'"
@@ -19,11 +19,12 @@ def luhn(digits: str) -> bool:
 
 
 def mod97(iban: str) -> int:
-    """The number that the rearranged account number spells, modulo 97, in decimal arithmetic without rounding."""
-    moved = iban[4:] + iban[:4]
-    spelled = "".join(c if c.isdigit() else str(string.ascii_uppercase.index(c) + 10) for c in moved)
-    number = Decimal(spelled)
-    return int(number - 97 * Decimal(int(spelled) // 97))
+    """The remainder, modulo 97, of the number that the rearranged account number spells, by long division."""
+    remainder = 0
+    for c in iban[4:] + iban[:4]:
+        for digit in c if c.isdigit() else str(string.ascii_uppercase.index(c.upper()) + 10):
+            remainder = (10 * remainder + int(digit)) % 97
+    return remainder
 
 
 def is_domain(domain: str) -> bool:
@@ -40,8 +41,29 @@ def is_domain(domain: str) -> bool:
     return inner and (letters or coded)
 
 
-def emails(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each address, left to right; the longest domain that ends where no letter or digit follows."""
+def other_domain_end(text: str, start: int, top_level: list[str]) -> int:
+    """Where a domain with letters of other scripts ends: fewest labels, then the longest name of `top_level`."""
+    found: list[tuple[int, bool, int, int]] = []
+    for end in range(start + 1, min(len(text), start + 256) + 1):
+        labels = text[start:end].split(".")
+        names, top = labels[:-1], labels[-1]
+        whole = 1 <= len(names) <= 8 and all(0 < len(name) < 64 for name in names)
+        if not whole or any(not (c.isalnum() or c == "-") for name in names for c in name):
+            continue
+        if any("-" in (name[0], name[-1]) for name in names):
+            continue
+        latin = 2 <= len(top) < 64 and all(c in string.ascii_letters for c in top)
+        latin = latin and text[end : end + 1] not in tuple(string.ascii_letters + string.digits + "_")
+        if top in top_level or latin:
+            found.append((len(names), top not in top_level, -len(top), end))
+    end = min(found)[3] if found else 0
+    return end if end and not text[start:end].isascii() else 0
+
+
+def emails(text: str, top_level: list[str]) -> list[tuple[int, int]]:
+    """(start, end) of each address without quotes, left to right, whose name is in Latin letters; the longest domain
+    that ends where no letter or digit follows.
+    """
     found: list[tuple[int, int]] = []
     for at in (index for index, c in enumerate(text) if c == "@"):
         left = found[-1][1] if found else 0
@@ -61,6 +83,8 @@ def emails(text: str) -> list[tuple[int, int]]:
             for end in range(at + 1, len(text) + 1)
             if is_domain(text[at + 1 : end]) and text[end : end + 1] not in tuple(ascii_word)
         ]
-        if ends and text[at + 1 : max(ends)].rpartition(".")[2].lower() not in FILES:
-            found.append((start, max(ends)))
+        end = max(ends) if ends else other_domain_end(text, at + 1, top_level)
+        remote = bool(ends) and re.match(r":([~/]|[\w.-]{1,64}/)", text[end:]) is not None
+        if end and not remote and text[at + 1 : end].rpartition(".")[2].lower() not in FILES:
+            found.append((start, end))
     return found

@@ -1,0 +1,101 @@
+"""Secrets that give access: API keys by the prefixes that their issuers chose, tokens, private keys.
+
+A prefix alone proves little: what follows must have the issuer's length and alphabet, and enough different characters
+not to be a placeholder. `AKIAIOSFODNN7EXAMPLE`, `sk-xxxxxxxx` and the like, which documentation is full of, are left.
+Checksums that some keys carry are not asked for: a mistyped key is a secret nearly as much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from corpus.pii.text import Numbers
+
+_BEFORE = r"(?<![A-Za-z0-9_-])"
+_AFTER = r"(?![A-Za-z0-9_-])"
+# AWS's secret keys have no prefix, but the name of their setting.
+_AWS_SECRET = r"(?i:aws.{0,12}secret.{0,16}key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
+# What must be in a text, the pattern that is then looked for; group 1, if there is one, is the secret.
+_KEYS = tuple(
+    (needle, re.compile(pattern))
+    for needle, pattern in (
+        ("AKIA", r"AKIA(?<![A-Za-z0-9]AKIA)[A-Z2-7]{16}(?![A-Za-z0-9])"),  # AWS access key id
+        ("ASIA", r"ASIA(?<![A-Za-z0-9]ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])"),  # AWS temporary key id
+        ("gh", rf"gh[pousr]_(?<![A-Za-z0-9_-]....)[A-Za-z0-9]{{36,251}}{_AFTER}"),  # GitHub
+        ("github_pat_", rf"github_pat_[A-Za-z0-9]{{22}}_[A-Za-z0-9]{{59}}{_AFTER}"),
+        ("glpat-", rf"gl(?:pat|ptt|dt|rt|soat)-[A-Za-z0-9_-]{{20,64}}{_AFTER}"),  # GitLab
+        ("xox", rf"xox[abeoprs]-(?<![A-Za-z0-9_-].....)[A-Za-z0-9-]{{10,250}}{_AFTER}"),  # Slack
+        ("hooks.slack.com", r"hooks\.slack\.com/services/(T[A-Z0-9]{8,12}/B[A-Z0-9]{8,12}/[A-Za-z0-9]{20,30})"),
+        ("AIza", rf"AIza(?<![A-Za-z0-9_-]....)[A-Za-z0-9_-]{{35}}{_AFTER}"),  # Google
+        ("ya29.", r"ya29\.[A-Za-z0-9_-]{20,400}"),  # Google OAuth
+        ("k_live_", rf"[sr]k_live_(?<![A-Za-z0-9_-]........)[A-Za-z0-9]{{16,250}}{_AFTER}"),  # Stripe
+        ("k_test_", rf"[sr]k_test_(?<![A-Za-z0-9_-]........)[A-Za-z0-9]{{16,250}}{_AFTER}"),
+        ("whsec_", rf"whsec_[A-Za-z0-9+/]{{24,64}}{_AFTER}"),
+        ("sk-ant-", rf"sk-ant-[A-Za-z0-9_-]{{20,200}}{_AFTER}"),  # Anthropic
+        ("sk-", rf"sk-(?<![A-Za-z0-9_-]...)(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{{20,250}}{_AFTER}"),  # OpenAI
+        ("sk-", rf"sk-(?<![A-Za-z0-9_-]...)(?:or-v1-)?[A-Za-z0-9]{{20,100}}{_AFTER}"),
+        ("hf_", rf"hf_(?<![A-Za-z0-9_-]...)[A-Za-z0-9]{{34,40}}{_AFTER}"),  # Hugging Face
+        ("npm_", rf"npm_(?<![A-Za-z0-9_-]....)[A-Za-z0-9]{{36}}{_AFTER}"),
+        ("pypi-", rf"pypi-(?<![A-Za-z0-9_-].....)[A-Za-z0-9_-]{{50,400}}{_AFTER}"),
+        ("SG.", rf"SG\.(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{{16,32}}\.[A-Za-z0-9_-]{{32,64}}{_AFTER}"),  # SendGrid
+        ("SK", rf"SK(?<![A-Za-z0-9_-]..)[0-9a-f]{{32}}{_AFTER}"),  # Twilio
+        (":AA", rf"[0-9]{{8,10}}(?<![0-9A-Za-z]..........):AA[A-Za-z0-9_-]{{33}}{_AFTER}"),  # Telegram bots
+        ("dop_v1_", rf"dop_v1_[0-9a-f]{{64}}{_AFTER}"),  # DigitalOcean
+        ("shp", rf"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{{32}}{_AFTER}"),  # Shopify
+        # JSON Web Token: header, claims, signature
+        ("eyJ", r"eyJ(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{16,1000}"),
+        ("secret", _AWS_SECRET),
+        ("SECRET", _AWS_SECRET),
+    )
+)  # fmt: skip
+_AFTER_DIGIT = re.compile("[A-Za-z0-9_+/-]{6}")
+_AROUND_DIGIT = re.compile("[A-Za-z0-9_+/-]{16}")
+_BEGIN = re.compile(r"-----BEGIN (?P<what>(?:[A-Z0-9]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?)-----")
+_PEM = 20_000  # characters that a private key has at most: RSA of 16,384 bits has 12,000
+_PLACEHOLDERS = re.compile(r"example|placeholder|your|xxxx|\.\.\.|redacted|dummy|abcdefgh|12345678901", re.IGNORECASE)
+_DISTINCT = 7  # characters; random 16 of 32 have fewer in one of 100 million
+
+
+def secrets(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
+    """Keys and tokens, and whole blocks of private keys, kind by kind."""
+    # Nearly all have a digit after a letter: where no long word does, two needles are left of twenty-five.
+    has_token = any(_in_token(text, start) for start in numbers.in_words)
+    for needle, pattern in _KEYS if has_token else _KEYS[:2]:
+        if needle in text:
+            for match in pattern.finditer(text):
+                start, end = match.span(match.lastindex or 0)
+                if is_random(match[match.lastindex or 0]):
+                    yield start, end
+    if "-----BEGIN" in text:
+        yield from _private_keys(text)
+
+
+def _in_token(text: str, digit: int) -> bool:
+    """Is this digit in a stretch of letters, digits and the like that is long for a word?"""
+    return bool(_AFTER_DIGIT.match(text, digit) or _AROUND_DIGIT.match(text, max(0, digit - 14)))
+
+
+def is_random(key: str) -> bool:
+    """Might this be a key, rather than a placeholder or a word? It has many different characters, among them digits."""
+    body = key[4:]
+    return len(set(body)) >= _DISTINCT and not body.isalpha() and not _PLACEHOLDERS.search(body)
+
+
+def _private_keys(text: str) -> Iterator[tuple[int, int]]:
+    """From the BEGIN line to the END line; to the end of what looks like base64 where that was cut off."""
+    end, match = 0, _BEGIN.search(text)
+    while match:
+        closing = f"-----END {match['what']}-----"
+        place = text.find(closing, match.end(), match.end() + _PEM)
+        if place >= 0:
+            end = place + len(closing)
+        else:
+            rest = _BASE64.match(text, match.end())
+            end = rest.end() if rest else match.end()
+        if end - match.end() >= 64:
+            yield match.start(), end
+        match = _BEGIN.search(text, end)
+
+
+_BASE64 = re.compile(r"(?:[\s\\nr]{0,4}+[A-Za-z0-9+/=]{1,80}){0,250}+")

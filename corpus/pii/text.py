@@ -1,0 +1,115 @@
+"""What finders share: the span, and what surrounds a number."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """`text[start:end]`, in Python string indices; `type` is one of corpus.pii.find.TYPES."""
+
+    start: int
+    end: int
+    type: str
+    text: str
+
+
+@cache
+def _sections() -> dict[str, list[str]]:
+    lines = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines()
+    sections: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("["):
+            sections[line.strip("[]")] = current = []
+        elif line and not line.startswith("#"):
+            current += line.split()
+    return sections
+
+
+def words(section: str) -> list[str]:
+    """A section of words.txt."""
+    return _sections()[section]
+
+
+DIGIT = re.compile("[0-9]")
+
+# What stands between the groups of a number beside space, hyphen, dot, slash and brackets: spaces that do not break
+# or are narrow, the hyphens and dashes of Unicode, full-width forms, and the marks that turn the direction of writing.
+SPACES = "\u00a0\u2007\u2009\u202f\u3000"
+DASHES = "\u2010\u2011\u2012\u2013\u2212\uff0d"
+MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+PLAIN = str.maketrans(SPACES + DASHES + "（）／．", " " * len(SPACES) + "-" * len(DASHES) + "()/.", MARKS)
+
+# Digits of other scripts, by their zeros: Arabic, Persian, Devanagari, Bengali, Gurmukhi, Gujarati, Tamil, Telugu,
+# Kannada, Malayalam, Thai, Lao, Myanmar, Khmer, full-width.
+_ZEROS = "٠۰०০੦૦௦౦೦൦๐໐၀០０"
+OTHER_DIGITS = re.compile("[" + "".join(f"{zero}-{chr(ord(zero) + 9)}" for zero in _ZEROS) + "]")
+_TO_ASCII = {ord(zero) + digit: 48 + digit for zero in _ZEROS for digit in range(10)} | {ord("＋"): ord("+")}
+
+
+# The bytes that begin these in UTF-8: looking for a byte is a hundred times as fast as looking for a class.
+_LEADS = (b"\xd9", b"\xdb", b"\xe0", b"\xe1", b"\xef")
+
+
+def with_ascii_digits(text: str) -> str:
+    """`text` with the digits of other scripts as ASCII ones: every character stays in its place."""
+    if text.isascii():
+        return text
+    data = text.encode("utf-8", "surrogatepass")
+    if not any(lead in data for lead in _LEADS) or not OTHER_DIGITS.search(text):
+        return text
+    return text.translate(_TO_ASCII)
+
+
+# What may stand between two groups of one number.
+GAP = rf"[ .\-/()~{SPACES}{DASHES}{MARKS}（）／]"
+# Stretches of six digits and more, with up to five such characters between two digits (`. `, ` / `, `) - (`); or two
+# characters, a digit first, right after a letter: there an account number may have begun, or a key.
+_NUMBER = re.compile(rf"[0-9](?<![0-9][0-9])(?:((?:{GAP}{{0,5}}+[0-9]){{5,60}}+)|(?<=[A-Za-z_][0-9])[A-Za-z0-9])")
+
+
+class Numbers(NamedTuple):
+    """Where finders of numbers need to look, found in one pass over a text."""
+
+    stretches: list[tuple[int, int]]  # from digit to digit, at least six of them
+    in_words: list[int]  # digits right after a letter or `_`
+
+    @classmethod
+    def of(cls, text: str) -> Numbers:
+        stretches, in_words = [], []
+        for match in _NUMBER.finditer(text):
+            start, end = match.span()
+            if match[1]:
+                stretches.append((start, end))
+            if start and (text[start - 1] == "_" or (text[start - 1].isascii() and text[start - 1].isalpha())):
+                in_words.append(start)
+        return cls(stretches, in_words)
+
+
+def is_word(text: str, index: int) -> bool:
+    """Is `text[index]` a letter, a digit or `_`? False outside the text."""
+    return 0 <= index < len(text) and (text[index].isalnum() or text[index] == "_")
+
+
+def is_latin_word(text: str, index: int) -> bool:
+    """`is_word`, not counting letters of scripts that do not put spaces around numbers, such as Chinese."""
+    return is_word(text, index) and text[index] < "\u0590"
+
+
+def words_before(text: str, start: int, reach: int) -> list[str]:
+    """Lower-case words of the `reach` characters before `start`, the nearest first; none beyond a digit."""
+    return [word.lower() for word in reversed(_WORD.findall(nothing_but_words(text, start, reach)))]
+
+
+def nothing_but_words(text: str, start: int, reach: int) -> str:
+    """Up to `reach` characters before `start`, from the last digit on."""
+    window = text[max(0, start - reach) : start]
+    match = _AFTER_DIGIT.search(window)
+    return window[match.start() :] if match else window
+
+
+_WORD = re.compile(r"[^\W\d_]+")
+_AFTER_DIGIT = re.compile(r"[^0-9]*\Z")
