@@ -54,6 +54,7 @@ _ADDRESS_NAMES = 32  # nor behind more than so many @
 _PEELED = frozenset(MARKS + QUOTES)
 _HEADS = _PEELED | frozenset(CURRENCIES + "§%=—–")
 _TAILS = _PEELED | frozenset("—–")
+_AFTER_LETTERS = frozenset(",;:!?)”")
 _DIGITS = frozenset("0123456789")
 _POSSESSIVES = ("'s", "'S", "’s", "’S")
 _COUNTED = UNITS | frozenset(CURRENCIES) | frozenset(DOLLARS)  # behind a digit
@@ -178,8 +179,13 @@ def _split_chunk(chunk: str, exceptions: Mapping[str, Words] = EXCEPTIONS, elidi
 
 
 def _split_piece(piece: str, exceptions: Mapping[str, Words], eliding: bool) -> Words:
-    if piece.isalpha() and piece not in exceptions:  # most chunks
+    if piece in exceptions:
+        return exceptions[piece]
+    if piece.isalpha():  # most chunks
         return (piece,)
+    stem, last = piece[:-1], piece[-1]
+    if stem.isalpha() and stem not in exceptions and (last in _AFTER_LETTERS or (last == "." and is_small(stem[-1]))):
+        return (stem, last)  # most of the others
     core, before, after = _peeled(piece, exceptions)
     words = exceptions.get(core) or (_elided(core) if eliding else _parts(core))
     if not before and not after:
