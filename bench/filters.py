@@ -51,10 +51,10 @@ def our_stages() -> dict[str, Callable[[str], Any]]:
     repetition, quality = gopher_repetition.Config(), gopher_quality.Config()
     cleaning, prose = c4.Config(), fineweb.Config()
     return {
-        "gopher_repetition": lambda text: gopher_repetition.judge(text, repetition),
+        "gopher_repetition": lambda text: gopher_repetition.judge(text, None, repetition),
         "gopher_quality": lambda text: gopher_quality.judge(text, None, quality),
-        "c4": lambda text: c4.clean(text, cleaning),
-        "fineweb": lambda text: fineweb.judge(text, prose),
+        "c4": lambda text: c4.clean(text, None, cleaning),
+        "fineweb": lambda text: fineweb.judge(text, None, prose),
     }
 
 

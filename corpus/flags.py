@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from corpus.chain import Step
-from corpus.config import element_type
+from corpus.config import OFF, element_type
 from corpus.recipe import config_class, load_recipe, make_step
 
 
@@ -74,12 +74,30 @@ def steps_from_flags(context: click.Context, stages: Sequence[str], recipe: str 
     return [make_step(stage, settings) for stage, settings in base.items()]
 
 
+class _OrOff(click.ParamType):
+    """A number, or `off`."""
+
+    def __init__(self, scalar: type) -> None:
+        self.scalar = scalar
+        self.name = {int: "integer", float: "float"}[scalar] + "|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or value == OFF or isinstance(value, self.scalar):
+            return value
+        try:
+            return self.scalar(value)
+        except ValueError:
+            self.fail(f"{value!r} should be a number or {OFF}", param, ctx)
+
+
 def _option(flag: str, destination: str, hint: Any, field: dataclasses.Field[Any]) -> click.Option:
-    scalar, many, _ = element_type(hint)
+    scalar, many, optional = element_type(hint)
     if scalar is bool:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
     choices = field.metadata["choices"]
     kind: Any = click.Choice(choices) if choices else {int: int, float: float, bool: bool, str: str}[scalar]
+    if optional and not choices and scalar in (int, float):
+        kind = _OrOff(scalar)
     default: Any = field.default
     shown = ", ".join(map(str, default)) if many else default
     return click.Option(
