@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,15 @@ from corpus.schema import Drop
 from corpus.warc import Page, read_pages
 
 PAGE_CHARACTERS = 4500
+
+_CODES = {
+    "arabic": "ar", "chinese": "zh", "czech": "cs", "esperanto": "eo", "french": "fr", "german": "de", "greek": "el",
+    "hebrew": "he", "hindi": "hi", "japanese": "ja", "korean": "ko", "persan": "fa", "portuguese": "pt",
+    "russian": "ru", "thai": "th", "turkish": "tr", "vietnamese": "vi",
+}  # fmt: skip
+_LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?:[^()\\]|\\.|\([^()]*\))*\)", re.DOTALL)
+_NOTE = re.compile(r"\[\d+\]")
+_NO_PROSE = re.compile(r"https?:|www\.|\^|\|| \* |/wiki/|//|%[0-9A-F]{2}|^\s*(?:\d+\.|#)")
 
 
 def crawled(testdata: Path, files: int = 6) -> Iterator[str]:
@@ -40,12 +50,33 @@ def english(testdata: Path) -> Iterator[str]:
     yield from _pages((testdata / "text/tinyshakespeare.txt").read_text(encoding="utf-8"))
 
 
-def articles(testdata: Path) -> Iterator[tuple[str, str]]:
-    """(language, article) of the same encyclopedia article in many languages."""
+def articles(testdata: Path) -> dict[str, str]:
+    """The running text of one encyclopedia article in many languages, by language.
+
+    The file has its Markdown; links become their text, wrapped lines paragraphs, and what is no prose goes.
+    """
+    parts: dict[str, list[str]] = {}
     with gzip.open(testdata / "text/mixed_multilingual_code.jsonl.gz", "rt", encoding="utf-8") as stream:
         for row in map(json.loads, stream):
-            if row["kind"] != "code":
-                yield row["lang"], row["text"]
+            if row["kind"] == "wiki":
+                parts.setdefault(_CODES[row["lang"]], []).append(row["text"])
+    return {language: _prose("".join(texts)) for language, texts in parts.items()}
+
+
+def samples(testdata: Path) -> dict[str, str]:
+    """Some paragraphs of the Universal Declaration of Human Rights in each language, joined by line breaks."""
+    found: dict[str, list[str]] = {}
+    with (testdata / "lid/lid_samples.jsonl").open(encoding="utf-8") as stream:
+        for row in map(json.loads, stream):
+            if not row.get("short"):
+                found.setdefault(row["lang"], []).append(row["text"])
+    return {language: "\n".join(texts) for language, texts in found.items()}
+
+
+def _prose(markdown: str) -> str:
+    markdown = _NOTE.sub("", _LINK.sub(r"\1", _LINK.sub(r"\1", markdown)))
+    paragraphs = (" ".join(part.split()) for part in markdown.split("\n\n"))
+    return "\n".join(part for part in paragraphs if len(part) > 80 and not _NO_PROSE.search(part))
 
 
 def _pages(document: str) -> Iterator[str]:
