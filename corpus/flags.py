@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from corpus.chain import Step
 from corpus.config import OFF, element_type
-from corpus.recipe import config_class, load_recipe, make_step
+from corpus.recipe import STAGES, config_class, load_recipe, make_step
 
 
 def stage_options(stages: Sequence[str]) -> list[click.Option]:
@@ -52,26 +52,38 @@ def config_options(name: str, cls: type) -> list[click.Option]:
     ]
 
 
-def steps_from_flags(context: click.Context, stages: Sequence[str], recipe: str | None) -> list[Step]:
+def steps_from_flags(
+    context: click.Context, stages: Sequence[str], recipe: str | None, own: bool = False
+) -> list[Step]:
     """The stages with the recipe's settings (or defaults) and the flags that were given.
 
+    With `own`, a recipe that names any of the stages, or rules of its own, decides which there are and in which order.
     Raises ValueError naming the setting; a flag wins over the recipe.
     """
     base: dict[str, dict[str, Any]] = {stage: {} for stage in stages}
+    rules: dict[str, Step] = {}
+    order: list[str] = []
     if recipe:
         for step in load_recipe(recipe).steps:
             if step.stage in base:
                 base[step.stage] = {
                     field.name: getattr(step.config, field.name) for field in dataclasses.fields(step.config)
                 }
+                order.append(step.stage)
+            elif own and step.stage not in STAGES:
+                rules[step.stage] = step
+                order.append(step.stage)
+    order = (order if own else []) or list(stages)
     given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     for name in sorted(given, key=lambda name: not name.endswith("__preset")):
         stage, _, setting = name.partition("__")
-        if stage in base and setting:
+        if setting and stage in base and stage not in order:
+            raise ValueError(f"{setting}: {recipe} has no stage [{stage}]")
+        if setting and stage in base:
             if setting == "preset":  # instead of a recipe's settings
                 base[stage] = {}
             base[stage][setting] = context.params[name]
-    return [make_step(stage, settings) for stage, settings in base.items()]
+    return [rules[stage] if stage in rules else make_step(stage, base[stage]) for stage in order]
 
 
 class _OrOff(click.ParamType):
@@ -87,7 +99,7 @@ class _OrOff(click.ParamType):
         try:
             return self.scalar(value)
         except ValueError:
-            self.fail(f"{value!r} should be a number or {OFF}", param, ctx)
+            self.fail(f"{value!r} is not a valid {self.name.partition('|')[0]}, nor {OFF}", param, ctx)
 
 
 def _option(flag: str, destination: str, hint: Any, field: dataclasses.Field[Any]) -> click.Option:
