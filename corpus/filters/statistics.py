@@ -14,12 +14,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from corpus.filters.characters import PUNCTUATION, SENTENCE_TERMINAL, is_punctuation
-from corpus.filters.words import splitter
+from corpus.filters.characters import PUNCTUATION, SENTENCE_TERMINAL, is_punctuation, is_small
+from corpus.filters.words import exceptions_of, splitter
 
 _CHUNKS = 2**18  # remembered at the most, some 60 MB with their words
 _LETTERS = 2**22  # bytes of them
@@ -35,18 +37,17 @@ class Words(NamedTuple):
     real: int  # words that are not of symbols alone
     real_characters: int  # in those
     with_letter: int  # words that have a letter
-    known: dict[str, int]  # the id of a word
+    memory: Memory
 
     @property
     def count(self) -> int:
         return len(self.ids)
 
-    def present(self, wanted: Sequence[str], enough: int) -> int:
+    def present(self, wanted: tuple[str, ...], enough: int) -> int:
         """How many different ones of the `wanted` words are here; counting stops at `enough`."""
         from corpus.filters.kernels.chunks import count_present
 
-        ids = [self.known[word] for word in dict.fromkeys(wanted) if word in self.known]
-        return int(count_present(self.ids, np.array(ids, np.int32), enough)) if ids and enough > 0 else 0
+        return int(count_present(self.ids, self.memory.ids_of(wanted), enough)) if enough > 0 else 0
 
     def sentences(self) -> int:
         from corpus.filters.kernels.chunks import sentences
@@ -78,6 +79,11 @@ def words_of(text: str, kind: str = "english") -> Words:
         raise
 
 
+def forget() -> None:
+    """Empty this thread's memory: nothing depends on what is in it but time."""
+    _memories().clear()
+
+
 def _memories() -> dict[str, Memory]:
     """This thread's, for a memory cannot be written and read at once."""
     if not hasattr(_local, "memories"):
@@ -93,40 +99,66 @@ class Memory:
     """Chunks with their words, words with what is known of them, and the last texts with their answers."""
 
     def __init__(self, kind: str) -> None:
+        from corpus.filters.kernels.simple import FIRST, Tables
+
         self.split = splitter(kind)
+        self.learns = kind != "spacy"
         self.kept: OrderedDict[str, Words] = OrderedDict()
         self.kept_characters = 0
-        self.known: dict[str, int] = {}
-        self.chunks = self.letters_used = self.words_used = 0
-        self.rows = _no_rows(2**12)  # see kernels.chunks
-        self.letters = np.zeros(2**14, np.uint8)
-        self.words = np.zeros(2**12, np.int32)  # of each chunk: how many, and their ids
-        self.about = np.zeros(2**12, np.int32)  # by id
+        self.wanted: dict[tuple[str, ...], Any] = {}
+        self.tables = Tables(
+            chunk_rows=_no_rows(2**12),
+            chunk_letters=np.zeros(0, np.uint8),
+            words=np.zeros(0, np.int32),
+            id_rows=_no_rows(2**12),
+            id_letters=np.zeros(0, np.uint8),
+            about=np.zeros(0, np.int32),
+            letters_of=_letters_of(),
+            used=np.zeros(5, np.int64),
+        )
+        self.room = [0] * 5  # how much of each `tables.used` counts there may be
+        self._number(FIRST)
+        if self.learns:
+            self._remember([written.encode() for written in exceptions_of(kind)])
 
     def is_full(self) -> bool:
-        return self.chunks >= _CHUNKS or self.letters_used >= _LETTERS or self.words_used >= 4 * _CHUNKS
+        chunks, letters, words = self.tables.used[:3].tolist()
+        return chunks >= _CHUNKS or letters >= _LETTERS or words >= 4 * _CHUNKS
 
     def measure(self, text: str) -> Words:
         """Split `text` by what is remembered, and remember the rest."""
-        from corpus.filters.kernels.chunks import PADDING, count_words, gather, look_up
+        from corpus.filters.kernels.chunks import PADDING, count_words, gather
+        from corpus.filters.kernels.simple import LEARNT, LONGEST, MOST_WORDS, look_up
 
         data = text.encode("utf-8", "surrogatepass")
         size = len(data)
         padded = np.frombuffer(data + bytes(PADDING), np.uint8)
         found = np.empty((size + 1) // 2, np.int64)
         missed = np.empty((len(found), 2), np.int64)
-        chunks, unknown = look_up(
-            padded.ctypes.data, size, self.rows.ctypes.data, len(self.rows) - 1, self.letters.ctypes.data, found, missed
-        )
+        chunks = at = 0
+        while at < size:
+            self._make_room(LEARNT, LEARNT * (LONGEST + PADDING), LEARNT * MOST_WORDS, LEARNT * MOST_WORDS)
+            before = chunks
+            chunks, unknown, at = look_up(
+                padded.ctypes.data, size, at, self.learns, self.tables, found, before, missed
+            )
+            if unknown:
+                part = found[before:chunks]
+                part[part < 0] = self._remember([data[start:end] for start, end in missed[:unknown].tolist()])
         found = found[:chunks]
-        if unknown:
-            found[found < 0] = self._remember([data[start:end] for start, end in missed[:unknown].tolist()])
-        out = np.empty((2, count_words(found, self.words)), np.int32)
+        out = np.empty((2, count_words(found, self.tables.words)), np.int32)
         totals = np.empty(3, np.int64)
-        gather(found, self.words, self.about, out, totals)
-        words = Words(out[0], out[1], *totals.tolist(), self.known)
+        gather(found, self.tables.words, self.tables.about, out, totals)
+        words = Words(out[0], out[1], *totals.tolist(), self)
         self._keep(text, words)
         return words
+
+    def ids_of(self, words: tuple[str, ...]) -> Any:
+        """Their ids, which they have from now on if they had none: int64[different words]."""
+        ids = self.wanted.get(words)
+        if ids is None:
+            ids = self.wanted[words] = self._number(tuple(dict.fromkeys(word for word in words if word)))
+        return ids
 
     def _keep(self, text: str, words: Words) -> None:
         if len(text) > _KEPT_CHARACTERS // 4:
@@ -138,50 +170,95 @@ class Memory:
 
     def _remember(self, chunks: Sequence[bytes]) -> Any:
         """Where the words of chunks are that were not known, in order: int64[chunks]."""
-        from corpus.filters.kernels.chunks import PADDING, remember
+        from corpus.filters.kernels.simple import add_all
 
         different = list(dict.fromkeys(chunks))
         split = self.split([chunk.decode("utf-8", "surrogatepass") for chunk in different])
-        words: list[int] = []
+        ids = self._number(list(chain.from_iterable(split)))
+        counts = np.array(list(map(len, split)), np.int64)
+        ends = np.cumsum(counts)
+        data, sizes = _padded(different)
+        self._make_room(len(different), len(data), len(ids) + len(different), 0)
+        first = int(self.tables.used[2])
+        written: list[int] = []
         places: list[int] = []
-        about: list[int] = []
-        for parts in split:
-            places.append(self.words_used + len(words))
-            words.append(len(parts))
-            words += [self._number(word, about) for word in parts]
-        letters = (bytes(PADDING).join(different)) + bytes(PADDING)
-        self._make_room(len(different), len(letters), len(words))
-        self.letters[self.letters_used : self.letters_used + len(letters)] = np.frombuffer(letters, np.uint8)
-        self.words[self.words_used : self.words_used + len(words)] = words
-        self.about[len(self.known) - len(about) : len(self.known)] = about
-        sizes = np.array([len(chunk) for chunk in different], np.int64)
-        rows, mask = self.rows.ctypes.data, len(self.rows) - 1
-        remember(sizes, np.array(places, np.int64), self.letters.ctypes.data, self.letters_used, rows, mask)
-        self.chunks += len(different)
-        self.letters_used += len(letters)
-        self.words_used += len(words)
+        numbers = iter(ids.tolist())
+        for words in split:
+            places.append(first + len(written))
+            written += [len(words), *islice(numbers, len(words))]
+        self.tables.words[first : first + len(written)] = written
+        self.tables.used[2] += len(written)
+        add_all(data.ctypes.data, sizes, np.array(places, np.int64), self.tables)
         by_chunk = dict(zip(different, places, strict=True))
         return np.array([by_chunk[chunk] for chunk in chunks], np.int64)
 
-    def _number(self, word: str, about: list[int]) -> int:
-        """The id of a word; what is known of a new one is added to `about`."""
-        number = self.known.get(word)
-        if number is None:
-            number = self.known[word] = len(self.known)
-            about.append(_about(word))
-        return number
+    def _number(self, words: Sequence[str]) -> Any:
+        """The ids of words: int64[words]."""
+        from corpus.filters.kernels.simple import number_all
 
-    def _make_room(self, chunks: int, letters: int, words: int) -> None:
-        """For so many more."""
-        from corpus.filters.kernels.chunks import rehash
+        data, sizes = _padded([word.encode("utf-8", "surrogatepass") for word in words])
+        self._make_room(0, 0, 0, len(words), len(data))
+        ids = np.empty(len(words), np.int64)
+        known = int(self.tables.used[3])
+        number_all(data.ctypes.data, sizes, self.tables, ids)
+        new = np.flatnonzero(ids >= known).tolist()
+        about = self.tables.about
+        for place in new:
+            about[ids[place]] = _about(words[place])
+        return ids
 
-        if 2 * (self.chunks + chunks) > len(self.rows):
-            wider = _no_rows(1 << (4 * (self.chunks + chunks)).bit_length())
-            rehash(self.rows, wider.ctypes.data, len(wider) - 1)
-            self.rows = wider
-        self.letters = _with_room(self.letters, self.letters_used + letters)
-        self.words = _with_room(self.words, self.words_used + words)
-        self.about = _with_room(self.about, len(self.known))
+    def _make_room(self, chunks: int, letters: int, words: int, ids: int, id_letters: int | None = None) -> None:
+        """For so many more of each."""
+        id_letters = letters if id_letters is None else id_letters
+        more = (chunks, letters + 8, words, ids, id_letters + 8 + 8 * ids)
+        needed = [used + new for used, new in zip(self.tables.used.tolist(), more, strict=True)]
+        if all(map(int.__le__, needed, self.room)):
+            return
+        tables = self.tables
+        self.tables = tables._replace(
+            chunk_rows=_with_rows(tables.chunk_rows, needed[0]),
+            chunk_letters=_with_room(tables.chunk_letters, needed[1]),
+            words=_with_room(tables.words, needed[2]),
+            id_rows=_with_rows(tables.id_rows, needed[3]),
+            id_letters=_with_room(tables.id_letters, needed[4]),
+            about=_with_room(tables.about, needed[3]),
+        )
+        tables = self.tables
+        self.room = [
+            len(tables.chunk_rows) // 2,
+            len(tables.chunk_letters),
+            len(tables.words),
+            min(len(tables.id_rows) // 2, len(tables.about)),
+            len(tables.id_letters),
+        ]
+
+
+@cache
+def _letters_of() -> Any:
+    """What kernels.simple asks of the first 2,048 code points."""
+    from corpus.filters.kernels.simple import ALPHA, SMALL
+
+    known = [ALPHA * char.isalpha() | SMALL * is_small(char) for char in map(chr, range(0x800))]
+    return np.array(known, np.uint8)
+
+
+def _padded(parts: Sequence[bytes]) -> tuple[Any, Any]:
+    """(the parts in a row, each with its padding, the size of each)."""
+    from corpus.filters.kernels.chunks import PADDING
+
+    padding = bytes(PADDING)
+    return np.frombuffer(padding.join([*parts, b""]), np.uint8), np.array(list(map(len, parts)), np.int64)
+
+
+def _with_rows(rows: Any, number: int) -> Any:
+    """The table, or a wider one with its rows, if it would be more than half full with `number`."""
+    from corpus.filters.kernels.chunks import rehash
+
+    if 2 * number <= len(rows):
+        return rows
+    wider = _no_rows(1 << (4 * number - 1).bit_length())
+    rehash(rows, wider.ctypes.data, len(wider) - 1)
+    return wider
 
 
 def _no_rows(number: int) -> Any:

@@ -1,10 +1,12 @@
 """UTF-8 -> chunks between white space -> the words that each chunk is remembered to have -> totals over the words.
 
-What is remembered is a table of rows of four numbers, int64[2^n, 4], with open addressing: a key, the chunk's size in
-bytes, where its bytes are, and where its words are (-1 in a free row). The key of a chunk of at most eight bytes is
-these bytes, so that a row alone tells; that of a longer one is a hash, and the bytes are compared. A row is half a
-cache line, for what this loop waits for is memory. Text ends in eight zero bytes, and so does what is remembered of a
-chunk, because eight are read at a time.
+What is remembered of chunks, and of words, is a table of rows of four numbers, int64[2^n, 4], with open addressing: a
+key, the size in bytes, where the bytes are, and what they lead to (-1 in a free row): of a chunk the place of its words,
+of a word its id. The key of at most eight bytes is these bytes, so that a row alone tells; that of more is a hash, and
+the bytes are compared. A row is half a cache line, for what this loop waits for is memory. Text ends in eight zero
+bytes, and so does what is remembered, because eight are read at a time.
+
+Chunks that are new are mostly simple (corpus.filters.kernels.simple), and learnt here; the others are for the caller.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import int64, uint64
 
-from bpe.kernels.memory import load8, load64, store64, trailing_zeros
+from bpe.kernels.memory import load8, load64, store8, store64, trailing_zeros
 from corpus.filters.kernels import kernel
 
 REAL, LETTER, TERMINAL, MARK = 1, 2, 4, 8  # bits of what is known of a word; above them stands its length
@@ -28,7 +30,7 @@ _MIXER = np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3's
 
 
 @kernel
-def _white(p: Any) -> Any:
+def white(p: Any) -> Any:
     """How many bytes the white space at p has, 0 if there is none: what str.isspace() takes for it."""
     byte = load8(p)
     if byte <= 0x20:
@@ -51,7 +53,7 @@ def _white(p: Any) -> Any:
 
 
 @kernel
-def _after_chunk(p: Any, end: Any) -> Any:
+def after_chunk(p: Any, end: Any) -> Any:
     """The first white space from p on, or `end`."""
     while True:
         eight = uint64(load64(p))
@@ -62,14 +64,14 @@ def _after_chunk(p: Any, end: Any) -> Any:
         p += trailing_zeros(int64(stops)) >> 3
         if p >= end:
             return end
-        if _white(p):
+        if white(p):
             return p
         byte = load8(p)
         p += 1 + int64(byte >= 0xC2) + int64(byte >= 0xE0) + int64(byte >= 0xF0)
 
 
 @kernel
-def _key(p: Any, size: Any) -> Any:
+def key_of(p: Any, size: Any) -> Any:
     """The key of the chunk of `size` > 0 bytes at p."""
     if size <= 8:
         return uint64(load64(p)) & ~uint64(0) >> uint64(64 - 8 * size)
@@ -84,7 +86,7 @@ def _key(p: Any, size: Any) -> Any:
 
 
 @kernel
-def _find(p: Any, size: Any, key: Any, rows: Any, mask: Any, letters: Any) -> Any:
+def find(p: Any, size: Any, key: Any, rows: Any, mask: Any, letters: Any) -> Any:
     """The address of the row of a chunk, or of the free row where it belongs."""
     slot = (key ^ uint64(size)) * _MULTIPLIER
     slot ^= slot >> uint64(32)
@@ -105,50 +107,23 @@ def _find(p: Any, size: Any, key: Any, rows: Any, mask: Any, letters: Any) -> An
 
 
 @kernel
-def look_up(p: Any, size: Any, rows: Any, mask: Any, letters: Any, found: Any, missed: Any) -> Any:
-    """Where the words of each chunk of the text are, to `found`; -1 - k for an unknown one, whose place in the text
-    goes to missed[k].
-
-    Returns (chunks, how many of them are unknown). p, rows and letters are addresses, mask the number of rows less
-    one; found int64[(size + 1) // 2], missed int64[as many, 2].
-    """
-    start = p
-    end = p + size
-    chunks, unknown = int64(0), int64(0)
-    while p < end:
-        white = _white(p)
-        if white:
-            p += white
-            continue
-        stop = _after_chunk(p, end)
-        row = _find(p, stop - p, _key(p, stop - p), rows, mask, letters)
-        place = load64(row + 24)
-        if place < 0:
-            missed[unknown, 0], missed[unknown, 1] = p - start, stop - start
-            unknown += 1
-            place = -unknown
-        found[chunks] = place
-        chunks += 1
-        p = stop
-    return chunks, unknown
+def put(row: Any, key: Any, size: Any, place: Any, target: Any) -> None:
+    """Fill a free row."""
+    store64(row, int64(key))
+    store64(row + 8, size)
+    store64(row + 16, place)
+    store64(row + 24, target)
 
 
 @kernel
-def remember(sizes: Any, places: Any, letters: Any, at: Any, rows: Any, mask: Any) -> None:
-    """Put chunks that are not known into the table.
-
-    Their bytes are there already, at letters + at and on, each with its padding. sizes int64[n], in bytes; places
-    int64[n], where their words are.
-    """
-    for chunk in range(sizes.size):
-        size = sizes[chunk]
-        key = _key(letters + at, size)
-        row = _find(letters + at, size, key, rows, mask, letters)
-        store64(row, int64(key))
-        store64(row + 8, size)
-        store64(row + 16, at)
-        store64(row + 24, places[chunk])
-        at += size + PADDING
+def copy(p: Any, size: Any, to: Any) -> None:
+    """Copy `size` bytes, eight at a time and zeros behind them: up to `PADDING` bytes beyond are written."""
+    at = int64(0)
+    while at < size:
+        store64(to + at, load64(p + at))
+        at += 8
+    for i in range(PADDING):
+        store8(to + size + i, 0)
 
 
 @kernel
