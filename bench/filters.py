@@ -1,8 +1,8 @@
 """`python -m bench.filters`: the four quality rules on real documents, beside their naive twins and datatrove.
 
 Documents are the pages of a crawl and English books, news and web text in pages. They go through the four stages in
-batches, as in the fused chain, each stage over every document. What our filters remember of earlier documents is part of
-their speed: a third of the documents is timed after the other two thirds were seen, three times over, each document
+batches, as in the fused chain, each stage over every document. What our filters remember of earlier documents is part
+of their speed: a third of the documents is timed after the other two thirds were seen, three times over, each document
 once. `cold` is the same without having seen any. The naive twins are the slow oracles of the tests. datatrove (with
 spaCy) is measured where it is installed. Figures are milliseconds a document, on one thread, medians.
 """
@@ -31,7 +31,9 @@ def main() -> None:
     texts = [*crawled(data_folder(), 2), *list(english(data_folder()))[::5]]
     parts = [texts[part::PARTS] for part in range(PARTS)]
     print(f"{len(texts)} documents of {sum(map(len, texts)) / len(texts):.0f} characters")
-    warm = [timed(our_stages(), part, [text for other in parts if other is not part for text in other]) for part in parts]
+    warm = [
+        timed(our_stages(), part, [text for other in parts if other is not part for text in other]) for part in parts
+    ]
     cold = [sum(timed(our_stages(), part, []).values()) for part in parts]
     ours = {name: median(times[name] for times in warm) for name in warm[0]}
     few = parts[0][:: len(parts[0]) // OF_PEER][:OF_PEER]

@@ -86,7 +86,7 @@ def steps_from_flags(
     return [rules[stage] if stage in rules else make_step(stage, base[stage]) for stage in order]
 
 
-class _OrOff(click.ParamType):
+class _OrOff(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A number, or `off`."""
 
     def __init__(self, scalar: type) -> None:

@@ -35,9 +35,7 @@ class Config:
     min_line_words: int | None = setting(
         3, "fewest words of a line, white-space separated (C4 as FineWeb ran it)", low=0
     )
-    max_word_length: int | None = setting(
-        1000, "longest word of a line, in characters (C4 as FineWeb ran it)", low=1
-    )
+    max_word_length: int | None = setting(1000, "longest word of a line, in characters (C4 as FineWeb ran it)", low=1)
     terminal_punctuation: bool = setting(
         False, "cut lines that do not end in . ? ! or a quotation mark (C4; not in FineWeb)"
     )
@@ -98,7 +96,7 @@ def _phrases_in(text: str, config: Config) -> tuple[str, ...]:
 
     Where citation marks are cut out, what stood around them may become a phrase, so that all of them may be there.
     """
-    wanted = ("lorem ipsum",) if config.lorem_ipsum else ()
+    wanted: tuple[str, ...] = ("lorem ipsum",) if config.lorem_ipsum else ()
     wanted += ("javascript",) if config.javascript else ()
     wanted += ("{",) if config.curly_bracket else ()
     wanted += _POLICY if config.policy else ()

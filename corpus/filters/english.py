@@ -28,9 +28,7 @@ _ENDS = (
     ("ca do does did had may need ought sha wo", "n't n't+'ve"),
     ("ai are is was were have has dare", "n't"),
 )
-_PARTED = (
-    "can+not gon+na got+ta let+'s c'm+on not+'ve not+ve how+'d+'y"  # with a capital as well
-)
+_PARTED = "can+not gon+na got+ta let+'s c'm+on not+'ve not+ve how+'d+'y"  # with a capital as well
 _PARTED_AS_WRITTEN = "y'+all y+all"
 
 # One word, whatever peels at its ends; with a capital as well.
@@ -39,9 +37,9 @@ _WHOLE += " 'cause 'cos 'coz 'cuz ma'am o'clock"
 _WHOLE_AS_WRITTEN = (
     "em 'em ll 'll nuff 'nuff 's 'S ‘s ‘S and/or w/o 're 'bout 'd a.m. p.m. e.g. E.g. E.G. i.e. I.e. I.E. vs. v.s. co. "
     "Co. Adm. Bros. Corp. D.C. Dr. Gen. Gov. Inc. Jr. Ltd. Md. Messrs. Mo. Mont. Mr. Mrs. Ms. Ph.D. Prof. Rep. Rev. "
-    "Sen. St. Mt. Ak. Ala. Apr. Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. "
-    "Jun. Kan. Kans. Ky. La. Mar. Mass. Mich. Minn. Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Nov. Oct. Okla. "
-    "Ore. Pa. S.C. Sep. Sept. Tenn. Va. Wash. Wis."
+    "Sen. St. Mt. Ak. Ala. Apr. Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. "
+    "Jul. Jun. Kan. Kans. Ky. La. Mar. Mass. Mich. Minn. Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Nov. Oct. "
+    "Okla. Ore. Pa. S.C. Sep. Sept. Tenn. Va. Wash. Wis."
 )
 
 _FACES = (

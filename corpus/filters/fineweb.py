@@ -79,5 +79,5 @@ def judge(text: str, language: str | None, config: Config) -> Drop | None:
             return drop
     if newlines == 0 or config.max_newline_ratio is None:
         return None
-    words = words_of(text, kind_of(language, config.words)).count
+    words = words_of(text, kind_of(language, config.words)).number
     return above(f"{STAGE}.newline_ratio", newlines / max(words, 1), config.max_newline_ratio)

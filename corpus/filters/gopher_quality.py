@@ -35,8 +35,12 @@ class Config:
     max_word_length: float | None = setting(10.0, f"largest mean length of a word, in characters {_PAPER}", low=0)
     max_hash_ratio: float | None = setting(0.1, f"most `#` a word {_PAPER}", low=0)
     max_ellipsis_ratio: float | None = setting(0.1, f"most ellipses (... or …) a word {_PAPER}", low=0)
-    max_bullet_lines: float | None = setting(0.9, f"largest share of lines that begin with • or - {_PAPER}", low=0, high=1)
-    max_ellipsis_lines: float | None = setting(0.3, f"largest share of lines that end in an ellipsis {_PAPER}", low=0, high=1)
+    max_bullet_lines: float | None = setting(
+        0.9, f"largest share of lines that begin with • or - {_PAPER}", low=0, high=1
+    )
+    max_ellipsis_lines: float | None = setting(
+        0.3, f"largest share of lines that end in an ellipsis {_PAPER}", low=0, high=1
+    )
     min_alphabetic_words: float | None = setting(0.8, f"smallest share of words with a letter {_PAPER}", low=0, high=1)
     min_stop_words: int | None = setting(2, f"fewest different stop words; 0 asks for none {_PAPER}", low=0)
     stop_words: tuple[str, ...] = setting(
@@ -72,7 +76,7 @@ def judge(text: str, language: str | None, config: Config) -> Drop | None:
     words = words_of(text, kind_of(language, config.words))
     return (
         _word_rules(words, config)
-        or _symbol_rules(text, words.count, config)
+        or _symbol_rules(text, words.number, config)
         or _line_rules(text, config)
         or _meaning_rules(words, language, config)
     )
@@ -111,11 +115,9 @@ def _line_rules(text: str, config: Config) -> Drop | None:
 
 
 def _meaning_rules(words: Words, language: str | None, config: Config) -> Drop | None:
-    share = words.with_letter / words.count if words.count else 1.0
+    share = words.with_letter / words.number if words.number else 1.0
     if drop := below(f"{STAGE}.alphabetic_words", share, config.min_alphabetic_words):
         return drop
     if config.min_stop_words is None or language not in (None, config.stop_words_language):
         return None
-    return below(
-        f"{STAGE}.stop_words", words.present(config.stop_words, config.min_stop_words), config.min_stop_words
-    )
+    return below(f"{STAGE}.stop_words", words.present(config.stop_words, config.min_stop_words), config.min_stop_words)

@@ -33,7 +33,8 @@ def for_language(stage: str, config: Config, language: str | None) -> Config:
     """The settings for a document in `language`. Raises ValueError for a table that is wrong."""
     if language is None or not config.language_tables:  # type: ignore[attr-defined]
         return config
-    return _merged(stage, config, language)
+    merged: Config = _merged(stage, config, language)
+    return merged
 
 
 def check_tables(stage: str, config: Any) -> None:

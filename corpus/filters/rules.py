@@ -1,4 +1,4 @@
-"""What rules are made of: a value against a limit. A limit that is "off" in a recipe is None here, and nothing fails it."""
+"""What rules are made of: a value against a limit. One that is "off" in a recipe is None here, and nothing fails it."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ class Words(NamedTuple):
     memory: Memory
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
+        """How many words there are."""
         return len(self.ids)
 
     def present(self, wanted: tuple[str, ...], enough: int) -> int:
@@ -123,7 +124,7 @@ class Memory:
 
     def is_full(self) -> bool:
         chunks, letters, words = self.tables.used[:3].tolist()
-        return chunks >= _CHUNKS or letters >= _LETTERS or words >= 4 * _CHUNKS
+        return bool(chunks >= _CHUNKS or letters >= _LETTERS or words >= 4 * _CHUNKS)
 
     def measure(self, text: str) -> Words:
         """Split `text` by what is remembered, and remember the rest."""
@@ -139,9 +140,7 @@ class Memory:
         while at < size:
             self._make_room(LEARNT, LEARNT * (LONGEST + PADDING), LEARNT * MOST_WORDS, LEARNT * MOST_WORDS)
             before = chunks
-            chunks, unknown, at = look_up(
-                padded.ctypes.data, size, at, self.learns, self.tables, found, before, missed
-            )
+            chunks, unknown, at = look_up(padded.ctypes.data, size, at, self.learns, self.tables, found, before, missed)
             if unknown:
                 part = found[before:chunks]
                 part[part < 0] = self._remember([data[start:end] for start, end in missed[:unknown].tolist()])
@@ -149,7 +148,8 @@ class Memory:
         out = np.empty((2, count_words(found, self.tables.words)), np.int32)
         totals = np.empty(3, np.int64)
         gather(found, self.tables.words, self.tables.about, out, totals)
-        words = Words(out[0], out[1], *totals.tolist(), self)
+        real, characters, with_letter = totals.tolist()
+        words = Words(out[0], out[1], real, characters, with_letter, self)
         self._keep(text, words)
         return words
 
@@ -175,8 +175,6 @@ class Memory:
         different = list(dict.fromkeys(chunks))
         split = self.split([chunk.decode("utf-8", "surrogatepass") for chunk in different])
         ids = self._number(list(chain.from_iterable(split)))
-        counts = np.array(list(map(len, split)), np.int64)
-        ends = np.cumsum(counts)
         data, sizes = _padded(different)
         self._make_room(len(different), len(data), len(ids) + len(different), 0)
         first = int(self.tables.used[2])

@@ -26,7 +26,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-import regex
+import regex  # type: ignore[import-untyped, unused-ignore]
 
 from corpus.config import setting
 from corpus.filters.characters import (
@@ -63,7 +63,6 @@ _LONGEST_COUNTED = max(map(len, _COUNTED))
 _BEFORE_A_STOP = _PEELED | _DIGITS | frozenset("%²-+|")  # and small letters
 
 
-
 def _infix(symbols: str, small: str, capitals: str, quotes: str) -> str:
     """The pattern of what splits a word from within; the arguments are insides of [...]."""
     letter = small + capitals
@@ -77,9 +76,7 @@ def _infix(symbols: str, small: str, capitals: str, quotes: str) -> str:
     )
 
 
-_INFIX = regex.compile(
-    _infix(r"\p{So}", SMALL_LETTERS + UNCASED_CLASS, CAPITALS + UNCASED_CLASS, re.escape(QUOTES))
-)
+_INFIX = regex.compile(_infix(r"\p{So}", SMALL_LETTERS + UNCASED_CLASS, CAPITALS + UNCASED_CLASS, re.escape(QUOTES)))
 _ASCII_INFIX = re.compile(_infix("(?!)", "a-z", "A-Z", "\"'`,"))  # the same for ASCII, faster
 _NAME = "0-9A-Za-z\u00a1-\uffff"
 _BYTE = "(?:25[0-4]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
@@ -111,7 +108,7 @@ def words_setting() -> Any:
 def check_splitter(words: str) -> None:
     """Raises ValueError if `words` asks for spaCy and it is not installed."""
     if words == "spacy" and importlib.util.find_spec("spacy") is None:
-        raise ValueError('words = \'spacy\': spaCy is not installed; pip install spacy, or say words = "native"')
+        raise ValueError("words = 'spacy': spaCy is not installed; pip install spacy, or say words = \"native\"")
 
 
 def splitter_resources(words: str) -> dict[str, str]:

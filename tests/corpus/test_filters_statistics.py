@@ -68,7 +68,7 @@ def test_every_white_space_of_python_parts_chunks() -> None:
     characters = [chr(code) for code in range(0x3100) if not 0xD800 <= code < 0xE000]
     for char in characters:
         parts = len(f"a{char}b".split())
-        assert words_of(f"a{char}b").count == len(split_words(f"a{char}b")) >= parts, hex(ord(char))
+        assert words_of(f"a{char}b").number == len(split_words(f"a{char}b")) >= parts, hex(ord(char))
 
 
 def test_memory_is_emptied_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,6 @@ from bpe.vocabulary import load_vocabulary
 from corpus.chain import Step
 from corpus.engine import Limits, Unit
 from corpus.engine.local import LocalEngine
-from corpus.schema import DOCUMENTS
 from corpus.shards import Dataset
 from corpus.work import ChainWork
 from tests.conftest import REPOSITORY

@@ -1,10 +1,10 @@
 """UTF-8 -> chunks between white space -> the words that each chunk is remembered to have -> totals over the words.
 
 What is remembered of chunks, and of words, is a table of rows of four numbers, int64[2^n, 4], with open addressing: a
-key, the size in bytes, where the bytes are, and what they lead to (-1 in a free row): of a chunk the place of its words,
-of a word its id. The key of at most eight bytes is these bytes, so that a row alone tells; that of more is a hash, and
-the bytes are compared. A row is half a cache line, for what this loop waits for is memory. Text ends in eight zero
-bytes, and so does what is remembered, because eight are read at a time.
+key, the size in bytes, where the bytes are, and what they lead to (-1 in a free row): of a chunk the place of its
+words, of a word its id. The key of at most eight bytes is these bytes, so that a row alone tells; that of more is a
+hash, and the bytes are compared. A row is half a cache line, for what this loop waits for is memory. Text ends in eight
+zero bytes, and so does what is remembered, because eight are read at a time.
 
 Chunks that are new are mostly simple (corpus.filters.kernels.simple), and learnt here; the others are for the caller.
 """
@@ -57,11 +57,11 @@ def after_chunk(p: Any, end: Any) -> Any:
     """The first white space from p on, or `end`."""
     while True:
         eight = uint64(load64(p))
-        stops = ((eight - uint64(0x21) * _ONES) & ~eight | eight) & _HIGH  # below 0x21, or not ASCII
+        stops: Any = ((eight - uint64(0x21) * _ONES) & ~eight | eight) & _HIGH  # below 0x21, or not ASCII
         if stops == uint64(0):
             p += 8
             continue
-        p += trailing_zeros(int64(stops)) >> 3
+        p += trailing_zeros(stops) >> 3
         if p >= end:
             return end
         if white(p):

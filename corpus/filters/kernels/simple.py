@@ -212,12 +212,13 @@ def look_up(p: Any, size: Any, start: Any, learn: Any, tables: Any, found: Any, 
     """Where the words of each chunk of the text are, to found[chunks] and on; -1 - k for an unknown one that is not
     simple (or, without `learn`, for any), whose place in the text goes to missed[k].
 
-    Reading begins at `start`, and ends before the text does when LEARNT chunks are learnt. Returns (chunks, missed, where
-    it ended). p is an address; found int64[(size + 1) // 2], missed int64[as many, 2].
+    Reading begins at `start`, and ends before the text does when LEARNT chunks are learnt. Returns (chunks, missed,
+    where it ended). p is an address; found int64[(size + 1) // 2], missed int64[as many, 2].
     """
     end = p + size
     at = p + start
-    unknown, learnt = int64(0), int64(0)
+    unknown: Any = int64(0)
+    learnt: Any = int64(0)
     rows, letters = int64(tables.chunk_rows.ctypes.data), int64(tables.chunk_letters.ctypes.data)
     mask = tables.chunk_rows.shape[0] - 1
     while at < end:
