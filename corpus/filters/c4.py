@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from corpus.config import setting
 from corpus.filters.rules import below
-from corpus.filters.statistics import words_of
+from corpus.filters.statistics import ready, words_of
 from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome, replace_column
 
@@ -52,6 +52,7 @@ class Config:
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Clean the text of a DOCUMENTS batch. DROPPED rows keep the text as it came in."""
+    ready(config.words)
     drops: dict[int, Drop] = {}
     texts = []
     rows = zip(batch.column("text").to_pylist(), batch.column("language").to_pylist(), strict=True)

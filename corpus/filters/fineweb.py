@@ -18,7 +18,7 @@ from corpus.config import setting
 from corpus.filters.characters import SENTENCE_TERMINAL
 from corpus.filters.languages import check_tables, file_setting, for_language, tables_resources, tables_setting
 from corpus.filters.rules import above, below
-from corpus.filters.statistics import words_of
+from corpus.filters.statistics import ready, words_of
 from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome
 
@@ -47,6 +47,7 @@ class Config:
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Split a DOCUMENTS batch into the documents that pass every rule and the others."""
+    ready(config.words)
     drops = {}
     texts, languages = batch.column("text").to_pylist(), batch.column("language").to_pylist()
     for row, (text, language) in enumerate(zip(texts, languages, strict=True)):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corpus.filters.characters import PUNCTUATION, SENTENCE_TERMINAL, is_punctuation, is_small
-from corpus.filters.words import exceptions_of, splitter
+from corpus.filters.words import exceptions_of, kind_of, splitter
 
 _CHUNKS = 2**18  # remembered at the most, some 60 MB with their words
 _LETTERS = 2**22  # bytes of them
@@ -78,6 +78,15 @@ def words_of(text: str, kind: str = "english") -> Words:
     except BaseException:
         memories.pop(kind, None)
         raise
+
+
+@cache
+def ready(words: str) -> None:
+    """Have all loaded and compiled that a stage with this splitter needs: before a document's time is running."""
+    measured = words_of("So it is. And so.", kind_of("en", words))
+    measured.repetition()
+    measured.present(("is",), 1)
+    measured.sentences()
 
 
 def forget() -> None:

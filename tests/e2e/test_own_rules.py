@@ -78,7 +78,7 @@ def test_a_run_asks_the_rule_and_its_settings_are_set(tmp_path: Path) -> None:
     example(tmp_path)
     commit_documents(tmp_path / "docs", TEXTS)
     arguments = ["run", "mine.toml", "--input", "docs", "-o", "out", "--workers", "2"]
-    off = [f"--set=gopher_quality.{name}=off" for name in ("min_words", "min_word_length")]
+    off = [f"--set=gopher_quality.{name}=off" for name in ("min_words", "min_word_length", "min_alphabetic_words")]
     corpus(tmp_path, *arguments, "--set", "loud.max_upper=0.01", *off)
     assert [row[2:] for row in dropped(tmp_path / "out/clean")] == [
         ("loud.upper_case", str(1 / 19), "0.01"),
