@@ -53,20 +53,27 @@ def extract_command() -> click.Command:
 
 def filter_command() -> click.Command:
     def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
-        steps = [step for step in _steps(FILTERS, recipe) if not only or step.stage in only]
+        steps = _steps(FILTERS, recipe, own=True)
+        known = [step.stage for step in steps]
+        if wrong := [name for name in only if name not in known]:
+            raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
+        steps = [step for step in steps if not only or step.stage in only]
         return _documents_command("filter", steps, inputs, output, flags)
 
-    only = click.Option(["--only"], multiple=True, type=click.Choice(FILTERS), help="run just this stage (repeatable)")
+    only = click.Option(["--only"], multiple=True, metavar="STAGE", help="run just this stage (repeatable)")
     return _stage_command(
         filter_,
         FILTERS,
         """Quality rules: Gopher repetition, Gopher quality, C4, FineWeb, with their published constants.
 
-        INPUT is the output folder of an earlier command.
+        INPUT is the output folder of an earlier command. A threshold that is "off" drops nothing. With --recipe, the
+        stages are those that the recipe names, in its order, with its own rules: [loud] with module = "loud" asks
+        loud.py in this folder.
 
         \b
         corpus filter docs/ -o filtered/
-        corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30
+        corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30 --max-hash-ratio off
+        corpus filter docs/ -o filtered/ --recipe mine.toml
         """,
         only,
     )
@@ -356,11 +363,11 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> Any:
     return Share(int(match[1]), int(match[2]), wait=context.params["wait"] * 60)
 
 
-def _steps(stages: tuple[str, ...], recipe: str | None) -> list[Any]:
+def _steps(stages: tuple[str, ...], recipe: str | None, own: bool = False) -> list[Any]:
     from corpus.flags import steps_from_flags
 
     try:
-        return steps_from_flags(click.get_current_context(), stages, recipe)
+        return steps_from_flags(click.get_current_context(), stages, recipe, own)
     except (ValueError, FileNotFoundError) as error:
         raise click.UsageError(str(error)) from None
 

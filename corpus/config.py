@@ -8,6 +8,7 @@ command-line flags and to write the documentation. Nothing else describes a sett
     class Config:
         threshold: float = setting(0.65, "keep a page when P(language) is above this (FineWeb)", low=0, high=1)
         languages: tuple[str, ...] = setting(("en",), "languages to keep", flag="--language")
+        longest: int | None = setting(100, "most words; a number that may be None is switched off by "off"")
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import dataclasses
 import types
 import typing
 from typing import Any
+
+OFF = "off"  # what a recipe says for None, which TOML lacks
 
 _SCALARS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
@@ -69,7 +72,7 @@ def element_type(hint: Any) -> tuple[Any, bool, bool]:
 
 def _checked(name: str, value: Any, hint: Any, metadata: Any) -> Any:
     scalar, many, optional = element_type(hint)
-    if value is None and optional:
+    if optional and (value is None or (value == OFF and scalar is not str)):
         return None
     if many:
         if not isinstance(value, list | tuple):

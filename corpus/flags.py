@@ -12,8 +12,8 @@ import click
 from click.core import ParameterSource
 
 from corpus.chain import Step
-from corpus.config import element_type
-from corpus.recipe import config_class, in_force, load_recipe, make_step
+from corpus.config import OFF, element_type
+from corpus.recipe import STAGES, config_class, in_force, load_recipe, make_step
 
 
 def stage_options(stages: Sequence[str]) -> list[click.Option]:
@@ -52,26 +52,38 @@ def config_options(name: str, cls: type) -> list[click.Option]:
     ]
 
 
-def steps_from_flags(context: click.Context, stages: Sequence[str], recipe: str | None) -> list[Step]:
+def steps_from_flags(
+    context: click.Context, stages: Sequence[str], recipe: str | None, own: bool = False
+) -> list[Step]:
     """The stages with the recipe's settings (or defaults) and the flags that were given.
 
+    With `own`, a recipe that names any of the stages, or rules of its own, decides which there are and in which order.
     Raises ValueError naming the setting; a flag wins over the recipe.
     """
     base: dict[str, dict[str, Any]] = {stage: {} for stage in stages}
+    rules: dict[str, Step] = {}
+    order: list[str] = []
     if recipe:
         for step in load_recipe(recipe).written:
             if step.stage in base:
                 base[step.stage] = {
                     field.name: getattr(step.config, field.name) for field in _own_fields(type(step.config))
                 }
+                order.append(step.stage)
+            elif own and step.stage not in STAGES:
+                rules[step.stage] = step
+                order.append(step.stage)
+    order = (order if own else []) or list(stages)
     given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     for name in sorted(given, key=lambda name: not name.endswith("__preset")):
         stage, _, setting = name.partition("__")
-        if stage in base and setting:
+        if setting and stage in base and stage not in order:
+            raise ValueError(f"{setting}: {recipe} has no stage [{stage}]")
+        if setting and stage in base:
             if setting == "preset":  # instead of a recipe's settings
                 base[stage] = {}
             base[stage][setting] = context.params[name]
-    return list(in_force([make_step(stage, settings) for stage, settings in base.items()]))
+    return list(in_force([rules[stage] if stage in rules else make_step(stage, base[stage]) for stage in order]))
 
 
 def _own_fields(cls: type) -> list[dataclasses.Field[Any]]:
@@ -79,12 +91,30 @@ def _own_fields(cls: type) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(cls) if not field.metadata.get("of")]
 
 
+class _OrOff(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A number, or `off`."""
+
+    def __init__(self, scalar: type) -> None:
+        self.scalar = scalar
+        self.name = {int: "integer", float: "float"}[scalar] + "|off"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or value == OFF or isinstance(value, self.scalar):
+            return value
+        try:
+            return self.scalar(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a valid {self.name.partition('|')[0]}, nor {OFF}", param, ctx)
+
+
 def _option(flag: str, destination: str, hint: Any, field: dataclasses.Field[Any]) -> click.Option:
-    scalar, many, _ = element_type(hint)
+    scalar, many, optional = element_type(hint)
     if scalar is bool:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
     choices = field.metadata["choices"]
     kind: Any = click.Choice(choices) if choices else {int: int, float: float, bool: bool, str: str}[scalar]
+    if optional and not choices and scalar in (int, float):
+        kind = _OrOff(scalar)
     default: Any = field.default
     shown = ", ".join(map(str, default)) if many else default
     return click.Option(

@@ -12,6 +12,8 @@ A recipe reads like the paper that it follows: a table a stage, in the order in 
     [tokenizer]
     vocab_size = 32768
 
+A table with `module = "..."` is a rule of one's own (corpus.filters.own).
+
 Every setting is declared once, in its stage's `Config` (corpus.config.setting). Here they are only looked up,
 checked, hashed and, for a flag or a `--set`, replaced. A stage that takes its settings from another one needs no
 table: [prescreen] comes before [extract] by itself, and is left out where it has nothing to do.
@@ -105,8 +107,27 @@ def config_class(stage: str) -> type:
 
 
 def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
-    """A stage with its settings checked. Raises ValueError naming the setting and the fix."""
-    cls = config_class(stage)
+    """A stage with its settings checked. Raises ValueError naming the setting and the fix.
+
+    A stage that is none of ours has its module among its settings.
+    """
+    if stage not in STAGES:
+        return _own_step(stage, dict(settings or {}))
+    return Step(stage, STAGES[stage].module, _checked(stage, config_class(stage), settings), STAGES[stage].alone)
+
+
+def _own_step(stage: str, settings: dict[str, Any]) -> Step:
+    from corpus.filters import own
+
+    name = settings.pop("module")
+    module = own.load(name)
+    config = _checked(stage, module.Config, settings)
+    if hasattr(module, "process"):
+        return Step(stage, name, config)
+    return Step(stage, own.__name__, own.Config(stage, name, config))
+
+
+def _checked(stage: str, cls: type, settings: Mapping[str, Any] | None) -> Any:
     known = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("of")]
     settings = _with_preset(cls, dict(settings or {}))
     for name in settings:
@@ -116,7 +137,7 @@ def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
     for field in dataclasses.fields(cls):
         if field.metadata.get("path"):
             _check_paths(field.name, getattr(config, field.name))
-    return Step(stage, STAGES[stage].module, config, STAGES[stage].alone)
+    return config
 
 
 def _with_preset(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
@@ -175,8 +196,10 @@ def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()
                 raise ValueError(
                     f"{where}: {key} = {value!r}: should be {'a string' if top[key] is str else 'true or false'}"
                 )
-        elif key not in STAGES or not isinstance(value, dict):
+        elif not isinstance(value, dict) or (key not in STAGES and "module" not in value):
             raise ValueError(f"{where}: {key}: no such stage or setting{_suggestion(key, [*top, *STAGES])}")
+        elif not re.fullmatch(r"\w+", key):
+            raise ValueError(f"{where}: {key}: a rule's name should be of letters, digits and _")
         else:
             steps.append(_step_from(str(path), text, key, value, overrides))
     for stage, before in _IMPLIED.items():
@@ -208,16 +231,37 @@ def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
     described: dict[str, Any] = {"order": [step.stage for step in steps], **more}
     versions = {"corpus": __version__}
     for step in steps:
-        settings = dataclasses.asdict(step.config)
-        for field in dataclasses.fields(step.config):
-            if field.metadata.get("path"):
-                settings[field.name] = _contents(settings[field.name])
+        if step.stage not in STAGES:
+            described[step.stage] = _described_own(step)
+            continue
+        settings = _settings(step.config)
         resources = getattr(importlib.import_module(step.module), "resources", None)
         if resources:
             settings["resources"] = resources(step.config)
         described[step.stage] = settings
         versions |= {library: importlib.metadata.version(library) for library in STAGES[step.stage].libraries}
     return described | {"versions": versions}
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """The settings, with the content of files for their names."""
+    settings = dataclasses.asdict(config)
+    for field in dataclasses.fields(config):
+        if field.metadata.get("path"):
+            settings[field.name] = _contents(settings[field.name])
+    return settings
+
+
+def _described_own(step: Step) -> dict[str, Any]:
+    from corpus.filters import own
+
+    wrapped = isinstance(step.config, own.Config)
+    module, config = (step.config.module, step.config.settings) if wrapped else (step.module, step.config)
+    settings = _settings(config)
+    resources = getattr(importlib.import_module(module), "resources", None)
+    if resources:
+        settings["resources"] = resources(config)
+    return {"module": module, "source": own.source_hash(module), **settings}
 
 
 def parse_override(text: str) -> tuple[str, str, Any]:

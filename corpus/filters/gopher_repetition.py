@@ -9,22 +9,24 @@ phrase again and again. Every rule divides by the characters of the whole text, 
 - `duplicate_n_gram`: read from the left, a gram of n words seen before counts its characters without spaces, and
   reading goes on behind it, so no character counts twice.
 
-Rules run in the order of the settings; a document is dropped by the first that it fails.
+Rules run in the order of the settings; a document is dropped by the first that it fails. A threshold that is "off"
+drops nothing. Words are those of `corpus.filters.words`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import nlargest
-from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
 from corpus.config import setting
-from corpus.filters.words import split_words
+from corpus.filters.languages import check_tables, file_setting, for_language, tables_resources, tables_setting
+from corpus.filters.rules import above
+from corpus.filters.statistics import ready, words_of
+from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome
 
 STAGE = "gopher_repetition"
@@ -32,60 +34,74 @@ _TABLE = "(Gopher, Table A1)"
 
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
 _LINE_BREAK = re.compile(r"\n+")
-_LONG_GRAMS = (5, 6, 7, 8, 9, 10)
+_GRAMS = [(f"{'top' if n <= 4 else 'duplicate'}_{n}_gram", n) for n in range(2, 11)]
 
 
 @dataclass(frozen=True)
 class Config:
-    duplicate_paragraph_fraction: float = setting(
+    duplicate_paragraph_fraction: float | None = setting(
         0.30, f"drop above this share of paragraphs seen before {_TABLE}", low=0, high=1
     )
-    duplicate_paragraph_chars: float = setting(
+    duplicate_paragraph_chars: float | None = setting(
         0.20, f"drop above this share of characters in paragraphs seen before {_TABLE}", low=0, high=1
     )
-    duplicate_line_fraction: float = setting(
+    duplicate_line_fraction: float | None = setting(
         0.30, f"drop above this share of lines seen before {_TABLE}", low=0, high=1
     )
-    duplicate_line_chars: float = setting(
+    duplicate_line_chars: float | None = setting(
         0.20, f"drop above this share of characters in lines seen before {_TABLE}", low=0, high=1
     )
-    top_2_gram: float = setting(0.20, f"drop above this share of characters in the top 2-gram {_TABLE}", low=0)
-    top_3_gram: float = setting(0.18, f"drop above this share of characters in the top 3-gram {_TABLE}", low=0)
-    top_4_gram: float = setting(0.16, f"drop above this share of characters in the top 4-gram {_TABLE}", low=0)
-    duplicate_5_gram: float = setting(
+    top_2_gram: float | None = setting(0.20, f"drop above this share of characters in the top 2-gram {_TABLE}", low=0)
+    top_3_gram: float | None = setting(0.18, f"drop above this share of characters in the top 3-gram {_TABLE}", low=0)
+    top_4_gram: float | None = setting(0.16, f"drop above this share of characters in the top 4-gram {_TABLE}", low=0)
+    duplicate_5_gram: float | None = setting(
         0.15, f"drop above this share of characters in 5-grams seen before {_TABLE}", low=0, high=1
     )
-    duplicate_6_gram: float = setting(
+    duplicate_6_gram: float | None = setting(
         0.14, f"drop above this share of characters in 6-grams seen before {_TABLE}", low=0, high=1
     )
-    duplicate_7_gram: float = setting(
+    duplicate_7_gram: float | None = setting(
         0.13, f"drop above this share of characters in 7-grams seen before {_TABLE}", low=0, high=1
     )
-    duplicate_8_gram: float = setting(
+    duplicate_8_gram: float | None = setting(
         0.12, f"drop above this share of characters in 8-grams seen before {_TABLE}", low=0, high=1
     )
-    duplicate_9_gram: float = setting(
+    duplicate_9_gram: float | None = setting(
         0.11, f"drop above this share of characters in 9-grams seen before {_TABLE}", low=0, high=1
     )
-    duplicate_10_gram: float = setting(
+    duplicate_10_gram: float | None = setting(
         0.10, f"drop above this share of characters in 10-grams seen before {_TABLE}", low=0, high=1
     )
+    words: str = words_setting()
+    language_tables: bool = tables_setting()
+    language_file: str = file_setting()
+
+    def __post_init__(self) -> None:
+        check_splitter(self.words)
+        check_tables(STAGE, self)
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Split a DOCUMENTS batch into the documents that pass every rule and the others."""
+    ready(config.words)
     drops = {}
-    for row, text in enumerate(batch.column("text").to_pylist()):
-        if (drop := judge(text or "", config)) is not None:
+    texts, languages = batch.column("text").to_pylist(), batch.column("language").to_pylist()
+    for row, (text, language) in enumerate(zip(texts, languages, strict=True)):
+        if (drop := judge(text or "", language, for_language(STAGE, config, language))) is not None:
             drops[row] = drop
     return outcome(batch, STAGE, drops)
 
 
-def judge(text: str, config: Config) -> Drop | None:
+def resources(config: Config) -> dict[str, Any]:
+    """What decides, besides the settings."""
+    return splitter_resources(config.words) | tables_resources(config)
+
+
+def judge(text: str, language: str | None, config: Config) -> Drop | None:
     """The first rule that `text` fails, or None. An empty text repeats nothing."""
     if not text:
         return None
-    return _repeated_lines(text, config) or _repeated_grams(text, config)
+    return _repeated_lines(text, config) or _repeated_grams(text, kind_of(language, config.words), config)
 
 
 def duplicates(items: Sequence[str]) -> tuple[int, int]:
@@ -97,80 +113,25 @@ def duplicates(items: Sequence[str]) -> tuple[int, int]:
 
 
 def _repeated_lines(text: str, config: Config) -> Drop | None:
-    for kind, items in (("paragraph", _PARAGRAPH_BREAK.split(text.strip())), ("line", _LINE_BREAK.split(text))):
-        count, chars = duplicates(items)
-        for what, value in (("fraction", count / len(items)), ("chars", chars / len(text))):
-            name = f"duplicate_{kind}_{what}"
-            if value > getattr(config, name):
-                return Drop(f"{STAGE}.{name}", value, getattr(config, name))
+    paragraphs = _PARAGRAPH_BREAK.split(text.strip()) if "\n\n" in text else [text]
+    count, chars = duplicates(paragraphs)
+    rule = f"{STAGE}.duplicate_paragraph"
+    if count and (
+        drop := above(f"{rule}_fraction", count / len(paragraphs), config.duplicate_paragraph_fraction)
+        or above(f"{rule}_chars", chars / len(text), config.duplicate_paragraph_chars)
+    ):
+        return drop
+    lines = _LINE_BREAK.split(text)
+    count, chars = duplicates(lines)
+    rule = f"{STAGE}.duplicate_line"
+    return above(f"{rule}_fraction", count / len(lines), config.duplicate_line_fraction) or above(
+        f"{rule}_chars", chars / len(text), config.duplicate_line_chars
+    )
+
+
+def _repeated_grams(text: str, kind: str, config: Config) -> Drop | None:
+    measured = words_of(text, kind).repetition()
+    for name, n in _GRAMS:
+        if (limit := getattr(config, name)) is not None and measured[n] / len(text) > limit:
+            return Drop(f"{STAGE}.{name}", measured[n] / len(text), limit)
     return None
-
-
-def _repeated_grams(text: str, config: Config) -> Drop | None:
-    words = split_words(text)
-    most_common = 0
-    for n in (2, 3, 4):
-        threshold = getattr(config, f"top_{n}_gram")
-        # A longer gram is no more frequent than the pairs in it, and no longer than the n longest words.
-        longest = sum(nlargest(n, map(len, words))) + n - 1
-        if n > 2 and most_common * longest <= threshold * len(text):
-            continue
-        chars, count = _top_gram(words, n)
-        most_common = most_common or count
-        if chars / len(text) > threshold:
-            return Drop(f"{STAGE}.top_{n}_gram", chars / len(text), threshold)
-    if _most_seen_chars(words) <= min(getattr(config, f"duplicate_{n}_gram") for n in _LONG_GRAMS) * len(text):
-        return None
-    for n in _LONG_GRAMS:
-        value = _seen_chars(words, n) / len(text)
-        if value > (threshold := getattr(config, f"duplicate_{n}_gram")):
-            return Drop(f"{STAGE}.duplicate_{n}_gram", value, threshold)
-    return None
-
-
-def _grams(words: list[str], n: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(islice(words, start, None) for start in range(n)), strict=False)
-
-
-def _top_gram(words: list[str], n: int) -> tuple[int, int]:
-    """(characters of all appearances, how many) of the most frequent gram; of equally frequent ones, the first."""
-    counts = Counter(_grams(words, n))
-    if not counts:
-        return 0, 0
-    top = max(counts, key=counts.__getitem__)
-    return (sum(map(len, top)) + n - 1) * counts[top], counts[top]
-
-
-def _most_seen_chars(words: list[str]) -> int:
-    """No duplicate n-gram rule can count more characters than this: all within ten words of a 5-gram seen before.
-
-    A longer gram that was seen before begins with a 5-gram that was. Most texts have few of these, and one pass
-    spares them six.
-    """
-    grams = list(_grams(words, 5))
-    if len(set(grams)) == len(grams):
-        return 0
-    seen: set[tuple[str, ...]] = set()
-    chars = reached = 0
-    for at, gram in enumerate(grams):
-        if gram in seen:
-            chars += sum(map(len, words[max(at, reached) : at + 10]))
-            reached = at + 10
-        else:
-            seen.add(gram)
-    return chars
-
-
-def _seen_chars(words: list[str], n: int) -> int:
-    """Characters in grams of n words seen before, skipping n words after each."""
-    grams = list(_grams(words, n))
-    seen: set[tuple[str, ...]] = set()
-    chars = at = 0
-    while at < len(grams):
-        if grams[at] in seen:
-            chars += sum(map(len, grams[at]))
-            at += n
-        else:
-            seen.add(grams[at])
-            at += 1
-    return chars

@@ -3,206 +3,376 @@
 The thresholds of the published filters were set on tokens of spaCy's blank English tokenizer, so this follows its
 rules (spaCy documentation, "How spaCy's tokenizer works") without needing spaCy:
 
-1. Split on white space. Han characters and kana are each a word of their own, the punctuation between them too.
-2. Peel punctuation, quotes, currency signs and symbols off both ends, each a word; runs of dots stay together. A last
-   full stop is peeled off except after an abbreviation ("Mr.", "e.g.") or a single capital ("U.S.", "J.").
-3. Possessive 's, contractions ("do n't", "we 'll", "can not") and units after a digit ("10 km") are split off.
-4. A web or mail address is one word.
-5. Otherwise split at hyphens, commas and `: < > = /` between letters, at a dot between a small and a capital letter
-   ("end.Next"), and at dots in a row.
+1. Split on white space. Han characters and kana are each a word of their own, the punctuation between them too;
+   spaCy's English rules would take a run of them for one word.
+2. From both ends at once, peel marks, quotes, currency and other symbols, units behind a digit, and 's; a run of dots
+   is one. Stop at an exception ("Mr.", "don't", ":-)"; corpus.filters.english), which is written as it is listed.
+3. What is left is one word if it is an address (example.org/page); otherwise it is split at dots in a row, symbols,
+   hyphens and signs between letters, and a dot between a small letter and a capital ("end.Next").
+4. Faces that the peeling took apart are put together again.
 
-The split of one white-space-free chunk depends on that chunk alone, so it is remembered: real text repeats its
-chunks, and a repeat costs a dictionary look-up. Stages split again rather than hand words to each other.
+How one white-space-free chunk is split depends on that chunk alone, so it can be remembered: corpus.filters.statistics
+does. Documents in another language than English are split by the same rules without the exceptions of English; in
+French, Italian, Catalan and Occitan an elided article or pronoun ("l'", "qu'") is a word. `words = "spacy"` asks spaCy
+itself, the English tokenizer for every document.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import unicodedata
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import chain
+from typing import Any
 
-# Sentence_Terminal of the Unicode Character Database (PropList.txt), living scripts.
-SENTENCE_TERMINAL = frozenset(
-    "!.?\u0589\u061d\u061e\u061f\u06d4\u0700\u0701\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965\u104a\u104b\u1362"
-    "\u1367\u1368\u166e\u1735\u1736\u17d4\u17d5\u1803\u1809\u1944\u1945\u1aa8\u1aa9\u1aaa\u1aab\u1b5a\u1b5b\u1b5e\u1b5f"
-    "\u1b7d\u1b7e\u1c3b\u1c3c\u1c7e\u1c7f\u203c\u203d\u2047\u2048\u2049\u2e2e\u2e3c\u2e53\u2e54\u3002\ua4ff\ua60e\ua60f"
-    "\ua6f3\ua6f7\ua876\ua877\ua8ce\ua8cf\ua92f\ua9c8\ua9c9\uaa5d\uaa5e\uaa5f\uaaf0\uaaf1\uabeb\ufe52\ufe56\ufe57\uff01"
-    "\uff0e\uff1f\uff61"
-)
+import regex  # type: ignore[import-untyped, unused-ignore]
 
-_REMEMBERED_CHUNKS = 65536  # about 20 MB in a process
-_LONG_CHUNK = 100  # characters; longer ones are rare, large, and not remembered
-_LONGEST_SPECIAL = 9
+from corpus.config import setting
+from corpus.filters.characters import (
+    CAPITALS,
+    CURRENCIES,
+    DOLLARS,
+    MARKS,
+    QUOTES,
+    SENTENCE_TERMINAL,
+    SMALL_LETTERS,
+    UNCASED_CLASS,
+    UNITS,
+    is_capital,
+    is_icon,
+    is_punctuation,
+    is_small,
+)
+from corpus.filters.english import EVERYWHERE, EXCEPTIONS
 
-# Written with their full stop, which is then no end of a sentence.
-_WRITTEN_SHORT = (
-    "mr. mrs. ms. dr. prof. st. jr. sr. gen. gov. lt. col. sgt. capt. adm. sen. rep. rev. hon. messrs. inc. ltd. corp. "
-    "co. bros. vs. v.s. e.g. i.e. a.m. p.m. ph.d. d.c. jan. feb. mar. apr. aug. sept. sep. oct. nov. dec. mt. ft. ave. "
-    "blvd. ariz. calif. colo. conn. fla. ill. mich. minn. tenn. penn. wis. va."
-)
-_ABBREVIATIONS = frozenset(_WRITTEN_SHORT.split()) | frozenset(f"{one}." for one in "abcdefghijklmnopqrstuvwxyz")
+SPLITTERS = ("native", "spacy")
+ELIDING = ("fr", "it", "ca", "oc")
+_ADDRESS_CHARS = 4096  # nothing longer is looked at as an address
+_ADDRESS_NAMES = 32  # nor behind more than so many @
 
-_SPLIT_WORDS = ("cannot", "gonna", "gotta")
-_CONTRACTION = re.compile(
-    r"(i|you|he|she|it|we|they|who|what|when|where|why|how|there|that|this|let)(['’](?:m|re|ve|ll|d|s))"
-    r"|(ca|wo|do|does|did|is|are|was|were|has|have|had|would|could|should|might|must|need|ai|sha)(n['’]t)"
-    r"|(can)(not)|(gon)(na)|(got)(ta)",
-    re.IGNORECASE,
+_PEELED = frozenset(MARKS + QUOTES)
+_HEADS = _PEELED | frozenset(CURRENCIES + "§%=—–")
+_TAILS = _PEELED | frozenset("—–")
+_AFTER_LETTERS = frozenset(",;:!?)”")
+_DIGITS = frozenset("0123456789")
+_POSSESSIVES = ("'s", "'S", "’s", "’S")
+_COUNTED = UNITS | frozenset(CURRENCIES) | frozenset(DOLLARS)  # behind a digit
+_COUNTED_ENDS = frozenset(unit[-1] for unit in _COUNTED)
+_LONGEST_COUNTED = max(map(len, _COUNTED))
+_BEFORE_A_STOP = _PEELED | _DIGITS | frozenset("%²-+|")  # and small letters
+
+
+def _infix(symbols: str, small: str, capitals: str, quotes: str) -> str:
+    """The pattern of what splits a word from within; the arguments are insides of [...]."""
+    letter = small + capitals
+    return (
+        rf"\.\.+|…|{symbols}"
+        r"|(?<=[0-9])[+\-*^](?=[0-9-])"
+        rf"|(?<=[{small}{quotes}])\.(?=[{capitals}{quotes}])"
+        rf"|(?<=[{letter}]),(?=[{letter}])"
+        rf"|(?<=[{letter}0-9])(?:---?|——|[-–—~])(?=[{letter}])"
+        rf"|(?<=[{letter}0-9])[:<>=/](?=[{letter}])"
+    )
+
+
+_INFIX = regex.compile(_infix(r"\p{So}", SMALL_LETTERS + UNCASED_CLASS, CAPITALS + UNCASED_CLASS, re.escape(QUOTES)))
+_ASCII_INFIX = re.compile(_infix("(?!)", "a-z", "A-Z", "\"'`,"))  # the same for ASCII, faster
+_NAME = "0-9A-Za-z\u00a1-\uffff"
+_BYTE = "(?:25[0-4]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_HOST_AND_PATH = re.compile(
+    r"(?:"
+    # a public IPv4 address
+    r"(?!10\.|127\.|169\.254\.|192\.168\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|0)"
+    rf"(?:22[0-3]|2[01][0-9]|1[0-9]{{2}}|[1-9][0-9]?)(?:\.(?:255|{_BYTE}|0[0-9])){{2}}\.(?!0){_BYTE}"
+    # a host's name
+    rf"|(?:(?:[{_NAME}][{_NAME}_-]{{0,62}})?[{_NAME}]\.)+[{SMALL_LETTERS}{UNCASED_CLASS}]{{2,63}}"
+    r")(?::\d{2,5})?(?:[/?#]\S*)?"
 )
-_UNIT = re.compile(
-    r"(?<=[0-9])(?:[kcmnd]?m[²³]?|km/h|kmh|mph|[km]?g|lbs?|oz|ft|yd|[kmgt]b|[kmg]?hz|%|a\.?m\.?|p\.?m\.?)$", re.I
+_SCHEME = re.compile(r"[\w+.-]{2,}://")
+_ELISION = re.compile(
+    r"(?:[cdjlmnst]|(?:(?:lors|puis|quoi|jus|pres)?q)u|(?:d[ae]|ne|a|su|co|que)?ll|un)['’](?=\w)", re.IGNORECASE
 )
-_ADDRESS = re.compile(
-    r"[A-Za-z][\w+.-]+://\S+"  # scheme://...
-    r"|[^\s@]+@[\w-]+(?:\.[\w-]+)+"  # name@host
-    r"|(?:[^\W_](?:[\w-]{0,62}[^\W_])?\.)+[a-z]{2,63}(?::\d{2,5})?(?:[/?#]\S*)?"  # host, host/path
-)
-_LOW, _UP = "a-zß-öø-ÿ", "A-ZÀ-ÖØ-Þ"
-_INFIX = re.compile(
-    r"\.\.+|…"
-    r"|(?<=[0-9])[+\-*^](?=[0-9-])"
-    rf"|(?<=[{_LOW}'\"”’])\.(?=[{_UP}'\"“‘])"
-    r"|(?<=[^\W\d_]),(?=[^\W\d_])"
-    r"|(?<=[^\W_])(?:---?|——|[-–—~])(?=[^\W\d_])"
-    r"|(?<=[^\W_])[:<>=/](?=[^\W\d_])"
-)
-_DOTS = re.compile(r"\.\.+")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _CJK_PIECES = re.compile(f"[{_CJK}\u3000-\u303f]|[^{_CJK}\u3000-\u303f]+")
 
+Words = tuple[str, ...]
+Splitter = Callable[[Sequence[str]], list[Words]]
 
-def split_words(text: str) -> list[str]:
+
+def words_setting() -> Any:
+    """The setting `words` of every stage that counts words."""
+    return setting("native", "who splits words: these rules, or spaCy's blank English tokenizer", choices=SPLITTERS)
+
+
+def check_splitter(words: str) -> None:
+    """Raises ValueError if `words` asks for spaCy and it is not installed."""
+    if words == "spacy" and importlib.util.find_spec("spacy") is None:
+        raise ValueError("words = 'spacy': spaCy is not installed; pip install spacy, or say words = \"native\"")
+
+
+def splitter_resources(words: str) -> dict[str, str]:
+    """What decides the words, besides the setting: spaCy's version."""
+    if words != "spacy":
+        return {}
+    from importlib.metadata import version
+
+    return {"spacy": version("spacy")}
+
+
+def kind_of(language: str | None, words: str = "native") -> str:
+    """Which rules split a document in `language`: english, plain, eliding, or spacy."""
+    if words == "spacy":
+        return "spacy"
+    if language is None or language == "en":
+        return "english"
+    return "eliding" if language in ELIDING else "plain"
+
+
+def split_words(text: str, kind: str = "english") -> list[str]:
     """The words of `text`, in order; punctuation marks are words, white space is not."""
-    return list(chain.from_iterable(map(_remembered.__getitem__, text.split())))
+    return list(chain.from_iterable(splitter(kind)(text.split())))
 
 
-def count_sentences(text: str) -> int:
-    """How many sentences `text` has; 0 if it has no words.
+def count_sentences(words: Sequence[str]) -> int:
+    """How many sentences a text of these words has; 0 if it has none.
 
     A sentence ends at a sentence-terminal mark, or several, and the punctuation after it; the next begins at the next
     word that is not punctuation. This is the rule of spaCy's sentencizer.
     """
-    words = split_words(text)
     begun, ended = int(bool(words)), False
     for word in words:
         if word in SENTENCE_TERMINAL:
             ended = True
-        elif ended and not _is_punctuation(word):
+        elif ended and not is_punctuation(word):
             begun, ended = begun + 1, False
     return begun
 
 
-def _split_chunk(chunk: str) -> tuple[str, ...]:
+def exceptions_of(kind: str) -> Mapping[str, Words]:
+    """What our rules, of this kind, write as it is listed."""
+    return EXCEPTIONS if kind == "english" else EVERYWHERE
+
+
+@cache
+def splitter(kind: str) -> Splitter:
+    """What splits chunks without white space, each into its words."""
+    if kind == "spacy":
+        return _spacy_splitter()
+    exceptions = exceptions_of(kind)
+    eliding = kind == "eliding"
+    return lambda chunks: [_split_chunk(chunk, exceptions, eliding) for chunk in chunks]
+
+
+def _spacy_splitter() -> Splitter:
+    """spaCy's blank English tokenizer, a chunk at a time.
+
+    It reads a text chunk by chunk itself, but for one thing: it then looks for faces and the like among neighbouring
+    words, across a space too. What it finds across a space it leaves as it was.
+    """
+    import spacy
+
+    language = spacy.blank("en")
+
+    def split(chunks: Sequence[str]) -> list[Words]:
+        with language.memory_zone():  # else its store of strings would grow for ever
+            return [tuple(token.text for token in language.tokenizer(chunk)) for chunk in chunks]
+
+    return split
+
+
+def _split_chunk(chunk: str, exceptions: Mapping[str, Words] = EXCEPTIONS, eliding: bool = False) -> Words:
     """The words of a chunk without white space."""
-    if not chunk.isascii() and max(chunk) >= "\u3000":
-        return tuple(chain.from_iterable(map(_split_piece, _CJK_PIECES.findall(chunk))))
-    return _split_piece(chunk)
+    if chunk.isascii() or max(chunk) < "\u3000":
+        return _split_piece(chunk, exceptions, eliding)
+    pieces = _CJK_PIECES.findall(chunk)
+    return tuple(chain.from_iterable(_split_piece(piece, exceptions, eliding) for piece in pieces))
 
 
-class _Remembered(dict[str, tuple[str, ...]]):
-    """The split of each chunk seen, until full: frequent chunks come early, and reading is half the cost of an LRU."""
-
-    def __missing__(self, chunk: str) -> tuple[str, ...]:
-        split = _split_chunk(chunk)
-        if len(self) < _REMEMBERED_CHUNKS and len(chunk) <= _LONG_CHUNK:
-            self[chunk] = split
-        return split
-
-
-_remembered = _Remembered()
-
-
-def _split_piece(piece: str) -> tuple[str, ...]:
-    if piece.isalpha() and piece.lower() not in _SPLIT_WORDS:  # most chunks
+def _split_piece(piece: str, exceptions: Mapping[str, Words], eliding: bool) -> Words:
+    if piece in exceptions:
+        return exceptions[piece]
+    if piece.isalpha():  # most chunks
         return (piece,)
-    start, end = 0, len(piece)
-    after: list[str] = []
+    stem, last = piece[:-1], piece[-1]
+    if stem.isalpha() and stem not in exceptions and (last in _AFTER_LETTERS or (last == "." and is_small(stem[-1]))):
+        return (stem, last)  # most of the others
+    core, before, after = _peeled(piece, exceptions)
+    words = exceptions.get(core) or (_elided(core) if eliding else _parts(core))
+    if not before and not after:
+        return _put_together(words, exceptions) if len(words) > 1 else words
+    return _put_together((*before, *words, *reversed(after)), exceptions)
+
+
+def _peeled(piece: str, exceptions: Mapping[str, Words]) -> tuple[str, list[str], list[str]]:
+    """What is left of a piece, what came off its front, and off its back from the outside in."""
     before: list[str] = []
-    while start < end:
-        special = _special(piece[start:end]) if end - start <= _LONGEST_SPECIAL else None
-        if special is not None:
-            return (*before, *special, *reversed(after))
+    after: list[str] = []
+    start, end = 0, len(piece)
+    longest = _longest(len(exceptions))
+
+    def is_exception(start: int, end: int) -> bool:
+        return end - start <= longest and piece[start:end] in exceptions
+
+    while start < end and not is_exception(start, end):
         head = _head(piece, start, end)
-        before += [piece[start : start + head]] if head else []
+        if head and is_exception(start + head, end):
+            before.append(piece[start : start + head])
+            start += head
+            break
         tail = _tail(piece, start + head, end)
-        after += [piece[end - tail : end]] if tail else []
-        start, end = start + head, end - tail
+        if tail and is_exception(start, end - tail):
+            after.append(piece[end - tail : end])
+            end -= tail
+            break
         if not head and not tail:
             break
-    return (*before, *_core(piece[start:end]), *reversed(after))
+        if head:
+            before.append(piece[start : start + head])
+            start += head
+        if tail:
+            after.append(piece[end - tail : end])
+            end -= tail
+    return piece[start:end], before, after
 
 
-def _special(core: str) -> tuple[str, ...] | None:
-    """A contraction in its parts, an abbreviation whole; None for anything else."""
-    if (match := _CONTRACTION.fullmatch(core)) is not None:
-        return tuple(part for part in match.groups() if part is not None)
-    if core.lower() in _ABBREVIATIONS and (len(core) > 2 or core.islower()):
-        return (core,)
-    return None
+@cache
+def _longest(number: int) -> int:
+    """Characters of the longest exception in the list of so many: looked up with each chunk."""
+    return max(map(len, EXCEPTIONS if number == len(EXCEPTIONS) else EVERYWHERE))
 
 
 def _head(piece: str, start: int, end: int) -> int:
     """How many characters to peel off the front of piece[start:end]."""
     first = piece[start]
+    if first in _HEADS or (first > "\x7f" and is_icon(first)):
+        return 1
     if first == ".":
-        dots = _DOTS.match(piece, start, end)
-        return 0 if dots is None else dots.end() - start
+        dots = _dots(piece, start, end)
+        return dots if dots > 1 else 0
     if first == "+":
-        return int(not piece[start + 1 : min(start + 2, end)].isdecimal())
-    return int(not first.isalnum() and _peels(first))
+        return int(start + 1 == end or piece[start + 1] not in _DIGITS)
+    if first in "UCA":
+        return next((len(sign) for sign in DOLLARS if piece.startswith(sign, start, end)), 0)
+    return 0
+
+
+def _dots(piece: str, start: int, end: int) -> int:
+    at = start
+    while at < end and piece[at] == ".":
+        at += 1
+    return at - start
 
 
 def _tail(piece: str, start: int, end: int) -> int:
     """How many characters to peel off the back of piece[start:end]."""
-    if start == end:
+    if start >= end:
         return 0
     last = piece[end - 1]
     if last == ".":
-        dots = end - start - len(piece[start:end].rstrip("."))
-        return dots if dots > 1 else int(_is_full_stop(piece, start, end))
-    if last in "sS" and end - start > 1 and piece[end - 2] in "'’":
+        at = end
+        while at > start and piece[at - 1] == ".":
+            at -= 1
+        return end - at if end - at > 1 else int(_is_full_stop(piece, start, end))
+    if last == "…":
+        return 2 if end - start > 1 and piece[end - 2] == "…" else 1
+    if last in "sS" and end - start > 1 and piece[end - 2 : end] in _POSSESSIVES:
         return 2
     if last == "+":
-        return int(piece[max(start, end - 2)].isdecimal())
-    if last.isalnum() or last in "%²³":
-        unit = _UNIT.search(piece, max(start, end - 5), end)
-        return 0 if unit is None else end - unit.start()
-    return int(_peels(last))
+        return int(end - start > 1 and piece[end - 2] in _DIGITS)
+    if last in _COUNTED_ENDS:
+        for size in range(1, min(_LONGEST_COUNTED, end - start - 1) + 1):
+            if piece[end - size - 1] in _DIGITS and piece[end - size : end] in _COUNTED:
+                return size
+    return int(last in _TAILS or (last > "\x7f" and is_icon(last)))
 
 
 def _is_full_stop(piece: str, start: int, end: int) -> bool:
     """Whether the dot that ends piece[start:end] is punctuation and not part of an abbreviation."""
-    before = piece[max(start, end - 3) : end - 1]
-    if not before:
+    if end - start < 2:
         return False
-    return before[-1] != "." and (
-        not before[-1].isupper() or (before.isupper() and before.isalpha() and len(before) == 2)
-    )
+    before = piece[end - 2]
+    if before in _BEFORE_A_STOP or is_small(before):
+        return True
+    if end - start < 3:
+        return False
+    return (is_capital(before) and is_capital(piece[end - 3])) or (piece[end - 3] == "°" and before in "FCK")
 
 
-def _core(core: str) -> list[str]:
+def _elided(core: str) -> Words:
+    """The parts of a core with its elided article or pronoun, if it has one, split off."""
+    match = _ELISION.match(core)
+    if match is None:
+        return _parts(core)
+    return (match.group(), *_elided(core[match.end() :]))
+
+
+def _parts(core: str) -> Words:
     """What is left between the peeled ends: an address, or parts around infixes."""
-    if not core:
-        return []
-    if core.isalnum() or (("." in core or "@" in core) and _ADDRESS.fullmatch(core)):
-        return [core]
-    parts, start = [], 0
-    for match in _INFIX.finditer(core):
-        parts += [core[start : match.start()], match.group()]
+    if core.isalnum() or _is_address(core):
+        return (core,) if core else ()
+    parts: list[str] = []
+    start = 0
+    for match in (_ASCII_INFIX if core.isascii() else _INFIX).finditer(core):
+        if match.start() == 0:
+            continue
+        if match.start() > start:
+            parts.append(core[start : match.start()])
+        parts.append(match.group())
         start = match.end()
-    parts.append(core[start:])
-    return [part for part in parts if part]
+    if start < len(core):
+        parts.append(core[start:])
+    return tuple(parts)
 
 
-@lru_cache(maxsize=4096)
-def _peels(char: str) -> bool:
-    """Whether `char` comes off the ends of a word: quotes, brackets, most punctuation, currency and other symbols."""
-    if char in ".@/\\":
+def _is_address(core: str) -> bool:
+    """Whether a core is a web or mail address: [scheme://][anyone@]host[:port][/path]."""
+    if len(core) > _ADDRESS_CHARS or "." not in core:
         return False
-    return char in "=<>`´—–" or unicodedata.category(char) in ("Ps", "Pe", "Pi", "Pf", "Po", "Pc", "Sc", "So")
+    scheme = _SCHEME.match(core)
+    starts = [0] if scheme is None else [0, scheme.end()]
+    at = core.find("@", 1)
+    while at >= 0 and len(starts) < _ADDRESS_NAMES:
+        starts.append(at + 1)
+        at = core.find("@", at + 1)
+    return any(_HOST_AND_PATH.fullmatch(core, start) for start in starts)
 
 
-@lru_cache(maxsize=4096)
-def _is_punctuation(word: str) -> bool:
-    return all(unicodedata.category(char).startswith("P") for char in word)
+def _put_together(words: Words, exceptions: Mapping[str, Words]) -> Words:
+    """The words with every exception that was peeled apart written as it is listed: the longest first."""
+    patterns = _taken_apart(len(exceptions))
+    if patterns.keys().isdisjoint(words):
+        return words
+    matches = [
+        (-len(pattern), at, pattern)
+        for at, word in enumerate(words)
+        for pattern in patterns.get(word, ())
+        if words[at : at + len(pattern)] == pattern
+    ]
+    if not matches:
+        return words
+    taken: set[int] = set()
+    chosen: dict[int, Words] = {}
+    for size, at, pattern in sorted(matches):
+        if at not in taken and at - size - 1 not in taken:
+            chosen[at] = pattern
+        taken.update(range(at, at - size))
+    together: list[str] = []
+    at = 0
+    while at < len(words):
+        pattern = chosen.get(at, ())
+        together += exceptions["".join(pattern)] if pattern else (words[at],)
+        at += len(pattern) or 1
+    return tuple(together)
+
+
+@cache
+def _taken_apart(number: int) -> dict[str, list[Words]]:
+    """How the rules of punctuation alone would split the exceptions that they split, by the first word."""
+    patterns: dict[str, list[Words]] = {}
+    for written in EXCEPTIONS if number == len(EXCEPTIONS) else EVERYWHERE:
+        core, before, after = _peeled(written, {})
+        words = (*before, *_parts(core), *reversed(after))
+        if before or after or _INFIX.search(written):
+            patterns.setdefault(words[0], []).append(words)
+    return patterns

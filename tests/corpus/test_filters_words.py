@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.filters.statistics import words_of
 from corpus.filters.words import _split_chunk, count_sentences, split_words
 
 EXAMPLES = [
@@ -21,7 +22,7 @@ EXAMPLES = [
     ("e.g. NASA. Ok", ["e.g.", "NASA", ".", "Ok"]),
     ("Wait... what…", ["Wait", "...", "what", "…"]),
     ("well-known end.Next a,b", ["well", "-", "known", "end", ".", "Next", "a", ",", "b"]),
-    ("and/or key:value 1/2", ["and", "/", "or", "key", ":", "value", "1/2"]),
+    ("and/or key:value 1/2", ["and/or", "key", ":", "value", "1/2"]),
     ("10km for $5 or 50% of +x +1", ["10", "km", "for", "$", "5", "or", "50", "%", "of", "+", "x", "+1"]),
     ("See https://example.org/a-b?c=d.", ["See", "https://example.org/a-b?c=d", "."]),
     ("mail me@example.org, www.example.org/x", ["mail", "me@example.org", ",", "www.example.org/x"]),
@@ -54,7 +55,8 @@ def test_words(text: str, words: list[str]) -> None:
 
 @pytest.mark.parametrize(("text", "sentences"), SENTENCES)
 def test_sentences(text: str, sentences: int) -> None:
-    assert count_sentences(text) == sentences
+    assert count_sentences(split_words(text)) == sentences
+    assert words_of(text).sentences() == sentences
 
 
 @given(st.one_of(awkward, st.text(max_size=60)))
@@ -73,7 +75,7 @@ def test_memory_does_not_change_the_split(text: str) -> None:
 
 @given(awkward)
 def test_no_more_sentences_than_words(text: str) -> None:
-    assert min(1, len(text.split())) <= count_sentences(text) <= len(split_words(text))
+    assert min(1, len(text.split())) <= count_sentences(split_words(text)) <= len(split_words(text))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from bpe.vocabulary import load_vocabulary
 from corpus.chain import Step
 from corpus.engine import Limits, Unit
 from corpus.engine.local import LocalEngine
-from corpus.schema import DOCUMENTS
 from corpus.shards import Dataset
 from corpus.work import ChainWork
 from tests.conftest import REPOSITORY
@@ -262,25 +261,6 @@ def test_every_module_has_its_line_in_contributing() -> None:
             name = f"{path.name}/" if path.is_dir() else path.name
             if not path.name.startswith("__") and path.suffix in ("", ".py"):
                 assert re.search(rf"\b{re.escape(name)}", text), f"{package}/{name}"
-
-
-def test_the_filter_of_contributing_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from corpus import recipe
-
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
-    code = text.partition("```python\n")[2].partition("```")[0]
-    assert len(code.splitlines()) <= 24
-    (tmp_path / "loud_filter.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(recipe.STAGES, "loud", recipe.Stage("loud_filter"))
-    (tmp_path / "mine.toml").write_text("[loud]\nmax_upper = 0.5\n")
-    (step,) = recipe.load_recipe(tmp_path / "mine.toml").steps
-    rows = [{"text": text, "id": text} for text in ("Quiet.", "LOUD!")]
-    kept, dropped = step.process(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
-    assert kept.column("text").to_pylist() == ["Quiet."]
-    assert dropped.select(["rule", "value", "threshold"]).to_pylist() == [
-        {"rule": "loud.upper_case", "value": "0.8", "threshold": "0.5"}
-    ]
 
 
 def test_fetch_then_extract_knows_the_address(testdata: Path, tmp_path: Path) -> None:

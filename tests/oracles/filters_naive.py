@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition
-from corpus.filters.words import SENTENCE_TERMINAL, count_sentences, split_words
+from corpus.filters.characters import PUNCTUATION, SENTENCE_TERMINAL
+from corpus.filters.words import count_sentences, split_words
 
 Verdict = tuple[str, float] | None  # (rule, value) of the first rule that fails
 
@@ -45,7 +46,7 @@ def gopher_repetition_verdict(text: str, config: gopher_repetition.Config) -> Ve
 
 def gopher_quality_verdict(text: str, language: str | None, config: gopher_quality.Config) -> Verdict:
     words = split_words(text)
-    real = [word for word in words if any(char.isalnum() for char in word)]
+    real = [word for word in words if any(char not in PUNCTUATION for char in word)]
     lines = text.splitlines()
     failed: list[tuple[str, float]] = []
     if len(real) < config.min_words:
@@ -107,7 +108,7 @@ def c4_text(text: str, config: c4.Config) -> str | tuple[str, float]:
         if re.search(policies, line.lower()):
             continue
         kept.append(line)
-    sentences = sum(count_sentences(line) for line in kept)
+    sentences = sum(count_sentences(split_words(line)) for line in kept)
     if sentences < config.min_sentences:
         return "c4.few_sentences", sentences
     cleaned = "\n".join(kept).strip()

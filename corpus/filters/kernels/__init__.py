@@ -1,7 +1,9 @@
-"""The compiled loops of the filters: addresses (what is in a URL), lists (what is in a list of them), judge.
+"""The compiled loops of the filters, a file a subject.
 
-In: addresses of Arrow buffers and of tables that the caller made. Out: numbers written where the caller says. Hashes
-are kept in explicit unsigned types, because Numba turns uint64 mixed with int64 into float64 without a word.
+`addresses` (what is in a URL), `lists` (what is in a list of them), `judge`; `chunks`, `simple`, `grams` (words).
+In: NumPy arrays, or addresses of Arrow's buffers and of tables, which the caller keeps alive. Out: numbers written
+where the caller says. Hashes are kept in explicit unsigned types, because Numba turns uint64 mixed with int64 into
+float64 without a word.
 """
 
 from __future__ import annotations

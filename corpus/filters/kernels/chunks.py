@@ -1,0 +1,196 @@
+"""UTF-8 -> chunks between white space -> the words that each chunk is remembered to have -> totals over the words.
+
+What is remembered of chunks, and of words, is a table of rows of four numbers, int64[2^n, 4], with open addressing: a
+key, the size in bytes, where the bytes are, and what they lead to (-1 in a free row): of a chunk the place of its
+words, of a word its id. The key of at most eight bytes is these bytes, so that a row alone tells; that of more is a
+hash, and the bytes are compared. A row is half a cache line, for what this loop waits for is memory. Text ends in eight
+zero bytes, and so does what is remembered, because eight are read at a time.
+
+Chunks that are new are mostly simple (corpus.filters.kernels.simple), and learnt here; the others are for the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import int64, uint64
+
+from bpe.kernels.memory import load8, load64, store8, store64, trailing_zeros
+from corpus.filters.kernels import kernel
+
+REAL, LETTER, TERMINAL, MARK = 1, 2, 4, 8  # bits of what is known of a word; above them stands its length
+LENGTH = 4  # shift
+PADDING = 8  # bytes
+
+_ONES = np.uint64(0x0101010101010101)
+_HIGH = np.uint64(0x8080808080808080)
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
+_MIXER = np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3's
+
+
+@kernel
+def white(p: Any) -> Any:
+    """How many bytes the white space at p has, 0 if there is none: what str.isspace() takes for it."""
+    byte = load8(p)
+    if byte <= 0x20:
+        return int64(byte == 0x20 or 0x09 <= byte <= 0x0D or 0x1C <= byte <= 0x1F)
+    if byte < 0xC2 or byte > 0xE3:
+        return int64(0)
+    second = load8(p + 1)
+    if byte == 0xC2:
+        return int64(2) if second == 0x85 or second == 0xA0 else int64(0)
+    if byte < 0xE1:
+        return int64(0)
+    third = load8(p + 2)
+    if byte == 0xE1:
+        return int64(3) if second == 0x9A and third == 0x80 else int64(0)
+    if byte == 0xE2:
+        if second == 0x80:
+            return int64(3) if third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF else int64(0)
+        return int64(3) if second == 0x81 and third == 0x9F else int64(0)
+    return int64(3) if second == 0x80 and third == 0x80 else int64(0)
+
+
+@kernel
+def after_chunk(p: Any, end: Any) -> Any:
+    """The first white space from p on, or `end`."""
+    while True:
+        eight = uint64(load64(p))
+        stops: Any = ((eight - uint64(0x21) * _ONES) & ~eight | eight) & _HIGH  # below 0x21, or not ASCII
+        if stops == uint64(0):
+            p += 8
+            continue
+        p += trailing_zeros(stops) >> 3
+        if p >= end:
+            return end
+        if white(p):
+            return p
+        byte = load8(p)
+        p += 1 + int64(byte >= 0xC2) + int64(byte >= 0xE0) + int64(byte >= 0xF0)
+
+
+@kernel
+def key_of(p: Any, size: Any) -> Any:
+    """The key of the chunk of `size` > 0 bytes at p."""
+    if size <= 8:
+        return uint64(load64(p)) & ~uint64(0) >> uint64(64 - 8 * size)
+    key = uint64(size)
+    last = p + size - 8
+    while p < last:
+        key = (key ^ uint64(load64(p))) * _MIXER
+        key ^= key >> uint64(32)
+        p += 8
+    key = (key ^ uint64(load64(last))) * _MIXER
+    return key ^ key >> uint64(29)
+
+
+@kernel
+def find(p: Any, size: Any, key: Any, rows: Any, mask: Any, letters: Any) -> Any:
+    """The address of the row of a chunk, or of the free row where it belongs."""
+    slot = (key ^ uint64(size)) * _MULTIPLIER
+    slot ^= slot >> uint64(32)
+    while True:
+        row = rows + 32 * int64(slot & uint64(mask))
+        if load64(row + 24) < 0:
+            return row
+        if load64(row) == int64(key) and load64(row + 8) == size:
+            if size <= 8:
+                return row
+            known = letters + load64(row + 16)
+            at = int64(0)
+            while at < size - 8 and load64(known + at) == load64(p + at):
+                at += 8
+            if at >= size - 8 and load64(known + size - 8) == load64(p + size - 8):
+                return row
+        slot += uint64(1)
+
+
+@kernel
+def put(row: Any, key: Any, size: Any, place: Any, target: Any) -> None:
+    """Fill a free row."""
+    store64(row, int64(key))
+    store64(row + 8, size)
+    store64(row + 16, place)
+    store64(row + 24, target)
+
+
+@kernel
+def copy(p: Any, size: Any, to: Any) -> None:
+    """Copy `size` bytes, eight at a time and zeros behind them: up to `PADDING` bytes beyond are written."""
+    at = int64(0)
+    while at < size:
+        store64(to + at, load64(p + at))
+        at += 8
+    for i in range(PADDING):
+        store8(to + size + i, 0)
+
+
+@kernel
+def rehash(rows: Any, wider: Any, mask: Any) -> None:
+    """Put every row of one table (int64[n, 4]) into a wider one at an address."""
+    for at in range(rows.shape[0]):
+        if rows[at, 3] >= 0:
+            slot = (uint64(rows[at, 0]) ^ uint64(rows[at, 1])) * _MULTIPLIER
+            slot ^= slot >> uint64(32)
+            while load64(wider + 32 * int64(slot & uint64(mask)) + 24) >= 0:
+                slot += uint64(1)
+            for column in range(4):
+                store64(wider + 32 * int64(slot & uint64(mask)) + 8 * column, rows[at, column])
+
+
+@kernel
+def count_words(found: Any, words: Any) -> Any:
+    """How many words the chunks have; words[place] says how many of a chunk's follow."""
+    total = int64(0)
+    for chunk in range(found.size):
+        total += words[found[chunk]]
+    return total
+
+
+@kernel
+def gather(found: Any, words: Any, about: Any, out: Any, totals: Any) -> None:
+    """Write to out[0] the id of each word, and to out[1] what is known of it.
+
+    `totals` (int64[3]) gets: words that are not of symbols alone, their characters, words with a letter.
+    """
+    at, real, characters, letters = int64(0), int64(0), int64(0), int64(0)
+    for chunk in range(found.size):
+        place = found[chunk]
+        for k in range(words[place]):
+            word = words[place + 1 + k]
+            known = int64(about[word])
+            out[0, at], out[1, at] = word, known
+            at += 1
+            real += known & REAL
+            characters += (known >> LENGTH) * (known & REAL)
+            letters += (known & LETTER) >> 1
+    totals[0], totals[1], totals[2] = real, characters, letters
+
+
+@kernel
+def count_present(ids: Any, wanted: Any, enough: Any) -> Any:
+    """How many of the different ids in `wanted` are among `ids`; stops at `enough`."""
+    present = int64(0)
+    there = np.zeros(wanted.size, np.bool_)
+    for i in range(ids.size):
+        for k in range(wanted.size):
+            if ids[i] == wanted[k] and not there[k]:
+                there[k] = True
+                present += 1
+                if present >= enough:
+                    return present
+    return present
+
+
+@kernel
+def sentences(about: Any) -> Any:
+    """corpus.filters.words.count_sentences, over what is known of the words."""
+    begun, ended = int64(about.size > 0), False
+    for i in range(about.size):
+        if about[i] & TERMINAL:
+            ended = True
+        elif ended and not about[i] & MARK:
+            begun += 1
+            ended = False
+    return begun

@@ -1,0 +1,124 @@
+"""Word ids -> what Gopher's n-gram rules measure, for n from 2 to 10, in one walk up the about.
+
+An n-gram is numbered by looking up the pair of (n-1)-grams that it is made of, so that equal numbers mean equal words.
+Only where both of these appear more than once can it appear more than once itself: the others are not looked up, and
+real text has few long n-grams that do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import int64, uint64
+
+from corpus.filters.kernels import kernel
+from corpus.filters.kernels.chunks import LENGTH
+
+SHORT, LONG = 4, 10  # n of the longest top n-gram, and of the longest duplicate one
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
+
+
+@kernel
+def _number(left: Any, right: Any, grams: Any, keys: Any, numbers: Any, bits: Any, counts: Any) -> Any:
+    """The number of the gram made of two, a new one if it is new."""
+    key = uint64(left) << uint64(32) | uint64(right)
+    mask = uint64(keys.size - 1)
+    slot = key * _MULTIPLIER >> bits
+    while numbers[slot] >= 0:
+        if keys[slot] == key:
+            counts[numbers[slot]] += 1
+            return int64(numbers[slot])
+        slot = (slot + uint64(1)) & mask
+    keys[slot] = key
+    numbers[slot] = grams
+    counts[grams] = 1
+    return int64(grams)
+
+
+@kernel
+def _characters(about: Any, start: Any, end: Any) -> Any:
+    total = int64(0)
+    for at in range(start, end):
+        total += about[at] >> LENGTH
+    return total
+
+
+@kernel
+def _top(numbers: Any, counts: Any, about: Any, n: Any, places: Any) -> Any:
+    """Characters of all appearances of the most frequent n-gram, the first of equals, with a space between words."""
+    best, best_count = int64(0), int64(1)
+    for place in range(places):
+        number = numbers[place]
+        if number >= 0 and counts[number] > best_count:
+            best, best_count = int64(place), int64(counts[number])
+    return best_count * (_characters(about, best, best + n) + n - 1)
+
+
+@kernel
+def _seen(numbers: Any, counts: Any, about: Any, n: Any, places: Any) -> Any:
+    """Characters of n-grams that were met before, reading on behind each of them."""
+    met = np.zeros(places, np.bool_)
+    characters, place = int64(0), int64(0)
+    while place < places:
+        number = numbers[place]
+        if number >= 0 and counts[number] > 1:
+            if met[number]:
+                characters += _characters(about, place, place + n)
+                place += n
+                continue
+            met[number] = True
+        place += 1
+    return characters
+
+
+@kernel
+def repetition(ids: Any, about: Any, out: Any) -> None:
+    """out[n] for n = 2..4: characters of the top n-gram; for n = 5..10: characters of n-grams seen before.
+
+    ids int32[words] (not negative), about int32[words] as kernels.chunks has it, out int64[11] of zeros.
+    """
+    size = int64(8)
+    while size < 2 * ids.size:
+        size *= 2
+    bits = uint64(64)
+    while uint64(1) << (uint64(64) - bits) < uint64(size):
+        bits -= uint64(1)
+    keys = np.empty(size, np.uint64)
+    numbers = np.empty(size, np.int32)
+    counts = np.empty(ids.size + 1, np.int32)
+    shorter = ids.copy()
+    longer = np.empty(ids.size + 1, np.int32)
+    repeats = True
+    for n in range(2, LONG + 1):
+        places = int64(ids.size - n + 1)
+        if places <= 0:
+            return
+        if repeats:
+            numbers[:] = -1
+            grams = int64(0)
+            repeats = False
+            for place in range(places):
+                left, right = shorter[place], shorter[place + 1]
+                longer[place] = -1
+                if left >= 0 and right >= 0:
+                    number = _number(left, right, grams, keys, numbers, bits, counts)
+                    longer[place] = number
+                    if number == grams:
+                        grams += 1
+                    else:
+                        repeats = True
+        elif n <= SHORT:
+            longer[:places] = -1
+        else:
+            return
+        if n <= SHORT:
+            out[n] = _top(longer, counts, about, n, places)
+        elif repeats:
+            out[n] = _seen(longer, counts, about, n, places)
+        else:
+            return
+        for place in range(places):
+            number = longer[place]
+            shorter[place] = number if number >= 0 and counts[number] > 1 else -1

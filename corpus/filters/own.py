@@ -1,0 +1,133 @@
+"""A rule of one's own: a module that a recipe names, made a stage.
+
+    [loud]                      # any name that no stage has
+    module = "loud"             # loud.py in this folder, or anything that can be imported
+    max_upper = 0.2             # settings of its Config
+
+The module has a frozen dataclass `Config`, and either `rule(text, config)`, asked of each document, or, where a rule
+needs the other columns or writes some, `process(batch, config)` as every stage has it. A rule answers None where the
+document stays, and else `Drop(rule, value, threshold)` or `(keep, rule, value, threshold)`.
+
+What the module says is part of what a run is known by: a changed rule is a changed recipe. All files of its package
+count, and of a module without one, its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import typing
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from corpus.config import element_type
+from corpus.schema import Drop, Outcome, outcome
+
+_TYPES = (int, float, str, bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A module's rule, with the Config of its own, under the name that the recipe gives it."""
+
+    stage: str
+    module: str
+    settings: Any
+
+
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
+    """Ask the rule of each document. Raises ValueError for an answer that is none."""
+    rule = importlib.import_module(config.module).rule
+    drops = {}
+    for row, text in enumerate(batch.column("text").to_pylist()):
+        drop = _drop(rule(text or "", config.settings), config)
+        if drop is not None:
+            drops[row] = drop
+    return outcome(batch, config.stage, drops)
+
+
+def load(module: Any) -> ModuleType:
+    """Import the module, from the current folder too. Raises ValueError saying what is wrong with it."""
+    if not isinstance(module, str) or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"module = {module!r}: should be an import path, as in my_package.loud")
+    if (here := os.getcwd()) not in sys.path and "" not in sys.path:
+        sys.path.append(here)  # worker processes are started with the same path
+    try:
+        importlib.invalidate_caches()
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            file = module.replace(".", "/") + ".py"
+            raise ValueError(f"module = {module!r}: not found; should be {file} in {here}, or installed") from None
+        raise ValueError(f"module = {module!r}: cannot be imported: {error}") from None
+    except Exception as error:  # noqa: BLE001 - it is not our code, and may do anything
+        raise ValueError(
+            f"module = {module!r}: cannot be imported: {' '.join(f'{type(error).__name__}: {error}'.split())}"
+        ) from None
+    _check(module, loaded)
+    return loaded
+
+
+def source_hash(module: str) -> str:
+    """SHA-256 over the Python files of a module's package, or over the module's file."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    if spec is None or spec.origin is None:
+        raise ValueError(f"module = {module!r}: has no source file, so that nobody could tell when it changes")
+    file = Path(spec.origin)
+    files = sorted(file.parent.rglob("*.py")) if spec.submodule_search_locations else [file]
+    digest = hashlib.sha256()
+    for path in files:
+        name = path.relative_to(file.parent).as_posix().encode()
+        digest.update(b"%d %s %d " % (len(name), name, path.stat().st_size) + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _check(name: str, module: ModuleType) -> None:
+    cls = getattr(module, "Config", None)
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise ValueError(f"module = {name!r}: should have a frozen dataclass Config, of its settings")
+    if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise ValueError(f"module = {name!r}: Config should be frozen: @dataclass(frozen=True)")
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if field.name == "module":
+            raise ValueError(f"module = {name!r}: Config.module should have another name; the recipe needs this one")
+        if element_type(hints[field.name])[0] not in _TYPES:
+            raise ValueError(f"module = {name!r}: Config.{field.name} should be an int, float, str, bool or a tuple")
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"module = {name!r}: Config.{field.name} should have a default")
+    function = getattr(module, "process", None) or getattr(module, "rule", None)
+    if not callable(function):
+        raise ValueError(f"module = {name!r}: should have a function rule(text, config), or process(batch, config)")
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        form = "process(batch, config)" if hasattr(module, "process") else "rule(text, config)"
+        signature = f"{function.__name__}{inspect.signature(function)}"
+        raise ValueError(f"module = {name!r}: {signature} should be {form}") from None
+
+
+def _drop(answer: Any, config: Config) -> Drop | None:
+    if answer is None:
+        return None
+    if isinstance(answer, Drop):
+        rule, value, threshold = answer
+    elif isinstance(answer, tuple) and len(answer) == 4 and isinstance(answer[0], bool):
+        keep, rule, value, threshold = answer
+        if keep:
+            return None
+    else:
+        raise ValueError(
+            f"[{config.stage}] {config.module}.rule answered {answer!r:.100}; "
+            "should be None, Drop(rule, value, threshold) or (keep, rule, value, threshold)"
+        )
+    prefix = f"{config.stage}."
+    return Drop(rule if str(rule).startswith(prefix) else f"{prefix}{rule}", value, threshold)
