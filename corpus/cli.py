@@ -20,7 +20,8 @@ COMMANDS = {
     "sample": "Write a small crawl made on this machine, to try everything on.",
     "fetch": "Download WARC files of a Common Crawl dump.",
     "extract": "WARC files -> documents: URL filter, text extraction, language ID.",
-    "filter": "Documents -> documents: quality rules.",
+    "filter": "Documents -> documents: quality rules, a classifier.",
+    "classify": "Train a classifier of good texts, for filter.",
     "dedup": "Documents -> documents: exact and MinHash deduplication.",
     "scrub": "Documents -> documents: mask personal data.",
     "tokenize": "Documents -> token shards.",
@@ -56,10 +57,10 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import commands, commands_around, commands_clusters
+        from corpus import commands, commands_around, commands_classify, commands_clusters
 
         maker = f"{name}_command"
-        modules = (commands, commands_around, commands_clusters)
+        modules = (commands, commands_around, commands_classify, commands_clusters)
         command: click.Command = getattr(next(module for module in modules if hasattr(module, maker)), maker)()
         return command
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from corpus import fasttext_model
 from corpus.config import setting
+from corpus.fasttext_model import LABEL_PREFIX, predict
 from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.storage import sha256
 
 STAGE = "language"
-_LABEL_PREFIX = "__label__"
 
 
 @dataclass(frozen=True)
@@ -60,30 +61,16 @@ def resources(config: Config) -> dict[str, str]:
 
 def identify(text: str, model: Any) -> tuple[str, float]:
     """(label, score in 0 to 1) of the likeliest language; ("", 0.0) where the model has no answer, as for ""."""
-    # FastText.predict breaks with NumPy 2 (it asks for a copy-free array); the binding under it takes a whole line.
-    # "replace", for lone surrogates: the binding encodes the line as UTF-8.
-    line = text.replace("\n", " ").replace("\r", " ").encode("utf-8", "replace").decode("utf-8")
-    best = model.predict(line + "\n", 1, 0.0, "strict")
+    best = predict(model, text, 1)
     if not best:
         return "", 0.0
     score, label = best[0]
-    return label.removeprefix(_LABEL_PREFIX), min(float(score), 1.0)  # float32 sums reach 1.00006
+    return label.removeprefix(LABEL_PREFIX), min(float(score), 1.0)
 
 
-@lru_cache(maxsize=2)
 def load_model(path: Path) -> Any:
-    """fastText's binding with the model of `path` loaded; kept, because a process reads many batches.
-
-    Raises ValueError if the file is no fastText model.
-    """
-    import fasttext_pybind
-
-    model = fasttext_pybind.fasttext()
-    try:
-        model.loadModel(str(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: not a fastText model ({error}); use lid.176.bin or lid.176.ftz") from error
-    return model
+    """fastText's binding with the language model of `path` loaded. Raises ValueError if the file is no such model."""
+    return fasttext_model.load_model(path, "use lid.176.bin or lid.176.ftz")
 
 
 @lru_cache(maxsize=8)

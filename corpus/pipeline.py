@@ -23,6 +23,7 @@ from corpus.chain import Step
 from corpus.engine import Engine, Event, Failure, Unit
 from corpus.passes_dedup import Job, dedup_passes
 from corpus.passes_lines import lines_passes
+from corpus.passes_scores import score_passes
 from corpus.plan import ALONE, Pass, Share, Source, check_no_others, document_units, global_pass, removed, wait_for
 from corpus.recipe import Recipe, TokenizerConfig, describe
 from corpus.shards import Dataset, Input
@@ -32,10 +33,10 @@ from corpus.work import ChainWork, TokenizerWork
 # The datasets that a whole run writes, in the order in which documents flow through them.
 ORDER = (
     *("documents", "signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "unique"),
-    *("hashes", "repeated", "table", "trimmed", "clean", "tokenizer", "tokens"),
+    *("hashes", "repeated", "table", "trimmed", "scores", "cutoff", "best", "clean", "tokenizer", "tokens"),
 )
 # What a stage that needs all documents leaves behind, where it is not the last of these.
-_FOLDERS = {"dedup": "unique", "lines": "trimmed"}
+_FOLDERS = {"dedup": "unique", "lines": "trimmed", "classifier": "best"}
 ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
 
 
@@ -101,8 +102,9 @@ def passes(
         raise ValueError(f"{source.dataset}: holds documents, but recipe {recipe.name} begins with WARC files")
     keys = source_keys(source)
     parts = _cut_at_barriers(recipe.steps)
-    folders = [f"{output}/{_FOLDERS.get(part[0].stage, 'documents')}" for part in parts[:-1]]
+    folders = [f"{output}/{_folder(part[0])}" for part in parts[:-1]]
     folders += [f"{output}/clean"] if parts else []
+    _check_barriers(recipe)
     if folders:
         check_no_others(folders[0], keys)
     documents = source.dataset or ""  # as they are, for a recipe of a tokenizer alone
@@ -112,6 +114,8 @@ def passes(
             yield from dedup_passes(job, part, documents)
         elif part[0].stage == "lines":
             yield from lines_passes(job, part, documents)
+        elif is_barrier(part[0]):
+            yield from score_passes(job, part, documents)
         else:
             yield documents_pass(PurePosixPath(documents).name, source, keys, part, documents, recipe)
         source = Source(dataset=documents)
@@ -126,8 +130,25 @@ def passes(
 
 def _cut_at_barriers(steps: Sequence[Step]) -> list[Sequence[Step]]:
     """The stages that run fused, each part but the first beginning with one that needs all documents at once."""
-    cuts = [0, *(at for at, step in enumerate(steps) if at and step.stage in _FOLDERS), len(steps)]
+    cuts = [0, *(at for at, step in enumerate(steps) if at and is_barrier(step)), len(steps)]
     return [steps[start:end] for start, end in itertools.pairwise(cuts)] if steps else []
+
+
+def _check_barriers(recipe: Recipe) -> None:
+    """The report reads the datasets in their ORDER."""
+    barriers = [step.stage for step in recipe.steps if is_barrier(step)]
+    if "classifier" in barriers[:-1]:
+        raise ValueError(f"recipe {recipe.name}: [classifier] with keep_top should come after [{barriers[-1]}]")
+
+
+def _folder(step: Step) -> str:
+    """Where the part that begins with this stage goes, if it is not the last one."""
+    return _FOLDERS[step.stage] if is_barrier(step) else "documents"
+
+
+def is_barrier(step: Step) -> bool:
+    """Whether a stage needs all documents at once; of a classifier that keeps a share, all scores."""
+    return bool(step.config.keep_top) if step.stage == "classifier" else step.stage in _FOLDERS
 
 
 def documents_pass(

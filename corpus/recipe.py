@@ -61,6 +61,7 @@ STAGES = {
     "gopher_quality": Stage("corpus.filters.gopher_quality"),
     "c4": Stage("corpus.filters.c4"),
     "fineweb": Stage("corpus.filters.fineweb"),
+    "classifier": Stage("corpus.filters.classifier", libraries=("fasttext",)),
     "dedup": Stage("corpus.dedup"),
     "lines": Stage("corpus.dedup.lines_config"),
     "scrub": Stage("corpus.scrub"),

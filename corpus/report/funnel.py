@@ -17,7 +17,7 @@ from typing import Any
 # Passes over the whole dataset that judge nothing: they read documents again, beside the line of stages.
 BESIDE = frozenset(
     {"signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "index"}
-    | {"hashes", "repeated", "table", "tokenizer"}
+    | {"hashes", "repeated", "table", "scores", "cutoff", "tokenizer"}
 )
 _FIELDS = frozenset({"stage", "read", "kept", "dropped"})
 
