@@ -23,6 +23,7 @@ COMMANDS = {
     "filter": "Documents -> documents: quality rules, a classifier.",
     "classify": "Train a classifier of good texts, for filter.",
     "dedup": "Documents -> documents: exact and MinHash deduplication.",
+    "decontaminate": "Documents -> documents: without what benchmarks ask.",
     "scrub": "Documents -> documents: mask personal data.",
     "tokenize": "Documents -> token shards.",
     "clusters": "Why a page was dropped, and who its twins are.",
@@ -57,10 +58,10 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import commands, commands_around, commands_classify, commands_clusters
+        from corpus import commands, commands_around, commands_classify, commands_clusters, commands_select
 
         maker = f"{name}_command"
-        modules = (commands, commands_around, commands_classify, commands_clusters)
+        modules = (commands, commands_around, commands_classify, commands_clusters, commands_select)
         command: click.Command = getattr(next(module for module in modules if hasattr(module, maker)), maker)()
         return command
 

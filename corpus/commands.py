@@ -28,14 +28,14 @@ def extract_command() -> click.Command:
     def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.pipeline import documents_pass, find_source, source_keys
 
-        steps = _steps(stages, recipe)
+        steps = stage_steps(stages, recipe)
         source = find_source(inputs)
         if source.dataset:
             raise ValueError(f"{source.dataset}: holds documents already; extract reads WARC files")
-        plan = documents_pass("extract", source, source_keys(source), steps, output, _bare_recipe(steps, flags))
-        return _execute([plan], flags)
+        plan = documents_pass("extract", source, source_keys(source), steps, output, bare_recipe(steps, flags))
+        return execute([plan], flags)
 
-    return _stage_command(
+    return stage_command(
         extract,
         stages,
         """WARC -> DOCUMENTS: every HTML page becomes a document, or one row that says why not.
@@ -52,14 +52,14 @@ def extract_command() -> click.Command:
 def filter_command() -> click.Command:
     def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
         stages = [stage for stage in FILTERS if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
-        steps = [step for step in _steps(tuple(stages), recipe) if not only or step.stage in only]
+        steps = [step for step in stage_steps(tuple(stages), recipe) if not only or step.stage in only]
         *before, last = steps
         if last.stage != "classifier" or not last.config.keep_top:
             return _documents_command("filter", steps, inputs, output, flags)
         return _best_command(before, last, inputs, output, flags)
 
     only = click.Option(["--only"], multiple=True, type=click.Choice(FILTERS), help="run just this stage (repeatable)")
-    return _stage_command(
+    return stage_command(
         filter_,
         FILTERS,
         """Quality rules: Gopher repetition, Gopher quality, C4, FineWeb, with their published constants; a classifier.
@@ -85,14 +85,14 @@ def _best_command(
     from corpus.passes_scores import score_passes
     from corpus.pipeline import documents_pass, source_keys
 
-    source = _documents_source("filter", inputs)
+    source = documents_source("filter", inputs)
     keys, plans = source_keys(source), []
     documents = source.dataset
     if before:
         documents = f"{output}/_scores/filtered"
-        plans.append(documents_pass("filter", source, keys, before, documents, _bare_recipe(before, flags)))
-    job = Job(documents, keys, _bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
-    return _execute(itertools.chain(plans, score_passes(job, [classifier], output)), flags)
+        plans.append(documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags)))
+    job = Job(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
+    return execute(itertools.chain(plans, score_passes(job, [classifier], output)), flags)
 
 
 def _wanted(stage: str, recipe: str | None) -> bool:
@@ -109,9 +109,9 @@ def _wanted(stage: str, recipe: str | None) -> bool:
 
 def scrub_command() -> click.Command:
     def scrub(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
-        return _documents_command("scrub", _steps(("scrub",), recipe), inputs, output, flags)
+        return _documents_command("scrub", stage_steps(("scrub",), recipe), inputs, output, flags)
 
-    return _stage_command(
+    return stage_command(
         scrub,
         ("scrub",),
         """Mask e-mail addresses, public IP addresses, phone, card, IBAN and US social security numbers.
@@ -132,12 +132,12 @@ def dedup_command() -> click.Command:
             raise click.UsageError("--labels-only: says which documents go; it has nothing to say with --lines")
         if not flags["lines"] and (given := _given("lines__")):
             raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
-        dedup, lines = _steps(("dedup", "lines"), recipe)
-        source = _documents_source("dedup", inputs)
+        dedup, lines = stage_steps(("dedup", "lines"), recipe)
+        source = documents_source("dedup", inputs)
         job = Job(
             source.dataset,
             source_keys(source),
-            _bare_recipe([dedup], flags),
+            bare_recipe([dedup], flags),
             f"{output}/_dedup",
             flags["share"],
             flags["memory"],
@@ -149,9 +149,9 @@ def dedup_command() -> click.Command:
         plans = dedup_passes(job, [dedup], unique)
         if flags["lines"]:
             plans = itertools.chain(plans, lines_passes(dataclasses.replace(job, documents=unique), [lines], output))
-        return _execute(plans, flags)
+        return execute(plans, flags)
 
-    return _stage_command(
+    return stage_command(
         dedup,
         ("dedup", "lines"),
         """Drop copies: equal texts, and near-duplicates by MinHash over word n-grams, verified.
@@ -219,8 +219,8 @@ def tokenize_command() -> click.Command:
     def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any) -> int:
         from corpus.pipeline import source_keys, tokens_pass
 
-        source = _documents_source("tokenize", inputs)
-        return _execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
+        source = documents_source("tokenize", inputs)
+        return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
 
     tokenizer = click.Option(
         ["-t", "--tokenizer"],
@@ -260,7 +260,7 @@ def run_command() -> click.Command:
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         of_dedup = {name: flags[name] for name in ("memory", "against", "update_index")}
-        return _execute(passes(loaded, inputs, output, flags["share"], **of_dedup), flags, report=output)
+        return execute(passes(loaded, inputs, output, flags["share"], **of_dedup), flags, report=output)
 
     options: list[click.Parameter] = [
         click.Argument(["recipe"]),
@@ -301,7 +301,7 @@ def run_command() -> click.Command:
     )
 
 
-def _stage_command(
+def stage_command(
     callback: Callable[..., int], stages: tuple[str, ...], help: str, *more: click.Parameter
 ) -> click.Command:
     from corpus.flags import stage_options
@@ -368,7 +368,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> Any:
     return Share(int(match[1]), int(match[2]), wait=context.params["wait"] * 60)
 
 
-def _steps(stages: tuple[str, ...], recipe: str | None) -> list[Any]:
+def stage_steps(stages: tuple[str, ...], recipe: str | None) -> list[Any]:
     from corpus.flags import steps_from_flags
 
     try:
@@ -377,13 +377,13 @@ def _steps(stages: tuple[str, ...], recipe: str | None) -> list[Any]:
         raise click.UsageError(str(error)) from None
 
 
-def _bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
+def bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
     from corpus.recipe import Recipe
 
     return Recipe("command line", tuple(steps), keep_dropped_text=flags["keep_dropped_text"])
 
 
-def _documents_source(name: str, inputs: tuple[str, ...]) -> Any:
+def documents_source(name: str, inputs: tuple[str, ...]) -> Any:
     from corpus.pipeline import find_source
 
     source = find_source(inputs)
@@ -395,12 +395,12 @@ def _documents_source(name: str, inputs: tuple[str, ...]) -> Any:
 def _documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     from corpus.pipeline import documents_pass, source_keys
 
-    source = _documents_source(name, inputs)
+    source = documents_source(name, inputs)
     keys = source_keys(source)
-    return _execute([documents_pass(name, source, keys, steps, output, _bare_recipe(steps, flags))], flags)
+    return execute([documents_pass(name, source, keys, steps, output, bare_recipe(steps, flags))], flags)
 
 
-def _execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = None) -> int:
+def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = None) -> int:
     """Run passes one after the other; stop at the first with a failed unit, or where other tasks are needed.
 
     When all is done, write the report of the folder `report`.

@@ -21,6 +21,7 @@ from pathlib import PurePosixPath
 
 from corpus.chain import Step
 from corpus.engine import Engine, Event, Failure, Unit
+from corpus.passes_decontaminate import decontaminate_passes
 from corpus.passes_dedup import Job, dedup_passes
 from corpus.passes_lines import lines_passes
 from corpus.passes_scores import score_passes
@@ -33,10 +34,12 @@ from corpus.work import ChainWork, TokenizerWork
 # The datasets that a whole run writes, in the order in which documents flow through them.
 ORDER = (
     *("documents", "signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "unique"),
-    *("hashes", "repeated", "table", "trimmed", "scores", "cutoff", "best", "clean", "tokenizer", "tokens"),
+    *("hashes", "repeated", "table", "trimmed", "scores", "cutoff", "best"),
+    *("benchmarks", "overlaps", "contamination", "decontaminated", "clean", "tokenizer", "tokens"),
 )
 # What a stage that needs all documents leaves behind, where it is not the last of these.
-_FOLDERS = {"dedup": "unique", "lines": "trimmed", "classifier": "best"}
+_FOLDERS = {"dedup": "unique", "lines": "trimmed", "classifier": "best", "decontaminate": "decontaminated"}
+_LATE = ("classifier", "decontaminate")
 ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
 
 
@@ -115,7 +118,8 @@ def passes(
         elif part[0].stage == "lines":
             yield from lines_passes(job, part, documents)
         elif is_barrier(part[0]):
-            yield from score_passes(job, part, documents)
+            passes_of = score_passes if part[0].stage == "classifier" else decontaminate_passes
+            yield from passes_of(job, part, documents)
         else:
             yield documents_pass(PurePosixPath(documents).name, source, keys, part, documents, recipe)
         source = Source(dataset=documents)
@@ -137,8 +141,12 @@ def _cut_at_barriers(steps: Sequence[Step]) -> list[Sequence[Step]]:
 def _check_barriers(recipe: Recipe) -> None:
     """The report reads the datasets in their ORDER."""
     barriers = [step.stage for step in recipe.steps if is_barrier(step)]
-    if "classifier" in barriers[:-1]:
-        raise ValueError(f"recipe {recipe.name}: [classifier] with keep_top should come after [{barriers[-1]}]")
+    late = [ORDER.index(_FOLDERS[stage]) for stage in barriers]
+    for at, stage in enumerate(barriers):
+        if stage in _LATE and late[at] > min(late[at:]):
+            share = " with keep_top" if stage == "classifier" else ""
+            after = barriers[late.index(min(late[at:]))]
+            raise ValueError(f"recipe {recipe.name}: [{stage}]{share} should come after [{after}]")
 
 
 def _folder(step: Step) -> str:

@@ -64,6 +64,7 @@ STAGES = {
     "classifier": Stage("corpus.filters.classifier", libraries=("fasttext",)),
     "dedup": Stage("corpus.dedup"),
     "lines": Stage("corpus.dedup.lines_config"),
+    "decontaminate": Stage("corpus.decontaminate"),
     "scrub": Stage("corpus.scrub"),
     "token_count": Stage("corpus.token_count"),
     "tokenizer": Stage("corpus.recipe"),

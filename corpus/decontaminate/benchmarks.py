@@ -57,7 +57,7 @@ class Table(NamedTuple):
 def read_examples(sources: Sequence[str], fields: Sequence[str]) -> pa.Table:
     """EXAMPLES of all files, in order. `example` is the number of the line or row, from 1.
 
-    Raises FileNotFoundError or ValueError naming the file (and line) that is not there, is damaged, or has no such field.
+    Raises FileNotFoundError or ValueError naming the file (and line) that is missing, damaged, or has no such field.
     """
     batches = []
     names: dict[str, Path] = {}
@@ -204,7 +204,7 @@ def load_index(path: str) -> tuple[Index, Table]:
             int(told[b"ignored"]),
             int(told[b"short"]),
         )
-    except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
         raise ValueError(f"{path}: not an index of benchmarks ({error}); remove its folder to make it again") from None
     return index, make_table(index)
 

@@ -52,7 +52,7 @@ def split_words(text: str) -> list[Word]:
     run: list[tuple[str, int]] = []  # of a script without spaces: characters, and where each began
     for at, character in enumerate(text):
         for kind, became in _entries(character):
-            if (kind == BLANK or kind == UNSPACED) and word:
+            if kind in (BLANK, UNSPACED) and word:
                 found.append(Word(word, start, at))
                 word = ""
             if kind == UNSPACED:

@@ -17,7 +17,8 @@ from typing import Any
 # Passes over the whole dataset that judge nothing: they read documents again, beside the line of stages.
 BESIDE = frozenset(
     {"signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "index"}
-    | {"hashes", "repeated", "table", "scores", "cutoff", "tokenizer"}
+    | {"hashes", "repeated", "table", "scores", "cutoff"}
+    | {"benchmarks", "overlaps", "contamination", "tokenizer"}
 )
 _FIELDS = frozenset({"stage", "read", "kept", "dropped"})
 

@@ -25,38 +25,7 @@ from tests.oracles import classifier as oracle
 
 SMALL = Training(buckets=5000, dim=8, epochs=5, held_out=0.2)
 GOOD = ["river", "mountain", "weather", "history", "science", "because", "therefore", "however", "morning", "evening"]
-    "the",
-    "of",
-    "and",
-    "a",
-    "river",
-    "mountain",
-    "weather",
-    "history",
-    "science",
-    "because",
-    "therefore",
-    "however",
-    "morning",
-    "evening",
-]
 BAD = ["click", "buy", "cheap", "sale", "discount", "login", "cookie", "subscribe", "menu", "share", "widget", "banner"]
-    "click",
-    "buy",
-    "cheap",
-    "now",
-    "sale",
-    "discount",
-    "login",
-    "cookie",
-    "subscribe",
-    "menu",
-    "share",
-    "tweet",
-    "widget",
-    "banner",
-    "free",
-]
 
 
 def texts(words: list[str], count: int, seed: int) -> list[str]:

@@ -21,7 +21,7 @@ EMPTY = np.uint64(0)  # a place in the table that holds no hash; no n-gram has i
 
 @kernel
 def _rolling_hashes(words: Any, count: Any, ngram: Any, out: Any) -> Any:
-    """Write a 64-bit hash of each `ngram`-gram of `words[:count]` to `out`; returns how many, 0 if there are fewer words.
+    """Write a 64-bit hash of each `ngram`-gram of `words[:count]` to `out`; returns how many, 0 of fewer words.
 
     The hash is the polynomial sum of words[j + k] * multiplier^(n - 1 - k), mixed.
     """
@@ -52,7 +52,7 @@ def rolling_hashes(data: Any, offsets: Any, table: Any, ngram: int, scratch: Any
 
 @kernel
 def fill(hashes: Any, keys: Any, numbers: Any, bits: Any) -> None:
-    """Put hash i, of number i, into the table `keys`, `numbers` (a power of two of places) and into the filter `bits`."""
+    """Put hash i, of number i, into a table, `keys` and `numbers`, and a filter, `bits`; sizes are powers of two."""
     mask = uint64(keys.size - 1)
     for i in range(hashes.size):
         bit = hashes[i] >> uint64(1) & uint64(64 * bits.size - 1)
