@@ -25,7 +25,7 @@ def decontaminate_command() -> click.Command:
         def plans() -> Iterator[Any]:
             for plan in decontaminate_passes(job, steps, output):
                 if plan.output == output:
-                    click.echo(_contamination(f"{work}/contamination"), err=True)
+                    click.echo(_contamination(f"{work}/contamination", output), err=True)
                 yield plan
 
         return execute(plans(), flags)
@@ -35,8 +35,8 @@ def decontaminate_command() -> click.Command:
         ("decontaminate",),
         """Documents without what benchmarks ask: those that hold an example are dropped, or it is cut out.
 
-        An example is found by its word 13-grams. What is found is kept below OUTPUT/_decontaminate, with a report of
-        every example in contamination/data/*.json.
+        An example is found by its word 13-grams. OUTPUT/contamination.json says which examples were found, and in how
+        many documents. What is found out on the way is kept below OUTPUT/_decontaminate.
 
         \\b
         corpus decontaminate docs/ --benchmarks evals/ -o clean/
@@ -46,14 +46,15 @@ def decontaminate_command() -> click.Command:
     )
 
 
-def _contamination(folder: str) -> str:
-    """The report of what was found, as a table."""
+def _contamination(folder: str, output: str) -> str:
+    """The report of what was found, as a table; the whole of it beside the documents."""
     from corpus.shards import Dataset
     from corpus.work_decontaminate import committed
 
-    told = json.loads(
-        Dataset(folder).storage.read(committed(folder, "contamination").removeprefix(f"{folder}/")) or b""
-    )
+    data = Dataset(folder).storage.read(committed(folder, "contamination").removeprefix(f"{folder}/")) or b""
+    Dataset(output).storage.make_folder("")
+    Dataset(output).storage.replace("contamination.json", data)
+    told = json.loads(data)
     lines = [
         f"{told['contaminated_documents']:,} of {told['documents']:,} documents hold an example; "
         f"{told['ngrams']:,} n-grams looked for, {told['ignored_by_examples']:,} ignored as in many examples, "
