@@ -25,6 +25,7 @@ COMMANDS = {
     "dedup": "Documents -> documents: exact and MinHash deduplication.",
     "decontaminate": "Documents -> documents: without what benchmarks ask.",
     "scrub": "Documents -> documents: mask personal data.",
+    "mix": "Documents by weights of sources, languages or scores.",
     "tokenize": "Documents -> token shards.",
     "clusters": "Why a page was dropped, and who its twins are.",
     "run": "A whole recipe in one command, fused and resumable.",

@@ -235,7 +235,7 @@ def tokenize_command() -> click.Command:
         \b
         corpus tokenize clean/ -t tokenizer/ -o tokens/
         """,
-        [_inputs(), OUTPUT, tokenizer, *_engine(), JSON],
+        [_inputs(), OUTPUT, tokenizer, *engine_options(), JSON],
     )
 
 
@@ -280,7 +280,7 @@ def run_command() -> click.Command:
             help="change one setting (repeatable)",
         ),
         *_dedup_options(),
-        *_engine(),
+        *engine_options(),
         JSON,
     ]
     return make_command(
@@ -306,7 +306,7 @@ def stage_command(
 ) -> click.Command:
     from corpus.flags import stage_options
 
-    params = [_inputs(), OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *_engine(), JSON]
+    params = [_inputs(), OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *engine_options(), JSON]
     return make_command(callback, help, params)
 
 
@@ -314,7 +314,7 @@ def _inputs() -> click.Argument:
     return click.Argument(["inputs"], nargs=-1, required=True)
 
 
-def _engine() -> list[click.Option]:
+def engine_options() -> list[click.Option]:
     return [
         click.Option(
             ["--engine"],

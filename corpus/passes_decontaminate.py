@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from corpus.chain import Step
-from corpus.decontaminate.apply import Config as Apply
-from corpus.decontaminate.overlaps import Config as Search
+from corpus.decontaminate import Apply, Search
 from corpus.engine import Unit
 from corpus.passes_dedup import Job, documents_behind, labelled
 from corpus.plan import Pass, check_no_others, document_units, global_pass, wait_for

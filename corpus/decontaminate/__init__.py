@@ -46,3 +46,20 @@ class Config:
     def __post_init__(self) -> None:
         if not self.benchmarks:
             raise ValueError("benchmarks = (): should name files of examples, or folders of them")
+
+
+@dataclass(frozen=True)
+class Search:
+    """Of the stage `overlaps`: `index` is the path of the index, a local file; `settings` what it was made with."""
+
+    index: str
+    settings: Config
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Of the stage `apply`: `ignored` is the path of what too many documents have, a local file as well."""
+
+    index: str
+    ignored: str
+    settings: Config

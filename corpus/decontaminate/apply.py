@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus import decontaminate
+from corpus.decontaminate import Apply, Config
 from corpus.decontaminate.benchmarks import Index, load_index
 from corpus.decontaminate.decide import Hit, hits, sizes
 from corpus.decontaminate.overlaps import find, same
@@ -30,26 +29,17 @@ CUTS = "contaminated_cuts"
 _BETWEEN = "\n\n"  # the pieces that are left
 
 
-@dataclass(frozen=True)
-class Config:
-    """`index` and `ignored` are the paths of the index and of what too many documents have, local files."""
-
-    index: str
-    ignored: str
-    settings: decontaminate.Config
-
-
-def columns(config: Config) -> list[pa.Field]:
+def columns(config: Apply) -> list[pa.Field]:
     """What this stage adds to DOCUMENTS."""
     return [pa.field(CUTS, pa.int32())] if config.settings.action == "cut" else []
 
 
-def labels(config: Config) -> list[str]:
+def labels(config: Apply) -> list[str]:
     """The columns of OVERLAPS that it reads, and takes away."""
     return ["ngrams"]
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Outcome:
+def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
     """Drop the documents that hold an example, or cut it out."""
     index, _ = load_index(config.index)
     ignored, size = _ignored(config.index, config.ignored)
@@ -79,7 +69,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     return outcome(batch, STAGE, drops)
 
 
-def _drop(index: Index, hit: Hit, settings: decontaminate.Config) -> Drop:
+def _drop(index: Index, hit: Hit, settings: Config) -> Drop:
     threshold = f"{settings.min_overlap:g} or {settings.min_ngrams}"
     return Drop(f"{STAGE}.overlap", f"{_name(index, hit)} {hit.ngrams}/{hit.of}", threshold)
 
@@ -89,7 +79,7 @@ def _name(index: Index, hit: Hit) -> str:
     return f"{row['benchmark']}:{row['example']}"
 
 
-def _pieces(text: str, found: Sequence[Hit], config: Config, ignored: NDArray[np.bool_]) -> tuple[list[str], int]:
+def _pieces(text: str, found: Sequence[Hit], config: Apply, ignored: NDArray[np.bool_]) -> tuple[list[str], int]:
     """What is left of a text of which the n-grams of these examples are cut out; and how many cuts that takes."""
     index, table = load_index(config.index)
     settings, words = config.settings, split_words(text)

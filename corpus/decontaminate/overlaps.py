@@ -6,14 +6,12 @@ compared word by word with the example that has them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow
-from corpus import decontaminate
+from corpus.decontaminate import Search
 from corpus.decontaminate.benchmarks import Index, Table, load_index, ngram_words
 from corpus.decontaminate.words import Word, split_words, word_table
 from corpus.dedup.signatures import scratch_for
@@ -23,20 +21,12 @@ STAGE = "overlaps"
 OVERLAPS = pa.schema([("id", pa.string()), ("ngrams", pa.list_(pa.int64()))])
 
 
-@dataclass(frozen=True)
-class Config:
-    """`index` is the path of the index, a local file; `settings` what it was made with."""
-
-    index: str
-    settings: decontaminate.Config
-
-
-def schema(config: Config) -> pa.Schema:
+def schema(config: Search) -> pa.Schema:
     """OVERLAPS."""
     return OVERLAPS
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Outcome:
+def process(batch: pa.RecordBatch, config: Search) -> Outcome:
     """The overlaps of a batch; nothing is dropped."""
     index, table = load_index(config.index)
     texts = batch.column("text")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.decontaminate import Config, apply, overlaps
+from corpus.decontaminate import Apply, Config, Search, apply, overlaps
 from corpus.decontaminate.benchmarks import (
     EXAMPLES,
     load_index,
@@ -63,13 +63,13 @@ def run(texts: list[str | None], examples: list[str], folder: Path, settings: Co
     load_index.cache_clear()
     apply._ignored.cache_clear()
     save_index(index, folder / "index")
-    search = overlaps.Config(str(folder / "index"), settings)
+    search = Search(str(folder / "index"), settings)
     batch = documents(texts)
     found = overlaps.process(batch, search).kept
     frequent = too_frequent(found.column("ngrams").to_pylist(), index, settings)
     (folder / "ignored").write_bytes(frequent.astype(np.uint8).tobytes())
     batch = batch.append_column("overlap_ngrams", found.column("ngrams"))
-    return apply.process(batch, apply.Config(str(folder / "index"), str(folder / "ignored"), settings))
+    return apply.process(batch, Apply(str(folder / "index"), str(folder / "ignored"), settings))
 
 
 @given(TEXT)
