@@ -70,8 +70,10 @@ def accounts(folder: str) -> Counter[str]:
         dropped = sum(account["dropped"].values())
         assert account["read"] == account["kept"] + dropped
         documents, others = record.output("documents"), record.output("dropped")
-        assert documents is not None and documents.rows == account["kept"] + account["copies"]
-        assert others is not None and others.rows == dropped
+        assert documents
+        assert documents.rows == account["kept"] + account["copies"]
+        assert others
+        assert others.rows == dropped
         sums.update({name: account[name] for name in ("read", "kept", "copies")})
         sums.update(account["dropped"])
     return sums
