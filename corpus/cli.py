@@ -59,10 +59,17 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import commands, commands_around, commands_classify, commands_clusters, commands_select
+        from corpus import (
+            commands,
+            commands_around,
+            commands_classify,
+            commands_clusters,
+            commands_filter,
+            commands_select,
+        )
 
         maker = f"{name}_command"
-        modules = (commands, commands_around, commands_classify, commands_clusters, commands_select)
+        modules = (commands, commands_around, commands_classify, commands_clusters, commands_filter, commands_select)
         command: click.Command = getattr(next(module for module in modules if hasattr(module, maker)), maker)()
         return command
 

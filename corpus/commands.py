@@ -17,7 +17,6 @@ import click
 
 from corpus.cli import JSON, OUTPUT, make_command
 
-FILTERS = ("gopher_repetition", "gopher_quality", "c4", "fineweb", "classifier")
 _RECIPE = click.Option(["--recipe"], metavar="FILE", help="take the stages' settings from this recipe")
 _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the text of dropped documents as well")
 
@@ -49,67 +48,9 @@ def extract_command() -> click.Command:
     )
 
 
-def filter_command() -> click.Command:
-    def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
-        stages = [stage for stage in FILTERS if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
-        steps = [step for step in stage_steps(tuple(stages), recipe) if not only or step.stage in only]
-        *before, last = steps
-        if last.stage != "classifier" or not last.config.keep_top:
-            return _documents_command("filter", steps, inputs, output, flags)
-        return _best_command(before, last, inputs, output, flags)
-
-    only = click.Option(["--only"], multiple=True, type=click.Choice(FILTERS), help="run just this stage (repeatable)")
-    return stage_command(
-        filter_,
-        FILTERS,
-        """Quality rules: Gopher repetition, Gopher quality, C4, FineWeb, with their published constants; a classifier.
-
-        INPUT is the output folder of an earlier command. The classifier runs where --classifier names a model, after
-        the rules. With --keep-top, what is found out on the way is kept below OUTPUT/_scores.
-
-        \b
-        corpus filter docs/ -o filtered/
-        corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30
-        corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-above 0.5
-        corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-top 10%
-        """,
-        only,
-    )
-
-
-def _best_command(
-    before: list[Any], classifier: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]
-) -> int:
-    """The share of the best, of all documents or of what the stages before leave."""
-    from corpus.passes_dedup import Job
-    from corpus.passes_scores import score_passes
-    from corpus.pipeline import documents_pass, source_keys
-
-    source = documents_source("filter", inputs)
-    keys, plans = source_keys(source), []
-    documents = source.dataset
-    if before:
-        documents = f"{output}/_scores/filtered"
-        plans.append(documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags)))
-    job = Job(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
-    return execute(itertools.chain(plans, score_passes(job, [classifier], output)), flags)
-
-
-def _wanted(stage: str, recipe: str | None) -> bool:
-    """Whether a setting of a stage that not every call has is on the command line, or the recipe has the stage."""
-    from corpus.recipe import load_recipe
-
-    if _given(f"{stage}__"):
-        return True
-    try:
-        return recipe is not None and load_recipe(recipe).config(stage) is not None
-    except (ValueError, FileNotFoundError) as error:
-        raise click.UsageError(str(error)) from None
-
-
 def scrub_command() -> click.Command:
     def scrub(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
-        return _documents_command("scrub", stage_steps(("scrub",), recipe), inputs, output, flags)
+        return documents_command("scrub", stage_steps(("scrub",), recipe), inputs, output, flags)
 
     return stage_command(
         scrub,
@@ -130,7 +71,7 @@ def dedup_command() -> click.Command:
 
         if flags["lines"] and flags["labels_only"]:
             raise click.UsageError("--labels-only: says which documents go; it has nothing to say with --lines")
-        if not flags["lines"] and (given := _given("lines__")):
+        if not flags["lines"] and (given := given_option("lines__")):
             raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
         dedup, lines = stage_steps(("dedup", "lines"), recipe)
         source = documents_source("dedup", inputs)
@@ -175,7 +116,7 @@ def dedup_command() -> click.Command:
     )
 
 
-def _given(prefix: str) -> str | None:
+def given_option(prefix: str) -> str | None:
     """The first option on the command line whose destination begins so."""
     context = click.get_current_context()
     for option in context.command.params:
@@ -392,7 +333,7 @@ def documents_source(name: str, inputs: tuple[str, ...]) -> Any:
     return source
 
 
-def _documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
+def documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     from corpus.pipeline import documents_pass, source_keys
 
     source = documents_source(name, inputs)

@@ -7,8 +7,8 @@ taken whatever the shards, and more of a group are a superset of less. A realise
 draws do: by a tenth of a percent for a million documents.
 
 With weights of clusters, a factor is also multiplied by what the number of documents that one stands for says, which
-is how FineWeb-2 (Penedo et al. 2025, arXiv 2506.20920, section 4) repeats what is often copied, but not spam:
-`FINEWEB2` says so for clusters of so many documents and more.
+is how FineWeb-2 (Penedo et al. 2025, arXiv 2506.20920) repeats what was often copied: `FINEWEB2`, for clusters of so
+many documents and more.
 """
 
 from __future__ import annotations

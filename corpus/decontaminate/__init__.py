@@ -6,7 +6,7 @@ common is no proof: quotations, licences, forms and the instructions of the benc
 sorry to lose. Hence three guards, none of which depends on how documents are cut into shards:
 
 - an n-gram in more than `max_examples` examples of the benchmarks is their own boilerplate, and says nothing;
-- so is one in more than `max_documents` documents (GPT-3: 10, mostly "common cultural phrases, legal boilerplate");
+- neither does one in more than `max_documents` documents (GPT-3, NeMo Curator's max_matches: 10);
 - a document counts only if it has `min_overlap` of an example's n-grams, or `min_ngrams` of them.
 
 The preset `gpt3` has GPT-3's decisions: one n-gram counts, and is cut out with 200 characters on either side.
