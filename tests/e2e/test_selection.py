@@ -177,7 +177,12 @@ def test_benchmarks_that_are_none_or_changed(folder: Path) -> None:
     assert "bad.jsonl, line 1: not JSON" in failed.stderr
     failed = command("corpus", "decontaminate", docs, "-o", folder / "no", code=2)
     assert "should name files of examples" in failed.stderr
-    bad.write_text('{"question": "one two three four five six seven eight nine ten eleven twelve thirteen"}')
+    for number in ("one", "two"):
+        bad.write_text(
+            json.dumps({"question": f"{number} three four five six seven eight nine ten eleven twelve 13 14"})
+        )
+        if number == "one":
+            command("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no")
     other = command("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no", code=1)
     assert "decontaminate.benchmarks" in other.stderr
 
