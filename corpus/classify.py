@@ -189,6 +189,11 @@ def _fit(folder: Path, config: Config) -> None:
         "seed": config.seed,
         "thread": config.threads,
     }
+    fit(settings, config.lr)
+
+
+def fit(settings: dict[str, Any], lr: float) -> None:
+    """Train with these arguments of fastText, in a process of its own. Raises ValueError if that fails."""
     done = subprocess.run(
         # -P: what lies beside the script is not to be taken for libraries.
         [sys.executable, "-P", classify_fit.__file__, json.dumps(settings)],
@@ -199,7 +204,7 @@ def _fit(folder: Path, config: Config) -> None:
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
-        hint = f"; lr = {config.lr}: a smaller one may help" if "NaN" in reason[0] else ""
+        hint = f"; lr = {lr}: a smaller one may help" if "NaN" in reason[0] else ""
         raise ValueError(f"fastText does not train: {reason[0]}{hint}")
 
 

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from corpus import classify
 from corpus.classify import Config as Training
 from corpus.classify import area_under_curve, documents_of, measured, train_classifier
+from corpus.fasttext_model import ALL, load_model, predict
 from corpus.filters import classifier
 from corpus.filters.classifier import GRADE, SCORE, Config, columns, count_bits, cutoff, process
+from corpus.filters.linear import multiply_out, probabilities
 from corpus.recipe import make_step
 from corpus.schema import DOCUMENTS, DROPPED
 from tests.oracles import classifier as oracle
@@ -178,7 +180,7 @@ def test_a_model_of_grades_gives_their_mean_and_keeps_from_three(grader: Path) -
     assert dropped.column("value").to_pylist() == ["0", "1", "2", "0"]
     assert dropped.column("threshold").to_pylist() == ["3"] * 4
     assert columns(Config(model=str(grader))) == [pa.field(SCORE, pa.float64()), pa.field(GRADE, pa.int64())]
-    answer = classifier._model(Config(model=str(grader))).predict("level1 level4 level4\n", -1, 0.0, "strict")
+    answer = predict(load_model(grader, ""), "level1 level4 level4", ALL)
     values = classifier.scores(pa.array(["level1 level4 level4"]), Config(model=str(grader))).to_pylist()
     total = sum(value for value, _ in answer)
     assert values == [pytest.approx(sum(value * int(label[-1]) for value, label in answer) / total)]
@@ -234,3 +236,56 @@ def test_figures_are_those_of_their_definitions(pairs: list[tuple[bool, float]])
     assert found.recall == pytest.approx(sum(kept) / sum(one for one, _ in pairs))
     row = next(row for row in found.thresholds if row["threshold"] == 0.5)
     assert row["kept"] == pytest.approx(len(kept) / len(pairs))
+
+
+# Words that the model has and does not have, what fastText takes for labels and for an end, all of its white space.
+PIECES = [
+    *GOOD[:3],
+    *BAD[:3],
+    "unknown",
+    "ünï",
+    "東京",
+    "__label__hq",
+    "__label__x",
+    "__label",
+    "_",
+    "</s>",
+    "</s",
+    "\0",
+]
+LINE = st.lists(st.sampled_from([*PIECES, " ", " ", "\n", "\r\n", "\t", "\v", "\f", "\u00a0"]), max_size=30).map(
+    "".join
+)
+
+
+@given(texts=st.lists(LINE, max_size=6))
+def test_the_multiplied_model_answers_as_fasttext(model: Path, texts: list[str]) -> None:
+    slow = load_model(model, "")
+    linear = multiply_out(slow)
+    assert linear is not None
+    found = probabilities(pa.array(texts, pa.string()), linear)
+    expected = classifier._predicted(pa.array(texts, pa.string()), linear.labels, slow)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max(initial=0) < 1e-5
+
+
+@pytest.mark.parametrize("settings", [{"loss": "hs"}, {"loss": "ova"}, {"minn": 2, "maxn": 3}])
+def test_other_models_are_asked_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
+    lines = [f"__label__hq {text}" for text in texts(GOOD, 80, 1)]
+    lines += [f"__label__cc {text}" for text in texts(BAD, 80, 2)]
+        f"__label__cc {text}" for text in texts(BAD, 80, 2)
+    ]
+    (tmp_path / "train").write_text("".join(f"{line}\n" for line in lines))
+    arguments = {
+        "input": str(tmp_path / "train"),
+        "output": str(tmp_path / "m.bin"),
+        "thread": 1,
+        "bucket": 500,
+        "dim": 8,
+    }
+    classify.fit(arguments | settings, SMALL.lr)
+    config = Config(model=str(tmp_path / "m.bin"))
+    assert multiply_out(load_model(tmp_path / "m.bin", "")) is None
+    kept, dropped = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4), None]), config)
+    assert kept.column("id").to_pylist() == [f"<{number}>" for number in range(5)]
+    assert dropped.num_rows == 6
