@@ -273,17 +273,9 @@ def test_the_multiplied_model_answers_as_fasttext(model: Path, texts: list[str])
 def test_other_models_are_asked_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
     lines = [f"__label__hq {text}" for text in texts(GOOD, 80, 1)]
     lines += [f"__label__cc {text}" for text in texts(BAD, 80, 2)]
-        f"__label__cc {text}" for text in texts(BAD, 80, 2)
-    ]
     (tmp_path / "train").write_text("".join(f"{line}\n" for line in lines))
-    arguments = {
-        "input": str(tmp_path / "train"),
-        "output": str(tmp_path / "m.bin"),
-        "thread": 1,
-        "bucket": 500,
-        "dim": 8,
-    }
-    classify.fit(arguments | settings, SMALL.lr)
+    files = {"input": str(tmp_path / "train"), "output": str(tmp_path / "m.bin")}
+    classify.fit(files | {"thread": 1, "bucket": 500, "dim": 8} | settings, SMALL.lr)
     config = Config(model=str(tmp_path / "m.bin"))
     assert multiply_out(load_model(tmp_path / "m.bin", "")) is None
     kept, dropped = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4), None]), config)
