@@ -22,9 +22,12 @@ COMMANDS = {
     "fetch": "Download WARC files of a Common Crawl dump.",
     "optout": "What hosts say about use for AI, from a crawl's robots records.",
     "extract": "WARC files -> documents: URL filter, text extraction, language ID.",
-    "filter": "Documents -> documents: quality rules.",
+    "filter": "Documents -> documents: quality rules, a classifier.",
+    "classify": "Train a classifier of good texts, for filter.",
     "dedup": "Documents -> documents: exact and MinHash deduplication.",
+    "decontaminate": "Documents -> documents: without what benchmarks ask.",
     "scrub": "Documents -> documents: mask personal data.",
+    "mix": "Documents by weights of sources, languages or scores.",
     "tokenize": "Documents -> token shards.",
     "clusters": "Why a page was dropped, and who its twins are.",
     "run": "A whole recipe in one command, fused and resumable.",
@@ -58,10 +61,22 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import commands, commands_around, commands_clusters, commands_optout, commands_records
+        from corpus import (
+            commands,
+            commands_around,
+            commands_classify,
+            commands_clusters,
+            commands_filter,
+            commands_optout,
+            commands_records,
+            commands_select,
+        )
 
         maker = f"{name}_command"
-        modules = (commands, commands_around, commands_clusters, commands_optout, commands_records)
+        modules = (
+            *(commands, commands_around, commands_classify, commands_clusters, commands_filter),
+            *(commands_optout, commands_records, commands_select),
+        )
         command: click.Command = getattr(next(module for module in modules if hasattr(module, maker)), maker)()
         return command
 

@@ -17,7 +17,6 @@ import click
 
 from corpus.cli import JSON, OUTPUT, make_command
 
-FILTERS = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 _RECIPE = click.Option(["--recipe"], metavar="FILE", help="take the stages' settings from this recipe")
 _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the text of dropped documents as well")
 
@@ -28,14 +27,14 @@ def extract_command() -> click.Command:
     def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.pipeline import documents_pass, find_source, source_keys
 
-        steps = _steps(stages, recipe)
+        steps = stage_steps(stages, recipe)
         source = find_source(inputs)
         if source.dataset:
             raise ValueError(f"{source.dataset}: holds documents already; extract reads WARC files")
-        plan = documents_pass("extract", source, source_keys(source), steps, output, _bare_recipe(steps, flags))
-        return _execute([plan], flags)
+        plan = documents_pass("extract", source, source_keys(source), steps, output, bare_recipe(steps, flags))
+        return execute([plan], flags)
 
-    return _stage_command(
+    return stage_command(
         extract,
         stages,
         """WARC -> DOCUMENTS: every HTML page becomes a document, or one row that says why not.
@@ -51,39 +50,11 @@ def extract_command() -> click.Command:
     )
 
 
-def filter_command() -> click.Command:
-    def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
-        steps = _steps(FILTERS, recipe, own=True)
-        known = [step.stage for step in steps]
-        if wrong := [name for name in only if name not in known]:
-            raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
-        steps = [step for step in steps if not only or step.stage in only]
-        return _documents_command("filter", steps, inputs, output, flags)
-
-    only = click.Option(["--only"], multiple=True, metavar="STAGE", help="run just this stage (repeatable)")
-    return _stage_command(
-        filter_,
-        FILTERS,
-        """Quality rules: Gopher repetition, Gopher quality, C4, FineWeb, with their published constants.
-
-        INPUT is the output folder of an earlier command. A threshold that is "off" drops nothing. With --recipe, the
-        stages are those that the recipe names, in its order, with its own rules: [loud] with module = "loud" asks
-        loud.py in this folder.
-
-        \b
-        corpus filter docs/ -o filtered/
-        corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30 --max-hash-ratio off
-        corpus filter docs/ -o filtered/ --recipe mine.toml
-        """,
-        only,
-    )
-
-
 def scrub_command() -> click.Command:
     def scrub(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
-        return _documents_command("scrub", _steps(("scrub",), recipe), inputs, output, flags)
+        return documents_command("scrub", stage_steps(("scrub",), recipe), inputs, output, flags)
 
-    return _stage_command(
+    return stage_command(
         scrub,
         ("scrub",),
         """Mask e-mail and public IP addresses, phone, card, IBAN and US social security numbers, keys.
@@ -105,14 +76,14 @@ def dedup_command() -> click.Command:
 
         if flags["lines"] and flags["labels_only"]:
             raise click.UsageError("--labels-only: says which documents go; it has nothing to say with --lines")
-        if not flags["lines"] and (given := _given("lines__")):
+        if not flags["lines"] and (given := given_option("lines__")):
             raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
-        dedup, lines = _steps(("dedup", "lines"), recipe)
-        source = _documents_source("dedup", inputs)
+        dedup, lines = stage_steps(("dedup", "lines"), recipe)
+        source = documents_source("dedup", inputs)
         job = Job(
             source.dataset,
             source_keys(source),
-            _bare_recipe([dedup], flags),
+            bare_recipe([dedup], flags),
             f"{output}/_dedup",
             flags["share"],
             flags["memory"],
@@ -124,9 +95,9 @@ def dedup_command() -> click.Command:
         plans = dedup_passes(job, [dedup], unique)
         if flags["lines"]:
             plans = itertools.chain(plans, lines_passes(dataclasses.replace(job, documents=unique), [lines], output))
-        return _execute(plans, flags)
+        return execute(plans, flags)
 
-    return _stage_command(
+    return stage_command(
         dedup,
         ("dedup", "lines"),
         """Drop copies: equal texts, and near-duplicates by MinHash over word n-grams, verified.
@@ -150,7 +121,7 @@ def dedup_command() -> click.Command:
     )
 
 
-def _given(prefix: str) -> str | None:
+def given_option(prefix: str) -> str | None:
     """The first option on the command line whose destination begins so."""
     context = click.get_current_context()
     for option in context.command.params:
@@ -194,8 +165,8 @@ def tokenize_command() -> click.Command:
     def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any) -> int:
         from corpus.pipeline import source_keys, tokens_pass
 
-        source = _documents_source("tokenize", inputs)
-        return _execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
+        source = documents_source("tokenize", inputs)
+        return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
 
     tokenizer = click.Option(
         ["-t", "--tokenizer"],
@@ -210,7 +181,7 @@ def tokenize_command() -> click.Command:
         \b
         corpus tokenize clean/ -t tokenizer/ -o tokens/
         """,
-        [_inputs(), OUTPUT, tokenizer, *_engine(), JSON],
+        [_inputs(), OUTPUT, tokenizer, *engine_options(), JSON],
     )
 
 
@@ -237,7 +208,7 @@ def run_command() -> click.Command:
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         of_dedup = {name: flags[name] for name in ("memory", "against", "update_index")}
-        return _execute(passes(loaded, inputs, output, flags["share"], **of_dedup), flags, report=output)
+        return execute(passes(loaded, inputs, output, flags["share"], **of_dedup), flags, report=output)
 
     options: list[click.Parameter] = [
         click.Argument(["recipe"]),
@@ -260,7 +231,7 @@ def run_command() -> click.Command:
             help="change one setting (repeatable)",
         ),
         *_dedup_options(),
-        *_engine(),
+        *engine_options(),
         JSON,
     ]
     return make_command(
@@ -281,12 +252,12 @@ def run_command() -> click.Command:
     )
 
 
-def _stage_command(
+def stage_command(
     callback: Callable[..., int], stages: tuple[str, ...], help: str, *more: click.Parameter
 ) -> click.Command:
     from corpus.flags import stage_options
 
-    params = [_inputs(), OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *_engine(), JSON]
+    params = [_inputs(), OUTPUT, _RECIPE, *more, *stage_options(stages), _KEEP_TEXT, *engine_options(), JSON]
     return make_command(callback, help, params)
 
 
@@ -294,7 +265,7 @@ def _inputs() -> click.Argument:
     return click.Argument(["inputs"], nargs=-1, required=True)
 
 
-def _engine() -> list[click.Option]:
+def engine_options() -> list[click.Option]:
     return [
         click.Option(
             ["--engine"],
@@ -363,7 +334,7 @@ def _share(context: click.Context, option: click.Parameter, value: str) -> Any:
     return Share(int(match[1]), int(match[2]), wait=context.params["wait"] * 60)
 
 
-def _steps(stages: tuple[str, ...], recipe: str | None, own: bool = False) -> list[Any]:
+def stage_steps(stages: tuple[str, ...], recipe: str | None, own: bool = False) -> list[Any]:
     from corpus.flags import steps_from_flags
 
     try:
@@ -372,13 +343,13 @@ def _steps(stages: tuple[str, ...], recipe: str | None, own: bool = False) -> li
         raise click.UsageError(str(error)) from None
 
 
-def _bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
+def bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
     from corpus.recipe import Recipe
 
     return Recipe("command line", tuple(steps), keep_dropped_text=flags["keep_dropped_text"])
 
 
-def _documents_source(name: str, inputs: tuple[str, ...]) -> Any:
+def documents_source(name: str, inputs: tuple[str, ...]) -> Any:
     from corpus.pipeline import find_source
 
     source = find_source(inputs)
@@ -387,15 +358,15 @@ def _documents_source(name: str, inputs: tuple[str, ...]) -> Any:
     return source
 
 
-def _documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
+def documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     from corpus.pipeline import documents_pass, source_keys
 
-    source = _documents_source(name, inputs)
+    source = documents_source(name, inputs)
     keys = source_keys(source)
-    return _execute([documents_pass(name, source, keys, steps, output, _bare_recipe(steps, flags))], flags)
+    return execute([documents_pass(name, source, keys, steps, output, bare_recipe(steps, flags))], flags)
 
 
-def _execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = None) -> int:
+def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = None) -> int:
     """Run passes one after the other; stop at the first with a failed unit, or where other tasks are needed.
 
     When all is done, write the report of the folder `report`.

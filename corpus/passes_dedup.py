@@ -102,7 +102,7 @@ def _passes(job: Job, steps: Sequence[Step], output: str, index: Index | None) -
     yield from _exchange(job, config, described, folder, Shards(folder["signatures"], index, 0))
     if not job.labels_only:
         apply = Step("dedup", "corpus.dedup.apply", config)
-        units = _labelled(job.documents, folder["labels"])
+        units = labelled(job.documents, folder["labels"])
         yield documents_behind(job, apply, steps, output, units, described, labels=folder["labels"])
     if job.update_index and job.against:
         yield _index_pass(job, job.against, config, folder["labels"])
@@ -222,7 +222,7 @@ def documents_behind(
 
 def _index_pass(job: Job, index: str, config: Any, labels: str) -> Pass:
     """A unit of the index is named after the shard that it comes from and its contents."""
-    units = _labelled(job.documents, labels)
+    units = labelled(job.documents, labels)
 
     def named(keys: Sequence[str]) -> list[Unit]:
         wanted = set(keys)
@@ -357,7 +357,7 @@ def _candidate_bytes(signatures: Dataset, config: Any) -> int:
     return int(_CANDIDATE + 4 * config.num_perm * config.minhash + 4 * ngrams)
 
 
-def _labelled(documents: str, labels: str) -> Callable[[Sequence[str]], list[Unit]]:
+def labelled(documents: str, labels: str) -> Callable[[Sequence[str]], list[Unit]]:
     """Units that read a shard of documents and its labels."""
 
     def units(keys: Sequence[str]) -> list[Unit]:
@@ -367,7 +367,7 @@ def _labelled(documents: str, labels: str) -> Callable[[Sequence[str]], list[Uni
             label = there.get(unit.key)
             if label is None:
                 raise ValueError(
-                    f"{documents}: unit {unit.key} was added while duplicates were being sought; remove {labels}"
+                    f"{documents}: unit {unit.key} was added while these documents were worked on; remove {labels}"
                 )
             found.append(Unit(unit.key, (*unit.inputs, Input(label.path, label.bytes, label.sha256))))
         return found

@@ -21,8 +21,10 @@ from pathlib import PurePosixPath
 
 from corpus.chain import Step
 from corpus.engine import Engine, Event, Failure, Unit
+from corpus.passes_decontaminate import decontaminate_passes
 from corpus.passes_dedup import Job, dedup_passes
 from corpus.passes_lines import lines_passes
+from corpus.passes_scores import score_passes
 from corpus.plan import ALONE, Pass, Share, Source, check_no_others, document_units, global_pass, removed, wait_for
 from corpus.recipe import Recipe, TokenizerConfig, describe
 from corpus.shards import Dataset, Input
@@ -32,10 +34,12 @@ from corpus.work import ChainWork, TokenizerWork
 # The datasets that a whole run writes, in the order in which documents flow through them.
 ORDER = (
     *("documents", "signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "unique"),
-    *("hashes", "repeated", "table", "trimmed", "clean", "tokenizer", "tokens"),
+    *("hashes", "repeated", "table", "trimmed", "scores", "cutoff", "best"),
+    *("benchmarks", "overlaps", "contamination", "decontaminated", "clean", "tokenizer", "tokens"),
 )
 # What a stage that needs all documents leaves behind, where it is not the last of these.
-_FOLDERS = {"dedup": "unique", "lines": "trimmed"}
+_FOLDERS = {"dedup": "unique", "lines": "trimmed", "classifier": "best", "decontaminate": "decontaminated"}
+_LATE = ("classifier", "decontaminate")
 _WARCS = (".warc", ".warc.gz", ".warc.zst", ".wet", ".wet.gz", ".wet.zst")
 _WARC_NAME = re.compile(r"\.(warc|wet)(\.gz|\.zst)?$|\.(gz|zst)$")
 ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
@@ -103,8 +107,9 @@ def passes(
         raise ValueError(f"{source.dataset}: holds documents, but recipe {recipe.name} begins with WARC files")
     keys = source_keys(source)
     parts = _cut_at_barriers(recipe.steps)
-    folders = [f"{output}/{_FOLDERS.get(part[0].stage, 'documents')}" for part in parts[:-1]]
+    folders = [f"{output}/{_folder(part[0])}" for part in parts[:-1]]
     folders += [f"{output}/clean"] if parts else []
+    _check_barriers(recipe)
     if folders:
         check_no_others(folders[0], keys)
     documents = source.dataset or ""  # as they are, for a recipe of a tokenizer alone
@@ -114,6 +119,9 @@ def passes(
             yield from dedup_passes(job, part, documents)
         elif part[0].stage == "lines":
             yield from lines_passes(job, part, documents)
+        elif is_barrier(part[0]):
+            passes_of = score_passes if part[0].stage == "classifier" else decontaminate_passes
+            yield from passes_of(job, part, documents)
         else:
             yield documents_pass(PurePosixPath(documents).name, source, keys, part, documents, recipe)
         source = Source(dataset=documents)
@@ -128,8 +136,29 @@ def passes(
 
 def _cut_at_barriers(steps: Sequence[Step]) -> list[Sequence[Step]]:
     """The stages that run fused, each part but the first beginning with one that needs all documents at once."""
-    cuts = [0, *(at for at, step in enumerate(steps) if at and step.stage in _FOLDERS), len(steps)]
+    cuts = [0, *(at for at, step in enumerate(steps) if at and is_barrier(step)), len(steps)]
     return [steps[start:end] for start, end in itertools.pairwise(cuts)] if steps else []
+
+
+def _check_barriers(recipe: Recipe) -> None:
+    """The report reads the datasets in their ORDER."""
+    barriers = [step.stage for step in recipe.steps if is_barrier(step)]
+    late = [ORDER.index(_FOLDERS[stage]) for stage in barriers]
+    for at, stage in enumerate(barriers):
+        if stage in _LATE and late[at] > min(late[at:]):
+            share = " with keep_top" if stage == "classifier" else ""
+            after = barriers[late.index(min(late[at:]))]
+            raise ValueError(f"recipe {recipe.name}: [{stage}]{share} should come after [{after}]")
+
+
+def _folder(step: Step) -> str:
+    """Where the part that begins with this stage goes, if it is not the last one."""
+    return _FOLDERS[step.stage] if is_barrier(step) else "documents"
+
+
+def is_barrier(step: Step) -> bool:
+    """Whether a stage needs all documents at once; of a classifier that keeps a share, all scores."""
+    return bool(step.config.keep_top) if step.stage == "classifier" else step.stage in _FOLDERS
 
 
 def documents_pass(

@@ -33,8 +33,9 @@ from corpus.storage import local_path, open_path, sha256, split
 class ChainWork:
     """Per-document stages over one shard: a WARC file, or a shard of the dataset `source`.
 
-    `kind` is what comes out (documents, signatures, tokens). With `labels`, what that dataset says of the documents is
-    attached to them as `dedup_` columns; with `numbered`, the number of each row over all units.
+    `kind` is what comes out (documents, signatures, labels, tokens). With `labels`, what that dataset says of the
+    documents is attached to them for the first step, whose module names the columns and their prefix; with `numbered`,
+    the number of each row over all units.
     """
 
     name: str
@@ -119,7 +120,7 @@ class ChainWork:
         start = 0
         for batch in source.batches(shard, BATCH):
             if labels is not None:
-                batch = _attach(batch, next(labels, None))
+                batch = _attach(batch, next(labels, None), importlib.import_module(self.steps[0].module).PREFIX)
             if self.numbered:
                 batch = _numbered(batch, unit.inputs[1].size + start)
             if start == 0:
@@ -129,9 +130,8 @@ class ChainWork:
             chain.attempt.progress(start, chain.accounts[-1].kept, start / max(shard.rows, 1))
 
     def _label_names(self) -> list[str]:
-        from corpus.dedup.apply import LABELS
-
-        return ["id", *LABELS]
+        first = self.steps[0]
+        return ["id", *importlib.import_module(first.module).labels(first.config)]
 
     def _sums(self, batch: pa.RecordBatch) -> dict[str, int]:
         """What else there is to count in what is kept."""
@@ -156,7 +156,8 @@ class ChainWork:
             shard = find_output(source, unit.key, "documents")
             schema = source.schema(shard)
         for step in self.steps:
-            for added in getattr(importlib.import_module(step.module), "COLUMNS", ()):
+            module = importlib.import_module(step.module)
+            for added in module.columns(step.config) if hasattr(module, "columns") else getattr(module, "COLUMNS", ()):
                 if added.name not in schema.names:
                     schema = schema.append(added)
         return schema
@@ -314,11 +315,11 @@ def commit_file(
     commit(work, unit, attempt, began, [counts | sums], [output], [path])
 
 
-def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch | None) -> pa.RecordBatch:
+def _attach(batch: pa.RecordBatch, labels: pa.RecordBatch | None, prefix: str) -> pa.RecordBatch:
     if labels is None or labels.num_rows != batch.num_rows or labels.column("id") != batch.column("id"):
-        raise ValueError("labels do not belong to these documents; remove the folders of the deduplication")
+        raise ValueError("labels do not belong to these documents; remove the folders of the passes before this one")
     for name in labels.schema.names[1:]:
-        batch = batch.append_column(f"dedup_{name}", labels.column(name))
+        batch = batch.append_column(f"{prefix}{name}", labels.column(name))
     return batch
 
 

@@ -25,6 +25,11 @@ LABELS = ("keep", "cluster_size", "rule", "similarity", "threshold", "representa
 REASONS = ("rule", "similarity", "threshold")  # what a Drop is made of
 
 
+def labels(config: Config) -> list[str]:
+    """The columns of LABELS that it reads."""
+    return list(LABELS)
+
+
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Keep the rows whose `dedup_keep` is true.
 

@@ -70,13 +70,13 @@ class Table(NamedTuple):
 @functools.cache
 def fold_table() -> Table:
     """The FOLD."""
-    return _table(_folded, DECIMAL_POINTS)
+    return make_table(_folded, DECIMAL_POINTS)
 
 
 @functools.cache
 def plain_table() -> Table:
     """PLAIN words. There are no numbers in it."""
-    return _table(lambda character: " " if character.isspace() else character.lower(), "")
+    return make_table(lambda character: " " if character.isspace() else character.lower(), "")
 
 
 @functools.cache
@@ -99,7 +99,8 @@ def _folded(character: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", lower) if unicodedata.category(c) != "Mn")
 
 
-def _table(become: Callable[[str], str], points: str) -> Table:
+def make_table(become: Callable[[str], str], points: str) -> Table:
+    """A table of what each character becomes; `points` are those within a number, where numbers are to be 0."""
     entries = np.arange(_CODE_POINTS, dtype=np.uint32)
     entries[list(_unspaced())] |= UNSPACED << KIND
     several: list[list[int]] = []

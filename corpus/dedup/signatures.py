@@ -77,7 +77,7 @@ def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     without words has 0 and datasketch's signature of the empty set.
     """
     data, offsets = from_arrow(batch.column("text"))
-    scratch = _scratch(offsets)
+    scratch = scratch_for(offsets)
     hashes = np.empty((batch.num_rows, 2), np.uint64)
     kernels.text_hashes(data, offsets, scratch, hashes)
     columns = {"id": batch.column("id").cast(pa.string()), "text_hash": _fixed_binary(hashes, 16)}
@@ -153,11 +153,12 @@ def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[
     size = int(offsets[-1] - offsets[0])
     hashes, ends = np.empty(size // 2 + len(offsets), np.uint32), np.empty(len(offsets), np.int64)
     table = fold.plain_table() if plain else fold.fold_table()
-    kernels.ngram_hashes(data, offsets, plain, table, ngram, _scratch(offsets), hashes, ends)
+    kernels.ngram_hashes(data, offsets, plain, table, ngram, scratch_for(offsets), hashes, ends)
     return hashes[: ends[-1]], ends
 
 
-def _scratch(offsets: NDArray[np.int64]) -> Scratch:
+def scratch_for(offsets: NDArray[np.int64]) -> Scratch:
+    """Memory for the kernels that take the words of these texts. Raises ValueError if one of them is too long."""
     longest = int(np.diff(offsets).max(initial=0))
     if longest > LONGEST:
         raise ValueError(f"text of {longest} bytes: no more than {LONGEST} can be signed; cut it into documents")

@@ -21,14 +21,15 @@ _SHARDS = 16  # DROPPED shards read for them
 def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     """(name, dataset) of every folder: a dataset itself, or the datasets that `corpus run` made in it, in its order.
 
-    Before one that `corpus dedup --lines` made comes what was left of its documents before lines were looked at.
+    Before one that `corpus dedup --lines` or `corpus filter --keep-top` made comes what was left of its documents
+    before lines or scores were looked at.
 
     Raises ValueError naming a folder that holds neither.
     """
     found: list[tuple[str, Dataset]] = []
     for folder in folders:
         inside = (
-            [f"{folder}/_dedup/unique", folder]
+            [f"{folder}/_scores/filtered", f"{folder}/_dedup/unique", folder]
             if is_dir(f"{folder}/_units")
             else [f"{folder}/{name}" for name in ORDER]
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from corpus import language, lid
+from corpus import fasttext_model, language, lid
 from corpus.schema import DOCUMENTS, DROPPED
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it sleeps in the warm sun of the afternoon."
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_while_loading(capfd: pytest.CaptureFixture[str]) -> None:
-    lid.load_model.__wrapped__(lid.find_model(None))
+    fasttext_model.load_model.__wrapped__(lid.find_model(None), "")
     assert capfd.readouterr() == ("", "")
 
 

@@ -48,7 +48,12 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(settings: dict[str, A
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_valid_documented_defaults(stage: str) -> None:
-    needed = {"token_count": {"tokenizer": "recipes"}}  # which has no default; any path that is there will do
+    # What has no default; any path that is there will do.
+    needed = {
+        "token_count": {"tokenizer": "recipes"},
+        "classifier": {"model": "README.md"},
+        "decontaminate": {"benchmarks": ["README.md"]},
+    }
     config = make_step(stage, needed.get(stage)).config
     fields = dataclasses.fields(config)
     assert all(field.metadata["help"] for field in fields)

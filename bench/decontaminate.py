@@ -1,0 +1,107 @@
+"""Decontamination beside datatrove and plain Python: `python -m bench.decontaminate [--json]`.
+
+`find`: texts to those that share a word 13-gram with a benchmark, on the near-duplicate documents of the test data, one
+thread each, in CPU time; the benchmark is a hundred passages of these documents and what datatrove's own functions make
+of them. Theirs are datatrove's filter, with the words of its tokenizer of English, and a set of tuples of
+`text.lower()` without punctuation, `split()`. Each must find the passages, or the run fails.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datatrove.data import Document
+from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFilter
+from datatrove.utils.hashing import HashConfig
+from datatrove.utils.text import ngrams, simplify_text
+
+from bench.harness import data_folder, print_json, print_row, ratios, utf8_bytes
+from corpus.decontaminate import Config
+from corpus.decontaminate.benchmarks import EXAMPLES, make_index, make_table
+from corpus.decontaminate.overlaps import find
+
+NGRAM = 13
+EXAMPLES_WORDS = 60
+FEW = 300  # documents for datatrove
+_PUNCTUATION = re.compile(r"[^\w\s]|_")
+
+
+def cpu_seconds(call: Callable[[], Any], repeats: int) -> float:
+    """Median processor time of a call."""
+    seconds = []
+    for _ in range(repeats):
+        began = time.process_time()
+        call()
+        seconds.append(time.process_time() - began)
+    return statistics.median(seconds)
+
+
+def tuples(text: str) -> list[tuple[str, ...]]:
+    words = _PUNCTUATION.sub(" ", text.lower()).split()
+    return [tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1)]
+
+
+def datatrove_filter(examples: list[str], folder: Path) -> NGramsDecontFilter:
+    """Their filter with an index of the examples, as their indexer writes one (which needs lighteval to start)."""
+    # Its default hash, xxhash, takes no strings from release 4 on; SHA-1 is a small part of its time.
+    settings = NGramsDecontConfig(n_grams=NGRAM, hash_config=HashConfig(hash_fc="sha1"))
+    step = NGramsDecontFilter(str(folder), settings)
+    hashes = [
+        step.hash_func(" ".join(gram))
+        for text in examples
+        for gram in ngrams(step.tokenizer.word_tokenize(simplify_text(text, step.config.norm_config)), NGRAM)
+    ]
+    np.array(hashes, dtype=step.config.hash_config.np_descr).tofile(folder / "bench.index.hashes")
+    step.load_index_hashes()
+    return step
+
+
+def main() -> None:
+    texts: list[str] = pq.read_table(data_folder() / "neardup/docs.parquet", columns=["text"])["text"].to_pylist()
+    held = [row for row in range(0, len(texts), 40) if len(texts[row].split()) > 2 * EXAMPLES_WORDS][:100]
+    examples = [" ".join(texts[row].split()[EXAMPLES_WORDS : 2 * EXAMPLES_WORDS]) for row in held]
+    rows = [{"benchmark": "bench", "example": number, "text": text} for number, text in enumerate(examples)]
+    index = make_index(pa.Table.from_pylist(rows, schema=EXAMPLES), Config(("",), ngram=NGRAM, max_examples=0))
+    table, batches = make_table(index), [pa.array(texts[start : start + 64]) for start in range(0, len(texts), 64)]
+    known = {gram for text in examples for gram in tuples(text)}
+
+    def ours() -> set[int]:
+        return {64 * at + row for at, batch in enumerate(batches) for row, _, _ in find(batch, index, table, NGRAM)}
+
+    def plain() -> set[int]:
+        return {row for row, text in enumerate(texts) if not known.isdisjoint(tuples(text))}
+
+    few = texts[:FEW]
+    with tempfile.TemporaryDirectory() as name:
+        step = datatrove_filter(examples, Path(name))
+
+        def theirs() -> set[int]:
+            return {row for row, text in enumerate(few) if step.filter(Document(text=text, id="")) is not True}
+
+        found = {"ours": ours(), "set": plain(), "datatrove": theirs()}
+        rates = {"datatrove": utf8_bytes(few) / 1e6 / cpu_seconds(theirs, 1)}
+    size = utf8_bytes(texts) / 1e6
+    rates["set"] = size / cpu_seconds(plain, 3)
+    rate = size / cpu_seconds(ours, 9)
+    print(f"{len(texts):,} documents, {size:.1f} MB; {len(index.hashes):,} n-grams of {len(examples)} examples")
+    print("documents found: " + ", ".join(f"{name} {len(rows)}" for name, rows in found.items()))
+    for name, rows in found.items():
+        if missing := [row for row in held if row not in rows and (name != "datatrove" or row < FEW)]:
+            sys.exit(f"{name} does not find the passages of documents {missing}")
+    print_row("find", "MB/s", rate, rates, higher_is_better=True)
+    if "--json" in sys.argv:
+        print_json("decontaminate", ratios(rate, rates, True), {"find": rate}, {"find": rates})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The stage that acts on contamination: DOCUMENTS with their overlaps -> DOCUMENTS without what benchmarks ask.
+
+In: DOCUMENTS and, row by row, the n-grams of OVERLAPS as `overlap_ngrams`. Out: the documents without it that count as
+clean, and, with `action = "cut"`, those of which enough is left, plus `contaminated_cuts`, how many cuts were made. A
+dropped one names the example that most of is in it, as BENCHMARK:EXAMPLE, and how many of its n-grams.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from corpus.decontaminate import Apply, Config
+from corpus.decontaminate.benchmarks import Index, load_index
+from corpus.decontaminate.decide import Hit, hits, sizes
+from corpus.decontaminate.overlaps import find, same
+from corpus.decontaminate.words import split_words
+from corpus.schema import Drop, Outcome, outcome, replace_column
+
+STAGE = "decontaminate"
+PREFIX = "overlap_"
+CUTS = "contaminated_cuts"
+_BETWEEN = "\n\n"  # the pieces that are left
+
+
+def columns(config: Apply) -> list[pa.Field]:
+    """What this stage adds to DOCUMENTS."""
+    return [pa.field(CUTS, pa.int32())] if config.settings.action == "cut" else []
+
+
+def labels(config: Apply) -> list[str]:
+    """The columns of OVERLAPS that it reads, and takes away."""
+    return ["ngrams"]
+
+
+def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
+    """Drop the documents that hold an example, or cut it out."""
+    index, _ = load_index(config.index)
+    ignored, size = _ignored(config.index, config.ignored)
+    overlaps = batch.column(f"{PREFIX}ngrams").to_pylist()
+    batch = batch.drop_columns([f"{PREFIX}ngrams"])
+    drops: dict[int, Drop] = {}
+    texts, cuts = {}, np.zeros(batch.num_rows, np.int32)
+    for row, ngrams in enumerate(overlaps):
+        if not ngrams or not (found := hits(ngrams, index, ignored, size, config.settings)):
+            continue
+        if config.settings.action == "drop":
+            drops[row] = _drop(index, found[0], config.settings)
+            continue
+        text = batch.column("text")[row].as_py()
+        pieces, cuts[row] = _pieces(text, found, config, ignored)
+        if not pieces:
+            drops[row] = Drop(f"{STAGE}.nothing_left", _name(index, found[0]), config.settings.min_piece)
+        elif len(pieces) > config.settings.max_pieces:
+            drops[row] = Drop(f"{STAGE}.pieces", len(pieces), config.settings.max_pieces)
+        else:
+            texts[row] = _BETWEEN.join(pieces)
+    if texts:
+        values = [texts.get(row, text) for row, text in enumerate(batch.column("text").to_pylist())]
+        batch = replace_column(batch, "text", pa.array(values, batch.schema.field("text").type))
+    if columns(config):
+        batch = replace_column(batch, CUTS, pa.array(cuts))
+    return outcome(batch, STAGE, drops)
+
+
+def _drop(index: Index, hit: Hit, settings: Config) -> Drop:
+    threshold = f"{settings.min_overlap:g} or {settings.min_ngrams}"
+    return Drop(f"{STAGE}.overlap", f"{_name(index, hit)} {hit.ngrams}/{hit.of}", threshold)
+
+
+def _name(index: Index, hit: Hit) -> str:
+    row = index.examples.slice(hit.example, 1).to_pylist()[0]
+    return f"{row['benchmark']}:{row['example']}"
+
+
+def _pieces(text: str, found: Sequence[Hit], config: Apply, ignored: NDArray[np.bool_]) -> tuple[list[str], int]:
+    """What is left of a text of which the n-grams of these examples are cut out; and how many cuts that takes."""
+    index, table = load_index(config.index)
+    settings, words = config.settings, split_words(text)
+    examples = {hit.example for hit in found}
+    spans: list[list[int]] = []
+    for _, at, number in find(pa.array([text], pa.large_string()), index, table, settings.ngram).tolist():
+        owners = index.owners[index.ends[number] : index.ends[number + 1]].tolist()
+        if ignored[number] or examples.isdisjoint(owners) or not same(words, at, index, number, settings.ngram):
+            continue
+        start = max(0, words[at].start - settings.window)
+        end = min(len(text), words[at + settings.ngram - 1].end + settings.window)
+        if spans and start <= spans[-1][1]:
+            spans[-1][1] = max(spans[-1][1], end)
+        else:
+            spans.append([start, end])
+    bounds = [0, *(bound for span in spans for bound in span), len(text)]
+    pieces = [text[start:end].strip() for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
+    return [piece for piece in pieces if piece and len(piece) >= settings.min_piece], len(spans)
+
+
+@functools.lru_cache(1)
+def _ignored(index: str, path: str) -> tuple[Any, Any]:
+    """Of each n-gram whether it says nothing, and of each example how many are left."""
+    loaded, _ = load_index(index)
+    ignored = np.frombuffer(Path(path).read_bytes(), np.uint8).astype(bool)
+    if len(ignored) != len(loaded.hashes):
+        raise ValueError(f"{path}: not of this index; remove its folder to make it again")
+    return ignored, sizes(loaded, ignored)

@@ -1,0 +1,220 @@
+"""Benchmark files -> their examples as a table, and an index of the n-grams by which they are found.
+
+An example is a line of JSON, a row of Parquet or a line of text; of a record, all fields that hold text, or lists of
+texts, are one text, a line each. A benchmark is named after its file.
+
+The index is arrays: the hash of every n-gram that counts, in order; where its words stand (example, first word); and
+which examples have it. It is made by hashes, as documents are looked through, so that two of 2^64 may be taken for one;
+what is found is compared word by word.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bpe.sources import JSON_ENDINGS, files_of
+from bpe.texts import from_arrow
+from corpus.decontaminate import Config
+from corpus.decontaminate.words import split_words, word_table
+from corpus.dedup.signatures import scratch_for
+
+EXAMPLES = pa.schema([("benchmark", pa.string()), ("example", pa.int64()), ("text", pa.string())])
+_BATCH = 4096
+_BITS = 16  # of the filter for each n-gram: one in 16 n-grams that are in no table passes it
+
+
+class Index(NamedTuple):
+    """N-grams are numbered in the order of their hashes."""
+
+    examples: pa.Table  # EXAMPLES
+    hashes: NDArray[np.uint64]
+    places: NDArray[np.int64]  # [n, 2]: an example that has it, and the number of its first word there
+    ends: NDArray[np.int64]  # n-gram i is in the examples owners[ends[i]:ends[i + 1]]
+    owners: NDArray[np.int64]
+    sizes: NDArray[np.int64]  # of each example, how many of its n-grams count
+    ignored: int  # n-grams that do not, because too many examples have them
+    short: int  # examples with too few words
+
+
+class Table(NamedTuple):
+    """The hashes as the kernel finds them."""
+
+    keys: NDArray[np.uint64]
+    numbers: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+
+
+def read_examples(sources: Sequence[str], fields: Sequence[str]) -> pa.Table:
+    """EXAMPLES of all files, in order. `example` is the number of the line or row, from 1.
+
+    Raises FileNotFoundError or ValueError naming the file (and line) that is missing, damaged, or has no such field.
+    """
+    batches = []
+    names: dict[str, Path] = {}
+    for file in (file for source in sources for file in files_of(Path(source))):
+        name = file.name.split(".")[0]
+        if name in names:
+            raise ValueError(f"{file}: has the name of {names[name]}; name each benchmark once, or rename the file")
+        names[name] = file
+        rows = [{"benchmark": name, "example": number, "text": text} for number, text in _examples(file, fields)]
+        batches += pa.Table.from_pylist(rows, schema=EXAMPLES).to_batches()
+    return pa.Table.from_batches(batches, EXAMPLES).combine_chunks()
+
+
+def _examples(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, str]]:
+    for number, record in enumerate(_records(file), 1):
+        if isinstance(record, str):
+            text = record
+        else:
+            if missing := next((field for field in fields if field not in record), None):
+                raise ValueError(f"{file}, example {number}: no field {missing!r}, only {', '.join(record)}")
+            text = "\n".join(_strings([record[field] for field in fields] if fields else record))
+        if text.strip():
+            yield number, text
+
+
+def _records(file: Path) -> Iterator[str | dict[str, Any]]:
+    if file.name.endswith(".parquet"):
+        try:
+            with pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(_BATCH, use_threads=False):
+                    yield from batch.to_pylist()
+        except pa.ArrowException as error:
+            raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+        return
+    try:
+        with pa.input_stream(str(file), compression="detect") as stream:
+            lines = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n")
+            for number, line in enumerate(lines, 1):
+                yield _parsed(file, number, line) if file.name.endswith(JSON_ENDINGS) else line
+    except OSError as error:
+        raise ValueError(f"{file}: damaged compressed data ({error}); copy or make it again") from None
+
+
+def _parsed(file: Path, number: int, line: str) -> str | dict[str, Any]:
+    if not line.strip():
+        return ""
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{file}, line {number}: not JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{file}, line {number}: not a JSON object")
+    return record
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All texts in a value, in order."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _strings(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+def make_index(examples: pa.Table, config: Config) -> Index:
+    """The index of EXAMPLES. Raises ValueError if no example has enough words."""
+    hashes, starts = ngram_hashes(examples.column("text").combine_chunks(), config.ngram)
+    counts = np.diff(starts)
+    example = np.repeat(np.arange(len(counts)), counts)
+    word = np.arange(len(hashes)) - np.repeat(starts[:-1], counts)
+    order = np.lexsort((word, example, hashes))
+    hashes, example, word = hashes[order], example[order], word[order]
+    fresh = np.ones(len(hashes), bool)  # the first place of an n-gram in an example
+    fresh[1:] = (hashes[1:] != hashes[:-1]) | (example[1:] != example[:-1])
+    hashes, example, word = hashes[fresh], example[fresh], word[fresh]
+    unique, first, owners = np.unique(hashes, return_index=True, return_counts=True)
+    counted = owners <= config.max_examples if config.max_examples else np.ones(len(unique), bool)
+    if not len(unique):
+        raise ValueError(f"{', '.join(config.benchmarks)}: no example of {config.ngram} words or more; lower ngram")
+    kept = np.repeat(counted, owners)
+    return Index(
+        examples,
+        unique[counted],
+        np.stack([example[first], word[first]], axis=1)[counted],
+        np.concatenate([[0], np.cumsum(owners[counted])]).astype(np.int64),
+        example[kept],
+        np.bincount(example[kept], minlength=len(counts)).astype(np.int64),
+        int((~counted).sum()),
+        int((counts == 0).sum()),
+    )
+
+
+def ngram_hashes(texts: pa.Array, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """(64-bit hashes of each text's n-grams in order, offsets[n + 1])."""
+    from corpus.dedup.kernels.contain import rolling_hashes
+
+    data, offsets = from_arrow(texts)
+    out, ends = np.empty(int(offsets[-1] - offsets[0]) // 2 + len(offsets), np.uint64), np.zeros(len(offsets), np.int64)
+    rolling_hashes(data, offsets, word_table(), ngram, scratch_for(offsets), out, ends)
+    return out[: ends[-1]], ends
+
+
+def make_table(index: Index) -> Table:
+    """The table of an index: half of its places are empty, at least."""
+    from corpus.dedup.kernels.contain import fill
+
+    places = 1 << max(4, (2 * len(index.hashes) - 1).bit_length())
+    table = Table(np.zeros(places, np.uint64), np.zeros(places, np.int64), np.zeros(places * _BITS // 128, np.uint64))
+    fill(index.hashes, *table)
+    return table
+
+
+def save_index(index: Index, path: Path) -> None:
+    """Write an index as one file."""
+    with pa.OSFile(str(path), "wb") as file:
+        arrays = [index.hashes, index.places.ravel(), index.ends, index.owners, index.sizes]
+        schema = pa.schema([("data", pa.large_binary())])
+        told = {"ignored": str(index.ignored), "short": str(index.short)}
+        parts = pa.table({"data": pa.array([array.tobytes() for array in arrays], pa.large_binary())})
+        for table in (parts.cast(schema).replace_schema_metadata(told), index.examples):
+            with pa.ipc.new_stream(file, table.schema) as writer:
+                writer.write_table(table)
+
+
+@functools.lru_cache(maxsize=1)
+def load_index(path: str) -> tuple[Index, Table]:
+    """An index as it was written, and its table. Raises ValueError naming a file that is damaged."""
+    try:
+        with pa.OSFile(path) as file:
+            parts = pa.ipc.open_stream(file).read_all()
+            examples = pa.ipc.open_stream(file).read_all()
+        told = parts.schema.metadata
+        arrays = [np.frombuffer(data.as_buffer(), "<i8") for data in parts.column("data")]
+        hashes, places, ends, owners, sizes = arrays
+        index = Index(
+            examples,
+            hashes.view(np.uint64),
+            places.reshape(-1, 2),
+            ends,
+            owners,
+            sizes,
+            int(told[b"ignored"]),
+            int(told[b"short"]),
+        )
+    except (pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{path}: not an index of benchmarks ({error}); remove its folder to make it again") from None
+    return index, make_table(index)
+
+
+def ngram_words(index: Index, number: int, ngram: int) -> tuple[str, ...]:
+    """The words of an n-gram."""
+    example, word = index.places[number].tolist()
+    return _example_words(index.examples.column("text")[example].as_py())[word : word + ngram]
+
+
+@functools.lru_cache(maxsize=1024)
+def _example_words(text: str) -> tuple[str, ...]:
+    return tuple(word.text for word in split_words(text))

@@ -1,0 +1,65 @@
+"""DOCUMENTS -> OVERLAPS, a row a document: which n-grams of the benchmarks are in each.
+
+In: DOCUMENTS. Out: `id`, and `ngrams`, their numbers in the index, each once, in order. Found by hash, and then
+compared word by word with the example that has them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bpe.texts import from_arrow
+from corpus.decontaminate import Search
+from corpus.decontaminate.benchmarks import Index, Table, load_index, ngram_words
+from corpus.decontaminate.words import Word, split_words, word_table
+from corpus.dedup.signatures import scratch_for
+from corpus.schema import Outcome, dropped_rows
+
+STAGE = "overlaps"
+OVERLAPS = pa.schema([("id", pa.string()), ("ngrams", pa.list_(pa.int64()))])
+
+
+def schema(config: Search) -> pa.Schema:
+    """OVERLAPS."""
+    return OVERLAPS
+
+
+def process(batch: pa.RecordBatch, config: Search) -> Outcome:
+    """The overlaps of a batch; nothing is dropped."""
+    index, table = load_index(config.index)
+    texts = batch.column("text")
+    found: list[list[int]] = [[] for _ in range(batch.num_rows)]
+    rows, starts = _by_text(find(texts, index, table, config.settings.ngram))
+    for row, hits in zip(rows, starts, strict=True):
+        words = split_words(texts[row].as_py())
+        found[row] = sorted({number for at, number in hits if same(words, at, index, number, config.settings.ngram)})
+    overlaps = pa.array(found, OVERLAPS.field("ngrams").type)
+    kept = pa.record_batch([batch.column("id").cast(pa.string()), overlaps], schema=OVERLAPS)
+    return Outcome(kept, dropped_rows(batch, STAGE, {}))
+
+
+def find(texts: pa.Array, index: Index, table: Table, ngram: int) -> NDArray[np.int64]:
+    """Rows of (text, number of the first word, number of the n-gram) of all n-grams of the texts with a hash of the
+    index, in order.
+    """
+    from corpus.dedup.kernels.contain import find as kernel
+
+    data, offsets = from_arrow(texts)
+    scratch = scratch_for(offsets)
+    found = np.empty((int(offsets[-1] - offsets[0]) // 2 + 1, 3), np.int64)  # what is not written takes no memory
+    hashes = np.empty(len(scratch.words), np.uint64)
+    return found[: kernel(data, offsets, word_table(), ngram, scratch, hashes, *table, found)]
+
+
+def same(words: list[Word], at: int, index: Index, number: int, ngram: int) -> bool:
+    """Whether the words from `at` on are those of an n-gram."""
+    return tuple(word.text for word in words[at : at + ngram]) == ngram_words(index, number, ngram)
+
+
+def _by_text(found: NDArray[np.int64]) -> tuple[list[int], list[list[tuple[int, int]]]]:
+    """The texts in which there is something, and for each what: (first word, n-gram)."""
+    rows, first = np.unique(found[:, 0], return_index=True)
+    parts = np.split(found[:, 1:], first[1:]) if len(rows) else []
+    return rows.tolist(), [[(at, number) for at, number in part.tolist()] for part in parts]
