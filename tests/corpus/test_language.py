@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_answers_are_those_of_fasttext(testdata: Path) -> None:
 
 
 def test_kept_documents_name_their_language() -> None:
-    kept, dropped = language.process(documents([GERMAN, ENGLISH, None, UNCLEAR]), language.Config())
+    kept, dropped, *_ = language.process(documents([GERMAN, ENGLISH, None, UNCLEAR]), language.Config())
     assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
     assert kept.column("text").to_pylist() == [ENGLISH]
     assert kept.column("language").to_pylist() == ["en"]
@@ -47,7 +48,7 @@ def test_kept_documents_name_their_language() -> None:
 
 
 def test_another_language_is_dropped_with_its_label() -> None:
-    _, dropped = language.process(documents([GERMAN]), language.Config(languages=("en", "fr")))
+    _, dropped, *_ = language.process(documents([GERMAN]), language.Config(languages=("en", "fr")))
     (row,) = dropped.to_pylist()
     assert (row["stage"], row["rule"], row["value"], row["threshold"]) == ("language", "language.other", "de", "en,fr")
 
@@ -57,14 +58,14 @@ def test_a_score_must_be_above_the_threshold() -> None:
     _, score = lid.identify(GERMAN, model)
     for threshold, rules in ((score, ["language.score"]), (score - 1e-9, [])):
         config = language.Config(languages=("de",), threshold=threshold)
-        kept, dropped = language.process(documents([GERMAN]), config)
+        kept, dropped, *_ = language.process(documents([GERMAN]), config)
         assert dropped.column("rule").to_pylist() == rules
         assert kept.num_rows == 1 - len(rules)
         assert dropped.column("value").to_pylist() == [str(score)] * len(rules)
 
 
 def test_no_wanted_languages_keep_all_that_are_clear() -> None:
-    kept, dropped = language.process(documents([GERMAN, ENGLISH, UNCLEAR]), language.Config(languages=()))
+    kept, dropped, *_ = language.process(documents([GERMAN, ENGLISH, UNCLEAR]), language.Config(languages=()))
     assert kept.column("language").to_pylist() == ["de", "en"]
     assert dropped.column("rule").to_pylist() == ["language.score"]
 
@@ -73,7 +74,7 @@ def test_all_is_every_language(testdata: Path) -> None:
     assert language.Config(languages=("all",)) == language.Config(languages=())
     lines = (testdata / "lid" / "lid_samples.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [str(json.loads(line)["text"]) for line in lines[::9]]
-    kept, dropped = language.process(documents(texts), language.Config(languages=("all",)))
+    kept, dropped, *_ = language.process(documents(texts), language.Config(languages=("all",)))
     assert set(dropped.column("rule").to_pylist()) == {"language.score"}
     assert len(set(kept.column("language").to_pylist())) > 30
     with pytest.raises(ValueError, match=r"languages = \['all', 'de'\]: should be all alone"):
@@ -84,7 +85,7 @@ def test_as_much_is_looked_at_as_is_said() -> None:
     text = f"{GERMAN} {ENGLISH * 5}"
     (whole,) = language.process(documents([text]), language.Config(threshold=0)).kept.column("language").to_pylist()
     config = language.Config(languages=("de",), max_chars=len(GERMAN))
-    kept, _ = language.process(documents([text]), config)
+    kept, *_ = language.process(documents([text]), config)
     model = lid.load_model(lid.find_model(None))
     assert whole == "en"
     assert kept.column("text").to_pylist() == [text]
@@ -114,15 +115,15 @@ def test_newlines_are_spaces_and_odd_characters_no_error() -> None:
 
 
 def test_the_order_of_documents_does_not_matter() -> None:
-    one, _ = language.process(documents([ENGLISH, GERMAN]), language.Config(languages=()))
-    two, _ = language.process(documents([GERMAN, ENGLISH]), language.Config(languages=()))
+    one, *_ = language.process(documents([ENGLISH, GERMAN]), language.Config(languages=()))
+    two, *_ = language.process(documents([GERMAN, ENGLISH]), language.Config(languages=()))
     assert one.to_pylist() == two.to_pylist()[::-1]
 
 
 def test_a_named_model_is_used(tmp_path: Path) -> None:
     path = tmp_path / "lid.176.ftz"
     path.write_bytes(lid.find_model(None).read_bytes())
-    kept, _ = language.process(documents([ENGLISH]), language.Config(model=str(path)))
+    kept, *_ = language.process(documents([ENGLISH]), language.Config(model=str(path)))
     assert kept.num_rows == 1
 
 
@@ -155,3 +156,30 @@ def test_a_classifier_can_still_be_trained() -> None:
     import fasttext
 
     assert callable(fasttext.train_supervised)
+
+
+PARAGRAPHS = [f"{ENGLISH} {ENGLISH}", f"{GERMAN} {GERMAN}", "Kurz.", " ".join([ENGLISH] * 12)]
+
+
+def test_paragraphs_in_another_language_are_cut_if_asked() -> None:
+    batch = documents(["\n".join(PARAGRAPHS), ENGLISH])
+    config = language.Config(threshold=0.5, paragraphs=True)
+    kept, _, sums, _ = language.process(batch, config)
+    assert kept.column("text").to_pylist() == ["\n".join([PARAGRAPHS[0], *PARAGRAPHS[2:]]), ENGLISH]
+    assert sums == {"paragraphs_cut": 1}
+    as_it_was = language.process(batch, replace(config, paragraphs=False))
+    assert as_it_was.kept.column("text").to_pylist() == batch.column("text").to_pylist()
+    assert as_it_was.kept.column("language_score") == kept.column("language_score")
+    both = language.process(batch, replace(config, languages=("en", "de")))
+    assert both.kept.column("text").to_pylist() == batch.column("text").to_pylist()
+    of_its_own = language.process(batch, replace(config, languages=()))
+    assert of_its_own.kept.column("text").to_pylist() == kept.column("text").to_pylist()
+
+
+def test_a_document_of_other_paragraphs_alone_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([("en", 0.9), ("de", 0.9), ("fr", 0.9)])
+    monkeypatch.setattr(language, "identify", lambda text, model: next(found))
+    (row,) = language.process(
+        documents(["x" * 100 + "\n" + "y" * 100]), language.Config(paragraphs=True)
+    ).dropped.to_pylist()
+    assert (row["rule"], row["value"], row["threshold"]) == ("language.paragraphs", "0", "1")
