@@ -25,7 +25,6 @@ import dataclasses
 import difflib
 import importlib
 import importlib.metadata
-import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -328,11 +327,12 @@ def _contents(value: Any) -> Any:
     if path.is_dir():
         files = {item.relative_to(path).as_posix(): item for item in path.rglob("[!_]*") if item.is_file()}
         return {name: sha256(files[name]) for name in sorted(files) if not name.startswith("_") and "/_" not in name}
-    return _content(path, path.stat())
+    status = path.stat()
+    return _content(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _content(path: Path, status: os.stat_result) -> str:
+def _content(path: Path, *state: int) -> str:
     """The hash of a file, taken once where several settings name it, as long as it does not change."""
     return sha256(path)
 

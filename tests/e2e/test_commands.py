@@ -122,7 +122,7 @@ def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) 
 
 def test_a_page_over_its_time_is_dropped_with_the_limit(testdata: Path, tmp_path: Path) -> None:
     crawl = testdata / "warc" / "tiny" / "tiny-12-pages.warc.gz"
-    command("corpus", "extract", crawl, "-o", tmp_path, "--time-limit", "0.001", "--language", "all")
+    command("corpus", "extract", crawl, "-o", tmp_path, "--page-seconds", "0.001", "--language", "all")
     dataset = Dataset(tmp_path)
     (dropped,) = dataset.files("dropped")
     rows = dataset.table(dropped).to_pylist()

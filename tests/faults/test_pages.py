@@ -16,7 +16,6 @@ import pytest
 
 from corpus.engine import Event, Unit
 from corpus.engine.local import LocalEngine
-from corpus.schema import DOCUMENTS
 from corpus.shards import Dataset, ShardWriter
 from corpus.storage import sha256
 from corpus.verify import verify
@@ -118,7 +117,8 @@ def files_without(
     page: str, cause: tuple[str, str, str], peace: Peace, unit: Unit, folder: Path
 ) -> list[tuple[str, int, str]]:
     """`files` as they must be if one kept document is dropped instead, made from the tables alone."""
-    documents, dropped = (peace.table(unit.key, kind).to_pylist() for kind in ("documents", "dropped"))
+    whole = peace.table(unit.key, "documents")
+    documents, dropped = whole.to_pylist(), peace.table(unit.key, "dropped").to_pylist()
     lost = next(row for row in documents if row["id"] == page)
     documents.remove(lost)
     what, value, threshold = cause
@@ -126,7 +126,7 @@ def files_without(
     dropped.append({name: lost.get(name) for name in ("id", "url", "file_path", "warc_offset")} | row)
     dropped.sort(key=lambda row: int(row["warc_offset"]))
     made = []
-    for kind, rows, schema in (("documents", documents, DOCUMENTS), ("dropped", dropped, DROPPED_SCHEMAS[False])):
+    for kind, rows, schema in (("documents", documents, whole.schema), ("dropped", dropped, DROPPED_SCHEMAS[False])):
         writer = ShardWriter(folder / f"{kind}.parquet", schema)
         for batch in pa.Table.from_pylist(rows, schema).to_batches():
             writer.write(batch)

@@ -110,8 +110,8 @@ class FaultyWork(ChainWork):
 
         read_pages = warc.read_pages
 
-        def stopping(*arguments: Any) -> Iterator[Any]:
-            pages = read_pages(*arguments)
+        def stopping(*arguments: Any, **more: Any) -> Iterator[Any]:
+            pages = read_pages(*arguments, **more)
             yield from itertools.islice(pages, 3)
             self._strike()
             yield from pages
