@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from bench.harness import data_folder, print_json, print_row
 from corpus import extract, warc
+from corpus.charset import decode_html
 from corpus.schema import PAGES
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     config = extract.Config()
     stock = replace(config, accelerated=False)
     resiliparse = replace(config, extractor="resiliparse")
-    texts = [extract.decode_html(page.html, page.charset) for page in pages]
+    texts = [decode_html(page.html, page.charset) for page in pages]
     seconds = dict.fromkeys(("ours", "trafilatura", "resiliparse"), 0.0)
     for text in texts[:10]:
         extract._main_text(text, config)

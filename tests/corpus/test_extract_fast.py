@@ -20,6 +20,7 @@ from trafilatura import htmlprocessing, settings, xpaths
 from trafilatura.deduplication import LRUCache
 
 from corpus import extract, trafilatura_fast, warc
+from corpus.charset import decode_html
 from corpus.trafilatura_fast import cleaning, engine, private
 from corpus.trafilatura_fast.grammar import translate
 from tests.fuzz.odd_pages import NAMES, TAGS, mutated, soup
@@ -47,7 +48,7 @@ def answers(page: str, config: extract.Config) -> tuple[object, object]:
 def decoded(path: Path) -> list[str]:
     with path.open("rb") as file:
         pages = [page for page in warc.read_pages(file, path.name) if isinstance(page, warc.Page)]
-    return [extract.decode_html(page.html, page.charset) for page in pages]
+    return [decode_html(page.html, page.charset) for page in pages]
 
 
 def same(pages: list[str], config: extract.Config) -> int:
