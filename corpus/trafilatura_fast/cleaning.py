@@ -50,7 +50,7 @@ def length_of(element: Any) -> int:
 
 def duplicate_test(element: Any, options: Any) -> bool:
     """Was this text seen more than `max_repetitions` times before, and is it long enough to matter?"""
-    text = " ".join(" ".join(element.itertext()).split())
+    text = " ".join(" ".join(element.itertext()).split()) if len(element) else trim(element.text)
     previous = options.dedup.increment(text)
     return bool(len(text) > options.min_duplcheck_size and previous > options.max_repetitions)
 
