@@ -75,15 +75,16 @@ class Config:
         flag="--page-seconds",
     )
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if the extractor is not installed: before any page is read."""
+        if self.extractor == "resiliparse":
+            _load(self)
+
 
 def resources(config: Config) -> dict[str, str]:
-    """What decides the text besides the settings and trafilatura's version: resiliparse's, where that is chosen.
-
-    Raises ValueError, before any page is read, if it is not installed.
-    """
+    """What decides the text besides the settings and trafilatura's version: resiliparse's, where that is chosen."""
     if config.extractor != "resiliparse":
         return {}
-    _load(config)
     return {"resiliparse": importlib.metadata.version("resiliparse")}
 
 
