@@ -6,6 +6,7 @@ so that whatever else the machine does falls on both; each page has a memory of 
 - `trafilatura`: its time over ours, for the text of a decoded page; the texts have to be equal.
 - `stage`: its time over that of the whole stage in batches of 64 pages (decoding, counting tags, DOCUMENTS on top).
 - `resiliparse`: its time over ours, below 1: what the faster choice of `--extractor` saves.
+- `warcio`: pages a second read and decoded by us over those by warcio, which is where the pages come from.
 
 Says, too, what batches of one row cost, which is how a supervised stage gets its pages. `--limit N`: every Nth page.
 """
@@ -20,8 +21,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from bench import reading
 from bench.harness import data_folder, print_json, print_row
 from corpus import extract, warc
+from corpus.charset import decode_html
 from corpus.schema import PAGES
 
 
@@ -31,7 +34,7 @@ def main() -> None:
     config = extract.Config()
     stock = replace(config, accelerated=False)
     resiliparse = replace(config, extractor="resiliparse")
-    texts = [extract.decode_html(page.html, page.charset) for page in pages]
+    texts = [decode_html(page.html, page.charset) for page in pages]
     seconds = dict.fromkeys(("ours", "trafilatura", "resiliparse"), 0.0)
     for text in texts[:10]:
         extract._main_text(text, config)
@@ -49,11 +52,15 @@ def main() -> None:
     rate = {name: len(texts) / spent for name, spent in seconds.items()}
     peers = {"trafilatura": rate["trafilatura"], "resiliparse": rate["resiliparse"]}
     ratios = {name: rate["ours"] / peer for name, peer in peers.items()} | {"stage": seconds["trafilatura"] / whole}
+    read, read_by_warcio = reading.pages_per_second()
+    peers["warcio"] = read_by_warcio
+    ratios["warcio"] = read / read_by_warcio
     print(f"{len(texts)} pages of {sum(map(len, texts)) / len(texts) / 1000:.0f} thousand characters, equal texts")
-    print_row("extract", "pages/s", rate["ours"], peers, True)
+    print_row("extract", "pages/s", rate["ours"], {name: rate[name] for name in ("trafilatura", "resiliparse")}, True)
     print(f"stage {len(texts) / whole:.1f} pages/s; batches of one row: {100 * (single / whole - 1):+.1f}% time")
+    print_row("read", "pages/s", read, {"warcio": read_by_warcio}, True)
     if "--json" in sys.argv:
-        print_json("extract", ratios, {"pages_per_second": rate["ours"]}, peers)
+        print_json("extract", ratios, {"pages_per_second": rate["ours"], "read": read}, peers)
 
 
 def timed(seconds: dict[str, float], name: str, text: str, config: extract.Config) -> Any:

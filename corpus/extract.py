@@ -10,9 +10,9 @@ comes out here, byte for byte; `corpus.trafilatura_fast` finds it in half the ti
 the version that it was made for, and any other version is called as it is.
 
 Two of its habits would let the answer depend on more than the page, and are ruled out here: its memory of segments
-seen before is given anew to each page, and a page too large to be worth its time is dropped by its count of tags,
-which is a fact of the page, and not first by the clock. `time_limit` is for whoever runs this: the stage itself
-watches no clock.
+seen before is given anew to each page, and a page too large to be worth its time is dropped by its count of tags, or
+of a tag's attributes, which are facts of the page, and not first by the clock. `time_limit` is for whoever runs this:
+the stage itself watches no clock.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ COLUMNS = (pa.field("encoding", pa.string()),)  # as the WHATWG Encoding Standar
 
 # lone surrogates cannot be written as UTF-8; NUL is refused by many readers of text
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_IN_TAG = re.compile("<[A-Za-z][^<>]*")
+_QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
 _SEGMENTS_REMEMBERED = 4096  # of one page; trafilatura's own default
 
 
@@ -44,7 +46,7 @@ class Config:
     extractor: str = setting(
         "trafilatura",
         "trafilatura (as FineWeb), or resiliparse: some ten times as fast, with more boilerplate and fewer whole texts;"
-        " of the settings below it knows tables, comments, min_chars, max_tags and time_limit",
+        " of the settings below it knows tables, comments and min_chars, and the limits",
         choices=("trafilatura", "resiliparse"),
         flag="--extractor",
     )
@@ -63,6 +65,9 @@ class Config:
     max_tags: int = setting(
         100_000, "drop a page with more `<` than this; real pages have some 1,400, and 20,000 at the most", low=1
     )
+    max_attributes: int = setting(
+        10_000, "drop a page with a tag of more attributes than this: parsing takes the square of their number", low=1
+    )
     time_limit: float = setting(
         30.0,
         "processor seconds of a page before it is given up (FineWeb: 1, by the clock)",
@@ -70,15 +75,16 @@ class Config:
         flag="--page-seconds",
     )
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if the extractor is not installed: before any page is read."""
+        if self.extractor == "resiliparse":
+            _load(self)
+
 
 def resources(config: Config) -> dict[str, str]:
-    """What decides the text besides the settings and trafilatura's version: resiliparse's, where that is chosen.
-
-    Raises ValueError, before any page is read, if it is not installed.
-    """
+    """What decides the text besides the settings and trafilatura's version: resiliparse's, where that is chosen."""
     if config.extractor != "resiliparse":
         return {}
-    _load(config)
     return {"resiliparse": importlib.metadata.version("resiliparse")}
 
 
@@ -125,8 +131,37 @@ def main_text(page: Decoded, config: Config) -> str | Drop:
     tags = page.text.count("<")
     if tags > config.max_tags:
         return Drop(f"{STAGE}.too_many_tags", tags, config.max_tags)
+    attributes = most_attributes(page.text, config.max_attributes)
+    if attributes > config.max_attributes:
+        return Drop(f"{STAGE}.too_many_attributes", attributes, config.max_attributes)
     text = _main_text(page.text, config)
     return text if isinstance(text, Drop) else _checked(text, config)
+
+
+def most_attributes(html: str, at_least: int) -> int:
+    """Attributes of the first tag that has more than `at_least`; 0 if none has, or only between quoted `<` or `>`.
+
+    An attribute and what separates it from the next are two characters, so that such a tag is found without reading
+    the page: it lies across one of the marks that stand as far apart as it is long.
+    """
+    length = 2 * at_least
+    end = 0
+    for mark in range(length, len(html), length):
+        if mark < end:
+            continue
+        start = html.rfind("<", end, mark)
+        inside = _IN_TAG.match(html, start) if start >= 0 else None
+        end = inside.end() if inside else mark
+        if inside and end - start > length:
+            count = len(_QUOTED.sub("", inside.group()).split()) - 1  # the first is the tag's name
+            if count > at_least and not _in_script(html, start):
+                return count
+    return 0
+
+
+def _in_script(html: str, at: int) -> bool:
+    before = html[:at].lower()
+    return before.rfind("<script") > before.rfind("</script")
 
 
 def written(page: Decoded, config: Config) -> str | Drop:

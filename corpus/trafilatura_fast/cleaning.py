@@ -13,6 +13,7 @@ deduplication.py) does for plain text output: no images, no links, no formatting
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from copy import copy
 from typing import Any
 
@@ -49,7 +50,7 @@ def length_of(element: Any) -> int:
 
 def duplicate_test(element: Any, options: Any) -> bool:
     """Was this text seen more than `max_repetitions` times before, and is it long enough to matter?"""
-    text = " ".join(" ".join(element.itertext()).split())
+    text = " ".join(" ".join(element.itertext()).split()) if len(element) else trim(element.text)
     previous = options.dedup.increment(text)
     return bool(len(text) > options.min_duplcheck_size and previous > options.max_repetitions)
 
@@ -140,21 +141,33 @@ def prune_unwanted_nodes(tree: Any, expressions: list[Any], with_backup: bool = 
             for element in expression(tree):
                 delete_element(element)
         return tree
-    for element in unwanted(tree, expressions):
+    for element in unwanted(tree, [element for expression in expressions for element in expression(tree)]):
         delete_element(element)
     return tree
 
 
-def unwanted(tree: Any, expressions: list[Any]) -> list[Any]:
-    """The outermost of the elements that the expressions select; none if they are six sevenths of the text."""
-    return _outermost(tree, [element for expression in expressions for element in expression(tree)])
-
-
-def _outermost(tree: Any, selected: list[Any]) -> list[Any]:
-    matches = dict.fromkeys(selected)
-    outer = [element for element in matches if not any(a in matches for a in element.iterancestors())]
+def unwanted(tree: Any, selected: Iterable[Any]) -> list[Any]:
+    """The outermost of the elements selected; none if they are six sevenths of the text."""
+    outer = outermost(selected)
     before = length_of(tree) if outer else 0
     return outer if before - sum(map(length_of, outer)) > before / 7 else []
+
+
+def outermost(selected: Iterable[Any]) -> list[Any]:
+    """The elements that are within no other one of those selected, each once."""
+    within = dict.fromkeys(selected, True)  # is it one of them, or inside of one? Of all elements looked at
+    outer = []
+    for element in list(within):
+        path = []
+        above = element.getparent()
+        while above is not None and above not in within:
+            path.append(above)
+            above = above.getparent()
+        inside = above is not None and within[above]
+        within.update(dict.fromkeys(path, inside))
+        if not inside:
+            outer.append(element)
+    return outer
 
 
 @functools.cache
@@ -172,7 +185,7 @@ def prune_unwanted_sections(tree: Any, tags: set[str], options: Any, keep_teaser
         names += ["PRECISION_DISCARD_XPATH"] if precision else []
     selected = together(*names)(tree)
     overall = len(_xpaths.OVERALL_DISCARD_XPATH)
-    for element in _outermost(tree, [element for elements in selected[:overall] for element in elements]):
+    for element in unwanted(tree, [element for elements in selected[:overall] for element in elements]):
         delete_element(element)
     for elements in selected[overall:]:
         for element in elements:

@@ -5,7 +5,10 @@ Importing this module puts the parts in; it raises `private.Unknown` if the inst
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
+from collections.abc import Iterator
 from copy import copy
 from typing import Any
 from unicodedata import normalize
@@ -13,7 +16,7 @@ from unicodedata import normalize
 from lxml import etree
 from lxml.html import HtmlComment, HtmlElement, HtmlEntity, HtmlProcessingInstruction
 
-from corpus.trafilatura_fast import cleaning, private
+from corpus.trafilatura_fast import cleaning, private, rescue
 from corpus.trafilatura_fast.grammar import translate
 from corpus.trafilatura_fast.sequence import sequence
 
@@ -35,6 +38,11 @@ def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: i
     """
     options = copy(_options(focus, tables, comments))
     options.dedup = cleaning.Seen(remembered) if remembered else False
+    with _without_collections():
+        return _main_text(html, options, remembered)
+
+
+def _main_text(html: str, options: Any, remembered: int) -> str | None:
     try:
         tree = _utils.load_html(html, options.max_file_size)
         if tree is None:
@@ -49,6 +57,21 @@ def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: i
         return None
     said = _private.xml.xmltotxt(body, False)
     return normalize("NFC", f"{said}\n{_private.xml.xmltotxt(comments_body, False)}".strip())
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Without the search for garbage in cycles, which a page's thousands of elements set off again and again.
+
+    lxml's elements form no cycles; what a page leaves behind is found after it.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @functools.cache
@@ -99,6 +122,8 @@ def _install() -> None:
             if hasattr(module, part.__name__):
                 setattr(module, part.__name__, part)
     _private.main_extractor._log_event = _say_nothing
+    _private.external.classify_paragraphs = rescue.classify_paragraphs
+    _private.external.JT_STOPLIST = ("known to the replacement",)
     for module in (_private.baseline, _private.readability_lxml, _private.deduplication):
         module.trim = cleaning.trim
 

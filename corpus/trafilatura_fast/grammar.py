@@ -151,10 +151,12 @@ def _condition(tokens: _Tokens) -> Condition:
             else:
                 pattern = ("" if function == "contains" else r"\A") + _literal(pattern, table)
             tokens.need(")")
-            return Condition(names, pattern, re.search(pattern, "") is not None)
+            if re.search(pattern, ""):
+                raise ValueError("XPath not understood: a test that an element without the attribute passes")
+            return Condition(names, pattern)
     name = _attribute(tokens)
     pattern = rf"\A{_literal(tokens.string(), {})}\Z" if tokens.take("=") else ""
-    return Condition(frozenset([name]), pattern, False)
+    return Condition(frozenset([name]), pattern)
 
 
 def _value(tokens: _Tokens) -> tuple[frozenset[str], dict[str, str]]:
@@ -185,5 +187,6 @@ def _literal(text: str, table: dict[str, str]) -> str:
     for letter in text:
         before = [old for old, new in table.items() if new == letter]
         before += [letter] if letter not in table else []
-        parts.append("(?:" + "|".join(map(re.escape, before)) + ")" if before else "(?!)")
+        choice = "|".join(map(re.escape, before)) or "(?!)"
+        parts.append(choice if len(before) == 1 else f"(?:{choice})")
     return "".join(parts)

@@ -20,6 +20,7 @@ from corpus.trafilatura_fast import private
 from corpus.trafilatura_fast.cleaning import (
     convert_tags,
     delete_element,
+    outermost,
     prune_unwanted_nodes,
     text_of,
     together,
@@ -140,9 +141,9 @@ def _readable(tree: Any, body: Any, own: int, options: Any) -> tuple[Any, str] |
     if not _may_win(longest, body, own, options):
         return None
     if precision and longest is not None:
-        selected = dict.fromkeys(itertools.chain.from_iterable(together("OVERALL_DISCARD_XPATH")(tree)))
-        removed = [element for element in selected if not any(a in selected for a in element.iterancestors())]
-        if removed and not _may_win(_longest_text(tree, removed), body, own, options):
+        selected = itertools.chain.from_iterable(together("OVERALL_DISCARD_XPATH")(tree))
+        longest -= sum(map(_seen, outermost(selected)))
+        if not _may_win(longest, body, own, options):
             return None
     tree = copy(tree)
     if precision:
@@ -153,8 +154,8 @@ def _readable(tree: Any, body: Any, own: int, options: Any) -> tuple[Any, str] |
     return (answer, text) if preferred else None
 
 
-def _longest_text(tree: Any, removed: list[Any] | None = None) -> int | None:
-    """An upper bound of the text that Readability may find without `removed`; None if there is no telling.
+def _longest_text(tree: Any) -> int | None:
+    """An upper bound of the text that Readability may find; None if there is no telling.
 
     It deletes and moves elements, and then writes them as XML and parses them again as HTML. Nothing gets longer
     by that but text in elements whose content HTML does not decode, and frames, which become the word VIDEO. The
@@ -162,8 +163,7 @@ def _longest_text(tree: Any, removed: list[Any] | None = None) -> int | None:
     """
     if next(tree.iter(*_RAW_TEXT), None) is not None:
         return None
-    length = _seen(tree) + len(tree.tail or "") + sum(5 for _ in tree.iter("iframe"))
-    return length - sum(_seen(element) for element in removed or ())
+    return _seen(tree) + len(tree.tail or "") + sum(5 for _ in tree.iter("iframe"))
 
 
 def _seen(element: Any) -> int:

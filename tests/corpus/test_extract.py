@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from corpus import extract
+from corpus.charset import Decoded
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, replace_column
 
 SENTENCE = "The harbour of the old town was rebuilt in stone after the great storm of that winter, "
@@ -142,6 +146,80 @@ def test_too_many_tags() -> None:
     monster = b"<html><body>" + b"<p>word" * 100_000
     (row,) = extract.process(pages([monster]), extract.Config()).dropped.to_pylist()
     assert (row["rule"], row["value"], row["threshold"]) == ("extract.too_many_tags", "100002", "100000")
+
+
+@pytest.mark.parametrize("start", [0, 1, 19, 20, 21, 59])
+def test_too_many_attributes(start: int) -> None:
+    limited = extract.Config(max_attributes=10)
+    before = "<p>" + "x" * start
+    for count in (10, 11, 300):
+        page = f"{before}<p {' '.join(f'{number}=1' for number in range(count))}>{SENTENCE}"
+        found = extract.main_text(Decoded(page, "utf-8"), limited)
+        expected = Drop("extract.too_many_attributes", count, 10)
+        assert found == expected if count > 10 else found != expected
+    one = f"{before}<p class='{'x ' * 300}'>{SENTENCE}"
+    assert extract.most_attributes(one, 10) == 0  # all of it is one attribute
+    assert extract.most_attributes(f"{before}<!doctype {'x ' * 300}>", 10) == 0
+    assert extract.most_attributes(f"{before}<script>i<n; {'1, ' * 300}</script>", 10) == 0
+    assert extract.most_attributes(f"{before}<script>i<n; </SCRIPT><p {'a ' * 300}", 10) == 300
+    assert extract.most_attributes(f"{before}<p {'a ' * 300}</script>", 10) == 300
+
+
+@given(st.lists(st.sampled_from(["<p", "<", ">", " a", " b=1", " c='d e'", "text "]), max_size=80), st.integers(1, 6))
+def test_a_tag_of_many_attributes_is_found_wherever_it_is(parts: list[str], limit: int) -> None:
+    html = "".join(parts)
+    tags = [len(re.sub("'[^']*'", "", tag).split()) - 1 for tag in re.findall("<p[^<>]*", html)]
+    assert (extract.most_attributes(html, limit) > limit) == any(count > limit for count in tags)
+
+
+def test_pages_of_the_crawl_have_no_such_tags(testdata: Path) -> None:
+    pages = responses(min((testdata / "warc").glob("DEV-*.warc.gz")))
+    assert not any(extract.most_attributes(body.decode("latin-1"), 1_000) for _, body, _ in pages)
+
+
+RESILIPARSE = extract.Config(extractor="resiliparse")
+
+
+def test_resiliparse() -> None:
+    comment = "<div id='comments'><div class='comment'><p>A reader was here and liked it.</p></div></div>"
+    table = "<table><tr><td>First harbour cell</td><td>Second harbour cell</td></tr></table>"
+    batch = pages([html(f"<article><h1>Town</h1>{ARTICLE}{table}</article>{comment}"), b"", html("<p> </p>")])
+    kept, dropped = extract.process(batch, RESILIPARSE)
+    (text,) = kept.column("text").to_pylist()
+    assert SENTENCE.strip(" ,") in text
+    assert "Basket" not in text
+    assert "A reader was here" not in text
+    assert "Second harbour cell" in text
+    assert dropped.column("rule").to_pylist() == ["extract.empty"] * 2
+    (bare,) = extract.process(batch, replace(RESILIPARSE, tables=False)).kept.column("text").to_pylist()
+    assert "Second harbour cell" not in bare
+    (full,) = extract.process(batch, replace(RESILIPARSE, comments=True)).kept.column("text").to_pylist()
+    assert "A reader was here" in full
+    assert extract.resources(RESILIPARSE).keys() == {"resiliparse"}
+    assert extract.resources(extract.Config()) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<svg><path d='M0 0'/><text>in a drawing</text></svg>" + ARTICLE,
+        "<svg><foreignObject><body><p>inside</p></body></foreignObject></svg>" + ARTICLE,
+        "<svg><svg><svg><title>nested</title><desc><div>" + ARTICLE,
+        "<math><mi>x</mi><annotation-xml encoding='text/html'><p>y</p></annotation-xml></math>" + ARTICLE,
+        ARTICLE + "<svg class='x' id xlink:href='#a' xml:lang=en><use/><script>1</script><style>p{}</style>",
+        "<svg>" * 3000 + ARTICLE,
+        "<p>" + "<svg><p>" * 500 + ARTICLE,
+    ],
+)
+def test_resiliparse_survives_drawings(body: str) -> None:
+    kept, dropped = extract.process(pages([html(body)]), RESILIPARSE)
+    assert kept.num_rows + dropped.num_rows == 1
+
+
+def test_a_missing_resiliparse_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resiliparse.extract.html2text", None)
+    with pytest.raises(ValueError, match=r"not installed: pip install 'resiliparse>=2,<3'"):
+        extract.Config(extractor="resiliparse")
 
 
 @pytest.mark.parametrize("error", [ValueError, RecursionError, AttributeError, KeyError, UnicodeError])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.harness import data_folder
 from corpus import extract
+from corpus.charset import decode_html
 from tests.corpus.test_extract_fast import SETTINGS, decoded
 from tests.fuzz.odd_pages import mutated, soup
 
@@ -54,7 +55,7 @@ def run_atheris() -> None:
         if not data:
             return
         config = SETTINGS[data[0] % len(SETTINGS)]
-        assert not differs(extract.decode_html(data[1:], None), config)
+        assert not differs(decode_html(data[1:], None), config)
 
     atheris.Setup([sys.argv[0]], one)
     atheris.Fuzz()
