@@ -46,7 +46,7 @@ _HEAD_END = re.compile(rb"</head|<body[\s>]", re.IGNORECASE)
 _META = re.compile(rb"<meta[\s/]([^>]*)>", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _ATTRIBUTE = re.compile(rb"""([^\s=/"'>]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
-_HINT = re.compile(rb"noai|noimageai|noml|tdm-reservation", re.IGNORECASE)
+_HINTS = (b"noai", b"noimageai", b"noml", b"tdm-reservation")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def _metas(html: bytes) -> Iterator[tuple[str, str]]:
     head = html[:_HEAD_BYTES]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:2] in (b"<\0", b"\0<"):
         head = head.replace(b"\0", b"")  # UTF-16: what is looked for is ASCII
-    if not _HINT.search(head):
+    lower = head.lower()
+    if not any(hint in lower for hint in _HINTS):  # nearly all pages; a regular expression takes a hundred times as long
         return
     head = _COMMENT.sub(b"", head)
     end = _HEAD_END.search(head)
