@@ -204,3 +204,11 @@ def test_any_bytes(html: bytes) -> None:
 
 def test_patterns_cannot_choose_the_time() -> None:
     assert not matches("/" + "*a" * 2000 + "b", "/" + "a" * 20000)
+
+
+@pytest.mark.parametrize(
+    "piece", [b"<meta a", b"<meta ", b'<meta a=" ', b"<!--", b"noai", b"<meta name=robots content=noai "]
+)
+def test_pages_cannot_choose_the_time(piece: bytes) -> None:
+    optout.signals(b"<meta name=noai " + piece * 60_000, "", NAMES)
+    optout.signals(b"noai<meta " + b"a" * 400_000, "", NAMES)
