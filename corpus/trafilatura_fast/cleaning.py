@@ -13,6 +13,7 @@ deduplication.py) does for plain text output: no images, no links, no formatting
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable
 from copy import copy
 from typing import Any
@@ -32,6 +33,8 @@ _STRIPPED = tuple(_private.settings.MANUALLY_STRIPPED)
 _EMPTY = tuple(_private.settings.CUT_EMPTY_ELEMS)
 _INLINE = tuple(_html.REND_TAG_MAPPING)
 _CONVERSIONS = _html.CONVERSIONS
+_DISCARDED = ("OVERALL_DISCARD_XPATH", "DISCARD_IMAGE_ELEMENTS", "TEASER_DISCARD_XPATH", "PRECISION_DISCARD_XPATH")
+_OVERALL = len(_xpaths.OVERALL_DISCARD_XPATH)
 _LINK_FARM_RATIO = _private.utils.LINK_FARM_RATIO
 
 text_of = XPath("string()", smart_strings=False)
@@ -170,6 +173,15 @@ def outermost(selected: Iterable[Any]) -> list[Any]:
     return outer
 
 
+def discarded(tree: Any) -> list[Any]:
+    """What OVERALL_DISCARD_XPATH selects, with some of it more than once.
+
+    The expressions that `prune_unwanted_sections` has beside it are asked as well, because what they said of a class
+    is remembered with what this one did.
+    """
+    return list(itertools.chain.from_iterable(together(*_DISCARDED)(tree)[:_OVERALL]))
+
+
 @functools.cache
 def together(*names: str) -> Together:
     """The expressions of these lists, answered in one walk."""
@@ -179,15 +191,13 @@ def together(*names: str) -> Together:
 def prune_unwanted_sections(tree: Any, tags: set[str], options: Any, keep_teasers: bool = False) -> Any:
     """Take boilerplate out of a part of the page: by class and id, then by how much of it is links."""
     precision = options.focus == "precision"
-    names = ["OVERALL_DISCARD_XPATH", "DISCARD_IMAGE_ELEMENTS"]
-    if options.focus != "recall":
-        names += [] if keep_teasers else ["TEASER_DISCARD_XPATH"]
-        names += ["PRECISION_DISCARD_XPATH"] if precision else []
-    selected = together(*names)(tree)
-    overall = len(_xpaths.OVERALL_DISCARD_XPATH)
-    for element in unwanted(tree, [element for elements in selected[:overall] for element in elements]):
+    left_out = set() if precision else {"PRECISION_DISCARD_XPATH"}
+    if keep_teasers or options.focus == "recall":
+        left_out.add("TEASER_DISCARD_XPATH")
+    selected = together(*(name for name in _DISCARDED if name not in left_out))(tree)
+    for element in unwanted(tree, [element for elements in selected[:_OVERALL] for element in elements]):
         delete_element(element)
-    for elements in selected[overall:]:
+    for elements in selected[_OVERALL:]:
         for element in elements:
             delete_element(element)
     with_links = next(tree.iter("ref"), None) is not None

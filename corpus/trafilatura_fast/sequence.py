@@ -8,7 +8,6 @@ than some bound, and it is never longer than the page's whole text.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable
 from copy import copy
@@ -20,6 +19,7 @@ from corpus.trafilatura_fast import private
 from corpus.trafilatura_fast.cleaning import (
     convert_tags,
     delete_element,
+    discarded,
     outermost,
     prune_unwanted_nodes,
     text_of,
@@ -141,8 +141,7 @@ def _readable(tree: Any, body: Any, own: int, options: Any) -> tuple[Any, str] |
     if not _may_win(longest, body, own, options):
         return None
     if precision and longest is not None:
-        selected = itertools.chain.from_iterable(together("OVERALL_DISCARD_XPATH")(tree))
-        longest -= sum(map(_seen, outermost(selected)))
+        longest -= sum(map(_seen, outermost(discarded(tree))))
         if not _may_win(longest, body, own, options):
             return None
     tree = copy(tree)

@@ -51,7 +51,7 @@ class Verdicts:
 
     def __init__(self, numbered: list[tuple[int, Path]]) -> None:
         asked = [(bit, condition) for bit, path in numbered for condition in path.conditions]
-        self._conditions = [(bit, asks.names, re.compile(asks.pattern).search) for bit, asks in asked]
+        self._conditions = [(bit, asks.names, re.compile(either([asks.pattern])).search) for bit, asks in asked]
         self._search = {
             name: re.compile(either([asks.pattern for _, asks in asked if name in asks.names])).search
             for name in ("class", "id")
@@ -186,12 +186,12 @@ class Together:
 
 
 def either(patterns: list[str]) -> str:
-    """One pattern, found where any of them is. Alternatives that begin with the same letter are tested for it once."""
+    """One pattern, found where any of them is. Alternatives that begin with one letter, or `^`, ask for it once."""
     by_letter: dict[str, list[str]] = {}
     rest = []
     for pattern in patterns:
         for part in _alternatives(pattern):
-            if part[:1].isalnum() and part[1:2] not in ("", *"?*+{"):
+            if (part[:1].isalnum() or part[:1] in (" ", "-", "^")) and part[1:2] not in ("", *"?*+{"):
                 by_letter.setdefault(part[0], []).append(part[1:])
             else:
                 rest.append(f"(?:{part})")
