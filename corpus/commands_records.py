@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 def records_command() -> click.Command:
     def records(path: str, check: bool, as_json: bool, show: str | None, **where: Any) -> int:
+        from corpus.storage import exists
+
+        if not exists(path):
+            raise FileNotFoundError(f"{path}: no such file")
         asked = {name: value for name, value in where.items() if value is not None}
         if len(asked) > 1 or bool(asked) != bool(show):
             raise click.UsageError("give one of --id, --url, --offset with one of --raw, --html, --text")
