@@ -20,6 +20,8 @@ BESIDE = frozenset(
     | {"hashes", "repeated", "table", "scores", "cutoff", "groups"}
     | {"benchmarks", "overlaps", "contamination", "tokenizer"}
 )
+# What else stages count, by the beginning of its name.
+_COUNTED = {"skipped_": "records without a page", "opt_out_": "opt-outs of pages that stay", "pii_": "masked"}
 _FIELDS = frozenset({"stage", "read", "kept", "dropped"})
 
 
@@ -137,7 +139,6 @@ def funnel_text(funnel: Funnel, color: bool) -> str:
             (f"  {rule}", "", "", f"{count:,}", f"{share(count, line.read)}     ")
             for rule, count in line.dropped.items()
         ]
-    masked = [f"masked, {line.stage}: {found}" for line in funnel.lines if (found := _masked(line.sums))]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     styles = ["dim" if row[0].startswith("  ") else "bold" for row in rows]
     table = [_styled(_row(row, widths), style, color) for row, style in zip(rows, styles, strict=True)]
@@ -145,13 +146,19 @@ def funnel_text(funnel: Funnel, color: bool) -> str:
         verdict = [_styled(f"THE ACCOUNT DOES NOT ADD UP: {error}", "red", color) for error in funnel.errors]
     else:
         verdict = ["the account adds up: read = kept + dropped in every stage"]
-    return "\n".join([*table, "", summary(funnel), *masked, *verdict, ""])
+    return "\n".join([*table, "", summary(funnel), *counted(funnel), *verdict, ""])
 
 
-def _masked(sums: Mapping[str, int]) -> str:
-    """`1,204 email, 55 ip`: the values that a stage masked, by type, most first."""
-    found = [(count, name.removeprefix("pii_")) for name, count in sums.items() if name.startswith("pii_") and count]
-    return ", ".join(f"{count:,} {name}" for count, name in sorted(found, key=lambda item: (-item[0], item[1])))
+def counted(funnel: Funnel) -> list[str]:
+    """`masked, scrub: 1,204 email, 55 ip`: what stages counted besides documents, most first."""
+    lines = []
+    for line in funnel.lines:
+        for prefix, what in _COUNTED.items():
+            sums = {name.removeprefix(prefix): n for name, n in line.sums.items() if name.startswith(prefix) and n}
+            if sums:
+                ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))
+                lines.append(f"{what}, {line.stage}: " + ", ".join(f"{count:,} {name}" for name, count in ordered))
+    return lines
 
 
 def summary(funnel: Funnel) -> str:

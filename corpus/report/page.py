@@ -12,7 +12,7 @@ from typing import Any
 
 from corpus.report.curve import loss_curve
 from corpus.report.estimate import estimate, estimate_text
-from corpus.report.funnel import Funnel, share
+from corpus.report.funnel import Funnel, counted, share
 
 _EXAMPLES = 3  # shown of every rule
 
@@ -46,6 +46,7 @@ def page(
         title=title,
         funnel=funnel,
         lost=estimate_text(lost) if lost else None,
+        counted=counted(funnel),
         share=share,
         drops=funnel.drops,
         dropped=sum(count for _, _, count in funnel.drops),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.report.funnel import Funnel, funnel, funnel_json, funnel_text, share
+from corpus.report.funnel import Funnel, counted, funnel, funnel_json, funnel_text, share
 
 
 def count(stage: str, read: int, dropped: dict[str, int], **sums: int) -> dict[str, Any]:
@@ -142,3 +142,18 @@ def test_sums_do_not_depend_on_the_order_of_units(units: list[tuple[int, dict[st
     assert found.errors == ()
     assert found.kept == sum(kept for kept, _ in units)
     assert sum(number for _, _, number in found.drops) == found.read - found.kept
+
+
+def test_what_stages_count_besides_is_said_most_first() -> None:
+    counts = (
+        count("warc", 9, {}, skipped_request=9, skipped_warcinfo=1, skipped_metadata=0),
+        count("optout", 9, {"optout.tdm": 2}, opt_out_noai=1, opt_out_robots=3),
+        count("scrub", 7, {}, pii_email=2, pii_ip=2, pii_phone=5),
+    )
+    found = funnel([("documents", record("A", *counts)), ("documents", record("B", *counts))])
+    assert counted(found) == [
+        "records without a page, warc: 18 request, 2 warcinfo",
+        "opt-outs of pages that stay, optout: 6 robots, 2 noai",
+        "masked, scrub: 10 phone, 4 email, 4 ip",
+    ]
+    assert "\n".join(counted(found)) in funnel_text(found, color=False)
