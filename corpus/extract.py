@@ -45,7 +45,7 @@ _SEGMENTS_REMEMBERED = 4096  # of one page; trafilatura's own default
 class Config:
     extractor: str = setting(
         "trafilatura",
-        "trafilatura (as FineWeb), or resiliparse: some ten times as fast, with more boilerplate and fewer whole texts;"
+        "trafilatura (as FineWeb), or resiliparse: five times as fast, with more boilerplate and fewer whole texts;"
         " of the settings below it knows tables, comments and min_chars, and the limits",
         choices=("trafilatura", "resiliparse"),
         flag="--extractor",
