@@ -14,7 +14,7 @@ from corpus.chain import Step
 from corpus.dedup.lines_apply import Config as Removal
 from corpus.engine import Unit
 from corpus.passes_dedup import Job, documents_behind, ranges
-from corpus.plan import Pass, check_no_others, document_units, global_pass, wait_for
+from corpus.plan import Pass, document_units, global_pass, wait_for, with_no_others
 from corpus.recipe import describe
 from corpus.shards import Dataset, Input
 from corpus.work_lines import LineHashesWork, RepeatedWork, TableWork, table_of
@@ -25,9 +25,7 @@ def lines_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
 
     Raises Conflict if a folder holds other units.
     """
-    for plan in _passes(job, steps, output):
-        check_no_others(plan.output, plan.keys)
-        yield plan
+    yield from with_no_others(_passes(job, steps, output))
 
 
 def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:

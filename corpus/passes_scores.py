@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from corpus.chain import Step
 from corpus.filters.classifier_apply import Config as Apply
 from corpus.passes_dedup import Job, documents_behind, labelled
-from corpus.plan import Pass, check_no_others, document_units, global_pass, wait_for
+from corpus.plan import Pass, document_units, global_pass, wait_for, with_no_others
 from corpus.recipe import describe
 from corpus.shards import Dataset
 from corpus.work import ChainWork
@@ -24,9 +24,7 @@ def score_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
 
     Raises Conflict if a folder holds other units.
     """
-    for plan in _passes(job, steps, output):
-        check_no_others(plan.output, plan.keys)
-        yield plan
+    yield from with_no_others(_passes(job, steps, output))
 
 
 def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,13 @@ def check_no_others(dataset: str, keys: Sequence[str]) -> None:
             f"{dataset}: holds unit {other}, which is none of this call's; "
             "name all inputs, or use another output folder"
         )
+
+
+def with_no_others(plans: Iterable[Pass]) -> Iterator[Pass]:
+    """The passes, each when its folder is found to hold no unit but its own. Raises Conflict as `check_no_others`."""
+    for plan in plans:
+        check_no_others(plan.output, plan.keys)
+        yield plan
 
 
 def wait_for(dataset: str, keys: Sequence[str], share: Share) -> None:

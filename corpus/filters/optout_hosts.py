@@ -18,11 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.filters.robots import Rule, allowed, matches, normal, parse_robots
+from corpus.filters.robots import Rule, allowed, matches, normal, parse_robots, path_of
 
 KINDS = ("robots", "ai", "tdm")
 SCHEMA = pa.schema([("hash", pa.uint64()), *((kind, pa.large_string()) for kind in KINDS)])
-_FORMAT = {"format": "corpus opt-out 1"}
 
 
 class Hosts(NamedTuple):
@@ -55,7 +54,7 @@ def write_hosts(path: str, rows: Iterable[tuple[int, dict[str, str]]]) -> int:
     ordered = sorted(rows, key=lambda row: row[0])
     columns = [pa.array([hash for hash, _ in ordered], pa.uint64())]
     columns += [pa.array([texts.get(kind) for _, texts in ordered], pa.large_string()) for kind in KINDS]
-    table = pa.table(columns, schema=SCHEMA.with_metadata(_FORMAT))
+    table = pa.table(columns, schema=SCHEMA)
     with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table.combine_chunks())
     return len(ordered)
@@ -106,8 +105,7 @@ def tdm_rules(text: str) -> list[dict[str, Any]]:
 
 def _reserved(tdm: str, url: str) -> bool:
     """Does the first rule whose `location` matches the path reserve the rights?"""
-    parts = urlsplit(url)
-    path = normal((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    path = path_of(url)
     for rule in tdm_rules(tdm):
         location = rule.get("location")
         if isinstance(location, str) and matches(normal(location), path):

@@ -50,8 +50,7 @@ def parse_robots(text: str) -> dict[str, list[Rule]]:
 
 def allowed(rules: list[Rule], url: str) -> bool:
     """Whether these rules let a crawler have `url`; what no rule matches is allowed."""
-    parts = urlsplit(url)
-    path = normal((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    path = path_of(url)
     best = max((rule for rule in rules if matches(rule.pattern, path)), key=_weight, default=None)
     return best is None or best.allow
 
@@ -72,6 +71,12 @@ def matches(pattern: str, path: str) -> bool:
             return False
         at += len(part)
     return len(path) - len(last) >= at and path.endswith(last) if anchored else path.find(last, at) >= 0
+
+
+def path_of(url: str) -> str:
+    """The path and query of a URL, as patterns are compared with."""
+    parts = urlsplit(url)
+    return normal((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
 
 def normal(path: str) -> str:
