@@ -22,10 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.harness import print_json, print_row, ratios
-from model.config import MICRO_BATCH_TOKENS, ModelConfig, from_preset
-from model.device import autocast, pick_device, to_device
+from model.config import ModelConfig
+from model.device import MICRO_BATCH_TOKENS, autocast, pick_device, to_device
 from model.gpt import GPT, parameter_count
 from model.optim import make_optimizer
+from model.presets import from_preset
 from model.train import accumulate_gradients
 
 

@@ -96,7 +96,9 @@ class TrainConfig:
     beta2: float = 0.95
     eps: float = 1e-8
     clip_norm: float = 1.0  # largest global L2 norm of the gradient; 0: never clipped
-    spike_sigmas: float = 6.0  # skip an update whose loss or norm is so far above the last ones' mean (OLMo 2); 0: never
+    spike_sigmas: float = (
+        6.0  # skip an update whose loss or norm is so far above the last ones' mean (OLMo 2); 0: never
+    )
     doc_mask: bool = False  # attention stays within a document
     validation_fraction: float = 0.02  # share of the documents, by a hash of their id, that is never trained on
     seed: int = 0  # initial weights and order of the windows

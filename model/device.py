@@ -9,6 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+# Tokens in one forward pass, if nothing else is asked for. A CPU gains nothing beyond its caches.
+MICRO_BATCH_TOKENS = {"cuda": 65_536, "cpu": 1_024}
+
 
 def pick_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one. Raises ValueError for a device that is not there."""

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from model.checkpoint import load_model
-from model.config import MICRO_BATCH_TOKENS, TrainConfig
+from model.config import TrainConfig
 from model.data import Batches, Int64, make_batches, open_stream
-from model.device import autocast, pick_device, to_device
+from model.device import MICRO_BATCH_TOKENS, autocast, pick_device, to_device
 from model.gpt import GPT
 from model.tokenizer import run_tokenizer
 

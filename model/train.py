@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from model.checkpoint import newest, save, sweep, truncate_metrics, write_atomically
-from model.config import MICRO_BATCH_TOKENS, ModelConfig, RunOptions, TrainConfig, as_dict, differences
+from model.config import ModelConfig, RunOptions, TrainConfig, as_dict, differences
 from model.data import Batches, Stream, make_batches
-from model.device import autocast, pick_device, to_device
+from model.device import MICRO_BATCH_TOKENS, autocast, pick_device, to_device
 from model.evaluate import Evaluation, evaluate
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard

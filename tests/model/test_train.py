@@ -20,7 +20,7 @@ from torch import Tensor
 
 import model.train
 from model.checkpoint import checkpoints, is_whole, newest, truncate_metrics
-from model.config import RunOptions, TrainConfig, from_preset
+from model.config import RunOptions, TrainConfig
 from model.data import Stream, open_stream
 from model.evaluate import evaluate
 from model.gpt import GPT
