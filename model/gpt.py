@@ -1,25 +1,34 @@
-"""The model: token ids in, next-token logits or the loss out. Qwen3's shape (arXiv:2505.09388), nothing else.
+"""The model: token ids in, next-token logits or the loss out.
 
-Token embedding; then, for each layer, attention and a SwiGLU MLP, each reading an RMS-normalised copy of
-the residual stream and adding to it; a last norm; the embedding again as output head. Attention normalises
-queries and keys (QK-norm) before it rotates them (RoPE), and shares key and value heads between query heads
-(GQA).
+Token embedding; then, for each layer, attention and an MLP, each reading a normalised copy of the residual
+stream and adding to it; a last norm; the embedding again as output head. As `ModelConfig` stands this is Qwen3's
+shape (arXiv:2505.09388): attention normalises queries and keys (QK-norm) before it rotates them (RoPE), and shares
+key and value heads between query heads (GQA). Other settings make it GPT-2.
 
 Tensor names carry their shape: B batch, T new tokens, S tokens seen so far, C channels (width), H query
 heads, K key/value heads, D channels a head, F the MLP's inner channels, V vocabulary.
 
 The shape is a published one so that the weights can be named for other tools without custom code; each
 linear map that reads the same input is one matrix (`qkv`, `gate_up`) because one large product is faster
-than three.
+than three. On CUDA the residual stream is bf16, which halves what the elementwise operations move; norms, rotations
+and the loss are computed in fp32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from model.attention import Mask, Masks, attend, continuing_masks, training_masks
 from model.config import ModelConfig
+from model.device import compute_dtype
+from model.loss import capped, cross_entropy, token_losses
+
+Rotation = tuple[Tensor, Tensor]  # cos and sin, each (T, D / 2)
 
 
 class RMSNorm(nn.Module):
@@ -32,6 +41,25 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps).type_as(x)
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / deviation * weight + bias over the last dimension, computed in fp32 (arXiv:1607.06450)."""
+
+    def __init__(self, channels: int, eps: float, bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.float(), self.weight.shape, self.weight, self.bias, self.eps).type_as(x)
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    if config.norm == "rms":
+        return RMSNorm(config.width, config.norm_eps)
+    return LayerNorm(config.width, config.norm_eps, config.bias)
 
 
 class LayerCache:
@@ -52,7 +80,7 @@ class LayerCache:
         return self.k_BKSD[:, :, :end], self.v_BKSD[:, :, :end]
 
 
-def rope_tables(context: int, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+def rope_tables(context: int, head_dim: int, theta: float) -> Rotation:
     """cos and sin, each (context, head_dim / 2), of position * theta**(-2i / head_dim) (arXiv:2104.09864)."""
     frequency_D = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angle_TD = torch.outer(torch.arange(context, dtype=torch.float64), frequency_D)
@@ -67,68 +95,65 @@ def rotate(x_BTHD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
     return turned.type_as(x_BTHD)
 
 
-def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor) -> Tensor:
-    """Causal softmax(q k / sqrt(D)) v, (B, H, T, D); the T queries are the last of the S positions."""
-    T, S = q_BHTD.shape[2], k_BKSD.shape[2]
-    # A causal flag means "query t sees keys 0..t", which is wrong for queries that continue a cache.
-    mask_TS = None if T in (1, S) else torch.ones(T, S, dtype=torch.bool, device=q_BHTD.device).tril(S - T)
-    return F.scaled_dot_product_attention(
-        q_BHTD,
-        k_BKSD,
-        v_BKSD,
-        attn_mask=mask_TS,
-        is_causal=T == S and T > 1,
-        enable_gqa=q_BHTD.shape[1] != k_BKSD.shape[1],
-    )
-
-
 class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.qkv = nn.Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_dim, bias=False)
-        self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
-        self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
-        self.out = nn.Linear(config.heads * config.head_dim, config.width, bias=False)
+        rows = (config.heads + 2 * config.kv_heads) * config.head_dim
+        self.qkv = nn.Linear(config.width, rows, bias=config.bias)
+        self.q_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.out = nn.Linear(config.heads * config.head_dim, config.width, bias=config.bias)
 
-    def forward(self, x_BTC: Tensor, cos_TD: Tensor, sin_TD: Tensor, cache: LayerCache | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask | None, cache: LayerCache | None) -> Tensor:
         B, T, _ = x_BTC.shape
         heads = self.qkv(x_BTC).view(B, T, -1, self.head_dim)
         q_BTHD, k_BTKD, v_BTKD = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
-        q_BHTD = rotate(self.q_norm(q_BTHD), cos_TD, sin_TD).transpose(1, 2)
-        k_BKSD = rotate(self.k_norm(k_BTKD), cos_TD, sin_TD).transpose(1, 2)
-        v_BKSD = v_BTKD.transpose(1, 2)
+        q_BTHD, k_BTKD = self.q_norm(q_BTHD), self.k_norm(k_BTKD)
+        if rotation is not None:
+            q_BTHD, k_BTKD = rotate(q_BTHD, *rotation), rotate(k_BTKD, *rotation)
+        k_BKSD, v_BKSD = k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
         if cache is not None:
             k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
-        y_BHTD = attend(q_BHTD, k_BKSD, v_BKSD)
+        y_BHTD = attend(q_BTHD.transpose(1, 2), k_BKSD, v_BKSD, mask)
         y_BTC: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, -1))
         return y_BTC
 
 
 class MLP(nn.Module):
-    """SwiGLU: down(silu(gate(x)) * up(x)) (arXiv:2002.05202)."""
+    """down(silu(gate(x)) * up(x)) (SwiGLU, arXiv:2002.05202), or down(activation(up(x)))."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.width, 2 * config.mlp_width, bias=False)
-        self.down = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.activation = config.activation
+        if config.activation == "swiglu":
+            self.gate_up = nn.Linear(config.width, 2 * config.mlp_width, bias=config.bias)
+        else:
+            self.up = nn.Linear(config.width, config.mlp_width, bias=config.bias)
+        self.down = nn.Linear(config.mlp_width, config.width, bias=config.bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
-        gate_BTF, up_BTF = self.gate_up(x_BTC).chunk(2, dim=-1)
-        y_BTC: Tensor = self.down(F.silu(gate_BTF) * up_BTF)
+        if self.activation == "swiglu":
+            gate_BTF, up_BTF = self.gate_up(x_BTC).chunk(2, dim=-1)
+            h_BTF = F.silu(gate_BTF) * up_BTF
+        elif self.activation == "gelu":
+            h_BTF = F.gelu(self.up(x_BTC), approximate="tanh")
+        else:
+            h_BTF = F.relu(self.up(x_BTC)).square()
+        y_BTC: Tensor = self.down(h_BTF)
         return y_BTC
 
 
 class Block(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width, config.norm_eps)
+        self.attention_norm = make_norm(config)
         self.attention = Attention(config)
-        self.mlp_norm = RMSNorm(config.width, config.norm_eps)
+        self.mlp_norm = make_norm(config)
         self.mlp = MLP(config)
 
-    def forward(self, x_BTC: Tensor, cos_TD: Tensor, sin_TD: Tensor, cache: LayerCache | None) -> Tensor:
-        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), cos_TD, sin_TD, cache)
+    def forward(self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask | None, cache: LayerCache | None) -> Tensor:
+        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), rotation, mask, cache)
         y_BTC: Tensor = x_BTC + self.mlp(self.mlp_norm(x_BTC))
         return y_BTC
 
@@ -142,9 +167,14 @@ class GPT(nn.Module):
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.checkpoint_activations = False
+        self.compiled = False
+        self.trunk: Callable[..., Tensor] = self.hidden  # or its compiled form
         self.embedding = nn.Embedding(config.padded_vocab_size, config.width)
+        self.positions = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width, config.norm_eps)
+        self.norm = make_norm(config)
+        self.lm_head = None if config.tied else nn.Linear(config.width, config.padded_vocab_size, bias=False)
         cos_TD, sin_TD = rope_tables(config.context, config.head_dim, config.rope_theta)
         self.register_buffer("cos_TD", cos_TD, persistent=False)
         self.register_buffer("sin_TD", sin_TD, persistent=False)
@@ -153,46 +183,79 @@ class GPT(nn.Module):
     def _initialise(self, seed: int) -> None:
         """Same seed, same weights, whatever was drawn before."""
         generator = torch.Generator().manual_seed(seed)
-        # 1 / sqrt(width): logits start with a deviation of 1 at any width. GPT-2's 0.02 is that for a width of
+        # 1 / sqrt(width): logits start with a deviation of 1 at any width. GPT-2's own 0.02 is that for a width of
         # 2,500 only; on the tiny preset it costs 0.6 nats after 150 steps.
-        width_std = self.config.width**-0.5
+        plain_std = 0.02 if self.config.positions == "learned" else self.config.width**-0.5
         for name, weight in self.named_parameters():
-            if weight.dim() < 2:
-                continue
-            # Each of the 2 x layers additions adds variance to the residual stream (GPT-2 scales them so).
-            adds = name.endswith(("attention.out.weight", "mlp.down.weight"))
-            std = width_std / (2 * self.config.layers) ** 0.5 if adds else width_std
-            nn.init.normal_(weight, std=std, generator=generator)
+            if name.endswith("bias"):
+                nn.init.zeros_(weight)
+            elif weight.dim() >= 2:
+                # Each of the 2 x layers additions adds variance to the residual stream (GPT-2 scales them so).
+                adds = name.endswith(("attention.out.weight", "mlp.down.weight"))
+                std = plain_std / (2 * self.config.layers) ** 0.5 if adds else plain_std
+                nn.init.normal_(weight, std=std, generator=generator)
 
-    def forward(self, tokens_BT: Tensor, targets_BT: Tensor, reduction: str = "mean") -> Tensor:
-        """Cross-entropy in nats: the mean over all targets, or (B, T) with reduction="none"."""
-        logits_BTV = self.logits(tokens_BT)
-        loss_N = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction=reduction)
-        return loss_N if reduction == "mean" else loss_N.view_as(targets_BT)
+    def compile_trunk(self) -> None:
+        """Compile all but the loss, which has a kernel of its own (model/loss.py)."""
+        self.compiled = True
+        self.trunk = torch.compile(self.hidden, dynamic=False)
 
-    def logits(self, tokens_BT: Tensor, caches: list[LayerCache] | None = None) -> Tensor:
-        """fp32 logits (B, T, V), V without the embedding's padding.
+    @property
+    def head_VC(self) -> Tensor:
+        return self.embedding.weight if self.lm_head is None else self.lm_head.weight
+
+    def forward(
+        self, tokens_BT: Tensor, targets_BT: Tensor, reduction: str = "mean", end_of_text: int | None = None
+    ) -> Tensor:
+        """Cross-entropy in nats: the mean over all targets, or (B, T) with reduction="none" (no gradient).
+
+        With `end_of_text`, attention stays within a document.
+        """
+        x_BTC = self.trunk(tokens_BT, training_masks(self.config, tokens_BT, end_of_text))
+        of = (x_BTC.flatten(0, 1), self.head_VC, targets_BT.flatten(), self.config.vocab_size, self.config.soft_cap)
+        if reduction == "none":
+            return token_losses(*of).view_as(targets_BT)
+        return cross_entropy(*of, compiled=self.compiled)
+
+    def logits(self, tokens_BT: Tensor, caches: list[LayerCache] | None = None, last: bool = False) -> Tensor:
+        """fp32 logits (B, T, V), V without the embedding's padding; `last`: (B, 1, V), of the last tokens only.
 
         With `caches` (see `new_caches`) the tokens continue those seen by earlier calls.
         """
-        return self.head(self.hidden(tokens_BT, caches))
+        x_BTC = self.hidden(tokens_BT, self._masks(tokens_BT, caches), caches)
+        return self.head(x_BTC[:, -1:] if last else x_BTC)
 
-    def hidden(self, tokens_BT: Tensor, caches: list[LayerCache] | None = None) -> Tensor:
+    def hidden(self, tokens_BT: Tensor, masks: Masks, caches: list[LayerCache] | None = None) -> Tensor:
         """The last norm's output (B, T, C)."""
         start = caches[0].length if caches else 0
         end = start + tokens_BT.shape[1]
         if end > self.config.context:
             raise ValueError(f"{end} tokens: should be at most the context, {self.config.context}")
-        cos_TD, sin_TD = self.cos_TD[start:end], self.sin_TD[start:end]
         x_BTC = self.embedding(tokens_BT)
+        if self.positions is not None:
+            x_BTC = x_BTC + self.positions.weight[start:end]
+        x_BTC = x_BTC.to(compute_dtype(x_BTC.device))
+        rotation = (self.cos_TD[start:end], self.sin_TD[start:end]) if self.positions is None else None
         for layer, block in enumerate(self.blocks):
-            x_BTC = block(x_BTC, cos_TD, sin_TD, caches[layer] if caches else None)
+            mask, cache = masks[self.config.window_of(layer)], caches[layer] if caches else None
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                x_BTC = checkpoint(block, x_BTC, rotation, mask, cache, use_reentrant=False)
+            else:
+                x_BTC = block(x_BTC, rotation, mask, cache)
         normed: Tensor = self.norm(x_BTC)
         return normed
 
     def head(self, x_BTC: Tensor) -> Tensor:
         """Logits of the real ids only: the padding's columns are cut away, so they have no probability."""
-        return F.linear(x_BTC, self.embedding.weight)[..., : self.config.vocab_size].float()
+        logits_BTV = F.linear(x_BTC, self.head_VC)[..., : self.config.vocab_size].float()
+        return capped(logits_BTV, self.config.soft_cap)
+
+    def _masks(self, tokens_BT: Tensor, caches: list[LayerCache] | None) -> Masks:
+        """Of tokens that continue a cache, if there is one."""
+        start = caches[0].length if caches else 0
+        return (
+            continuing_masks(self.config, tokens_BT, start) if start else training_masks(self.config, tokens_BT, None)
+        )
 
     def new_caches(self, batch: int, dtype: torch.dtype = torch.float32) -> list[LayerCache]:
         """An empty cache a layer, for `batch` sequences of up to `context` tokens."""
@@ -206,10 +269,14 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def flops_per_token(config: ModelConfig) -> int:
-    """Training FLOPs (forward and backward) a token: 6 a matrix weight, and 12 L C T for attention (PaLM,
-    appendix B).
+    """Training FLOPs (forward and backward) a token: 6 a matrix weight, and 12 L H D T for attention (PaLM,
+    arXiv:2204.02311, appendix B), where T is the context, or the window of the layers that have one.
+
+    Look-ups count nothing, the output head does; of the causal half no discount is taken, as is the custom.
     """
     attention = config.width * (2 * config.heads + 2 * config.kv_heads) * config.head_dim
-    layer = attention + 3 * config.width * config.mlp_width
-    scores = 12 * config.layers * config.heads * config.head_dim * config.context
+    matrices = 3 if config.activation == "swiglu" else 2
+    layer = attention + matrices * config.width * config.mlp_width
+    seen = sum(config.window_of(layer) or config.context for layer in range(config.layers))
+    scores = 12 * config.heads * config.head_dim * seen
     return 6 * (config.layers * layer + config.width * config.vocab_size) + scores

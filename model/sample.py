@@ -62,7 +62,7 @@ def generate(model: GPT, prompt: Sequence[int], end_of_text: int, sampling: Samp
             caches = model.new_caches(count, compute_dtype(device))
             fresh_BT = seen_BT[:, -max(1, context // 2) :]
         with autocast(device):
-            logits_BV = model.head(model.hidden(fresh_BT, caches)[:, -1]).cpu()
+            logits_BV = model.logits(fresh_BT, caches, last=True)[:, 0].cpu()
         drawn = [draw(logits_BV[row], sampling, generators[row]) for row in range(count)]
         for row, token in enumerate(drawn):
             ended[row] = ended[row] or token == end_of_text

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -63,8 +64,8 @@ def random_documents(count: int, length: int = 40, seed: int = 0) -> list[list[i
     ]
 
 
-def small_model(**changes: int) -> ModelConfig:
-    shape = {
+def small_model(**changes: Any) -> ModelConfig:
+    shape: dict[str, Any] = {
         "vocab_size": VOCAB,
         "context": 16,
         "layers": 2,
@@ -77,6 +78,6 @@ def small_model(**changes: int) -> ModelConfig:
     return ModelConfig(**{**shape, **changes})
 
 
-def small_training(**changes: float) -> TrainConfig:
-    fields: dict[str, float] = {"steps": 20, "batch_tokens": 128, "lr": 3e-3, "warmup_steps": 4}
-    return TrainConfig(**{**fields, **changes})  # type: ignore[arg-type]
+def small_training(**changes: Any) -> TrainConfig:
+    fields: dict[str, Any] = {"steps": 20, "batch_tokens": 128, "lr": 3e-3, "warmup_steps": 4}
+    return TrainConfig(**{**fields, **changes})

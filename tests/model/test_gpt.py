@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.config import from_preset
-from model.gpt import GPT, RMSNorm, attend, flops_per_token, rope_tables, rotate
+from model.attention import attend, causal_mask
+from model.gpt import GPT, RMSNorm, flops_per_token, parameter_count, rope_tables, rotate
 from model.optim import make_optimizer
-from tests.model.shards import small_model, small_training
+from model.presets import from_preset
+from tests.model.shards import END_OF_TEXT, small_model, small_training
 from tests.oracles import model_attention as oracle
 
 
@@ -21,15 +24,23 @@ from tests.oracles import model_attention as oracle
     group=st.integers(1, 3),
     new=st.integers(1, 6),
     before=st.integers(0, 5),
+    window=st.integers(0, 6),
     seed=st.integers(0, 2**16),
 )
-def test_attention_equals_its_definition(kv_heads: int, group: int, new: int, before: int, seed: int) -> None:
+def test_attention_equals_its_definition(
+    kv_heads: int, group: int, new: int, before: int, window: int, seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     q_BHTD = torch.randn(2, kv_heads * group, new, 8, generator=generator)
     k_BKSD = torch.randn(2, kv_heads, before + new, 8, generator=generator)
     v_BKSD = torch.randn(2, kv_heads, before + new, 8, generator=generator)
-    expected = oracle.causal_attention(q_BHTD.double().numpy(), k_BKSD.double().numpy(), v_BKSD.double().numpy())
-    np.testing.assert_allclose(attend(q_BHTD, k_BKSD, v_BKSD).numpy(), expected, atol=2e-6)
+    arrays = [x.double().numpy() for x in (q_BHTD, k_BKSD, v_BKSD)]
+    position_S = torch.arange(before + new)
+    mask_TS = causal_mask(position_S[before:], position_S, window)
+    expected = oracle.causal_attention(*arrays, window=window)
+    np.testing.assert_allclose(attend(q_BHTD, k_BKSD, v_BKSD, mask_TS).numpy(), expected, atol=2e-6)
+    if not window and (not before or new == 1):
+        np.testing.assert_allclose(attend(q_BHTD, k_BKSD, v_BKSD).numpy(), expected, atol=2e-6)
 
 
 def test_rms_norm_equals_its_definition() -> None:
@@ -56,8 +67,25 @@ def test_rope_scores_depend_on_distance_alone() -> None:
     assert max(scores) - min(scores) < 1e-4
 
 
-def test_cached_steps_equal_one_forward() -> None:
-    config = small_model(context=24)
+SHAPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "gpt2": {
+        "positions": "learned",
+        "norm": "layer",
+        "activation": "gelu",
+        "qk_norm": False,
+        "bias": True,
+        "kv_heads": 4,
+        "norm_eps": 1e-5,
+    },
+    "window": {"window": 5, "layers": 3, "full_every": 2},
+    "others": {"activation": "relu2", "soft_cap": 3.0, "tied": False, "bias": True},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cached_steps_equal_one_forward(shape: str) -> None:
+    config = small_model(context=24, **SHAPES[shape])
     model = GPT(config, seed=4)
     for parameter in model.parameters():  # away from the symmetry of the initial weights
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5))
@@ -70,9 +98,9 @@ def test_cached_steps_equal_one_forward() -> None:
             assert (torch.cat(parts, 1) - whole_BTV).abs().max() < 1e-5
 
 
-def test_no_token_sees_a_later_one() -> None:
-    config = small_model()
-    model = GPT(config, seed=7)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_token_sees_a_later_one(shape: str) -> None:
+    model = GPT(small_model(**SHAPES[shape]), seed=7)
     tokens_BT = torch.arange(16)[None]
     changed_BT = tokens_BT.clone()
     changed_BT[0, 10:] = 50
@@ -80,6 +108,60 @@ def test_no_token_sees_a_later_one() -> None:
         difference = (model.logits(tokens_BT) - model.logits(changed_BT)).abs().amax((0, 2))
     assert difference[:10].max() == 0
     assert difference[10:].min() > 0
+
+
+def test_a_window_ends_where_it_says() -> None:
+    """One layer of window 5: token t sees t-4 .. t. With a second layer, that sees all, it hears of the others."""
+    tokens_BT = torch.arange(16)[None]
+    changed_BT = tokens_BT.clone()
+    changed_BT[0, 2] = 50
+    config = small_model(window=5, layers=2, full_every=9)
+    model = GPT(config, seed=7)
+    assert [config.window_of(layer) for layer in range(2)] == [5, 0]
+    with torch.no_grad():
+        deep = (model.logits(tokens_BT) - model.logits(changed_BT)).abs().amax((0, 2))
+        del model.blocks[1]  # leaves the layer with the window
+        shallow = (model.logits(tokens_BT) - model.logits(changed_BT)).abs().amax((0, 2))
+    assert shallow[2:7].min() > 0
+    assert shallow[7:].max() == 0
+    assert deep[2:].min() > 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_document_mask_keeps_documents_apart(shape: str) -> None:
+    """Editing document A leaves the losses of document B as they were, bit for bit."""
+    model = GPT(small_model(**SHAPES[shape]), seed=7)
+    a, b = [5, 6, 7, 8, 9], [10, 11, 12, 13, 14, 15]
+    ids_T = torch.tensor([*a, END_OF_TEXT, *b, END_OF_TEXT, 1, 2, 3, 4])
+    changed_T = ids_T.clone()
+    changed_T[1:4] = torch.tensor([60, 61, 62])
+    losses, open_losses = [], []
+    with torch.no_grad():
+        for tokens_T in (ids_T, changed_T):
+            x_BT, y_BT = tokens_T[None, :-1], tokens_T[None, 1:]
+            losses.append(model(x_BT, y_BT, reduction="none", end_of_text=END_OF_TEXT)[0])
+            open_losses.append(model(x_BT, y_BT, reduction="none")[0])
+        alone_T = torch.tensor([END_OF_TEXT, *b, END_OF_TEXT])
+        alone = model(alone_T[None, :-1], alone_T[None, 1:], reduction="none")[0]
+    assert torch.equal(losses[0][5:], losses[1][5:])  # the end of text at 5 opens the next document
+    assert (losses[0][1:5] != losses[1][1:5]).all()
+    assert (open_losses[0][6:] != open_losses[1][6:]).any()
+    if shape != "gpt2":  # learned positions are counted from the window's start
+        assert torch.allclose(losses[0][5:12], alone, atol=1e-5)  # as if it stood alone
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_checkpointed_activations_change_nothing(shape: str) -> None:
+    x_BT, y_BT = torch.randint(0, 100, (2, 2, 16), generator=torch.Generator().manual_seed(9))
+    gradients = []
+    for checkpointed in (False, True):
+        model = GPT(small_model(**SHAPES[shape]), seed=8)
+        model.checkpoint_activations = checkpointed
+        model(x_BT, y_BT, end_of_text=END_OF_TEXT).backward()
+        gradients.append([weight.grad for weight in model.parameters()])
+    for plain, checkpointed_gradient in zip(*gradients, strict=True):
+        assert plain is not None
+        assert torch.equal(plain, checkpointed_gradient)
 
 
 def test_too_long_a_sequence_is_refused() -> None:
@@ -135,11 +217,18 @@ def test_tiny_preset_overfits_one_batch() -> None:
     assert loss < 0.01
 
 
-@pytest.mark.parametrize(("name", "millions"), [("gpt2-124m", 124), ("gpt2-350m", 350)])
-def test_gpt2_presets_have_gpt2_sizes(name: str, millions: int) -> None:
-    config, _ = from_preset(name, vocab_size=50257)
-    matrices = (flops_per_token(config) - 12 * config.layers * config.width * config.context) // 6
-    assert abs(matrices / 1e6 - millions) < 1
+# Of openai/gpt-2's checkpoints: 124,439,808 and so on, without our padding of the vocabulary by 47 rows.
+GPT2_PARAMETERS = {"124m": 124_439_808, "350m": 354_823_168, "774m": 774_030_080, "1558m": 1_557_611_200}
+
+
+@pytest.mark.parametrize("name", GPT2_PARAMETERS)
+def test_presets_have_gpt2_sizes(name: str) -> None:
+    config, training = from_preset(f"gpt2-{name}", vocab_size=50257)
+    with torch.device("meta"):
+        assert parameter_count(GPT(config)) - 47 * config.width == GPT2_PARAMETERS[name]
+        ours, same = from_preset(name, vocab_size=50257)
+        assert abs(parameter_count(GPT(ours)) / GPT2_PARAMETERS[name] - 1) < 0.015
+    assert training == same
 
 
 def test_flops_count_six_a_matrix_weight_and_the_scores() -> None:

@@ -26,6 +26,7 @@ from model.evaluate import evaluate
 from model.gpt import GPT
 from model.guard import Guard
 from model.optim import learning_rate, make_optimizer
+from model.presets import from_preset
 from model.train import Summary, accumulate_gradients, pretrain
 from tests.model.shards import random_documents, small_model, small_training, write_shard
 
@@ -286,13 +287,13 @@ def test_learning_rate_values() -> None:
 
 
 def test_presets_take_changes_and_name_what_is_wrong() -> None:
-    gpt, training = from_preset("tiny", 1000, context=64, steps=5, lr=None)
+    gpt, training = from_preset("tiny", 1000, {"context": 64}, {"steps": 5, "lr": None})
     assert (gpt.context, gpt.vocab_size, gpt.padded_vocab_size) == (64, 1000, 1024)
     assert (training.steps, training.warmup_steps) == (5, 1)
     with pytest.raises(ValueError, match="batch_tokens = 1000: should be a multiple of the context, 768 or 1024"):
-        from_preset("tiny", 1000, batch_tokens=1000)
+        from_preset("tiny", 1000, training={"batch_tokens": 1000})
     with pytest.raises(ValueError, match="lr = -1: should be above 0"):
-        from_preset("tiny", 1000, lr=-1)
+        from_preset("tiny", 1000, training={"lr": -1})
     with pytest.raises(ValueError, match="preset 'huge': should be one of tiny"):
         from_preset("huge", 1000)
 

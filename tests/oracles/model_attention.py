@@ -11,8 +11,10 @@ import numpy.typing as npt
 F64 = npt.NDArray[np.float64]
 
 
-def causal_attention(q_BHTD: F64, k_BKSD: F64, v_BKSD: F64) -> F64:
-    """Each query attends to the keys at and before its position; the T queries are the last of S positions."""
+def causal_attention(q_BHTD: F64, k_BKSD: F64, v_BKSD: F64, window: int = 0) -> F64:
+    """Each query attends to the keys at and before its position, the last `window` of them if that is not 0; the T
+    queries are the last of S positions.
+    """
     B, H, T, D = q_BHTD.shape
     K, S = k_BKSD.shape[1:3]
     y_BHTD = np.zeros_like(q_BHTD)
@@ -21,11 +23,12 @@ def causal_attention(q_BHTD: F64, k_BKSD: F64, v_BKSD: F64) -> F64:
             shared = h // (H // K)  # the key head of query head h
             for t in range(T):
                 visible = S - T + t + 1
-                scores = [float(q_BHTD[b, h, t] @ k_BKSD[b, shared, s]) / math.sqrt(D) for s in range(visible)]
+                first = max(0, visible - window) if window else 0
+                scores = [float(q_BHTD[b, h, t] @ k_BKSD[b, shared, s]) / math.sqrt(D) for s in range(first, visible)]
                 highest = max(scores)
                 weights = [math.exp(score - highest) for score in scores]
-                for s in range(visible):
-                    y_BHTD[b, h, t] += weights[s] / sum(weights) * v_BKSD[b, shared, s]
+                for weight, s in zip(weights, range(first, visible), strict=True):
+                    y_BHTD[b, h, t] += weight / sum(weights) * v_BKSD[b, shared, s]
     return y_BHTD
 
 
