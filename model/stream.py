@@ -156,14 +156,9 @@ def open_stream(
     Raises ValueError if the fraction is none, there is but one document to split, or, naming the file, a shard is
     damaged or holds an id outside its vocabulary.
     """
-    if not 0 <= validation_fraction <= 1:
-        raise ValueError(f"validation_fraction = {validation_fraction}: should be between 0 and 1")
     shards = read_shards(directory)
-    first = shards[0]
-    below = math.ceil(validation_fraction * HASHES)
-    sources = [first.tokenizer_hash, str(first.end_of_text), str(below), *(shard.sha256 for shard in shards)]
-    fingerprint = hashlib.sha256("\n".join(sources).encode()).hexdigest()
-    below = _both_sides(shards, below, directory)
+    first, fingerprint = shards[0], fingerprint_of(shards, validation_fraction)
+    below = _both_sides(shards, _limit(validation_fraction), directory)
     dtype = np.dtype("<u2" if first.vocab_size <= 65536 else "<u4")
     if sum(shard.tokens + shard.rows for shard in shards) <= in_memory:
         train, held_out = io.BytesIO(), io.BytesIO()
@@ -173,6 +168,20 @@ def open_stream(
         names = [f"tokens-{fingerprint[:16]}-{part}.bin" for part in ("train", "held-out")]
         parts = _mapped([cache / name for name in names], shards, below, dtype)
     return Stream(parts[0], parts[1], first.vocab_size, first.end_of_text, first.tokenizer_hash, fingerprint)
+
+
+def fingerprint_of(shards: list[Shard], validation_fraction: float) -> str:
+    """What the streams of these shards have as their fingerprint, without packing them."""
+    first, below = shards[0], _limit(validation_fraction)
+    sources = [first.tokenizer_hash, str(first.end_of_text), str(below), *(shard.sha256 for shard in shards)]
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+
+def _limit(validation_fraction: float) -> int:
+    """The number that hashes of held-out documents are less than."""
+    if not 0 <= validation_fraction <= 1:
+        raise ValueError(f"validation_fraction = {validation_fraction}: should be between 0 and 1")
+    return math.ceil(validation_fraction * HASHES)
 
 
 def id_hashes(ids_M: pa.StringArray) -> U64:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from corpus.schema import tokens_schema
 from model.data import Batches, make_batches
 from model.permutation import permute, round_keys
-from model.stream import Stream, id_hashes, open_stream, read_shards, token_files, vocabulary_of
+from model.stream import Stream, fingerprint_of, id_hashes, open_stream, read_shards, token_files, vocabulary_of
 from tests.model.shards import END_OF_TEXT, random_documents, write_record, write_shard
 from tests.oracles.model_permutation import permute_one
 from tests.oracles.model_stream import held_out, packed, place, visited, windows
@@ -85,7 +85,7 @@ def test_streams_and_windows_equal_lists(
     assert (stream.train_N.tolist(), stream.held_out_N.tolist()) == (train, rest)
     mapped = open_stream(folder, folder / "run", fraction, in_memory=0)
     assert (mapped.train_N.tolist(), mapped.held_out_N.tolist()) == (train, rest)
-    assert stream.fingerprint == mapped.fingerprint
+    assert stream.fingerprint == mapped.fingerprint == fingerprint_of(read_shards(folder), fraction)
     cut, cut_rest = windows(train, context), windows(rest, context)
     if not cut:
         with pytest.raises(ValueError, match=f"{len(train)} tokens to train on, {len(rest)} held out: should be at"):
