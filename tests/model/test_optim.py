@@ -126,9 +126,9 @@ def test_newton_schulz_finds_about_the_nearest_orthogonal_matrix(rows: int, colu
         inner_KK = u_RK.T @ found_RC @ vt_KC.T
         gains_K = inner_KK.diagonal()
         assert (inner_KK - gains_K.diag()).abs().max() < 1e-9
-        assert (gains_K[s_K > 0.01 * s_K.norm()] > 0.6).all()
+        assert (gains_K[s_K > 0.0016 * s_K.norm()] > 0.68).all()
         assert (gains_K > 0).all()
-        assert (gains_K < 1.3).all()
+        assert (gains_K < 1.21).all()
 
 
 def test_newton_schulz_leaves_zeros_and_scale_alone() -> None:
