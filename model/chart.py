@@ -29,6 +29,7 @@ _SMOOTHING_STEPS = 8  # half of the window of a short run
 _BEGINNING = 0.04  # share of the longest run that may leave the top of the picture
 _OUTLIERS = 2  # percent of the faint line's points at each end that may leave the picture
 _LOGARITHMIC = 10  # highest / lowest value from which on the axis is logarithmic
+_HIGHEST = 1e100  # a higher value, of a run that diverged, counts as this, so that sums stay finite
 _DOTS = 100  # more measured points than that are drawn as a line alone
 
 
@@ -55,7 +56,8 @@ class Axis(NamedTuple):
             floored = np.maximum(values, self.low * 1e-3)  # zero and less: below the picture
             placed: Floats = np.log(floored / self.low) / math.log(self.high / self.low)
         else:
-            placed = (values - self.low) / (self.high - self.low)
+            with np.errstate(over="ignore"):  # infinitely far outside is outside
+                placed = (values - self.low) / (self.high - self.low)
         return placed
 
     def ticks(self) -> list[float]:
@@ -126,7 +128,7 @@ def chart(
 
 def _present(curve: Curve) -> Curve:
     there_N = ~(np.isnan(curve.x_N) | np.isnan(curve.y_N))
-    return curve._replace(x_N=curve.x_N[there_N], y_N=curve.y_N[there_N])
+    return curve._replace(x_N=curve.x_N[there_N], y_N=np.clip(curve.y_N[there_N], -_HIGHEST, _HIGHEST))
 
 
 def y_range(curves: Sequence[Curve], beginning: float, from_zero: bool) -> Axis:
@@ -170,12 +172,12 @@ def smoothed(x_N: Floats, y_N: Floats, start: float = -math.inf) -> tuple[Floats
     for the mean of what is around to be what is there.
     """
     n = len(y_N)
-    sums = np.concatenate(([0.0], np.cumsum(y_N)))
     first = min(int(np.searchsorted(x_N, start)), n - 1)
     at = np.unique(np.linspace(first, n - 1, min(2 * _STRETCHES, n - first)).round().astype(np.int64))
     half = np.minimum(at // 4, max(int(n * _SMOOTHING), min(_SMOOTHING_STEPS, n // 20)))
-    low, high = at - half, np.minimum(at + half, n - 1) + 1
-    return x_N[at], (sums[high] - sums[low]) / (high - low)
+    # One by one and not from running sums, in which a spike would take the digits of all that comes after it.
+    means = [y_N[low:high].mean() for low, high in zip(at - half, at + half + 1, strict=True)]
+    return x_N[at], np.array(means)
 
 
 def describe(curves: Sequence[Curve], format_y: Callable[[float], str]) -> str:

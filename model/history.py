@@ -179,8 +179,15 @@ def _numbers(values: list[Any]) -> Floats:
     try:
         found = np.array(values, dtype=np.float64)  # None becomes NaN
     except (ValueError, TypeError, OverflowError):
-        found = np.array([value if isinstance(value, float) else math.nan for value in values], dtype=np.float64)
+        found = np.array([_number(value) for value in values], dtype=np.float64)
     return np.where(np.isfinite(found), found, math.nan)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # an integer of more than 308 digits
+        return math.nan
 
 
 # --- the table -------------------------------------------------------------------------------------------------
