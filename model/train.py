@@ -28,7 +28,7 @@ from model.checkpoint import checkpoints, truncate_metrics, write_atomically
 from model.config import ModelConfig, RunOptions, TrainConfig, as_dict
 from model.data import Batches, Stream, make_batches
 from model.device import autocast, micro_batch_tokens, pick_device
-from model.evaluate import Evaluation, validate
+from model.evaluate import Evaluation, Scoring, evaluate
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
 from model.meter import Meter, progress
@@ -304,9 +304,16 @@ def due(step: int, every: int, last: bool) -> bool:
 
 
 def validated(trainer: Trainer) -> Evaluation:
-    windows_N = trainer.batches.validation(trainer.options.validation_windows)
-    lengths_V = trainer.tokenizer.byte_lengths if trainer.tokenizer else None
-    return validate(trainer.model, trainer.batches, windows_N, trainer.micro_batch, lengths_V, trainer.end_of_text)
+    """Up to `validation_windows` windows of the held-out documents, the same ones each time."""
+    stream, tokenizer = trainer.batches.stream, trainer.tokenizer
+    scoring = Scoring(
+        stream.end_of_text,
+        trainer.micro_batch,
+        tokenizer.byte_lengths if tokenizer else None,
+        trainer.config.doc_mask,
+        most_windows=trainer.options.validation_windows,
+    )
+    return evaluate(trainer.model, stream.held_out_N, scoring)
 
 
 def samples(trainer: Trainer, tokenizer: Tokenizer) -> list[str]:
