@@ -160,10 +160,8 @@ def open_stream(
         raise ValueError(f"validation_fraction = {validation_fraction}: should be between 0 and 1")
     shards = read_shards(directory)
     first = shards[0]
-    below = math.ceil(validation_fraction * HASHES)
-    sources = [first.tokenizer_hash, str(first.end_of_text), str(below), *(shard.sha256 for shard in shards)]
-    fingerprint = hashlib.sha256("\n".join(sources).encode()).hexdigest()
-    below = _both_sides(shards, below, directory)
+    fingerprint = fingerprint_of(shards, validation_fraction)
+    below = _both_sides(shards, math.ceil(validation_fraction * HASHES), directory)
     dtype = np.dtype("<u2" if first.vocab_size <= 65536 else "<u4")
     if sum(shard.tokens + shard.rows for shard in shards) <= in_memory:
         train, held_out = io.BytesIO(), io.BytesIO()
@@ -173,6 +171,28 @@ def open_stream(
         names = [f"tokens-{fingerprint[:16]}-{part}.bin" for part in ("train", "held-out")]
         parts = _mapped([cache / name for name in names], shards, below, dtype)
     return Stream(parts[0], parts[1], first.vocab_size, first.end_of_text, first.tokenizer_hash, fingerprint)
+
+
+def fingerprint_of(shards: list[Shard], validation_fraction: float) -> str:
+    """That of the streams which `open_stream` makes of them."""
+    below = math.ceil(validation_fraction * HASHES)
+    sources = [shards[0].tokenizer_hash, str(shards[0].end_of_text), str(below), *(shard.sha256 for shard in shards)]
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+
+def held_out_lengths(directory: Path, validation_fraction: float) -> list[int]:
+    """How many ids of `open_stream`'s `held_out_N` are each shard's, in the order of `read_shards`."""
+    shards = read_shards(directory)
+    below = _both_sides(shards, math.ceil(validation_fraction * HASHES), directory)
+    lengths = []
+    for shard in shards:
+        length = 0
+        for batch in _record_batches(shard, ["id", "tokens"]):
+            _, ends_M = _packed(batch.column("tokens"), shard)
+            held_M = _held(batch, shard, below)
+            length += int(np.diff(ends_M, prepend=0)[held_M].sum())
+        lengths.append(length)
+    return lengths
 
 
 def id_hashes(ids_M: pa.StringArray) -> U64:
@@ -206,6 +226,14 @@ def _both_sides(shards: list[Shard], below: int, directory: Path) -> int:
             "add documents or set validation_fraction = 0"
         )
     return min(max(below, lowest + 1), max(highest, 0))
+
+
+def _held(batch: pa.RecordBatch, shard: Shard, below: int) -> Bool:
+    """Which documents of the batch are held out."""
+    if below in (0, HASHES):
+        return np.full(batch.num_rows, below > 0)
+    held_M: Bool = _checked_hashes(batch.column("id"), shard) < np.uint64(below)
+    return held_M
 
 
 def _checked_hashes(ids_M: pa.StringArray, shard: Shard) -> U64:
@@ -262,10 +290,7 @@ def _pack(shards: list[Shard], below: int, dtype: np.dtype[Any], train: IO[bytes
             packed_N, ends_M = _packed(batch.column("tokens"), shard)
             tokens += len(packed_N) - len(ends_M)
             packed_N = packed_N.astype(dtype, copy=False)
-            if below in (0, HASHES):
-                held_M: Bool = np.full(len(ends_M), below > 0)
-            else:
-                held_M = _checked_hashes(batch.column("id"), shard) < np.uint64(below)
+            held_M = _held(batch, shard, below)
             start = 0
             for last in [*np.flatnonzero(held_M[1:] != held_M[:-1]), len(ends_M) - 1]:  # of a run on one side
                 end = int(ends_M[last])
