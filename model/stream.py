@@ -184,6 +184,21 @@ def _limit(validation_fraction: float) -> int:
     return math.ceil(validation_fraction * HASHES)
 
 
+def held_out_lengths(directory: Path, validation_fraction: float) -> list[int]:
+    """How many ids of `open_stream`'s `held_out_N` are each shard's, in the order of `read_shards`."""
+    shards = read_shards(directory)
+    below = _both_sides(shards, _limit(validation_fraction), directory)
+    lengths = []
+    for shard in shards:
+        length = 0
+        for batch in _record_batches(shard, ["id", "tokens"]):
+            _, ends_M = _packed(batch.column("tokens"), shard)
+            held_M = _held(batch, shard, below)
+            length += int(np.diff(ends_M, prepend=0)[held_M].sum())
+        lengths.append(length)
+    return lengths
+
+
 def id_hashes(ids_M: pa.StringArray) -> U64:
     """The hash of each id that decides whether its document is held out; see the top of this file."""
     fresh = hashlib.blake2b(digest_size=8, person=b"held-out")
@@ -215,6 +230,14 @@ def _both_sides(shards: list[Shard], below: int, directory: Path) -> int:
             "add documents or set validation_fraction = 0"
         )
     return min(max(below, lowest + 1), max(highest, 0))
+
+
+def _held(batch: pa.RecordBatch, shard: Shard, below: int) -> Bool:
+    """Which documents of the batch are held out."""
+    if below in (0, HASHES):
+        return np.full(batch.num_rows, below > 0)
+    held_M: Bool = _checked_hashes(batch.column("id"), shard) < np.uint64(below)
+    return held_M
 
 
 def _checked_hashes(ids_M: pa.StringArray, shard: Shard) -> U64:
@@ -271,10 +294,7 @@ def _pack(shards: list[Shard], below: int, dtype: np.dtype[Any], train: IO[bytes
             packed_N, ends_M = _packed(batch.column("tokens"), shard)
             tokens += len(packed_N) - len(ends_M)
             packed_N = packed_N.astype(dtype, copy=False)
-            if below in (0, HASHES):
-                held_M: Bool = np.full(len(ends_M), below > 0)
-            else:
-                held_M = _checked_hashes(batch.column("id"), shard) < np.uint64(below)
+            held_M = _held(batch, shard, below)
             start = 0
             for last in [*np.flatnonzero(held_M[1:] != held_M[:-1]), len(ends_M) - 1]:  # of a run on one side
                 end = int(ends_M[last])

@@ -337,4 +337,3 @@ def no_collections() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
