@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +45,17 @@ def main() -> None:
 _PRESET_HELP = "; ".join(f"{name} = {preset.summary}" for name, preset in PRESETS.items())
 
 
-class TokenCount(click.ParamType):
+def token_count(text: str) -> int:
     """A number of tokens: 524288, 1e9, 500M, 10B."""
-
-    name = "tokens"
-    UNITS: Mapping[str, int] = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value).upper().replace(",", "").replace("_", "")
-        try:
-            count = int(float(text.rstrip("KMBT")) * self.UNITS.get(text[-1:], 1))
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r}: should be a number of tokens, as 524288, 1e9, 500M or 10B", param, ctx)
-        if count < 1:
-            self.fail(f"{value!r}: should be at least 1", param, ctx)
-        return count
+    plain = text.upper().replace(",", "").replace("_", "")
+    units = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+    try:
+        count = int(float(plain.rstrip("KMBT")) * units.get(plain[-1:], 1))
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r}: should be a number of tokens, as 524288, 1e9, 500M or 10B") from None
+    if count < 1:
+        raise click.BadParameter(f"{text!r}: should be at least 1")
+    return count
 
 
 @main.command()
@@ -67,9 +63,9 @@ class TokenCount(click.ParamType):
 @click.option("-o", "--output", "run", type=DIRECTORY, help="Run directory; resumed if it exists.")
 @click.option("--resume", type=DIRECTORY, help="Run directory to resume as it was started; options given here win.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="tiny", show_default=True, help=f"{_PRESET_HELP}.")
-@click.option("--tokens", type=TokenCount(), help="Tokens in all, as 10B, instead of --steps.")
+@click.option("--tokens", type=token_count, metavar="COUNT", help="Tokens in all, as 10B, instead of --steps.")
 @click.option("--steps", type=int, help="Updates in all.  [default: the preset's, as all below]")
-@click.option("--batch-tokens", type=TokenCount(), help="Tokens an update, a multiple of the context.")
+@click.option("--batch-tokens", type=token_count, metavar="COUNT", help="Tokens an update, a multiple of the context.")
 @click.option("--context", type=int, help="Tokens a sequence.")
 @click.option("--lr", type=float, help="Peak learning rate.")
 @click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="muon: for the matrices of the blocks.")

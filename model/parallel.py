@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -77,7 +78,7 @@ def spread(model: GPT, sharding: str, place: Place, device: torch.device) -> nn.
         return model
     if sharding == "none":
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
-    mesh = dist.init_device_mesh(device.type, (place.world,))
+    mesh = init_device_mesh(device.type, (place.world,))
     # Weights travel in what they are multiplied in; gradients are summed in fp32.
     policy = MixedPrecisionPolicy(param_dtype=compute_dtype(device), reduce_dtype=torch.float32)
     for block in model.blocks:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.attention import attend, causal_mask
 from model.gpt import GPT, RMSNorm, flops_per_token, parameter_count, rope_tables, rotate
-from model.optim import make_optimizer
+from model.optim import make_optimizers, zero_gradients
 from model.presets import from_preset
 from tests.model.shards import END_OF_TEXT, small_model
 from tests.oracles import model_attention as oracle
@@ -201,19 +201,21 @@ def test_same_seed_same_weights() -> None:
     assert not torch.equal(first["embedding.weight"], other["embedding.weight"])
 
 
-def test_tiny_preset_overfits_one_batch() -> None:
-    config, training = from_preset("tiny", vocab_size=256)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_tiny_preset_overfits_one_batch(optimizer: str) -> None:
+    config, training = from_preset("tiny", 256, training={"optimizer": optimizer})
     model = GPT(config)
-    optimizer = make_optimizer(model, training)
+    optimizers = make_optimizers(model, training)
     x_BT, y_BT = torch.randint(0, 256, (2, 4, 64), generator=torch.Generator().manual_seed(0))
     for step in range(150):
-        optimizer.zero_grad()
+        zero_gradients(optimizers)
         loss = model(x_BT, y_BT)
         if step > 0 and loss < 0.01:
             break
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
-        optimizer.step()
+        for each in optimizers:
+            each.step()
     assert loss < 0.01
 
 
