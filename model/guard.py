@@ -16,10 +16,10 @@ change tenfold, and few values make an uncertain deviation.
 Why so, in false alarms among a million healthy updates (2 million simulated, six deviations). Norms are about
 lognormal; for logarithms with a deviation of 0.2, 0.5 and 1, deviations of the norms themselves refuse 35, 1,189
 and 5,522, those of the logarithms 0, 0 and 0 (with a record of 16: 0, 16 and 19). Where the logarithms have heavy
-tails too (Student's t with 4 degrees of freedom, scale 0.1 and 0.2): 1,776 and 3,353 against 144 and 643. Losses that
-fall to 3 under normal noise of 0.005 to 0.2: 0; under noise with such tails of 0.02 and 0.05: 610 and 633 without
-the 1%, 92 and 633 with it. By this rule no series had three alarms in a row. Replayed over three runs of small models on text,
-9,000 updates of 64 to 512 tokens, the rule refuses none and deviations of the norms themselves nine.
+tails too (Student's t with 4 degrees of freedom, scale 0.1 and 0.2): 1,776 and 3,353 against 144 and 643. Losses
+that fall to 3 under normal noise of 0.005 to 0.2: 0; under noise with such tails of 0.02 and 0.05: 610 and 633
+without the 1%, 92 and 633 with it. By this rule no series had three alarms in a row. Replayed over three runs of
+small models on text, 9,000 updates of 64 to 512 tokens, it refuses none, and deviations of the norms themselves nine.
 """
 
 from __future__ import annotations
