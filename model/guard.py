@@ -2,9 +2,9 @@
 
 In: loss and gradient norm of each update, before it is applied. Out: None, or the reason to skip it. A batch
 that is damaged, or at which the run stumbles, does harm when it is learnt from and next to none when it is left
-out (PaLM, arXiv:2204.02311, section 5.1, went back and skipped such batches; OLMo 2, arXiv:2501.00656, skips them
-as we do, beyond six deviations from the last 128). Three refusals in a row mean that the run itself has left its
-course, and carrying on would only burn time.
+out: PaLM (arXiv:2204.02311, section 5.1) went back and skipped such batches, OLMo-core's SkipStepOptimizer leaves
+out updates six deviations above the last 128. Three refusals in a row mean that the run itself has left its course,
+and carrying on would only burn time.
 
 The rule. A record holds the last 128 losses and norms that were admitted. A loss is a spike if it is more than
 `sigmas` deviations above the record's mean; a norm is one if its logarithm is. What counts for a deviation is
@@ -16,10 +16,10 @@ change tenfold, and few values make an uncertain deviation.
 Why so, in false alarms among a million healthy updates (2 million simulated, six deviations). Norms are about
 lognormal; for logarithms with a deviation of 0.2, 0.5 and 1, deviations of the norms themselves refuse 35, 1,189
 and 5,522, those of the logarithms 0, 0 and 0 (with a record of 16: 0, 16 and 19). Where the logarithms have heavy
-tails too (Student's t with 4 degrees of freedom, scale 0.1 and 0.2): 1,776 and 3,353 against 144 and 643. Losses that
-fall to 3 under normal noise of 0.005 to 0.2: 0; under noise with such tails of 0.02 and 0.05: 610 and 633 without
-the 1%, 92 and 633 with it. No series had three alarms in a row. Replayed over three runs of small models on text,
-9,000 updates of 64 to 512 tokens, the rule refuses none and deviations of the norms themselves nine.
+tails too (Student's t with 4 degrees of freedom, scale 0.1 and 0.2): 1,776 and 3,353 against 144 and 643. Losses
+that fall to 3 under normal noise of 0.005 to 0.2: 0; under noise with such tails of 0.02 and 0.05: 610 and 633
+without the 1%, 92 and 633 with it. By this rule no series had three alarms in a row. Replayed over three runs of
+small models on text, 9,000 updates of 64 to 512 tokens, it refuses none, and deviations of the norms themselves nine.
 """
 
 from __future__ import annotations
