@@ -21,6 +21,7 @@ from model.history import Figures, History, differing, figures, section, setting
 _SAMPLES = 24  # steps of a run whose samples are shown
 _LONGEST = 2_000  # characters of a sample
 _CROSSES = 200  # skipped updates of a run marked in the picture of its loss
+_TITLE = 4  # most runs that the page's title names
 _COLOURS = 8  # with a place in the template's palette; more are computed
 
 
@@ -70,7 +71,7 @@ def page(runs: Sequence[History]) -> str:
     environment.filters["setting"] = _setting
     return environment.get_template("plot.html.j2").render(
         runs=runs,
-        title=" · ".join(run.name for run in runs),
+        title=" · ".join(run.name for run in runs) if len(runs) <= _TITLE else f"{len(runs)} runs",
         rows=table([figures(run) for run in runs]),
         pictures=[picture for spec in PICTURES if (picture := draw(runs, spec))],
         differing=differing(runs),
@@ -163,6 +164,8 @@ def _best(name: str, cells: Sequence[str]) -> set[int]:
 
 
 def _setting(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.10g}"  # 0.009, not 0.009000000000000001
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

@@ -344,6 +344,7 @@ def test_more_runs_than_colours_have_colours(tmp_path: Path) -> None:
     checked(html)
     colours = re.findall(r"^\.r\d+ \{ --run: ([^;]+);", html, re.MULTILINE)
     assert len(set(colours)) == len(colours) == 11
+    assert "<title>11 runs</title>" in html
 
 
 def test_page_of_a_long_run_is_small(tmp_path: Path) -> None:
