@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from model.commands import evaluate, export, sample
+from model.commands import evaluate, export, import_, sample
 from model.config import RunOptions
 from model.console import DIRECTORY, STOPPED, log, one_line_errors
 from model.presets import PRESETS, from_preset
@@ -149,5 +149,5 @@ def pretrain(
         sys.exit(STOPPED)
 
 
-for command in (sample, evaluate, export):
+for command in (sample, evaluate, export, import_):
     main.add_command(command)
