@@ -1,4 +1,4 @@
-"""The `model` commands that use a trained model: sample, eval, export, import.
+"""The `model` commands that use what training left, or another program: sample, eval, export, import, plot.
 
 PyTorch is imported inside the commands, so that `--help` answers at once.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -69,31 +70,72 @@ def sample(
 
 @click.command("eval")
 @click.argument("run", type=DIRECTORY)
-@click.option("--data", type=DIRECTORY, required=True, help="Directory of TOKENS shards.")
-@click.option("--windows", type=click.IntRange(0), default=0, help="Most windows to score; 0: all.")
+@click.option("--data", multiple=True, help="Directory of TOKENS shards, or NAME=DIRECTORY. Repeatable.")
+@click.option("--choices", type=DIRECTORY, multiple=True, help="JSONL of multiple choice: HellaSwag, ARC. Repeatable.")
+@click.option("--by-shard", is_flag=True, help="A row for each shard, not for each sub-folder.")
+@click.option(
+    "--stride", type=click.IntRange(0), default=0, help="Tokens from window to window.  [default: the context]"
+)
+@click.option("--windows", type=click.IntRange(0), default=0, help="Most windows of a row, spread evenly; 0: all.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
 @one_line_errors
-def evaluate(run: Path, data: Path, windows: int, device: str, as_json: bool) -> None:
-    """Score a run's model: loss, perplexity and (with the run's tokenizer) bits a byte.
+def evaluate(
+    run: Path,
+    data: tuple[str, ...],
+    choices: tuple[Path, ...],
+    by_shard: bool,
+    stride: int,
+    windows: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Score a run's model: loss, perplexity, bits a byte; and how often it takes the right one of several endings.
 
-    On the data that it was trained on, only the held-out windows count; of other data, all.
+    Every token counts once. Of the data that the run was trained on, only the held-out documents count; of other
+    data, all. Bits a byte and multiple choice need the run's tokenizer. Loss is in nats a token; --stride N
+    gives each token more to go by, at context / N times the cost.
 
     \b
     Examples:
       model eval runs/first --data tokens/
-      model eval runs/first --data other-tokens/ --windows 1000 --json
+      model eval runs/first --data news=news-tokens/ --data code=code-tokens/ --stride 128
+      model eval runs/first --choices hellaswag_val.jsonl --json
     """
-    from model.evaluate import evaluate_run
+    if not data and not choices:
+        raise click.UsageError("nothing to score: give --data, --choices or both")
+    from model.checkpoint import load_model
+    from model.choices import choice_lines, evaluate_choices, read_examples
+    from model.device import pick_device
+    from model.evaluate import evaluate_data, score_lines
+    from model.tokenizer import run_tokenizer
 
-    part, scores = evaluate_run(run, data, windows, device, log)
-    if as_json:
-        click.echo(json.dumps({"run": str(run), "data": str(data), "part": part, **scores._asdict()}))
-        return
-    per_byte = f"  bits a byte {scores.bits_per_byte:.4f}" if scores.bits_per_byte is not None else ""
-    click.echo(
-        f"{part}: loss {scores.loss:.4f}  perplexity {scores.perplexity:.2f}{per_byte}  ({scores.tokens:,} tokens)"
-    )
+    examples = [(path, read_examples(path)) for path in choices]
+    model, state = load_model(run, pick_device(device), log)
+    tokenizer = run_tokenizer(run)
+    if choices and tokenizer is None:
+        raise ValueError(f"{run}: holds no tokenizer; repeat `model pretrain` with --tokenizer to add it")
+    answer: dict[str, Any] = {"run": str(run), "step": state.get("step")}
+    tables = []
+    if data:
+        folders = [_named_folder(given) for given in data]
+        rows, total = evaluate_data(model, state, run, tokenizer, folders, by_shard, stride, windows)
+        answer.update(data=[row.as_dict() for row in rows], total=total.as_dict())
+        tables.append(score_lines(rows, total))
+    if tokenizer is not None and choices:
+        counts = [(str(path), evaluate_choices(model, tokenizer, of)) for path, of in examples]
+        answer["choices"] = [{"file": path, **figures._asdict()} for path, figures in counts]
+        tables.append(choice_lines(counts))
+        for path, figures in counts:
+            if figures.shortened:
+                log(f"{path}: {figures.shortened} texts longer than the model's context lost their beginning")
+    click.echo(json.dumps(answer) if as_json else "\n\n".join("\n".join(lines) for lines in tables))
+
+
+def _named_folder(given: str) -> tuple[str, Path]:
+    """`name=path`, or a path, which is then its own name."""
+    name, equals, path = given.partition("=")
+    return (name, Path(path)) if equals and not Path(given).exists() else (given, Path(given))
 
 
 @click.command()
@@ -153,3 +195,33 @@ def import_(folder: Path, run: Path, context: int | None, tokenizer: bool, as_js
         return
     carried = f"tokenizer {imported.tokenizer[:12]}" if imported.tokenizer else "no tokenizer"
     log(f"{run}: {imported.architecture}, {imported.parameters:,} parameters, context {imported.context}, {carried}")
+
+
+@click.command()
+@click.argument("runs", type=DIRECTORY, nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=DIRECTORY,
+    default="plot.html",
+    show_default=True,
+    help="HTML file to write, replaced if it exists.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures of the runs, and how they differ, as JSON.")
+@one_line_errors
+def plot(runs: tuple[Path, ...], output: Path, as_json: bool) -> None:
+    """Show runs side by side: their curves, figures, differing settings and samples, on one HTML page.
+
+    The page needs no network and no server. Runs may still be in progress: call again for a newer page.
+
+    \b
+    Examples:
+      model plot runs/first
+      model plot runs/lr-1e-3 runs/lr-3e-3 -o compared.html
+    """
+    from model.history import read_runs
+    from model.plot import summary, write_page
+
+    histories = read_runs(runs)
+    write_page(histories, output)
+    click.echo(json.dumps(summary(histories, output), ensure_ascii=False) if as_json else str(output))

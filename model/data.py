@@ -1,218 +1,72 @@
-"""TOKENS shards in; (x, y) batches out, each of them a pure function of the step.
+"""Streams of ids in; (x, y) batches out, each of them a pure function of the step.
 
-The documents of all shards, in order of path and row, become one stream with an end-of-text after each. The
-stream is cut into windows of `context` inputs (and one more token, the last target). The last windows are
-held out for validation; the others are visited in a new keyed order each epoch. `Batches.batch(step, rank,
-world)` depends on nothing but its arguments, the seed and the data's fingerprint, so that a resumed run
-needs one number: its step, and may continue with another number of processes.
+A stream is cut into windows of `context` inputs and one more token, the last target. Windows know nothing of
+documents: one begins and ends anywhere in them, and nothing is padded or left out but the stream's last tokens.
+Where in a window a document ends is known by its end-of-text, from which whoever wants one makes a mask.
 
-A stream that is large is written once as a flat file beside the run and memory-mapped; a small one stays in
-memory.
+Training visits the windows in a new keyed order each epoch. How far it has come is one integer, the position: the
+number of windows consumed since the start of the first epoch. Which windows an update takes depends on nothing but
+the position before it, the batch size, the seed and the data's fingerprint; so a run that is resumed, by another
+number of processes or with another batch size, goes on at the very next window.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from corpus.shards import Dataset
 from model.permutation import permute
+from model.stream import Array, Int64, Stream, open_stream, vocabulary_of
 
-IN_MEMORY_TOKENS = 64_000_000  # up to here (128 or 256 MB) the stream is packed in memory at every start
-
-Array = npt.NDArray[Any]
-Int64 = npt.NDArray[np.int64]
-
-
-class Shard(NamedTuple):
-    """A TOKENS file and what its footer says."""
-
-    path: Path
-    sha256: str
-    rows: int
-    tokens: int  # without the end-of-text that packing adds after each document
-    tokenizer_hash: str
-    vocab_size: int
-    end_of_text: int
-
-
-@dataclass(frozen=True)
-class Stream:
-    """All documents as one array of ids, and where they came from."""
-
-    ids_N: Array  # uint16 or uint32, perhaps memory-mapped
-    vocab_size: int
-    end_of_text: int
-    tokenizer_hash: str
-    fingerprint: str  # of the shards' bytes, in order: equal fingerprint, equal stream
-
-
-# --- shards -> stream --------------------------------------------------------------------------------------
-
-
-def token_files(directory: Path) -> list[tuple[Path, str | None]]:
-    """TOKENS files of `directory` with the sha256 that their commit record gives (None in a plain directory).
-
-    Where the pipeline wrote commit records (`_units/*.json`) only files that a record names count: anything
-    else there is the remainder of an attempt that did not finish. Raises OSError or ValueError if there are
-    none.
-    """
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory}: no such directory of TOKENS shards")
-    if (directory / "_units").is_dir():
-        named = {directory / output.path: output.sha256 for output in Dataset(directory).files("tokens")}
-        files: list[tuple[Path, str | None]] = sorted(named.items())
-    else:
-        files = [(path, None) for path in sorted(directory.rglob("*.parquet"))]
-    if not files:
-        raise ValueError(f"{directory}: holds no TOKENS shards; make them with `corpus tokenize`")
-    return files
-
-
-def read_shards(directory: Path) -> list[Shard]:
-    """The footers of all shards, checked to come from one tokenizer.
-
-    Raises ValueError naming the file (both files, for mixed tokenizers) and what is wrong with it.
-    """
-    shards = [_read_footer(path, sha256) for path, sha256 in token_files(directory)]
-    first = shards[0]
-    for shard in shards[1:]:
-        if shard.tokenizer_hash != first.tokenizer_hash:
-            raise ValueError(
-                f"{first.path} and {shard.path}: made by different tokenizers ("
-                f"{first.tokenizer_hash[:12]} and {shard.tokenizer_hash[:12]}); tokenize all data with one"
-            )
-        if (shard.vocab_size, shard.end_of_text) != (first.vocab_size, first.end_of_text):
-            raise ValueError(f"{first.path} and {shard.path}: vocabulary size or end-of-text differ")
-    return shards
-
-
-def _read_footer(path: Path, sha256: str | None) -> Shard:
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, rows, pairs = file.schema_arrow, file.metadata.num_rows, file.metadata.metadata
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
-    if schema.names != ["id", "tokens"]:
-        raise ValueError(f"{path}: not a TOKENS shard, its columns are {', '.join(schema.names)}")
-    metadata = {key.decode(): value.decode() for key, value in (pairs or {}).items() if key != b"ARROW:schema"}
-    missing = [name for name in ("tokenizer_hash", "vocab_size", "end_of_text", "token_total") if name not in metadata]
-    if missing:
-        raise ValueError(f"{path}: its footer lacks {', '.join(missing)}; write it with `corpus tokenize`")
-    if sha256 is None:
-        with path.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Shard(
-        path,
-        sha256,
-        rows,
-        int(metadata["token_total"]),
-        metadata["tokenizer_hash"],
-        int(metadata["vocab_size"]),
-        int(metadata["end_of_text"]),
-    )
-
-
-def open_stream(directory: Path, cache: Path, in_memory: int = IN_MEMORY_TOKENS) -> Stream:
-    """The packed stream of `directory`'s shards.
-
-    Above `in_memory` tokens it is the file `cache/tokens-<fingerprint>.bin`, written on first use.
-    Raises ValueError naming the file where a shard is damaged or holds an id outside its vocabulary.
-    """
-    shards = read_shards(directory)
-    first = shards[0]
-    sources = [first.tokenizer_hash, str(first.end_of_text), *(shard.sha256 for shard in shards)]
-    fingerprint = hashlib.sha256("\n".join(sources).encode()).hexdigest()
-    total = sum(shard.tokens + shard.rows for shard in shards)
-    dtype = np.dtype("<u2" if first.vocab_size <= 65536 else "<u4")
-    ids_N: Array
-    if total <= in_memory:
-        ids_N = np.empty(total, dtype)
-        _pack(shards, ids_N)
-    else:
-        path = cache / f"tokens-{fingerprint[:16]}.bin"
-        if not path.exists() or path.stat().st_size != total * dtype.itemsize:
-            cache.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            mapped = np.memmap(partial, dtype, "w+", shape=(total,))
-            _pack(shards, mapped)
-            mapped.flush()
-            del mapped
-            partial.replace(path)
-        ids_N = np.memmap(path, dtype, "r", shape=(total,))
-    return Stream(ids_N, first.vocab_size, first.end_of_text, first.tokenizer_hash, fingerprint)
-
-
-def _pack(shards: list[Shard], ids_N: Array) -> None:
-    """Fill `ids_N` with the documents of `shards`, an end-of-text after each."""
-    at = 0
-    for shard in shards:
-        start = at
-        for packed_N in _packed_batches(shard):
-            if at + len(packed_N) <= len(ids_N):
-                ids_N[at : at + len(packed_N)] = packed_N
-            at += len(packed_N)
-        if at - start != shard.tokens + shard.rows:
-            raise ValueError(
-                f"{shard.path}: holds {at - start - shard.rows} tokens, its footer says {shard.tokens}; write it again"
-            )
-
-
-def _packed_batches(shard: Shard) -> Iterator[Array]:
-    try:
-        with pq.ParquetFile(shard.path) as file:
-            for batch in file.iter_batches(batch_size=4096, columns=["tokens"]):
-                yield _packed(batch.column(0), shard)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{shard.path}: damaged shard ({str(error).splitlines()[0]}); write it again") from error
-
-
-def _packed(documents: pa.ListArray, shard: Shard) -> Array:
-    values_N: Array = documents.flatten().to_numpy()
-    lengths_M = pc.fill_null(pc.list_value_length(documents), 0).to_numpy().astype(np.int64)
-    if len(values_N) and int(values_N.max()) >= shard.vocab_size:
-        raise ValueError(f"{shard.path}: holds id {values_N.max()}, outside its vocabulary of {shard.vocab_size}")
-    is_token_N = np.ones(len(values_N) + len(lengths_M), np.bool_)
-    is_token_N[np.cumsum(lengths_M + 1) - 1] = False
-    packed_N = np.full(len(is_token_N), shard.end_of_text, values_N.dtype)
-    packed_N[is_token_N] = values_N
-    return packed_N
-
-
-# --- stream -> batches -------------------------------------------------------------------------------------
+__all__ = ["Batches", "Int64", "Stream", "make_batches", "open_stream", "vocabulary_of"]
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Windows of a stream: 0 .. train_windows-1 to train on, the rest held out."""
+    """The windows of a stream, and which of them an update takes.
+
+    Ids come as the stream has them, in 2 or 4 bytes: whoever computes with them widens them where that costs
+    least. Inputs and targets are views of one array, since all but one of the ids of a window are both.
+    """
 
     stream: Stream
     context: int  # inputs a window
-    train_windows: int
-    validation_windows: int
     batch_size: int  # windows an update, over all processes
     seed: int
+    start: tuple[int, int] = (0, 0)  # a step (from 0), and the windows that were consumed before it
 
-    def batch(self, step: int, rank: int = 0, world: int = 1) -> tuple[Int64, Int64]:
-        """Inputs and targets, (batch_size / world, context) each, of process `rank` at update `step` (from
-        0).
+    @property
+    def train_windows(self) -> int:
+        """Windows an epoch. Neighbours share one token: last target of one, first input of the next."""
+        return _count(self.stream.train_N, self.context)
 
-        The windows of all ranks together do not depend on `world`.
+    @property
+    def validation_windows(self) -> int:
+        return _count(self.stream.held_out_N, self.context)
+
+    def position(self, step: int) -> int:
+        """The windows consumed before update `step`. Raises ValueError for one before the start."""
+        first, consumed = self.start
+        if step < first:
+            raise ValueError(f"step {step}: should be at least {first}, where these batches start")
+        return consumed + (step - first) * self.batch_size
+
+    def rows(self, step: int, rank: int = 0, world: int = 1) -> Array:
+        """The ids of the batch of process `rank` at update `step`, (batch_size / world, context + 1).
+
+        The windows of all ranks together, in order of rank, do not depend on `world`. Raises ValueError if
+        `world` does not divide the batch.
         """
         if self.batch_size % world:
             raise ValueError(f"{world} processes: should divide the batch of {self.batch_size} windows")
         share = self.batch_size // world
-        first = step * self.batch_size + rank * share
-        return self.windows(self.order(np.arange(first, first + share)))
+        first = self.position(step) + rank * share
+        return _gather(self.stream.train_N, self.context, self.order(np.arange(first, first + share)))
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> tuple[Array, Array]:
+        """Inputs and targets, (batch_size / world, context) each, of process `rank` at update `step`."""
+        return _inputs_and_targets(self.rows(step, rank, world))
 
     def order(self, positions_N: Int64) -> Int64:
         """The training window at each position of the endless sequence of epochs."""
@@ -224,30 +78,55 @@ class Batches:
             windows_N[now_N] = permute(offsets_N[now_N], self.train_windows, key)
         return windows_N
 
-    def windows(self, numbers_N: Int64) -> tuple[Int64, Int64]:
-        """Inputs and targets, (N, context) each, of the given windows."""
-        index_NT = numbers_N[:, None] * self.context + np.arange(self.context + 1)
-        ids_NT = np.asarray(self.stream.ids_N[index_NT]).astype(np.int64)
-        return ids_NT[:, :-1], ids_NT[:, 1:]
+    def windows(self, numbers_N: Int64) -> tuple[Array, Array]:
+        """Inputs and targets, (N, context) each, of training windows, 0 .. train_windows-1."""
+        return _inputs_and_targets(_gather(self.stream.train_N, self.context, numbers_N))
+
+    def held_out(self, numbers_N: Int64) -> tuple[Array, Array]:
+        """Inputs and targets, (N, context) each, of held-out windows, 0 .. validation_windows-1."""
+        return _inputs_and_targets(_gather(self.stream.held_out_N, self.context, numbers_N))
 
     def validation(self, most: int) -> Int64:
-        """Up to `most` held-out windows, spread evenly over that part."""
-        first = self.train_windows
+        """The numbers of up to `most` held-out windows, spread evenly over that stream."""
         count = min(most, self.validation_windows)
-        return first + np.arange(count) * self.validation_windows // count
+        return np.arange(count) * self.validation_windows // max(1, count)
 
 
-def make_batches(stream: Stream, context: int, batch_tokens: int, validation_fraction: float, seed: int) -> Batches:
-    """Cut `stream` into windows and hold the last of them out: at least one is trained on and one held out.
+def make_batches(
+    stream: Stream, context: int, batch_tokens: int, seed: int, start: tuple[int, int] = (0, 0)
+) -> Batches:
+    """Cut `stream` into windows, to be visited from `start` on: a step, and the windows consumed before it.
 
-    Neighbouring windows share one token (last target of one, first input of the next), so no target that
-    validation scores is ever a target in training. Raises ValueError if the stream is too short.
+    Raises ValueError if `batch_tokens` is not a multiple of `context`, or there is too little data for one window
+    to train on and, where documents are held out at all, one to validate on.
     """
-    windows = (len(stream.ids_N) - 1) // context
-    if windows < 2:
+    if batch_tokens < 1 or batch_tokens % context:
+        raise ValueError(f"batch_tokens = {batch_tokens}: should be a multiple of the context, {context}")
+    least = f"should be at least {context + 1} for a context of {context}"
+    if len(stream.train_N) <= context:
         raise ValueError(
-            f"{len(stream.ids_N)} tokens of data: should be at least {2 * context + 1} for a context of "
-            f"{context} (one window to train on, one held out); add data or choose a smaller context"
+            f"{len(stream.train_N)} tokens to train on, {len(stream.held_out_N)} held out: {least}; "
+            "add data, choose a smaller context or lower validation_fraction"
         )
-    held_out = min(max(1, round(windows * validation_fraction)), windows - 1)
-    return Batches(stream, context, windows - held_out, held_out, batch_tokens // context, seed)
+    if 0 < len(stream.held_out_N) <= context:
+        raise ValueError(
+            f"{len(stream.held_out_N)} tokens held out of {len(stream.train_N) + len(stream.held_out_N)}: {least}; "
+            "add data, choose a smaller context or raise validation_fraction (0 holds nothing out)"
+        )
+    return Batches(stream, context, batch_tokens // context, seed, start)
+
+
+def _count(ids_N: Array, context: int) -> int:
+    return max(0, len(ids_N) - 1) // context
+
+
+def _gather(ids_N: Array, context: int, numbers_M: Int64) -> Array:
+    """A copy of the given windows of `ids_N`, (M, context + 1). Raises IndexError for a window that is not there."""
+    # The overlapping windows as a matrix in place, of whose rows NumPy copies the wanted ones, without the GIL.
+    shape, width = (_count(ids_N, context), context + 1), ids_N.itemsize
+    matrix_WT = np.lib.stride_tricks.as_strided(ids_N, shape, (context * width, width), writeable=False)
+    return np.asarray(matrix_WT[numbers_M])
+
+
+def _inputs_and_targets(rows_MT: Array) -> tuple[Array, Array]:
+    return rows_MT[:, :-1], rows_MT[:, 1:]

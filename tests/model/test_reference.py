@@ -13,7 +13,7 @@ from model.config import TrainConfig
 from model.gpt import GPT
 from model.hf import export
 from model.hf_shapes import architecture_of, to_theirs
-from model.optim import learning_rate, make_optimizer, set_learning_rate
+from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
 from model.presets import from_preset
 from tests.model.peers import SHAPES, random_ids, random_model, transformers_model
 from tests.model.shards import END_OF_TEXT, VOCAB, small_model
@@ -38,16 +38,17 @@ def text_like_batches(vocab_size: int, steps: int, batch: int, context: int) -> 
 
 def train_ours(gpt: GPT, config: TrainConfig, batches: list[Batch]) -> tuple[list[float], list[float]]:
     """The loss and the gradient's norm before each update, as `model.train` makes them."""
-    optimizer = make_optimizer(gpt, config)
+    optimizers = make_optimizers(gpt, config)
     losses, norms = [], []
     for step, (inputs_BT, targets_BT) in enumerate(batches):
         loss = gpt(inputs_BT, targets_BT)
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(gpt.parameters(), config.clip_norm)))
         losses.append(loss.item())
-        set_learning_rate(optimizer, learning_rate(step, config))
-        optimizer.step()
-        optimizer.zero_grad()
+        set_learning_rate(optimizers, learning_rate(step, config))
+        for optimizer in optimizers:
+            optimizer.step()
+        zero_gradients(optimizers)
     return losses, norms
 
 
