@@ -305,10 +305,10 @@ def _pack(shards: list[Shard], below: int, dtype: np.dtype[Any], train: IO[bytes
 
 
 def _record_batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a shard, a few thousand at a time and never none."""
+    """The rows of a shard, a few thousand at a time; pyarrow gives no batch without rows."""
     try:
         with pq.ParquetFile(shard.path) as file:
-            yield from (batch for batch in file.iter_batches(_READ, columns=columns) if batch.num_rows)
+            yield from file.iter_batches(_READ, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{shard.path}: damaged shard ({str(error).splitlines()[0]}); write it again") from error
 

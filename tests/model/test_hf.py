@@ -354,6 +354,20 @@ def test_a_run_goes_out_and_comes_back_by_command(run: Path, tmp_path: Path) -> 
     assert "Qwen3ForCausalLM, 82,304 parameters, context 16, tokenizer " in told.stderr
 
 
+def test_an_imported_model_is_scored_by_command(run: Path, tmp_path: Path) -> None:
+    """To the same loss as the run that it was exported from, with and without its tokenizer."""
+    documents = [list(b"The cat sat on the mat, and the dog by the door.")] * 3
+    write_shard(tmp_path / "tokens/a.parquet", documents, 257, 256, bytes_vocabulary().hash)
+    run_command("export", run, "-o", tmp_path / "hf")
+    for name, arguments in {"with": [], "without": ["--no-tokenizer"]}.items():
+        assert run_command("import", tmp_path / "hf", "-o", tmp_path / name, *arguments).exit_code == 0
+    expected = loss_of(load_model(run, torch.device("cpu"), print)[0], documents)
+    for name in ("with", "without"):
+        scored = run_command("eval", tmp_path / name, "--data", tmp_path / "tokens", "--device", "cpu", "--json")
+        assert scored.exit_code == 0, scored.output
+        assert json.loads(scored.stdout)["loss"] == pytest.approx(expected, abs=1e-4)
+
+
 def test_errors_of_the_commands_are_one_line(run: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (["import", tmp_path / "none", "-o", tmp_path / "x"], "config.json: no such file"),

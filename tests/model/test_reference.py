@@ -77,7 +77,7 @@ def assert_same_curve(gpt: GPT, config: TrainConfig, batches: list[Batch]) -> tu
 
 def test_fifty_steps_of_gpt2_follow_the_reference() -> None:
     shape = {"layers": 4, "width": 128, "heads": 2, "kv_heads": 2, "mlp_width": 512, "context": 64}
-    training = {"steps": 50, "batch_tokens": 256, "lr": 3e-3, "warmup_steps": 10, "min_lr_ratio": 0.1}
+    training = {"steps": 50, "batch_tokens": 256, "lr": 3e-3, "warmup_steps": 10, "min_lr_ratio": 0.1, "clip_norm": 2.0}
     model, config = from_preset("gpt2-124m", 512, shape, training)
     assert (config.schedule, config.warmup_steps, config.weight_decay) == ("cosine", 10, 0.1)
     losses, norms = assert_same_curve(GPT(model, seed=6), config, text_like_batches(512, 50, 4, 64))

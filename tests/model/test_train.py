@@ -239,9 +239,7 @@ def test_killed_training_goes_on_to_the_same_bits(stream: Stream, tmp_path: Path
 
 
 def test_other_configuration_or_data_is_refused(stream: Stream, whole_run: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"holds another run \(train\.beta1: 0\.9, not 0\.8; train\.lr: 0\.003, not 0\.004\)"
-    ):
+    with pytest.raises(ValueError, match=r"holds another run \(train\.beta1: 0\.9, not 0\.8; train\.lr: 0\.003, not 0\.004\)"):
         run_training(stream, whole_run, training=small_training(lr=4e-3, beta1=0.8, steps=30))
     other = dataclasses.replace(stream, fingerprint="f" * 64)
     with pytest.raises(ValueError, match=r"data\.fingerprint"):
