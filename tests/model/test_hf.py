@@ -23,7 +23,7 @@ from model.presets import from_preset
 from model.sample import Sampling, generate
 from model.tokenizer import Tokenizer
 from tests.model.peers import GPT2, SHAPES, random_ids, random_model, transformers_model
-from tests.model.shards import END_OF_TEXT, VOCAB, small_model
+from tests.model.shards import END_OF_TEXT, VOCAB, small_model, write_shard
 from tests.oracles import model_qwen3
 
 CLASSES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
@@ -361,11 +361,12 @@ def test_an_imported_model_is_scored_by_command(run: Path, tmp_path: Path) -> No
     run_command("export", run, "-o", tmp_path / "hf")
     for name, arguments in {"with": [], "without": ["--no-tokenizer"]}.items():
         assert run_command("import", tmp_path / "hf", "-o", tmp_path / name, *arguments).exit_code == 0
-    expected = loss_of(load_model(run, torch.device("cpu"), print)[0], documents)
-    for name in ("with", "without"):
-        scored = run_command("eval", tmp_path / name, "--data", tmp_path / "tokens", "--device", "cpu", "--json")
+    losses = []
+    for folder in (run, tmp_path / "with", tmp_path / "without"):
+        scored = run_command("eval", folder, "--data", tmp_path / "tokens", "--device", "cpu", "--json")
         assert scored.exit_code == 0, scored.output
-        assert json.loads(scored.stdout)["loss"] == pytest.approx(expected, abs=1e-4)
+        losses.append(json.loads(scored.stdout)["total"]["loss"])
+    assert losses[0] == losses[1] == losses[2] > 1
 
 
 def test_errors_of_the_commands_are_one_line(run: Path, tmp_path: Path) -> None:
