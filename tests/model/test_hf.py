@@ -222,6 +222,27 @@ def change_config(folder: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "settings", "changes"),
+    [
+        (
+            "Qwen3",
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+            {"rope_parameters": ..., "rope_theta": 1_000_000, "rope_scaling": None, "sliding_window": None},
+        ),
+        ("Llama", {"num_key_value_heads": 4}, dict.fromkeys(("num_key_value_heads", "head_dim", "mlp_bias"), ...)),
+        ("GPT2", {}, {"n_inner": ..., "tie_word_embeddings": ..., "n_ctx": 16, "scale_attn_weights": ...}),
+    ],
+)
+def test_settings_may_be_as_older_versions_wrote_them(
+    tmp_path: Path, kind: str, settings: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    theirs = saved_by_transformers(tmp_path / "hf", kind, **settings)
+    change_config(tmp_path / "hf", **changes)
+    import_folder(tmp_path / "hf", tmp_path / "run")
+    assert_same_logits(load_model(tmp_path / "run", torch.device("cpu"), print)[0], theirs, random_ids(VOCAB, 3, 16))
+
+
+@pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
         ("Qwen3", {"architectures": ["MistralForCausalLM"]}, "architecture MistralForCausalLM cannot be read, only Qw"),
@@ -352,6 +373,17 @@ def test_a_run_goes_out_and_comes_back_by_command(run: Path, tmp_path: Path) -> 
     assert again.stderr == f"error: {tmp_path / 'back'}: holds a run already; choose another -o\n"
     told = run_command("import", tmp_path / "hf", "-o", tmp_path / "more")
     assert "Qwen3ForCausalLM, 82,304 parameters, context 16, tokenizer " in told.stderr
+
+
+def test_a_model_may_have_more_ids_than_its_tokenizer(tmp_path: Path) -> None:
+    """As published ones do, whose embeddings are rounded up: what has no text is written as nothing."""
+    export(GPT(small_model(vocab_size=2000)), tmp_path / "hf", 256, Tokenizer(bytes_vocabulary()))
+    import_folder(tmp_path / "hf", tmp_path / "run")
+    arguments = ["--max-tokens", 12, "--temperature", 2, "--top-k", 0]
+    sampled = run_command("sample", tmp_path / "run", "--json", *arguments)
+    assert sampled.exit_code == 0, sampled.output
+    [sample] = json.loads(sampled.stdout)["samples"]
+    assert sample["tokens"] > len(sample["text"])
 
 
 def test_an_imported_model_is_scored_by_command(run: Path, tmp_path: Path) -> None:

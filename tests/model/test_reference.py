@@ -66,10 +66,12 @@ def train_reference(gpt: GPT, config: TrainConfig, batches: list[Batch]) -> tupl
     return model_gpt2.train(weights, *shape, batches, rates, *adamw)
 
 
-def assert_same_curve(gpt: GPT, config: TrainConfig, batches: list[Batch]) -> tuple[list[float], list[float]]:
+def assert_same_curve(
+    gpt: GPT, config: TrainConfig, batches: list[Batch], within: float
+) -> tuple[list[float], list[float]]:
     losses, norms = train_reference(gpt, config, batches)
     our_losses, our_norms = train_ours(gpt, config, batches)
-    assert our_losses == pytest.approx(losses, abs=1e-4, rel=0)
+    assert our_losses == pytest.approx(losses, abs=within, rel=0)
     # On a CPU PyTorch adds up a tensor's squares in fp32 one after the other: 38 million lose a thousandth.
     assert our_norms == pytest.approx(norms, rel=2e-3)
     return losses, norms
@@ -80,7 +82,8 @@ def test_fifty_steps_of_gpt2_follow_the_reference() -> None:
     training = {"steps": 50, "batch_tokens": 256, "lr": 3e-3, "warmup_steps": 10, "min_lr_ratio": 0.1, "clip_norm": 2.0}
     model, config = from_preset("gpt2-124m", 512, shape, training)
     assert (config.schedule, config.warmup_steps, config.weight_decay) == ("cosine", 10, 0.1)
-    losses, norms = assert_same_curve(GPT(model, seed=6), config, text_like_batches(512, 50, 4, 64))
+    # An eps of 1e-7 instead of 1e-8 would be 8e-5 off, a hundredth more clipping 1e-3; rounding is 1e-6.
+    losses, norms = assert_same_curve(GPT(model, seed=6), config, text_like_batches(512, 50, 4, 64), 1e-5)
     assert losses[0] == pytest.approx(6.24, abs=0.1)  # ln 512: a guess
     assert losses[-1] < 4.5
     assert min(norms) < config.clip_norm < max(norms)
@@ -90,7 +93,7 @@ def test_fifty_steps_of_gpt2_follow_the_reference() -> None:
 def test_full_size_follows_the_reference_for_a_few_steps() -> None:
     training = {"steps": 10, "batch_tokens": 1024, "lr": 3e-4, "warmup_steps": 2}
     model, config = from_preset("gpt2-124m", 50_257, {}, training)
-    losses, _ = assert_same_curve(GPT(model, seed=6), config, text_like_batches(50_257, 10, 2, 64))
+    losses, _ = assert_same_curve(GPT(model, seed=6), config, text_like_batches(50_257, 10, 2, 64), 1e-4)
     assert min(losses[-3:]) < losses[0] - 0.5
 
 
