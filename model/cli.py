@@ -18,7 +18,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from model.commands import evaluate, export, plot, sample
+from model.commands import evaluate, export, import_, plot, sample
 from model.config import OPTIMIZERS, SCHEDULES, SHARDINGS, TRACKERS, ModelConfig, RunOptions, TrainConfig
 from model.console import DIRECTORY, STOPPED, log, one_line_errors
 from model.presets import PRESETS
@@ -215,5 +215,5 @@ def _parsed(kind: str, text: str) -> Any:
     return {"int": int, "float": float, "str": str}[kind](text)
 
 
-for command in (sample, evaluate, export, plot):
+for command in (sample, evaluate, export, import_, plot):
     main.add_command(command)

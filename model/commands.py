@@ -1,4 +1,4 @@
-"""The `model` commands that use what training left: sample, eval, export, plot.
+"""The `model` commands that use what training left, or another program: sample, eval, export, import, plot.
 
 PyTorch is imported inside the commands, so that `--help` answers at once.
 """
@@ -141,15 +141,19 @@ def _named_folder(given: str) -> tuple[str, Path]:
 @click.command()
 @click.argument("run", type=DIRECTORY)
 @click.option("-o", "--output", type=DIRECTORY, required=True, help="Directory to write.")
+@click.option("--to", type=click.Choice(["hf"]), default="hf", show_default=True, help="hf: Hugging Face transformers.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the written files as JSON.")
 @one_line_errors
-def export(run: Path, output: Path, as_json: bool) -> None:
-    """Write a run's model for Hugging Face's transformers (Qwen3ForCausalLM), with its tokenizer.
+def export(run: Path, output: Path, to: str, dtype: str, as_json: bool) -> None:
+    """Write a run's model, with its tokenizer, for Hugging Face's transformers.
+
+    The default shape becomes Qwen3ForCausalLM, without QK-norm LlamaForCausalLM, GPT-2's own GPT2LMHeadModel.
 
     \b
     Examples:
-      model export runs/first -o hf/
-      python -c "from transformers import pipeline; print(pipeline('text-generation', 'hf/')('The'))"
+      model export runs/first --to hf -o out/
+      python -c "from transformers import pipeline; print(pipeline('text-generation', 'out/')('The'))"
     """
     import torch
 
@@ -158,12 +162,39 @@ def export(run: Path, output: Path, as_json: bool) -> None:
     from model.tokenizer import run_tokenizer
 
     model, state = load_model(run, torch.device("cpu"), log)
-    written = write(model, output, state["data"]["end_of_text"], run_tokenizer(run))
+    written = write(model, output, state["data"]["end_of_text"], run_tokenizer(run), dtype)
     if as_json:
         click.echo(json.dumps({"run": str(run), "files": [str(path) for path in written]}))
         return
     for path in written:
         log(f"{path}: {path.stat().st_size:,} bytes")
+
+
+@click.command("import")
+@click.argument("folder", type=DIRECTORY)
+@click.option("-o", "--output", "run", type=DIRECTORY, required=True, help="Run directory to make.")
+@click.option("--context", type=int, help="Longest sequence, tokens.  [default: the model's own]")
+@click.option("--tokenizer/--no-tokenizer", default=True, help="Import tokenizer.json too.  [default: if there is one]")
+@click.option("--json", "as_json", is_flag=True, help="Print what was imported as JSON.")
+@one_line_errors
+def import_(folder: Path, run: Path, context: int | None, tokenizer: bool, as_json: bool) -> None:
+    """Make a run of a Hugging Face model: a folder of config.json and safetensors files.
+
+    Qwen3, Llama and GPT-2 can be read. `model sample`, `eval` and `export` take the run as one of their own.
+
+    \b
+    Examples:
+      model import Qwen3-0.6B-Base/ --context 4096 -o runs/qwen3
+      model import gpt2/ -o runs/gpt2 && model sample runs/gpt2 --prompt "The"
+    """
+    from model.hf import import_folder
+
+    imported = import_folder(folder, run, context, tokenizer)
+    if as_json:
+        click.echo(json.dumps(imported._asdict()))
+        return
+    carried = f"tokenizer {imported.tokenizer[:12]}" if imported.tokenizer else "no tokenizer"
+    log(f"{run}: {imported.architecture}, {imported.parameters:,} parameters, context {imported.context}, {carried}")
 
 
 @click.command()

@@ -1,111 +1,220 @@
-"""A run's model for other programs: a directory that Hugging Face's `AutoModelForCausalLM.from_pretrained` reads.
+"""A run's model for Hugging Face's transformers, and theirs for us: a folder of config.json and model.safetensors.
 
-Our shape is Qwen3's, so that this is renaming: fused matrices are cut apart, the embedding loses its padding.
-`model.safetensors` is written here because the format is a JSON header and raw bytes
-(https://github.com/huggingface/safetensors#format): no library is needed for that.
+`export` writes what `AutoModelForCausalLM.from_pretrained` reads without custom code, `import_folder` reads such a
+folder, ours or another's, into a run of 0 steps: to sample from, to score, or to train further. `model/hf_shapes.py`
+says which shapes there are.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from model.checkpoint import write_atomically
-from model.config import ModelConfig
-from model.gpt import GPT
+from bpe.vocabulary import END_OF_TEXT, HEADERS, Vocabulary, load_vocabulary, save_vocabulary
+from model.checkpoint import checkpoints, save, write_atomically
+from model.config import ModelConfig, as_dict
+from model.gpt import GPT, parameter_count
+from model.hf_shapes import ARCHITECTURES, Architecture, architecture_of, to_ours, to_theirs
 from model.tokenizer import Tokenizer
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+# What older files hold beside weights: masks and rotation periods, which follow from the configuration.
+_DERIVED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
-def export(model: GPT, directory: Path, end_of_text: int, tokenizer: Tokenizer | None) -> list[Path]:
-    """Write config.json, model.safetensors (fp32) and, given a tokenizer, tokenizer.json; return their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
+
+# --- export ------------------------------------------------------------------------------------------------
+
+
+def export(
+    model: GPT, directory: Path, end_of_text: int | None, tokenizer: Tokenizer | None, dtype: str = "float32"
+) -> list[Path]:
+    """Write weights and configurations and, given a tokenizer, tokenizer.json; return the files' paths.
+
+    Raises ValueError, before anything is written, naming what transformers has no class for.
+    """
+    architecture = architecture_of(model.config)
+    ends = {} if end_of_text is None else {"bos_token_id": end_of_text, "eos_token_id": end_of_text}
+    kind = {"architectures": [architecture.name], "torch_dtype": dtype}
     contents = {
-        "config.json": to_json(qwen3_config(model.config, end_of_text)),
-        "generation_config.json": to_json({"bos_token_id": end_of_text, "eos_token_id": end_of_text}),
-        "model.safetensors": safetensors(qwen3_weights(model)),
+        "config.json": to_json({**kind, **architecture.describe(model.config), **ends}),
+        "generation_config.json": to_json(ends),
     }
     if tokenizer is not None:
         from bpe.export import hugging_face
-        from bpe.vocabulary import END_OF_TEXT
 
-        names = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.config.context}
+        if END_OF_TEXT in tokenizer.vocabulary.special_tokens:
+            settings |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
         contents["tokenizer.json"] = hugging_face(tokenizer.vocabulary)
-        contents["tokenizer_config.json"] = to_json({**settings, **names})
+        contents["tokenizer_config.json"] = to_json(settings)
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = to_theirs(architecture.pieces(model.config), model.state_dict())
+    written = {name: weight.to("cpu", DTYPES[dtype]).contiguous() for name, weight in weights.items()}
+    write_atomically(directory / WEIGHTS, lambda partial: save_file(written, partial, metadata={"format": "pt"}))
     for name, content in contents.items():
         write_atomically(directory / name, lambda partial, content=content: partial.write_bytes(content))  # type: ignore[misc]
-    return [directory / name for name in contents]
-
-
-def qwen3_config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
-    """`config.json` of Qwen3ForCausalLM (transformers 4.51 and later)."""
-    return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.context,
-        "num_hidden_layers": config.layers,
-        "hidden_size": config.width,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.mlp_width,
-        "rope_theta": config.rope_theta,  # until transformers 5
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},  # from then on
-        "rms_norm_eps": config.norm_eps,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "tie_word_embeddings": True,
-        "torch_dtype": "float32",
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-    }
-
-
-def qwen3_weights(model: GPT) -> dict[str, Tensor]:
-    """Our weights under Qwen3's names."""
-    config, ours = model.config, model.state_dict()
-    query, key = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    weights = {
-        "model.embed_tokens.weight": ours["embedding.weight"][: config.vocab_size],
-        "model.norm.weight": ours["norm.weight"],
-    }
-    for layer in range(config.layers):
-        mine, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-        q_proj, k_proj, v_proj = ours[mine + "attention.qkv.weight"].split((query, key, key))
-        gate_proj, up_proj = ours[mine + "mlp.gate_up.weight"].chunk(2)
-        renamed = {
-            "input_layernorm": ours[mine + "attention_norm.weight"],
-            "self_attn.q_proj": q_proj,
-            "self_attn.k_proj": k_proj,
-            "self_attn.v_proj": v_proj,
-            "self_attn.q_norm": ours[mine + "attention.q_norm.weight"],
-            "self_attn.k_norm": ours[mine + "attention.k_norm.weight"],
-            "self_attn.o_proj": ours[mine + "attention.out.weight"],
-            "post_attention_layernorm": ours[mine + "mlp_norm.weight"],
-            "mlp.gate_proj": gate_proj,
-            "mlp.up_proj": up_proj,
-            "mlp.down_proj": ours[mine + "mlp.down.weight"],
-        }
-        weights |= {f"{theirs}{name}.weight": weight for name, weight in renamed.items()}
-    return weights
-
-
-def safetensors(weights: dict[str, Tensor]) -> bytes:
-    """fp32 tensors in the safetensors format: header length (u64), header, then the data it points into."""
-    blobs = {name: weight.float().cpu().contiguous().numpy().tobytes() for name, weight in weights.items()}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, blob in blobs.items():
-        start, end = end, end + len(blob)
-        header[name] = {"dtype": "F32", "shape": list(weights[name].shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the data starts aligned
-    return len(text).to_bytes(8, "little") + text + b"".join(blobs.values())
+    return [directory / name for name in (WEIGHTS, *contents)]
 
 
 def to_json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
+
+
+# --- import ------------------------------------------------------------------------------------------------
+
+
+class Imported(NamedTuple):
+    """What an import came to; `model import --json` prints it."""
+
+    run: str
+    architecture: str
+    parameters: int
+    context: int
+    tokenizer: str | None  # its hash
+
+
+def import_folder(source: Path, run: Path, context: int | None = None, with_tokenizer: bool = True) -> Imported:
+    """Make `run` of the model in `source`: a checkpoint of step 0 in fp32, and the tokenizer if there is one.
+
+    `context` cuts the longest sequence. Raises FileNotFoundError for a file that is missing, ValueError naming file
+    and field, tensor or token for what cannot be read or is not computed here.
+    """
+    if checkpoints(run):
+        raise ValueError(f"{run}: holds a run already; choose another -o")
+    architecture, theirs, content = _read_config(source / "config.json")
+    if context is not None and not 1 <= context <= theirs.context:
+        raise ValueError(f"context = {context}: should be between 1 and the model's own, {theirs.context}")
+    config = ModelConfig(**{**as_dict(theirs), "context": context or theirs.context})
+    vocabulary = _read_tokenizer(source, config.vocab_size) if with_tokenizer else None
+    model = GPT(config)
+    _read_weights(source, architecture, theirs, model)
+    identity = {
+        "model": as_dict(config),
+        "train": None,
+        "data": {
+            "fingerprint": None,
+            "tokenizer_hash": vocabulary.hash if vocabulary else None,
+            "end_of_text": _end_of_text(content, vocabulary),
+        },
+    }
+    run.mkdir(parents=True, exist_ok=True)
+    if vocabulary is not None:
+        save_vocabulary(vocabulary, run / "tokenizer")
+    write_atomically(run / "config.json", lambda partial: partial.write_bytes(to_json(identity)))
+    save(run, 0, {**identity, "weights": model.state_dict()}, keep=1)
+    return Imported(
+        str(run), architecture.name, parameter_count(model), config.context, vocabulary.hash if vocabulary else None
+    )
+
+
+def _read_config(path: Path) -> tuple[Architecture, ModelConfig, dict[str, Any]]:
+    content = _read_json(path)
+    names = content.get("architectures") or [None]
+    if names[0] not in ARCHITECTURES:
+        raise ValueError(f"{path}: architecture {names[0]} cannot be read, only {', '.join(ARCHITECTURES)}")
+    if content.get("quantization_config"):
+        raise ValueError(f"{path}: its weights are quantized; only float weights can be read")
+    architecture = ARCHITECTURES[names[0]]
+    try:
+        return architecture, architecture.read(content), content
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give a folder of config.json and {WEIGHTS}")
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, no settings")
+    return content
+
+
+def _read_tokenizer(source: Path, vocab_size: int) -> Vocabulary | None:
+    # By name, because a vocab.json beside a tokenizer.json does not say how its text is split.
+    present = [source / name for name in ("tokenizer.json", *HEADERS) if (source / name).is_file()]
+    if not present:
+        return None
+    try:
+        vocabulary = load_vocabulary(present[0])
+    except ValueError as error:
+        raise ValueError(f"{error}; --no-tokenizer imports the weights alone") from error
+    if vocabulary.size > vocab_size:
+        raise ValueError(f"{present[0]}: has {vocabulary.size} ids, the model's embedding {vocab_size} rows")
+    return vocabulary
+
+
+def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None) -> int | None:
+    """What stands between documents; of a model made for chats config.json names what ends an answer instead."""
+    if vocabulary is not None and END_OF_TEXT in vocabulary.special_tokens:
+        return vocabulary.end_of_text
+    ends = content.get("eos_token_id")
+    first = ends[0] if isinstance(ends, list) and ends else ends
+    return first if isinstance(first, int) else None
+
+
+@torch.no_grad()
+def _read_weights(source: Path, architecture: Architecture, theirs: ModelConfig, model: GPT) -> None:
+    files = dict(_tensor_files(source))
+    left = set(files)
+
+    def read(name: str) -> Tensor:
+        # GPT-2's own files name the tensors of the model without its head.
+        found = name if name in files else name.removeprefix("transformer.")
+        if found not in files:
+            raise ValueError(f"holds no tensor {name}")
+        left.discard(found)
+        return _read_tensor(files[found], found).float()
+
+    try:
+        to_ours(architecture.pieces(theirs), read, model.state_dict())
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    tied_twice = theirs.tied and "lm_head.weight" in left  # some write it a second time
+    if tied_twice and not torch.equal(read("lm_head.weight"), model.embedding.weight[: theirs.vocab_size]):
+        raise ValueError(f"{source}: lm_head.weight is not the embedding, as tie_word_embeddings says")
+    unknown = sorted(name for name in left if not name.endswith(_DERIVED))
+    if unknown:
+        raise ValueError(f"{source}: holds {unknown[0]}, which {architecture.name} of this configuration has not")
+
+
+def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
+    """Each tensor's name and file: of one file, or of several by their index."""
+    index = source / INDEX
+    if index.is_file() and not (source / WEIGHTS).is_file():
+        names = _read_json(index).get("weight_map")
+        if not isinstance(names, dict) or not names:
+            raise ValueError(f"{index}: damaged (it has no weight_map)")
+        yield from ((name, source / file) for name, file in names.items())
+        return
+    path = source / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; weights are read from safetensors files only")
+    try:
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
+    yield from ((name, path) for name in names)
+
+
+def _read_tensor(path: Path, name: str) -> Tensor:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file, though {INDEX} names it")
+    try:
+        with safe_open(path, "pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged ({error})") from error
+    return tensor

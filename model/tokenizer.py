@@ -28,11 +28,11 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`; what is not UTF-8 shows as U+FFFD, and an id in a gap of the vocabulary as nothing.
+        """Text of `ids`; what is not UTF-8 shows as U+FFFD, and an id in a gap of the vocabulary or beyond as nothing.
 
         A model may draw any id, so that, unlike a file of tokens, none can be refused.
         """
-        known = (token_id for token_id in ids if self._is_token[token_id])
+        known = (token_id for token_id in ids if token_id < len(self._is_token) and self._is_token[token_id])
         return self.vocabulary.decode(known).decode("utf-8", "replace")
 
     @cached_property

@@ -1,55 +1,414 @@
-"""The exported directory computes what our model computes, read by its published names alone."""
+"""transformers computes with what we export what we compute, and we with what it saves."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pytest
 import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 
-from bpe.vocabulary import Vocabulary
+from bpe.vocabulary import Vocabulary, load_vocabulary, save_vocabulary
+from model.checkpoint import load_model, save
+from model.cli import main
+from model.config import as_dict
 from model.gpt import GPT
-from model.hf import export
+from model.hf import export, import_folder
+from model.presets import from_preset
+from model.sample import Sampling, generate
 from model.tokenizer import Tokenizer
-from tests.model.shards import small_model
-from tests.oracles.model_qwen3 import logits
+from tests.model.peers import GPT2, SHAPES, random_ids, random_model, transformers_model
+from tests.model.shards import END_OF_TEXT, VOCAB, small_model, write_shard
+from tests.oracles import model_qwen3
+
+CLASSES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
 
 
-def read_safetensors(path: Path) -> dict[str, npt.NDArray[np.float64]]:
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
-    assert header.pop("__metadata__") == {"format": "pt"}
-    assert (8 + length) % 8 == 0
-    assert max(entry["data_offsets"][1] for entry in header.values()) == len(data)
-    return {
-        name: np.frombuffer(data[slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"]).astype(np.float64)
-        for name, entry in header.items()
-    }
+@torch.no_grad()
+def assert_same_logits(ours: GPT, theirs: Any, ids_BT: torch.Tensor) -> None:
+    ours_BTV, theirs_BTV = ours.logits(ids_BT), theirs(ids_BT).logits
+    assert theirs_BTV.shape == ours_BTV.shape
+    assert float(ours_BTV.std()) > 0.1  # there is something to compare
+    torch.testing.assert_close(ours_BTV, theirs_BTV, atol=1e-4, rtol=0)
 
 
-def test_exported_weights_compute_the_same_logits(tmp_path: Path) -> None:
-    gpt = GPT(small_model(), seed=1)
-    generator = torch.Generator().manual_seed(2)
-    for weight in gpt.parameters():
-        weight.data += 0.1 * torch.randn(weight.shape, generator=generator)
-    written = export(gpt, tmp_path, 99, tokenizer=None)
+# --- export ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_transformers_computes_the_same_logits(tmp_path: Path, name: str, attention: str) -> None:
+    gpt = random_model(small_model(**SHAPES[name]))
+    export(gpt, tmp_path, END_OF_TEXT, tokenizer=None)
+    theirs = transformers_model(tmp_path, attn_implementation=attention)
+    assert type(theirs).__name__ == CLASSES[name.partition("-")[0]]
+    assert theirs.dtype == torch.float32
+    assert_same_logits(gpt, theirs, random_ids(gpt.config.vocab_size, 3, 16))
+
+
+@pytest.mark.parametrize("preset", ["gpt2-124m", "124m"])
+def test_transformers_computes_the_same_logits_at_full_size(tmp_path: Path, preset: str) -> None:
+    config, _ = from_preset(preset, 50_257)
+    gpt = random_model(config, noise=0.01)
+    export(gpt, tmp_path, 50_256, tokenizer=None)
+    assert_same_logits(gpt, transformers_model(tmp_path), random_ids(50_257, 2, 64))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_transformers_writes_the_same_text_with_its_cache(tmp_path: Path, name: str) -> None:
+    gpt = random_model(small_model(**SHAPES[name]), noise=0.3)
+    export(gpt, tmp_path, END_OF_TEXT, tokenizer=None)
+    prompt = [5, 6, 7]
+    [sample] = generate(gpt, prompt, END_OF_TEXT, Sampling(max_tokens=12, temperature=0))
+    ids_BT = torch.tensor([[END_OF_TEXT, *prompt]])
+    mask_BT, most = torch.ones_like(ids_BT), {"max_new_tokens": 12, "do_sample": False}
+    theirs = transformers_model(tmp_path).generate(ids_BT, attention_mask=mask_BT, pad_token_id=END_OF_TEXT, **most)
+    assert theirs[0, 4:].tolist() == sample.tokens + [END_OF_TEXT] * sample.ended
+    assert len(set(sample.tokens)) > 2
+
+
+def test_exported_weights_are_qwen3_by_its_names(tmp_path: Path) -> None:
+    """Read by a forward pass of our own, which no version of transformers can change."""
+    gpt = random_model(small_model())
+    written = export(gpt, tmp_path, END_OF_TEXT, tokenizer=None)
     assert {path.name for path in written} == {"config.json", "generation_config.json", "model.safetensors"}
     config = json.loads((tmp_path / "config.json").read_text())
-    weights = read_safetensors(tmp_path / "model.safetensors")
+    weights = {name: tensor.double().numpy() for name, tensor in load_file(tmp_path / "model.safetensors").items()}
     assert weights["model.embed_tokens.weight"].shape == (config["vocab_size"], config["hidden_size"])
-    ids_T = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 89, 99]
+    ids_T = random_ids(VOCAB, 12)
     with torch.no_grad():
-        ours = gpt.logits(torch.tensor([ids_T]))[0].numpy()
-    np.testing.assert_allclose(ours, logits(weights, config, ids_T), atol=1e-4, rtol=1e-5)
+        ours = gpt.logits(ids_T[None])[0].numpy()
+    np.testing.assert_allclose(ours, model_qwen3.logits(weights, config, ids_T.tolist()), atol=1e-4, rtol=1e-5)
 
 
-def test_tokenizer_goes_along(tmp_path: Path) -> None:
-    vocabulary = Vocabulary(tuple(bytes([byte]) for byte in range(256)), "gpt2", {"<|endoftext|>": 256})
-    export(GPT(small_model(vocab_size=257)), tmp_path, 256, Tokenizer(vocabulary))
-    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["eos_token"] == "<|endoftext|>"
-    from tokenizers import Tokenizer as Peer
+def test_bfloat16_is_half_the_bytes_of_the_rounded_weights(tmp_path: Path) -> None:
+    gpt = random_model(small_model())
+    sizes = {}
+    for dtype in ("float32", "bfloat16"):
+        export(gpt, tmp_path / dtype, END_OF_TEXT, None, dtype)
+        sizes[dtype] = (tmp_path / dtype / "model.safetensors").stat().st_size
+    assert sizes["bfloat16"] < 0.6 * sizes["float32"]
+    theirs = transformers_model(tmp_path / "bfloat16")
+    assert theirs.dtype == torch.bfloat16
+    assert torch.equal(theirs.model.embed_tokens.weight, gpt.embedding.weight[:VOCAB].bfloat16())
 
-    assert Peer.from_file(str(tmp_path / "tokenizer.json")).encode("The é").ids == list("The é".encode())
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"window": 1}, "window = 1"),
+        ({"activation": "relu2"}, "activation = relu2"),
+        ({"activation": "gelu"}, "activation = gelu"),
+        ({"soft_cap": 15.0}, "soft_cap = 15.0"),
+        ({"bias": True}, "bias = True"),
+        ({"norm": "layer"}, "norm = layer"),
+        ({"positions": "learned"}, "positions = learned"),
+        ({"qk_norm": False, "heads": 6, "kv_heads": 3}, "qk_norm = False"),  # nor would Llama have it
+        ({"qk_norm": False, "bias": True, "window": 4}, "window = 4"),
+        ({**GPT2, "kv_heads": 2}, "kv_heads = 2"),
+        ({**GPT2, "head_dim": 8}, "head_dim = 8"),
+        ({**GPT2, "bias": False}, "bias = False"),
+        ({**GPT2, "window": 4}, "window = 4"),
+        ({**GPT2, "soft_cap": 30.0}, "soft_cap = 30.0"),
+    ],
+)
+def test_what_no_class_has_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=f"^{named}: no class .* shapes of Qwen3 .*; Llama .*; GPT-2 ") as caught:
+        export(GPT(small_model(**changes)), tmp_path / "out", END_OF_TEXT, None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_window_that_no_layer_has_is_none(tmp_path: Path) -> None:
+    export(GPT(small_model(qk_norm=False, window=16)), tmp_path, END_OF_TEXT, None)
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "llama"
+
+
+# --- import ------------------------------------------------------------------------------------------------
+
+
+def saved_by_transformers(folder: Path, kind: str, shard: str = "5GB", **settings: Any) -> Any:
+    """A random model of theirs, written by them."""
+    import transformers
+
+    common = {"vocab_size": VOCAB, "bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT}
+    if kind == "GPT2":
+        sizes = {"n_positions": 16, "n_embd": 64, "n_layer": 2, "n_head": 4}
+    else:
+        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "max_position_embeddings": 16}
+        sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    config = getattr(transformers, f"{kind}Config")(**{**common, **sizes, **settings})
+    head = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
+    model = getattr(transformers, kind + head)(config).eval()
+    generator = torch.Generator().manual_seed(4)
+    for weight in model.parameters():
+        weight.data += 0.1 * torch.randn(weight.shape, generator=generator)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return model
+
+
+SLIDING = {"use_sliding_window": True, "sliding_window": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("Qwen3", {}),
+        ("Qwen3", {"tie_word_embeddings": True, "rms_norm_eps": 1e-5}),
+        ("Qwen3", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
+        ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}),
+        ("Qwen3", {**SLIDING, "max_window_layers": 3}),  # from the fourth layer on, of three
+        ("Llama", {}),
+        ("Llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
+        ("GPT2", {}),
+        ("GPT2", {"n_inner": 100, "tie_word_embeddings": False, "activation_function": "gelu_pytorch_tanh"}),
+    ],
+)
+@pytest.mark.parametrize("shard", ["5GB", "100KB"])
+def test_we_compute_what_transformers_does(tmp_path: Path, kind: str, settings: dict[str, Any], shard: str) -> None:
+    theirs = saved_by_transformers(tmp_path / "hf", kind, shard, **settings)
+    assert ((tmp_path / "hf/model.safetensors.index.json").exists()) == (shard == "100KB")
+    import_folder(tmp_path / "hf", tmp_path / "run")
+    ours, state = load_model(tmp_path / "run", torch.device("cpu"), print)
+    assert (state["step"], state["train"]) == (0, None)
+    assert state["data"] == {"fingerprint": None, "tokenizer_hash": None, "end_of_text": END_OF_TEXT}
+    assert_same_logits(ours, theirs, random_ids(VOCAB, 3, 16))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_export_and_import_give_the_same_bits(tmp_path: Path, name: str) -> None:
+    gpt = random_model(small_model(**SHAPES[name]))
+    export(gpt, tmp_path / "hf", END_OF_TEXT, None)
+    import_folder(tmp_path / "hf", tmp_path / "run")
+    back, _ = load_model(tmp_path / "run", torch.device("cpu"), print)
+    assert back.config == gpt.config
+    theirs = dict(back.named_parameters())
+    for weight_name, ours in gpt.named_parameters():
+        rows = gpt.config.vocab_size if weight_name in ("embedding.weight", "lm_head.weight") else len(ours)
+        assert torch.equal(ours[:rows], theirs[weight_name][:rows])
+        assert not theirs[weight_name][rows:].any()  # padding
+
+
+@pytest.mark.parametrize("kind", ["Qwen3", "GPT2"])
+def test_context_may_be_cut(tmp_path: Path, kind: str) -> None:
+    theirs = saved_by_transformers(tmp_path / "hf", kind)
+    assert import_folder(tmp_path / "hf", tmp_path / "run", context=8).context == 8
+    ours, _ = load_model(tmp_path / "run", torch.device("cpu"), print)
+    assert ours.config.context == 8
+    assert_same_logits(ours, theirs, random_ids(VOCAB, 3, 8))
+    with pytest.raises(ValueError, match="context = 17: should be between 1 and the model's own, 16"):
+        import_folder(tmp_path / "hf", tmp_path / "other", context=17)
+
+
+def test_gpt2s_own_files_name_tensors_without_a_prefix(tmp_path: Path) -> None:
+    theirs = saved_by_transformers(tmp_path, "GPT2")
+    weights = {name.removeprefix("transformer."): w for name, w in load_file(tmp_path / "model.safetensors").items()}
+    weights |= {f"h.{layer}.attn.bias": torch.ones(1, 1, 16, 16).tril() for layer in range(2)}
+    weights["lm_head.weight"] = weights["wte.weight"].clone()
+    save_file(weights, tmp_path / "model.safetensors")
+    import_folder(tmp_path, tmp_path / "run")
+    assert_same_logits(load_model(tmp_path / "run", torch.device("cpu"), print)[0], theirs, random_ids(VOCAB, 3, 16))
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not ...}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "changes"),
+    [
+        (
+            "Qwen3",
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+            {"rope_parameters": ..., "rope_theta": 1_000_000, "rope_scaling": None, "sliding_window": None},
+        ),
+        ("Llama", {"num_key_value_heads": 4}, dict.fromkeys(("num_key_value_heads", "head_dim", "mlp_bias"), ...)),
+        ("GPT2", {}, {"n_inner": ..., "tie_word_embeddings": ..., "n_ctx": 16, "scale_attn_weights": ...}),
+    ],
+)
+def test_settings_may_be_as_older_versions_wrote_them(
+    tmp_path: Path, kind: str, settings: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    theirs = saved_by_transformers(tmp_path / "hf", kind, **settings)
+    change_config(tmp_path / "hf", **changes)
+    import_folder(tmp_path / "hf", tmp_path / "run")
+    assert_same_logits(load_model(tmp_path / "run", torch.device("cpu"), print)[0], theirs, random_ids(VOCAB, 3, 16))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("Qwen3", {"architectures": ["MistralForCausalLM"]}, "architecture MistralForCausalLM cannot be read, only Qw"),
+        ("Qwen3", {"architectures": ...}, "architecture None cannot be read, only Qwen3ForCausalLM, LlamaFor"),
+        ("Qwen3", {"hidden_act": "gelu"}, "hidden_act = 'gelu': only 'silu' can be read"),
+        ("Qwen3", {"attention_bias": True}, "attention_bias = True: only False can be read"),
+        ("Qwen3", {"hidden_size": ...}, "hidden_size = None: should be a whole number above 0"),
+        ("Qwen3", {"num_hidden_layers": "three"}, "num_hidden_layers = 'three': should be a whole number"),
+        ("Qwen3", {"num_key_value_heads": 3}, "kv_heads = 3: should divide heads = 4"),
+        ("Qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type = 'yarn': only 'default'"),
+        ("Qwen3", {"rope_parameters": 7}, "config.json: "),
+        ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention"] * 3}, "layer_types: here every so manieth layer"),
+        ("Qwen3", {"quantization_config": {"bits": 4}}, "its weights are quantized"),
+        ("Qwen3", {"intermediate_size": 97}, r"gate_proj.weight has shape \[96, 64\], config.json asks for \[97, 64\]"),
+        ("Qwen3", {"num_hidden_layers": 4}, "holds no tensor model.layers.3.input_layernorm.weight"),
+        ("Qwen3", {"num_hidden_layers": 2}, "holds model.layers.2.input_layernorm.weight, which Qwen3ForCausalLM of"),
+        ("Qwen3", {"tie_word_embeddings": True}, "lm_head.weight is not the embedding"),
+        ("Llama", {"attention_bias": True}, "mlp_bias = False: only True can be read"),
+        ("Llama", {"rope_scaling": {"type": "linear"}, "rope_parameters": ...}, "rope_type = 'linear'"),
+        ("GPT2", {"activation_function": "relu"}, "activation_function = 'relu': only 'gelu_new' can be read"),
+        ("GPT2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True: only False"),
+        ("GPT2", {"n_inner": 128}, r"c_fc.weight has shape \[64, 256\], config.json asks for \[64, 128\]"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(
+    tmp_path: Path, kind: str, changes: dict[str, Any], message: str
+) -> None:
+    saved_by_transformers(tmp_path / "hf", kind)
+    change_config(tmp_path / "hf", **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        import_folder(tmp_path / "hf", tmp_path / "run")
+    assert str(caught.value).startswith(str(tmp_path / "hf"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
+    saved_by_transformers(tmp_path / "one", "Qwen3")
+    saved_by_transformers(tmp_path / "many", "Qwen3", "100KB")
+
+    def refused(folder: str, error: type[Exception], message: str) -> None:
+        with pytest.raises(error, match=message):
+            import_folder(tmp_path / folder, tmp_path / "run")
+
+    refused("none", FileNotFoundError, "none/config.json: no such file; give a folder of config.json and model.safe")
+    shards = sorted((tmp_path / "many").glob("*.safetensors"))
+    shards[0].write_bytes(shards[0].read_bytes()[:1000])
+    refused("many", ValueError, f"{shards[0].name} is damaged")
+    shards[0].unlink()
+    refused("many", FileNotFoundError, f"{shards[0].name}: no such file, though model.safetensors.index.json names it")
+    (tmp_path / "many/model.safetensors.index.json").write_text("{}")
+    refused("many", ValueError, "index.json: damaged")
+    (tmp_path / "one/model.safetensors").write_bytes(b"nothing of the kind")
+    refused("one", ValueError, "model.safetensors: damaged")
+    (tmp_path / "one/model.safetensors").unlink()
+    refused("one", FileNotFoundError, "model.safetensors: no such file; weights are read from safetensors files only")
+    (tmp_path / "one/config.json").write_text("{")
+    refused("one", ValueError, "config.json: damaged")
+    (tmp_path / "one/config.json").write_text("[]")
+    refused("one", ValueError, "config.json: holds a list, no settings")
+
+
+# --- the tokenizer, and the commands -----------------------------------------------------------------------
+
+
+def bytes_vocabulary() -> Vocabulary:
+    return Vocabulary(tuple(bytes([byte]) for byte in range(256)), "gpt2", {"<|endoftext|>": 256})
+
+
+def run_command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that was trained, as far as the commands can tell."""
+    gpt, vocabulary = random_model(small_model(vocab_size=257)), bytes_vocabulary()
+    folder = tmp_path / "trained"
+    save_vocabulary(vocabulary, folder / "tokenizer")
+    data = {"fingerprint": "f", "tokenizer_hash": vocabulary.hash, "end_of_text": 256}
+    save(folder, 7, {"model": as_dict(gpt.config), "data": data, "weights": gpt.state_dict()}, keep=1)
+    return folder
+
+
+def test_tokenizer_goes_along_and_comes_back(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    export(GPT(small_model(vocab_size=257)), tmp_path / "hf", 256, Tokenizer(bytes_vocabulary()))
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "hf", local_files_only=True)
+    assert theirs.encode("The é") == list("The é".encode())
+    assert (theirs.eos_token, theirs.eos_token_id) == ("<|endoftext|>", 256)
+    imported = import_folder(tmp_path / "hf", tmp_path / "run")
+    assert load_vocabulary(tmp_path / "run/tokenizer").hash == imported.tokenizer == bytes_vocabulary().hash
+    state = load_model(tmp_path / "run", torch.device("cpu"), print)[1]
+    assert state["data"] == {"fingerprint": None, "tokenizer_hash": imported.tokenizer, "end_of_text": 256}
+
+
+def test_tokenizer_that_cannot_be_is_refused_or_left_out(tmp_path: Path) -> None:
+    saved_by_transformers(tmp_path / "hf", "Qwen3")
+    export(GPT(small_model(vocab_size=257)), tmp_path / "other", 256, Tokenizer(bytes_vocabulary()))
+    shutil.copy(tmp_path / "other/tokenizer.json", tmp_path / "hf")
+    with pytest.raises(ValueError, match=r"tokenizer.json: has 257 ids, the model's embedding 100 rows"):
+        import_folder(tmp_path / "hf", tmp_path / "run")
+    (tmp_path / "hf/tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    with pytest.raises(ValueError, match=r"model Unigram has no counterpart here.*; --no-tokenizer imports"):
+        import_folder(tmp_path / "hf", tmp_path / "run")
+    assert run_command("import", tmp_path / "hf", "-o", tmp_path / "run", "--no-tokenizer").exit_code == 0
+    assert not (tmp_path / "run/tokenizer").exists()
+
+
+def test_a_run_goes_out_and_comes_back_by_command(run: Path, tmp_path: Path) -> None:
+    exported = run_command("export", run, "--to", "hf", "-o", tmp_path / "hf", "--json")
+    assert exported.exit_code == 0, exported.output
+    names = {Path(path).name for path in json.loads(exported.stdout)["files"]}
+    assert names == {path.name for path in (tmp_path / "hf").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    imported = run_command("import", tmp_path / "hf", "-o", tmp_path / "back", "--json")
+    assert imported.exit_code == 0, imported.output
+    assert json.loads(imported.stdout)["architecture"] == "Qwen3ForCausalLM"
+    samples = [
+        run_command("sample", folder, "--prompt", "The", "--max-tokens", 8, "--json")
+        for folder in (run, tmp_path / "back")
+    ]
+    assert samples[0].exit_code == 0, samples[0].output
+    assert samples[0].stdout == samples[1].stdout
+    again = run_command("import", tmp_path / "hf", "-o", tmp_path / "back")
+    assert again.exit_code == 1
+    assert again.stderr == f"error: {tmp_path / 'back'}: holds a run already; choose another -o\n"
+    told = run_command("import", tmp_path / "hf", "-o", tmp_path / "more")
+    assert "Qwen3ForCausalLM, 82,304 parameters, context 16, tokenizer " in told.stderr
+
+
+def test_a_model_may_have_more_ids_than_its_tokenizer(tmp_path: Path) -> None:
+    """As published ones do, whose embeddings are rounded up: what has no text is written as nothing."""
+    export(GPT(small_model(vocab_size=2000)), tmp_path / "hf", 256, Tokenizer(bytes_vocabulary()))
+    import_folder(tmp_path / "hf", tmp_path / "run")
+    arguments = ["--max-tokens", 12, "--temperature", 2, "--top-k", 0]
+    sampled = run_command("sample", tmp_path / "run", "--json", *arguments)
+    assert sampled.exit_code == 0, sampled.output
+    [sample] = json.loads(sampled.stdout)["samples"]
+    assert sample["tokens"] > len(sample["text"])
+
+
+def test_an_imported_model_is_scored_by_command(run: Path, tmp_path: Path) -> None:
+    """To the same loss as the run that it was exported from, with and without its tokenizer."""
+    documents = [list(b"The cat sat on the mat, and the dog by the door.")] * 3
+    write_shard(tmp_path / "tokens/a.parquet", documents, 257, 256, bytes_vocabulary().hash)
+    run_command("export", run, "-o", tmp_path / "hf")
+    for name, arguments in {"with": [], "without": ["--no-tokenizer"]}.items():
+        assert run_command("import", tmp_path / "hf", "-o", tmp_path / name, *arguments).exit_code == 0
+    losses = []
+    for folder in (run, tmp_path / "with", tmp_path / "without"):
+        scored = run_command("eval", folder, "--data", tmp_path / "tokens", "--device", "cpu", "--json")
+        assert scored.exit_code == 0, scored.output
+        losses.append(json.loads(scored.stdout)["total"]["loss"])
+    assert losses[0] == losses[1] == losses[2] > 1
+
+
+def test_errors_of_the_commands_are_one_line(run: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (["import", tmp_path / "none", "-o", tmp_path / "x"], "config.json: no such file"),
+        (["export", tmp_path / "none", "-o", tmp_path / "x"], "holds no checkpoint"),
+    ):
+        result = run_command(*arguments)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert run_command("export", run, "--to", "gguf", "-o", tmp_path / "x").exit_code == 2
+    assert run_command("export", run, "--dtype", "int8", "-o", tmp_path / "x").exit_code == 2

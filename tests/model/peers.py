@@ -1,0 +1,47 @@
+"""Models of transformers beside ours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.config import ModelConfig
+from model.gpt import GPT
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# `small_model` in the shapes that transformers has.
+GPT2 = {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "bias": True, "kv_heads": 4}
+SHAPES: dict[str, dict[str, Any]] = {
+    "qwen3": {},
+    "qwen3-untied": {"tied": False, "norm_eps": 1e-5, "rope_theta": 1e6},
+    "qwen3-no-sharing": {"kv_heads": 4, "head_dim": 8, "vocab_size": 128},
+    "qwen3-window": {"window": 5, "layers": 5, "full_every": 2},
+    "qwen3-window-2": {"window": 2, "layers": 3, "full_every": 3, "tied": False},
+    "llama": {"qk_norm": False},
+    "llama-biases": {"qk_norm": False, "bias": True, "tied": False, "head_dim": 8},
+    "gpt2": {**GPT2, "norm_eps": 1e-5},
+    "gpt2-untied": {**GPT2, "tied": False, "mlp_width": 100},
+}
+
+
+def random_model(config: ModelConfig, noise: float = 0.1) -> GPT:
+    """Biases and norms are random as well, which new models have at 0 and 1."""
+    gpt = GPT(config, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    for weight in gpt.parameters():
+        weight.data += noise * torch.randn(weight.shape, generator=generator)
+    return gpt
+
+
+def transformers_model(folder: Path, **more: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **more).eval()
+
+
+def random_ids(vocab_size: int, *shape: int) -> torch.Tensor:
+    return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(3))
