@@ -53,8 +53,9 @@ def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Mask | None = N
     """
     shared = q_BHTD.shape[1] != k_BKSD.shape[1]
     if isinstance(mask, BlockMask):
-        flex: Callable[..., Tensor] = _compiled_flex()
-        return flex(q_BHTD, k_BKSD, v_BKSD, block_mask=mask, enable_gqa=shared)
+        flex: Any = flex_attention if torch.compiler.is_compiling() else _compiled_flex()
+        mixed_BHTD: Tensor = flex(q_BHTD, k_BKSD, v_BKSD, block_mask=mask, enable_gqa=shared)
+        return mixed_BHTD
     return F.scaled_dot_product_attention(
         q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=mask is None and q_BHTD.shape[2] > 1, enable_gqa=shared
     )
@@ -111,7 +112,7 @@ def causal_mask(query_T: Tensor, key_S: Tensor, window: int = 0) -> Tensor:
 
 
 @cache
-def _compiled_flex() -> Callable[..., Tensor]:
+def _compiled_flex() -> Any:
     return torch.compile(flex_attention, dynamic=False)  # uncompiled, it would hold all scores
 
 

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from bpe.texts import utf8
 from model.attention import kernels
-from model.device import MICRO_BATCH_TOKENS, autocast, to_device
+from model.device import autocast, micro_batch_tokens, to_device
 from model.gpt import GPT
 from model.table import table
 from model.tokenizer import Tokenizer
@@ -193,7 +193,7 @@ def log_likelihoods(model: GPT, rows: Sequence[Row], padding: int) -> Float64:
     while start < len(rows):
         longest = len(rows[order_N[start]].ids) - 1
         length = min(-(-longest // TILE) * TILE, context)
-        numbers = order_N[start : start + max(1, MICRO_BATCH_TOKENS[device.type] // length)]
+        numbers = order_N[start : start + max(1, micro_batch_tokens(device, model.config) // length)]
         inputs, targets, scored = padded([rows[number] for number in numbers], length, padding)
         x_BT, y_BT, scored_BT = (to_device(array, device) for array in (inputs, targets, scored))
         with kernels(device), autocast(device):

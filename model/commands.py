@@ -1,4 +1,4 @@
-"""The `model` commands that use a trained model: sample, eval, export.
+"""The `model` commands that use what training left: sample, eval, export, plot.
 
 PyTorch is imported inside the commands, so that `--help` answers at once.
 """
@@ -164,3 +164,33 @@ def export(run: Path, output: Path, as_json: bool) -> None:
         return
     for path in written:
         log(f"{path}: {path.stat().st_size:,} bytes")
+
+
+@click.command()
+@click.argument("runs", type=DIRECTORY, nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=DIRECTORY,
+    default="plot.html",
+    show_default=True,
+    help="HTML file to write, replaced if it exists.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures of the runs, and how they differ, as JSON.")
+@one_line_errors
+def plot(runs: tuple[Path, ...], output: Path, as_json: bool) -> None:
+    """Show runs side by side: their curves, figures, differing settings and samples, on one HTML page.
+
+    The page needs no network and no server. Runs may still be in progress: call again for a newer page.
+
+    \b
+    Examples:
+      model plot runs/first
+      model plot runs/lr-1e-3 runs/lr-3e-3 -o compared.html
+    """
+    from model.history import read_runs
+    from model.plot import summary, write_page
+
+    histories = read_runs(runs)
+    write_page(histories, output)
+    click.echo(json.dumps(summary(histories, output), ensure_ascii=False) if as_json else str(output))

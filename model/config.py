@@ -24,6 +24,7 @@ ACTIVATIONS = ("swiglu", "gelu", "relu2")
 OPTIMIZERS = ("adamw", "muon")
 SCHEDULES = ("cosine", "wsd", "linear")
 SHARDINGS = ("none", "full")
+TRACKERS = ("tensorboard", "wandb")
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class RunOptions:
     sample_tokens: int = 48
     checkpoint_every: int = 100
     keep_checkpoints: int = 3
-    trackers: tuple[str, ...] = ()  # "wandb", "tensorboard": where metrics go beside metrics.jsonl
+    trackers: tuple[str, ...] = ()  # of TRACKERS: where metrics go beside metrics.jsonl
 
     def __post_init__(self) -> None:
         for name in ("micro_batch_tokens", "log_every", "validate_every", "sample_every", "checkpoint_every"):

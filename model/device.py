@@ -9,8 +9,29 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-# Tokens in one forward pass, if nothing else is asked for. A CPU gains nothing beyond its caches.
-MICRO_BATCH_TOKENS = {"cuda": 65_536, "cpu": 1_024}
+from model.config import ModelConfig
+
+CPU_TOKENS = 1_024  # of one forward pass: a CPU gains nothing beyond its caches
+CUDA_TOKENS = 65_536  # nor a GPU beyond this, where a matrix product has 64 k rows
+ACTIVATION_SHARE = 0.5  # of a GPU's memory; the rest is for weights, optimiser and the loss
+
+
+def micro_batch_tokens(device: torch.device, config: ModelConfig, checkpointed: bool = False) -> int:
+    """Tokens in one forward and backward pass that are fast and fit the device's memory."""
+    if device.type != "cuda":
+        return CPU_TOKENS
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return min(CUDA_TOKENS, int(memory * ACTIVATION_SHARE) // activation_bytes(config, checkpointed))
+
+
+def activation_bytes(config: ModelConfig, checkpointed: bool = False) -> int:
+    """About what the backward pass needs of a token's forward pass, in bytes of bf16: inputs and outputs of each
+    matrix product and norm; with checkpoints the residual stream at each block and one block's whole.
+    """
+    attention = (2 * config.heads + 2 * config.kv_heads) * config.head_dim
+    mlp = config.mlp_width * (3 if config.activation == "swiglu" else 2)
+    block = 2 * (4 * config.width + 2 * attention + mlp)
+    return 2 * config.width * config.layers + block if checkpointed else config.layers * block
 
 
 def pick_device(name: str) -> torch.device:

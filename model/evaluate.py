@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from model.attention import kernels
-from model.device import MICRO_BATCH_TOKENS, autocast, to_device
+from model.device import autocast, micro_batch_tokens, to_device
 from model.gpt import GPT
 from model.stream import Shard, fingerprint_of, held_out_lengths, open_stream, read_shards
 from model.table import table
@@ -201,7 +201,7 @@ def evaluate_data(
         check_tokenizer(folder, shards[0], model, state, tokenizer)
         scoring = Scoring(
             end_of_text=shards[0].end_of_text,
-            micro_batch=max(1, MICRO_BATCH_TOKENS[device.type] // context),
+            micro_batch=max(1, micro_batch_tokens(device, model.config) // context),
             byte_lengths_V=tokenizer.byte_lengths if tokenizer else None,
             doc_mask=bool((state.get("train") or {}).get("doc_mask", False)),
             stride=stride_tokens,

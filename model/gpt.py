@@ -168,7 +168,6 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.checkpoint_activations = False
-        self.compiled = False
         self.trunk: Callable[..., Tensor] = self.hidden  # or its compiled form
         self.embedding = nn.Embedding(config.padded_vocab_size, config.width)
         self.positions = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
@@ -195,10 +194,16 @@ class GPT(nn.Module):
                 std = plain_std / (2 * self.config.layers) ** 0.5 if adds else plain_std
                 nn.init.normal_(weight, std=std, generator=generator)
 
-    def compile_trunk(self) -> None:
-        """Compile all but the loss, which has a kernel of its own (model/loss.py)."""
-        self.compiled = True
-        self.trunk = torch.compile(self.hidden, dynamic=False)
+    def compile_trunk(self, by_block: bool = False) -> None:
+        """Compile what training runs but the loss, which has a kernel of its own.
+
+        `by_block`: each block for itself, where something has to happen between them.
+        """
+        if by_block:
+            for block in self.blocks:
+                block.compile(dynamic=False)
+        else:
+            self.trunk = torch.compile(self.hidden, dynamic=False)
 
     @property
     def head_VC(self) -> Tensor:
@@ -211,11 +216,13 @@ class GPT(nn.Module):
 
         With `end_of_text`, attention stays within a document.
         """
-        x_BTC = self.trunk(tokens_BT, training_masks(self.config, tokens_BT, end_of_text))
+        # Scoring is rare, and compiling takes longer than it would save.
+        trunk = self.trunk if torch.is_grad_enabled() else self.hidden
+        x_BTC = trunk(tokens_BT, training_masks(self.config, tokens_BT, end_of_text))
         of = (x_BTC.flatten(0, 1), self.head_VC, targets_BT.flatten(), self.config.vocab_size, self.config.soft_cap)
         if reduction == "none":
             return token_losses(*of).view_as(targets_BT)
-        return cross_entropy(*of, compiled=self.compiled)
+        return cross_entropy(*of)
 
     def logits(self, tokens_BT: Tensor, caches: list[LayerCache] | None = None, last: bool = False) -> Tensor:
         """fp32 logits (B, T, V), V without the embedding's padding; `last`: (B, 1, V), of the last tokens only.

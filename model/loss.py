@@ -12,6 +12,7 @@ Tensor names: N tokens, n tokens of a part, C channels, V vocabulary (padded).
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -24,14 +25,12 @@ from torch import Tensor
 LOGIT_BYTES = {"cuda": 2**31, "cpu": 2**24}
 
 
-def cross_entropy(
-    x_NC: Tensor, head_VC: Tensor, targets_N: Tensor, vocab_size: int, soft_cap: float = 0.0, compiled: bool = False
-) -> Tensor:
+def cross_entropy(x_NC: Tensor, head_VC: Tensor, targets_N: Tensor, vocab_size: int, soft_cap: float = 0.0) -> Tensor:
     """Mean nats a token of `softmax(head x)` over the first `vocab_size` ids; with a cap, of cap * tanh(. / cap).
 
-    Differentiable once in `x_NC` and `head_VC`. `compiled`: fuse softmax and its gradient into one kernel.
+    Differentiable once in `x_NC` and `head_VC`.
     """
-    total: Tensor = _SummedLoss.apply(x_NC, head_VC, targets_N, vocab_size, soft_cap, compiled)  # type: ignore[no-untyped-call]
+    total: Tensor = _SummedLoss.apply(x_NC, head_VC, targets_N, vocab_size, soft_cap)  # type: ignore[no-untyped-call]
     return total / len(targets_N)
 
 
@@ -60,9 +59,8 @@ class _SummedLoss(torch.autograd.Function):
         targets_N: Tensor,
         vocab_size: int,
         soft_cap: float,
-        compiled: bool,
     ) -> Tensor:
-        to_gradient = _compiled_gradient() if compiled else logits_to_gradient
+        to_gradient = _kernel(x_NC.device.type)
         low_VC = head_VC.to(x_NC.dtype)
         total = torch.zeros((), device=x_NC.device)
         x_gradients = []
@@ -82,7 +80,7 @@ class _SummedLoss(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x_gradient_NC, head_gradient_VC = ctx.saved_tensors
         # A mean over 65,536 tokens: the scale comes last, where fp32 does not lose what bf16 would round away.
-        return x_gradient_NC * gradients[0].to(x_gradient_NC.dtype), head_gradient_VC * gradients[0], *(None,) * 4
+        return x_gradient_NC * gradients[0].to(x_gradient_NC.dtype), head_gradient_VC * gradients[0], *(None,) * 3
 
 
 def logits_to_gradient(logits_nV: Tensor, targets_n: Tensor, vocab_size: int, soft_cap: float) -> tuple[Tensor, Tensor]:
@@ -99,25 +97,14 @@ def logits_to_gradient(logits_nV: Tensor, targets_n: Tensor, vocab_size: int, so
     return loss_n, gradient_nV.to(logits_nV.dtype)
 
 
-def fused_logits_to_gradient(
-    logits_nV: Tensor, targets_n: Tensor, vocab_size: int, soft_cap: float
-) -> tuple[Tensor, Tensor]:
-    """`logits_to_gradient`, written so that a compiler makes two passes over the logits of it and nothing else."""
-    ids_V = torch.arange(logits_nV.shape[1], device=logits_nV.device)
-    squashed_nV = capped(logits_nV.float(), soft_cap)
-    masked_nV = torch.where(ids_V < vocab_size, squashed_nV, -torch.inf)
-    log_z_n1 = masked_nV.logsumexp(-1, keepdim=True)
-    loss_n = log_z_n1[:, 0] - squashed_nV.gather(1, targets_n[:, None])[:, 0]
-    gradient_nV = (masked_nV - log_z_n1).exp() - (ids_V == targets_n[:, None]).float()
-    if soft_cap:
-        gradient_nV = gradient_nV * (1 - (squashed_nV / soft_cap).square())
-    logits_nV.copy_(gradient_nV)
-    return loss_n, logits_nV
-
-
 @cache
-def _compiled_gradient() -> Callable[[Tensor, Tensor, int, float], tuple[Tensor, Tensor]]:
-    return torch.compile(fused_logits_to_gradient, dynamic=False)
+def _kernel(device_type: str) -> Callable[[Tensor, Tensor, int, float], tuple[Tensor, Tensor]]:
+    """The fastest form of `logits_to_gradient` for a device."""
+    if device_type == "cuda" and importlib.util.find_spec("triton"):
+        from model.loss_kernel import logits_to_gradient as fused
+
+        return fused
+    return logits_to_gradient
 
 
 def _parts(x_NC: Tensor, targets_N: Tensor, vocabulary: int) -> list[tuple[Tensor, Tensor]]:

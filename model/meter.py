@@ -1,41 +1,144 @@
-"""How fast a run goes: tokens a second, and the share of the device's peak that they use (MFU)."""
+"""How fast a run goes, what share of its devices' peak that is (MFU), how much memory it takes, when it ends.
+
+MFU = tokens a second * FLOPs a token / (peak of one device * processes). FLOPs a token are what the model needs,
+not what was executed: 6 for each weight of a matrix product (2 forward, 4 backward) and 12 * layers * heads *
+head_dim * context for attention's scores and values, forward and backward, as if every token saw the whole
+context (PaLM, arXiv:2204.02311, appendix B; `model.gpt.flops_per_token`). The output head counts, tied or not;
+looking up an embedding counts nothing; nor does computing activations a second time to save memory. The peak is
+the one stated for dense bf16 products, whatever clock or power limit the device runs at.
+
+Time for validation, samples and checkpoints is outside `start` .. `stop` and so in no figure but the time to
+the end.
+"""
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
-# Dense bf16 peak, FLOP/s, by a part of the device's name (NVIDIA's data sheets, SXM parts, without sparsity).
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+# Dense bf16 peak with fp32 sums, TFLOP/s; data sheets state twice that for tensor cores "with sparsity". The first
+# row counts whose words are all in the device's name.
+PEAK_TFLOPS: tuple[tuple[str, float], ...] = (
+    ("H100 PCIe", 756.5),  # H100 data sheet: 1,513 with sparsity
+    ("H100 NVL", 835.5),  # the same: 1,671
+    ("H100", 989.5),  # the same, SXM: 1,979
+    ("H800 PCIe", 756.5),  # as H100; the two differ in NVLink and fp64
+    ("H800", 989.5),
+    ("H200 NVL", 835.5),  # H200 data sheet: 1,671
+    ("H200", 989.5),  # the same, SXM: 1,979
+    ("GH200", 989.5),  # GH200 data sheet: 1,979
+    ("H20", 148.0),  # H20 data sheet, dense
+    ("GB200", 2500.0),  # GB200 NVL72 data sheet: 360 PFLOPS with sparsity in 72 devices
+    ("B200", 2250.0),  # DGX B200 data sheet: 36 PFLOPS with sparsity in 8 devices
+    ("A100", 312.0),  # A100 data sheet, dense
+    ("A800", 312.0),  # as A100
+    ("A40", 149.7),  # A40 data sheet, dense
+    ("A30", 165.0),  # A30 data sheet, dense
+    ("A10", 125.0),  # A10 data sheet, dense
+    ("L40S", 362.0),  # L40S data sheet, dense
+    ("L40", 181.0),  # L40 data sheet, dense
+    ("L4", 121.0),  # L4 data sheet: 242 with sparsity
+    ("5090", 209.5),  # NVIDIA RTX Blackwell GPU architecture, appendix
+    ("4090", 165.2),  # NVIDIA Ada GPU architecture, appendix A
+    ("3090 Ti", 80.0),  # NVIDIA Ampere GA102 GPU architecture, appendix A, with the next
+    ("3090", 71.0),
+)
+# Parts with the name of a larger one, and slices of a device.
+LESSER = {"Laptop", "D", "MIG"}
+
+
+def peak_flops(device_name: str) -> float | None:
+    """Stated dense bf16 FLOP/s of a device with the name that CUDA gives it; None: not known."""
+    words = set(re.split(r"[\s\-]+", device_name.upper()))
+    if words & {word.upper() for word in LESSER}:
+        return None
+    return next((1e12 * peak for part, peak in PEAK_TFLOPS if set(part.upper().split()) <= words), None)
 
 
 class Meter:
-    """Tokens a second between readings; time spent on validation, samples and checkpoints is left out."""
+    """One process's clock over all processes' tokens: `start` and `stop` around each step."""
 
-    def __init__(self, tokens_per_step: int, flops_per_token: int, device: torch.device) -> None:
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-        peaks = [peak for part, peak in PEAK_FLOPS.items() if part in name]
-        self.peak = peaks[0] if peaks else None
+    def __init__(
+        self,
+        tokens_per_step: int,
+        flops_per_token: int,
+        device: torch.device,
+        processes: int = 1,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`tokens_per_step` are those of all processes together, each with one device like `device`.
+
+        `clock` gives seconds.
+        """
         self.tokens_per_step, self.flops_per_token = tokens_per_step, flops_per_token
-        self.tokens, self.seconds = 0, 0.0
-        self.started = time.perf_counter()
+        self.device, self.clock = device, clock
+        peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+        self.peak = peak * processes if peak else None
+        self.steps, self.first_seconds, self.seconds = 0, 0.0, 0.0
+        self.began = self.started = clock()
 
     def start(self) -> None:
-        self.started = time.perf_counter()
+        self.started = self.clock()
 
-    def stop(self) -> float:
-        """End of a step: its tokens a second."""
-        seconds = time.perf_counter() - self.started
-        self.tokens += self.tokens_per_step
+    def stop(self) -> dict[str, Any]:
+        """End of a step whose work the device has done (its loss was read): the step's figures for the metrics.
+
+        `tokens_per_second`; where they are known `mfu`, 0 to 1, and `memory_bytes`, the most that tensors took on this
+        device so far.
+        """
+        seconds = max(self.clock() - self.started, 1e-9)
+        if self.steps == 0:
+            self.first_seconds, self.began = seconds, self.clock()
+        self.steps += 1
         self.seconds += seconds
-        return self.tokens_per_step / seconds
+        speed = self.tokens_per_step / seconds
+        figures: dict[str, Any] = {"tokens_per_second": round(speed)}
+        mfu = self.mfu(speed)
+        if mfu is not None:
+            figures["mfu"] = round(mfu, 4)
+        if self.device.type == "cuda":
+            figures["memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+        return figures
 
     @property
     def average(self) -> float:
-        """Tokens a second over all steps so far."""
-        return self.tokens / self.seconds if self.seconds else 0.0
+        """Tokens a second over all steps so far but the first, which compiles."""
+        if self.steps < 2:
+            return self.tokens_per_step / self.first_seconds if self.steps else 0.0
+        return self.tokens_per_step * (self.steps - 1) / (self.seconds - self.first_seconds)
 
     def mfu(self, tokens_per_second: float) -> float | None:
         """Model FLOP utilisation, 0 to 1; None where the device's peak is not known."""
         return tokens_per_second * self.flops_per_token / self.peak if self.peak else None
+
+    def remaining(self, steps: int) -> float | None:
+        """Seconds that so many more steps should take, with the validation and so on between them; None before
+        the second step.
+        """
+        return (self.clock() - self.began) / (self.steps - 1) * steps if self.steps > 1 else None
+
+
+def progress(row: Mapping[str, Any], steps: int, remaining: float | None = None) -> str:
+    """One line for a person: of a row of metrics.jsonl, what is in it; `remaining` seconds to the end."""
+    parts = [f"step {row['step']:>{len(str(steps))}}/{steps}", f"loss {row['loss']:.4f}", f"lr {row['lr']:.2e}"]
+    parts += [f"norm {row['grad_norm']:.2f}", f"{row['tokens_per_second']:,} tokens/s"]
+    if row.get("mfu") is not None:
+        parts.append(f"mfu {row['mfu']:.1%}")
+    if row.get("memory_bytes") is not None:
+        parts.append(f"{row['memory_bytes'] / 1e9:.1f} GB")
+    if remaining is not None:
+        parts.append(f"eta {duration(remaining)}")
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: 45s, 3m05s, 1h02m, 4d07h."""
+    whole = round(seconds)
+    for large, small, size, part in (("d", "h", 86_400, 3_600), ("h", "m", 3_600, 60), ("m", "s", 60, 1)):
+        if whole >= size:
+            return f"{whole // size}{large}{whole % size // part:02d}{small}"
+    return f"{whole}s"

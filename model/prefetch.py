@@ -91,7 +91,7 @@ def _on_device(rows_BT: Array, device: torch.device, copies: torch.cuda.Stream |
 
 
 def _inputs_and_targets(rows_BT: Tensor) -> tuple[Tensor, Tensor]:
-    return rows_BT[:, :-1].to(torch.int64).contiguous(), rows_BT[:, 1:].to(torch.int64).contiguous()
+    return rows_BT[:, :-1].to(torch.int64), rows_BT[:, 1:].to(torch.int64)
 
 
 def _received(batch: _Ready) -> tuple[Tensor, Tensor]:

@@ -156,12 +156,9 @@ def open_stream(
     Raises ValueError if the fraction is none, there is but one document to split, or, naming the file, a shard is
     damaged or holds an id outside its vocabulary.
     """
-    if not 0 <= validation_fraction <= 1:
-        raise ValueError(f"validation_fraction = {validation_fraction}: should be between 0 and 1")
     shards = read_shards(directory)
-    first = shards[0]
-    fingerprint = fingerprint_of(shards, validation_fraction)
-    below = _both_sides(shards, math.ceil(validation_fraction * HASHES), directory)
+    first, fingerprint = shards[0], fingerprint_of(shards, validation_fraction)
+    below = _both_sides(shards, _limit(validation_fraction), directory)
     dtype = np.dtype("<u2" if first.vocab_size <= 65536 else "<u4")
     if sum(shard.tokens + shard.rows for shard in shards) <= in_memory:
         train, held_out = io.BytesIO(), io.BytesIO()
@@ -174,16 +171,23 @@ def open_stream(
 
 
 def fingerprint_of(shards: list[Shard], validation_fraction: float) -> str:
-    """That of the streams which `open_stream` makes of them."""
-    below = math.ceil(validation_fraction * HASHES)
-    sources = [shards[0].tokenizer_hash, str(shards[0].end_of_text), str(below), *(shard.sha256 for shard in shards)]
+    """What the streams of these shards have as their fingerprint, without packing them."""
+    first, below = shards[0], _limit(validation_fraction)
+    sources = [first.tokenizer_hash, str(first.end_of_text), str(below), *(shard.sha256 for shard in shards)]
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+
+def _limit(validation_fraction: float) -> int:
+    """The number that hashes of held-out documents are less than."""
+    if not 0 <= validation_fraction <= 1:
+        raise ValueError(f"validation_fraction = {validation_fraction}: should be between 0 and 1")
+    return math.ceil(validation_fraction * HASHES)
 
 
 def held_out_lengths(directory: Path, validation_fraction: float) -> list[int]:
     """How many ids of `open_stream`'s `held_out_N` are each shard's, in the order of `read_shards`."""
     shards = read_shards(directory)
-    below = _both_sides(shards, math.ceil(validation_fraction * HASHES), directory)
+    below = _both_sides(shards, _limit(validation_fraction), directory)
     lengths = []
     for shard in shards:
         length = 0
@@ -301,10 +305,10 @@ def _pack(shards: list[Shard], below: int, dtype: np.dtype[Any], train: IO[bytes
 
 
 def _record_batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a shard, a few thousand at a time and never none."""
+    """The rows of a shard, a few thousand at a time; pyarrow gives no batch without rows."""
     try:
         with pq.ParquetFile(shard.path) as file:
-            yield from (batch for batch in file.iter_batches(_READ, columns=columns) if batch.num_rows)
+            yield from file.iter_batches(_READ, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{shard.path}: damaged shard ({str(error).splitlines()[0]}); write it again") from error
 

@@ -5,35 +5,44 @@ batch, one update, one row in `metrics.jsonl`. The state after step n depends on
 alone: batches are a function of the step, samples draw from generators of their own, and a checkpoint holds
 everything else. So ten steps, a stop and ten more steps leave the same bits as twenty (on a CPU; a GPU's
 kernels may add in another order).
+
+The CPU waits for the device once an update, for its loss and norm, not in between; the next batch has been made by
+then, by a thread.
 """
 
 from __future__ import annotations
 
+import gc
 import json
-import os
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from model.checkpoint import newest, save, sweep, truncate_metrics, write_atomically
-from model.config import ModelConfig, RunOptions, TrainConfig, as_dict, differences
+from model import attention
+from model.checkpoint import checkpoints, truncate_metrics, write_atomically
+from model.config import ModelConfig, RunOptions, TrainConfig, as_dict
 from model.data import Batches, Stream, make_batches
-from model.device import MICRO_BATCH_TOKENS, autocast, pick_device, to_device
-from model.evaluate import Evaluation, evaluate
+from model.device import autocast, micro_batch_tokens, pick_device
+from model.evaluate import Evaluation, Scoring, evaluate
 from model.gpt import GPT, flops_per_token, parameter_count
-from model.guard import Guard
-from model.meter import Meter
-from model.optim import learning_rate, make_optimizer, set_learning_rate
+from model.guard import Guard, diverged
+from model.meter import Meter, progress
+from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
+from model.parallel import ALONE, Place, average, clip, gradients_stay_here, spread
+from model.prefetch import prefetched
+from model.resume import Found, find, restore, write_checkpoint
 from model.sample import Sampling, generate
 from model.stop import stop_requests
 from model.tokenizer import Tokenizer
+from model.track import Trackers
 
 Log = Callable[[str], None]
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
 
 
 class Summary(NamedTuple):
@@ -53,6 +62,28 @@ class Summary(NamedTuple):
     tokens_per_second: float
 
 
+@dataclass
+class Trainer:
+    """What the steps of a run share."""
+
+    model: GPT
+    module: nn.Module  # `model`, or what makes it one of many
+    optimizers: list[torch.optim.Optimizer]
+    batches: Batches
+    config: TrainConfig
+    options: RunOptions
+    tokenizer: Tokenizer | None
+    guard: Guard
+    micro_batch: int  # windows in one forward pass
+    place: Place
+    device: torch.device
+
+    @property
+    def end_of_text(self) -> int | None:
+        """For the document mask; None without."""
+        return self.batches.stream.end_of_text if self.config.doc_mask else None
+
+
 def pretrain(
     stream: Stream,
     run: Path,
@@ -61,102 +92,163 @@ def pretrain(
     options: RunOptions,
     log: Log,
     tokenizer: Tokenizer | None = None,
+    command: dict[str, Any] | None = None,
+    place: Place = ALONE,
+    device: torch.device | None = None,
 ) -> Summary:
     """Train from the run's newest whole checkpoint, or from the start, to `train_config.steps`.
 
+    Of several processes (model/parallel.py) all call this; the first one writes. `command` is kept in config.json.
     Raises ValueError if the run in `run` is of another configuration or data (naming what differs) or there
-    is too little data, FloatingPointError if the loss stays not finite.
+    is too little data, FloatingPointError if updates have to be skipped three times in a row.
     """
-    device = pick_device(options.device)
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    batches = make_batches(
-        stream,
-        model_config.context,
-        train_config.batch_tokens,
-        train_config.validation_fraction,
-        train_config.seed,
-    )
-    micro_batch = micro_batch_size(batches, options.micro_batch_tokens or MICRO_BATCH_TOKENS[device.type])
-    model = GPT(model_config, train_config.seed).to(device)
-    optimizer = make_optimizer(model, train_config)
-    guard = Guard()
-    identity = {
-        "model": as_dict(model_config),
-        "train": as_dict(train_config),
-        "data": {
-            "fingerprint": stream.fingerprint,
-            "tokenizer_hash": stream.tokenizer_hash,
-            "end_of_text": stream.end_of_text,
-        },
-    }
-    run.mkdir(parents=True, exist_ok=True)
-    step = start = resume(run, identity, model, optimizer, guard, log)
-    truncate_metrics(run / "metrics.jsonl", step)
-    if step == 0:
-        text = json.dumps(identity, indent=2) + "\n"
-        write_atomically(run / "config.json", lambda partial: partial.write_text(text, "utf-8"))
-    compiled = device.type == "cuda" if options.compile is None else options.compile
-    loss_of: Loss = torch.compile(model, dynamic=False) if compiled else model
-    meter = Meter(train_config.batch_tokens, flops_per_token(model_config), device)
-    log(
-        f"{parameter_count(model):,} parameters on {device}; {batches.train_windows:,} windows of "
-        f"{batches.context} tokens to train on, {batches.validation_windows:,} held out; "
-        f"{train_config.batch_tokens:,} tokens a step"
+    device = device or pick_device(options.device)
+    with ExitStack() as stack:
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+        run.mkdir(parents=True, exist_ok=True)
+        identity = {
+            "model": as_dict(model_config),
+            "train": as_dict(train_config),
+            "data": {
+                "fingerprint": stream.fingerprint,
+                "tokenizer_hash": stream.tokenizer_hash,
+                "end_of_text": stream.end_of_text,
+            },
+        }
+        found = find(run, identity, log)
+        start = found.step if found else 0
+        origin = (start, found.position if found else 0)
+        batches = make_batches(stream, model_config.context, train_config.batch_tokens, train_config.seed, origin)
+        trainer = set_up(model_config, train_config, options, batches, tokenizer, found, place, device)
+        if place.first:
+            truncate_metrics(run / "metrics.jsonl", start)
+            text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
+            write_atomically(run / "config.json", lambda partial: partial.write_text(text, "utf-8"))
+            stack.enter_context(metrics := (run / "metrics.jsonl").open("a", encoding="utf-8"))
+            trackers = stack.enter_context(Trackers(options.trackers, run, identity, log, start))
+        else:
+            metrics, trackers = None, None
+        log(
+            f"{parameter_count(trainer.model):,} parameters on {device}"
+            + (f" and {place.world - 1} more" if place.world > 1 else "")
+            + f"; {batches.train_windows:,} windows of {batches.context} tokens to train on, "
+            f"{batches.validation_windows:,} held out; {train_config.batch_tokens:,} tokens a step"
+        )
+        stack.enter_context(attention.kernels(device))
+        stack.enter_context(no_collections())
+        return train(trainer, run, start, identity, metrics, trackers, log)
+
+
+def set_up(
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    options: RunOptions,
+    batches: Batches,
+    tokenizer: Tokenizer | None,
+    found: Found | None,
+    place: Place,
+    device: torch.device,
+) -> Trainer:
+    """Model, optimisers and guard as they were when `found` was written, or new."""
+    model = GPT(model_config, train_config.seed)
+    if found:
+        model.load_state_dict(found.weights)
+    model.checkpoint_activations = options.checkpoint_activations
+    model = model.to(device)
+    module = spread(model, options.sharding, place, device)
+    if device.type == "cuda" if options.compile is None else options.compile:
+        model.compile_trunk(by_block=place.world > 1 and options.sharding == "full")
+    optimizers = make_optimizers(model, train_config)
+    guard = Guard(train_config.spike_sigmas)
+    if found:
+        restore(found, optimizers, guard)
+        if found.batch_tokens != train_config.batch_tokens:
+            guard.forget()
+    if batches.batch_size % place.world:
+        raise ValueError(
+            f"{place.world} processes: should divide the {batches.batch_size} sequences of a batch; "
+            "choose another --batch-tokens"
+        )
+    most_tokens = options.micro_batch_tokens or micro_batch_tokens(device, model_config, model.checkpoint_activations)
+    micro_batch = micro_batch_size(batches.batch_size // place.world, most_tokens // batches.context)
+    return Trainer(
+        model, module, optimizers, batches, train_config, options, tokenizer, guard, micro_batch, place, device
     )
 
+
+def train(
+    trainer: Trainer,
+    run: Path,
+    start: int,
+    identity: dict[str, Any],
+    metrics: IO[str] | None,
+    trackers: Trackers | None,
+    log: Log,
+) -> Summary:
+    """The steps from `start` to the end, or to a stop."""
+    config, options, guard, place = trainer.config, trainer.options, trainer.guard, trainer.place
+    meter = Meter(config.batch_tokens, flops_per_token(trainer.model.config), trainer.device, place.world)
     loss: float | None = None
     scores: Evaluation | None = None
     stopped = False
-    x_BT, y_BT = batch_on(device, batches, step)
-    with stop_requests() as stop, (run / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
-        while step < train_config.steps and not stopped:
+    step = start
+    feed = prefetched(trainer.batches, start, config.steps, place.rank, place.world, trainer.device)
+    with stop_requests() as stop, feed as fed:
+        for x_BT, y_BT in fed:
             meter.start()
-            lr = learning_rate(step, train_config)
-            step_loss = accumulate_gradients(loss_of, x_BT, y_BT, micro_batch)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), train_config.clip_norm)
-            # Fetched before the first look at a result: a GPU is still computing while the CPU reads.
-            x_BT, y_BT = batch_on(device, batches, step + 1)
+            step_loss, norm, stopped = gradients(trainer, x_BT, y_BT, stop)
+            row: dict[str, Any] = {"step": step + 1, "tokens": trainer.batches.position(step + 1) * x_BT.shape[1]}
+            row.update(loss=step_loss, lr=learning_rate(step, config), grad_norm=norm)
             step += 1
-            row: dict[str, Any] = {"step": step, "loss": float(step_loss), "lr": lr, "grad_norm": float(norm)}
-            if guard.admits(step, row["loss"], row["grad_norm"]):
-                set_learning_rate(optimizer, lr)
-                optimizer.step()
-                loss = row["loss"]
+            refusal = guard.judge(step_loss, norm)
+            if refusal is None:
+                loss = step_loss
+                set_learning_rate(trainer.optimizers, row["lr"])
+                for optimizer in trainer.optimizers:
+                    optimizer.step()
             else:
-                log(f"step {step}: loss {row['loss']}, gradient norm {row['grad_norm']}: update skipped")
-                row.update(loss=None, grad_norm=None, skipped=True)
-            optimizer.zero_grad(set_to_none=True)
-            row["tokens_per_second"] = round(meter.stop())
+                log(f"step {step}: {refusal}: update skipped")
+                row.update(loss=None, grad_norm=None, skipped=True, reason=refusal)
+            zero_gradients(trainer.optimizers)
+            row.update(meter.stop())
 
-            last = step == train_config.steps
+            last = step == config.steps
             if due(step, options.log_every, last) and row["loss"] is not None:
-                log(progress_line(row, train_config.steps, meter))
-            if due(step, options.validate_every, last):
-                scores = validate(model, batches, options, micro_batch, tokenizer)
+                log(progress(row, config.steps, meter.remaining(config.steps - step)))
+            if due(step, options.validate_every, last) and trainer.batches.validation_windows:
+                scores = validated(trainer)
                 row.update(validation_loss=scores.loss, bits_per_byte=scores.bits_per_byte)
                 per_byte = f", {scores.bits_per_byte:.4f} bits a byte" if scores.bits_per_byte else ""
                 log(f"step {step}: validation loss {scores.loss:.4f}{per_byte}")
-            if tokenizer is not None and due(step, options.sample_every, last):
-                row["samples"] = write_samples(model, tokenizer, stream.end_of_text, options)
+            if trainer.tokenizer is not None and due(step, options.sample_every, last):
+                row["samples"] = samples(trainer, trainer.tokenizer)
                 for sample in row["samples"]:
                     log(f"step {step}: {sample!r}")
-            metrics.write(json.dumps(row) + "\n")
-            metrics.flush()
-            stopped = stop()
+            if metrics is not None and trackers is not None:
+                metrics.write(json.dumps(row) + "\n")
+                metrics.flush()
+                trackers.log(row)
+            if guard.exhausted:
+                raise diverged(step, refusal or "", next(iter(checkpoints(run)), None))
             if due(step, options.checkpoint_every, last) or last or stopped:
-                write_checkpoint(run, step, identity, model, optimizer, guard, metrics, options)
-    stopped = stopped and step < train_config.steps
+                position = trainer.batches.position(step)
+                write_checkpoint(
+                    run, step, position, identity, trainer.model, trainer.optimizers, guard, metrics, options
+                )
+            if stopped:
+                break
+    stopped = stopped and step < config.steps
     if stopped:
         log(f"stopped after step {step}; the same command continues from there")
     return Summary(
         run=str(run),
         step=step,
-        steps=train_config.steps,
+        steps=config.steps,
         resumed_from=start,
         stopped=stopped,
-        parameters=parameter_count(model),
-        tokens=step * train_config.batch_tokens,
+        parameters=parameter_count(trainer.model),
+        tokens=trainer.batches.position(step) * trainer.batches.context,
         loss=loss,
         validation_loss=scores.loss if scores else None,
         bits_per_byte=scores.bits_per_byte if scores else None,
@@ -168,31 +260,40 @@ def pretrain(
 # --- one step ----------------------------------------------------------------------------------------------
 
 
-def batch_on(device: torch.device, batches: Batches, step: int) -> tuple[Tensor, Tensor]:
-    x_BT, y_BT = batches.batch(step)
-    return to_device(x_BT, device), to_device(y_BT, device)
+def gradients(trainer: Trainer, x_BT: Tensor, y_BT: Tensor, stop: Callable[[], bool]) -> tuple[float, float, bool]:
+    """The batch's gradient in the weights' `.grad`, clipped; its loss, its norm before, and whether to stop then.
+
+    All processes get the same three.
+    """
+    own_loss = accumulate_gradients(trainer.module, x_BT, y_BT, trainer.micro_batch, trainer.end_of_text)
+    norm = clip(trainer.module, trainer.config.clip_norm)
+    # The one wait for the device. A signal may reach one process a step before another.
+    seen = average(torch.stack((own_loss, torch.full_like(own_loss, stop()))), trainer.place).tolist()
+    return seen[0], float(norm), seen[1] > 0
 
 
-def accumulate_gradients(loss_of: Loss, x_BT: Tensor, y_BT: Tensor, micro_batch: int) -> Tensor:
+def accumulate_gradients(
+    module: nn.Module, x_BT: Tensor, y_BT: Tensor, micro_batch: int, end_of_text: int | None = None
+) -> Tensor:
     """Add the batch's mean gradient to the weights' `.grad`, `micro_batch` windows at a time.
 
-    Returns the batch's mean loss, on the batch's device.
+    Of several processes, the mean over all their batches. Returns this one's mean loss, on its device.
     """
     parts = list(zip(torch.split(x_BT, micro_batch), torch.split(y_BT, micro_batch), strict=True))
     total = torch.zeros((), device=x_BT.device)
-    for x_mT, y_mT in parts:
-        with autocast(x_BT.device):
-            loss = loss_of(x_mT, y_mT)
-        # The parts are equally large, so the mean of their means is the mean of all.
-        (loss / len(parts)).backward()  # type: ignore[no-untyped-call]
+    for number, (x_mT, y_mT) in enumerate(parts, 1):
+        with gradients_stay_here(module, number < len(parts)):
+            with autocast(x_BT.device):
+                loss = module(x_mT, y_mT, end_of_text=end_of_text)
+            # The parts are equally large, so the mean of their means is the mean of all.
+            (loss / len(parts)).backward()
         total += loss.detach() / len(parts)
     return total
 
 
-def micro_batch_size(batches: Batches, most_tokens: int) -> int:
-    """Windows in one forward pass: the largest divisor of the batch that `most_tokens` allows, at least 1."""
-    most = max(1, most_tokens // batches.context)
-    return max(size for size in range(1, batches.batch_size + 1) if batches.batch_size % size == 0 and size <= most)
+def micro_batch_size(windows: int, most: int) -> int:
+    """Windows in one forward pass: the largest divisor of `windows` that is at most `most`, at least 1."""
+    return max(size for size in range(1, windows + 1) if windows % size == 0 and (size <= most or size == 1))
 
 
 # --- what is due now and then ------------------------------------------------------------------------------
@@ -202,78 +303,37 @@ def due(step: int, every: int, last: bool) -> bool:
     return every > 0 and (step % every == 0 or last)
 
 
-def progress_line(row: dict[str, Any], steps: int, meter: Meter) -> str:
-    mfu = meter.mfu(row["tokens_per_second"])
-    return (
-        f"step {row['step']:>{len(str(steps))}}/{steps}  loss {row['loss']:.4f}  lr {row['lr']:.2e}  "
-        f"norm {row['grad_norm']:.2f}  {row['tokens_per_second']:,} tokens/s" + (f"  mfu {mfu:.1%}" if mfu else "")
+def validated(trainer: Trainer) -> Evaluation:
+    """Up to `validation_windows` windows of the held-out documents, the same ones each time."""
+    stream, tokenizer = trainer.batches.stream, trainer.tokenizer
+    scoring = Scoring(
+        stream.end_of_text,
+        trainer.micro_batch,
+        tokenizer.byte_lengths if tokenizer else None,
+        trainer.config.doc_mask,
+        most_windows=trainer.options.validation_windows,
     )
+    return evaluate(trainer.model, stream.held_out_N, scoring)
 
 
-def validate(
-    model: GPT, batches: Batches, options: RunOptions, micro_batch: int, tokenizer: Tokenizer | None
-) -> Evaluation:
-    lengths_V = tokenizer.byte_lengths if tokenizer else None
-    return evaluate(model, batches, batches.validation(options.validation_windows), micro_batch, lengths_V)
-
-
-def write_samples(model: GPT, tokenizer: Tokenizer, end_of_text: int, options: RunOptions) -> list[str]:
+def samples(trainer: Trainer, tokenizer: Tokenizer) -> list[str]:
     """A continuation of each prompt. The same draws at every step, so that what changes is the model."""
-    sampling = Sampling(max_tokens=options.sample_tokens)
+    sampling = Sampling(max_tokens=trainer.options.sample_tokens)
     texts = []
-    for prompt in options.sample_prompts:
-        [sample] = generate(model, tokenizer.encode(prompt), end_of_text, sampling)
+    for prompt in trainer.options.sample_prompts:
+        [sample] = generate(trainer.model, tokenizer.encode(prompt), trainer.batches.stream.end_of_text, sampling)
         texts.append(prompt + tokenizer.decode(sample.tokens))
     return texts
 
 
-# --- checkpoints -------------------------------------------------------------------------------------------
-
-
-def write_checkpoint(
-    run: Path,
-    step: int,
-    identity: dict[str, Any],
-    model: GPT,
-    optimizer: torch.optim.Optimizer,
-    guard: Guard,
-    metrics: IO[str],
-    options: RunOptions,
-) -> None:
-    os.fsync(metrics.fileno())  # a checkpoint must not survive a power cut that its metrics do not
-    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    state = {
-        **identity,
-        "weights": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "guard": asdict(guard),
-        "rng": {"cpu": torch.get_rng_state(), "cuda": cuda_states},
-    }
-    save(run, step, state, options.keep_checkpoints)
-
-
-def resume(
-    run: Path,
-    identity: dict[str, Any],
-    model: GPT,
-    optimizer: torch.optim.Optimizer,
-    guard: Guard,
-    log: Log,
-) -> int:
-    """Load the newest whole checkpoint of `run`, if any, into all of these; return its step, else 0."""
-    sweep(run)
-    found = newest(run, log)
-    if found is None:
-        return 0
-    path, state = found
-    differing = [line for part in identity for line in differences({part: state[part]}, {part: identity[part]})]
-    if differing:
-        raise ValueError(f"{run}: holds another run ({'; '.join(differing)}); ask for the same or choose another -o")
-    model.load_state_dict(state["weights"])
-    optimizer.load_state_dict(state["optimizer"])
-    guard.skipped, guard.in_a_row = state["guard"]["skipped"], state["guard"]["in_a_row"]
-    torch.set_rng_state(state["rng"]["cpu"])
-    if len(state["rng"]["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all(state["rng"]["cuda"])
-    log(f"resuming from {path}")
-    return int(state["step"])
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """What exists now is not looked at by the garbage collector again: a run makes few cycles, and a collection over
+    all of PyTorch's objects stops the device's supply of work (nanochat measured half a second).
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

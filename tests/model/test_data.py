@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import model.stream
 from corpus.schema import tokens_schema
 from model.data import Batches, make_batches
 from model.permutation import permute, round_keys
-from model.stream import Stream, id_hashes, open_stream, read_shards, token_files, vocabulary_of
+from model.stream import Stream, fingerprint_of, id_hashes, open_stream, read_shards, token_files, vocabulary_of
 from tests.model.shards import END_OF_TEXT, random_documents, write_record, write_shard
 from tests.oracles.model_permutation import permute_one
 from tests.oracles.model_stream import held_out, packed, place, visited, windows
@@ -85,7 +88,7 @@ def test_streams_and_windows_equal_lists(
     assert (stream.train_N.tolist(), stream.held_out_N.tolist()) == (train, rest)
     mapped = open_stream(folder, folder / "run", fraction, in_memory=0)
     assert (mapped.train_N.tolist(), mapped.held_out_N.tolist()) == (train, rest)
-    assert stream.fingerprint == mapped.fingerprint
+    assert stream.fingerprint == mapped.fingerprint == fingerprint_of(read_shards(folder), fraction)
     cut, cut_rest = windows(train, context), windows(rest, context)
     if not cut:
         with pytest.raises(ValueError, match=f"{len(train)} tokens to train on, {len(rest)} held out: should be at"):
@@ -208,10 +211,19 @@ def test_nothing_stays_of_streams_that_could_not_be_written(tmp_path: Path) -> N
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_several_may_write_the_same_streams_at_once(tmp_path: Path) -> None:
+def test_several_may_write_the_same_streams_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, names = threading.Barrier(6), []
+    pack = model.stream._pack
+
+    def pack_together(shards: Any, below: int, dtype: Any, train: Any, held_out: Any) -> None:
+        names.append(train.name)
+        together.wait(60)
+        pack(shards, below, dtype, train, held_out)
+
     for shard in range(4):
         write_shard(tmp_path / f"tokens/{shard}.parquet", random_documents(200, seed=shard))
     whole = open_stream(tmp_path / "tokens", tmp_path / "run")
+    monkeypatch.setattr("model.stream._pack", pack_together)
     for attempt in range(5):
         cache = tmp_path / f"run{attempt}"
         with ThreadPoolExecutor(6) as pool:
@@ -219,6 +231,7 @@ def test_several_may_write_the_same_streams_at_once(tmp_path: Path) -> None:
         for call in calls:
             assert_equal_streams(call.result(), whole)
         assert len(list(cache.iterdir())) == 2
+    assert len(set(names)) == 30  # no file is written to by two
 
 
 def test_wide_vocabulary_is_read_as_uint32(tmp_path: Path) -> None:
@@ -397,5 +410,11 @@ def test_what_cannot_be_a_batch_is_refused(batches: Batches) -> None:
     for batch_tokens in (0, 8, 40):
         with pytest.raises(ValueError, match=f"batch_tokens = {batch_tokens}: should be a multiple of the context, 16"):
             make_batches(batches.stream, 16, batch_tokens, 0)
+    for part, expected in (("train_N", "16 tokens to train on"), ("held_out_N", "16 tokens held out of")):
+        short = dataclasses.replace(batches.stream, **{part: getattr(batches.stream, part)[:16]})
+        with pytest.raises(ValueError, match=f"{expected}.*should be at least 17 for a context of 16"):
+            make_batches(short, 16, 16, 0)
+        enough = dataclasses.replace(batches.stream, **{part: getattr(batches.stream, part)[:17]})
+        assert 1 in (make_batches(enough, 16, 16, 0).train_windows, make_batches(enough, 16, 16, 0).validation_windows)
     with pytest.raises(ValueError, match="step 4: should be at least 5, where these batches start"):
         dataclasses.replace(batches, start=(5, 60)).batch(4)

@@ -34,12 +34,9 @@ def with_gradients(function: object, x_NC: Tensor, head_VC: Tensor, *rest: objec
     padding=st.integers(0, 20),
     part_bytes=st.sampled_from([1, 700, 3000, 10**6]),
     soft_cap=st.sampled_from([0.0, 2.0, 30.0]),
-    fused=st.booleans(),
     seed=st.integers(0, 2**16),
 )
-def test_parts_equal_the_whole(
-    tokens: int, padding: int, part_bytes: int, soft_cap: float, fused: bool, seed: int
-) -> None:
+def test_parts_equal_the_whole(tokens: int, padding: int, part_bytes: int, soft_cap: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     x_NC = torch.randn(tokens, 8, generator=generator)
     head_VC = torch.randn(50 + padding, 8, generator=generator)
@@ -47,8 +44,6 @@ def test_parts_equal_the_whole(
     rest = (targets_N, 50, soft_cap)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ours.LOGIT_BYTES, "cpu", part_bytes)
-        if fused:  # the form for the compiler, as it stands
-            patch.setattr(ours, "logits_to_gradient", ours.fused_logits_to_gradient)
         found = with_gradients(ours.cross_entropy, x_NC, head_VC, *rest)
         losses_N = ours.token_losses(x_NC, head_VC, *rest)
     expected = with_gradients(plain, x_NC, head_VC, *rest)
@@ -68,14 +63,14 @@ def test_a_part_holds_no_more_logits_than_it_may(monkeypatch: pytest.MonkeyPatch
         sizes.append(len(logits_nV))
         return to_gradient(logits_nV, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ours, "logits_to_gradient", watched)
+    monkeypatch.setattr(ours, "_kernel", lambda device_type: watched)
     with_gradients(ours.cross_entropy, torch.randn(37, 8), torch.randn(64, 8), torch.zeros(37, dtype=torch.long), 60)
     assert sum(sizes) == 37
     assert max(sizes) == 10
 
 
 @pytest.mark.gpu
-def test_cuda_kernel_equals_the_plain_loss() -> None:
+def test_cuda_kernel_equals_the_plain_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator("cuda").manual_seed(0)
     x_NC = torch.randn(4096, 64, device="cuda", generator=generator).bfloat16()
     head_VC = torch.randn(50304, 64, device="cuda", generator=generator) / 8
@@ -83,8 +78,10 @@ def test_cuda_kernel_equals_the_plain_loss() -> None:
     for soft_cap in (0.0, 15.0):
         rest = (targets_N, 50257, soft_cap)
         expected = with_gradients(plain, x_NC.float(), head_VC.bfloat16().float(), *rest)
-        for compiled in (False, True):
-            found = with_gradients(ours.cross_entropy, x_NC, head_VC, *rest, compiled)
+        for kernel in (ours._kernel("cuda"), ours.logits_to_gradient):
+            monkeypatch.setattr(ours, "_kernel", lambda device_type, kernel=kernel: kernel)
+            found = with_gradients(ours.cross_entropy, x_NC, head_VC, *rest)
+            monkeypatch.undo()
             assert abs(float(found[0] - expected[0])) < 1e-3 * float(expected[0])
             for mine, theirs in zip(found[1:], expected[1:], strict=True):
                 assert (mine.float() - theirs).norm() < 1e-2 * theirs.norm()

@@ -42,21 +42,23 @@ class Watched(Batches):
 
     made: list[int]
     failing: int
+    error: type[BaseException]
     enough: threading.Event  # set once `made` holds as many as `awaited`
     awaited: int
 
     def rows(self, step: int, rank: int = 0, world: int = 1) -> Array:
         if step == self.failing:
-            raise MemoryError(f"at step {step}")
+            raise self.error(f"at step {step}")
         self.made.append(step)
         if len(self.made) == self.awaited:
             self.enough.set()
         return super().rows(step, rank, world)
 
 
-def watched(batches: Batches, failing: int = -1, awaited: int = 0) -> Watched:
+def watched(batches: Batches, failing: int = -1, awaited: int = 0, error: type[BaseException] = MemoryError) -> Watched:
     copy = Watched(batches.stream, batches.context, batches.batch_size, batches.seed, batches.start)
-    for name, value in (("made", []), ("failing", failing), ("enough", threading.Event()), ("awaited", awaited)):
+    watching = {"made": [], "failing": failing, "error": error, "enough": threading.Event(), "awaited": awaited}
+    for name, value in watching.items():
         object.__setattr__(copy, name, value)
     return copy
 
@@ -108,14 +110,17 @@ def test_no_more_are_made_than_asked_for(batches: Batches) -> None:
     assert counted.made == [2, 3, 4, 5, 6]
 
 
-def test_an_error_of_the_thread_is_raised_where_its_batch_is_awaited(batches: Batches) -> None:
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_an_error_of_the_thread_is_raised_where_its_batch_is_awaited(
+    batches: Batches, error: type[BaseException]
+) -> None:
     seen = []
 
     def consume(ahead: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
         seen.extend(x_BT for x_BT, _ in ahead)
 
-    with prefetched(watched(batches, failing=5), 2, 100, 0, 1, CPU, depth=4) as ahead:
-        with pytest.raises(MemoryError, match="at step 5"):
+    with prefetched(watched(batches, failing=5, error=error), 2, 100, 0, 1, CPU, depth=4) as ahead:
+        with pytest.raises(error, match="at step 5"):
             consume(ahead)
         assert len(seen) == 3
     with (

@@ -1,0 +1,449 @@
+"""`model plot`: what is read from a run's files, what is drawn of it, and the page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpe.vocabulary import Vocabulary, save_vocabulary
+from model import history
+from model.chart import INNER, Axis, Curve, chart, extremes, short, smoothed, y_range
+from model.cli import main
+from model.config import as_dict
+from model.gpt import GPT, parameter_count
+from model.history import differing, figures, parameters, preset, read_run, read_runs
+from model.plot import page, samples
+from model.presets import PRESETS, from_preset
+from tests.model.shards import small_model, write_shard
+from tests.oracles.training import finite, lowest_and_highest, mean_around, rows_that_count
+
+CONFIG = {
+    "model": {"vocab_size": 100, "context": 16, "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16,
+              "mlp_width": 96},
+    "train": {"steps": 100, "batch_tokens": 1000, "lr": 3e-3},
+    "data": {"fingerprint": "f00"},
+}  # fmt: skip
+
+
+def make_run(folder: Path, rows: list[Any] | bytes, config: dict[str, Any] | None = CONFIG) -> Path:
+    folder.mkdir(parents=True)
+    content = rows if isinstance(rows, bytes) else b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    (folder / "metrics.jsonl").write_bytes(content)
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder
+
+
+def steps(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"step": n, "loss": 5 - 3 * n / count, "lr": 1e-3, "grad_norm": 1.0, "tokens_per_second": 900 + n, **more}
+        for n in range(1, count + 1)
+    ]
+
+
+def run_command(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed out of turn, and keeps what can be asked about the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in ("meta", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def checked(html: str) -> Balanced:
+    """The page parsed: whole, its pictures well-formed, and nothing in it fetched."""
+    found = Balanced()
+    found.feed(html)
+    found.close()
+    assert found.open == []
+    for svg in re.findall(r'<svg class="chart".*?</svg></svg>', html, re.DOTALL):
+        ElementTree.fromstring(svg)
+        assert "nan" not in svg
+        assert "inf" not in svg
+    assert not {name for name, _ in found.attributes} & {"src", "href", "srcset", "xlink:href"}
+    assert "url(" not in html
+    assert "@import" not in html
+    return found
+
+
+def paths(html: str, kind: str) -> list[str]:
+    return re.findall(rf'<path class="{kind} r\d+" d="([^"]*)"', html)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+values = st.one_of(st.none(), st.floats(), st.integers(-5, 10**25), st.booleans(), st.text("ab", max_size=2))
+lines = st.one_of(
+    st.fixed_dictionaries(
+        {"step": st.integers(0, 12)},
+        optional={"loss": values, "tokens": st.integers(0, 10**13), "samples": st.lists(st.text(max_size=3))},
+    ).map(lambda row: json.dumps(row).encode()),
+    st.sampled_from(
+        [b"", b"{", b"[1", b"2]", b"7", b"null", b'{"step": 3', b'{"step": true}', b'{"step": "4"}', b"\xff"]
+    ),
+)
+
+
+@given(content=st.lists(lines, max_size=12), ended=st.booleans(), chunk=st.sampled_from([1, 64, 1 << 20]))
+def test_columns_are_those_of_the_rows_that_count(
+    tmp_path_factory: pytest.TempPathFactory, content: list[bytes], ended: bool, chunk: int
+) -> None:
+    text = b"\n".join(content) + (b"\n" if ended else b"")
+    folder = make_run(tmp_path_factory.mktemp("case") / "run", text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history, "_CHUNK", chunk)
+        run = read_run(folder)
+    expected = rows_that_count(text)
+    assert run.step_N.tolist() == [row["step"] for row in expected]
+    tokens = [row.get("tokens", row["step"] * 1000) for row in expected]
+    assert run.tokens_N.tolist() == tokens
+    np.testing.assert_array_equal(run.columns["loss"], [finite(row.get("loss")) for row in expected])
+    wrote = [(row["step"], tuple(row["samples"])) for row in expected if row.get("samples")]
+    assert [(sample.step, sample.texts) for sample in run.samples] == wrote
+
+
+def test_a_line_cut_short_at_the_end_is_a_run_in_progress_and_elsewhere_is_told(tmp_path: Path) -> None:
+    whole = b'{"step": 1, "loss": 2.5}\n{"step": 2, "loss": NaN}\n'
+    run = read_run(make_run(tmp_path / "a", whole + b'{"step": 3, "lo'))
+    assert run.step_N.tolist() == [1, 2]
+    assert run.unreadable == 0
+    run = read_run(make_run(tmp_path / "b", b'{"step": 0, "lo\n7\n' + whole))
+    assert run.step_N.tolist() == [1, 2]
+    assert run.unreadable == 2
+    assert figures(run).loss == 2.5
+    assert "b: 2 lines of metrics.jsonl cannot be read" in page([run])
+
+
+def test_figures_of_a_run(tmp_path: Path) -> None:
+    rows = steps(10, mfu=0.4, memory_bytes=2**30)
+    rows[3].update(loss=None, grad_norm=None, skipped=True, reason="loss spike")
+    rows[7].update(validation_loss=2.0, bits_per_byte=1.5)
+    rows[9].update(validation_loss=2.25, bits_per_byte=1.625, loss=None)
+    told = figures(read_run(make_run(tmp_path / "a", rows)))
+    assert (told.name, told.step, told.steps, told.tokens) == ("a", 10, 100, 10_000)
+    assert told.loss == rows[8]["loss"]
+    assert told.recent_loss == pytest.approx(np.mean([row["loss"] for row in rows if row["loss"] is not None]))
+    assert (told.validation_loss, told.best_validation_loss, told.best_validation_step) == (2.25, 2.0, 8)
+    assert told.bits_per_byte == 1.625
+    assert told.tokens_per_second == 905.5
+    assert (told.mfu, told.memory_bytes, told.skipped, told.reasons) == (0.4, 2**30, 1, {"loss spike": 1})
+
+
+def test_size_is_counted_as_the_model_counts_it_and_gpt2_as_published() -> None:
+    for config in (small_model(), small_model(vocab_size=1000, heads=2, kv_heads=1, layers=3)):
+        assert parameters(as_dict(config)) == parameter_count(GPT(config))
+    published = {"124m": 124_439_808, "350m": 354_823_168, "774m": 774_030_080, "1558m": 1_557_611_200}
+    for size, count in published.items():
+        config, _ = from_preset(f"gpt2-{size}", 50_257)
+        padding = (config.padded_vocab_size - 50_257) * config.width
+        assert parameters(as_dict(config)) == count + padding
+    assert parameters({"width": 3}) is None
+    assert parameters({**CONFIG["model"], "layers": "many"}) is None
+
+
+def test_a_shape_is_called_by_its_preset() -> None:
+    for name in PRESETS:
+        assert preset(as_dict(from_preset(name, 777, {"context": 64}, {"batch_tokens": 64})[0])) == name
+    assert preset(CONFIG["model"]) is None
+    assert preset({}) is None
+
+
+def test_settings_that_differ_are_found_in_each_section(tmp_path: Path) -> None:
+    other = {**CONFIG, "train": {**CONFIG["train"], "lr": 1e-3, "optimizer": "muon"}}
+    runs = read_runs([make_run(tmp_path / "a", steps(3)), make_run(tmp_path / "b", steps(3), other)])
+    assert differing(runs) == {"train.lr": [3e-3, 1e-3], "train.optimizer": [None, "muon"]}
+    assert differing(runs[:1]) == {}
+
+
+def test_runs_of_one_name_are_called_by_their_paths_and_one_named_twice_is_one(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "x/run", steps(3)), make_run(tmp_path / "y/run", steps(3))
+    assert [run.name for run in read_runs([first, second])] == [str(first), str(second)]
+    assert [run.name for run in read_runs([first, first / "../run"])] == ["run"]
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(1, 30))
+def test_a_long_curve_keeps_the_lowest_and_highest_of_each_stretch(series: list[float], stretches: int) -> None:
+    assert extremes(np.array(series), stretches).tolist() == lowest_and_highest(series, stretches)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=1500), st.floats(0, 1))
+def test_the_moving_mean_is_a_mean_of_what_is_around(series: list[float], start: float) -> None:
+    n = len(series)
+    x_N, mean_N = smoothed(np.arange(n) / n, np.array(series), start)
+    widest = max(n // 100, min(8, n // 20))
+    for x, mean in list(zip(x_N, mean_N, strict=True))[:: max(1, len(x_N) // 50)]:
+        at = round(x * n)
+        assert mean == pytest.approx(mean_around(series, at, min(at // 4, widest)), abs=1e-4)
+    assert x_N[-1] == (n - 1) / n
+    assert len(x_N) <= 800
+
+
+@given(st.floats(1e-6, 1e12), st.floats(1.0001, 1e9), st.booleans())
+def test_ticks_are_round_and_inside(low: float, factor: float, logarithmic: bool) -> None:
+    axis = Axis(low, low * factor, logarithmic)
+    ticks = axis.ticks()
+    assert len(ticks) <= 12
+    assert ticks == sorted(set(ticks))
+    assert all(low * (1 - 1e-6) <= tick <= low * factor * (1 + 1e-6) for tick in ticks)
+    if not logarithmic:
+        assert len(ticks) >= 2
+        widths = np.diff(ticks)
+        assert widths == pytest.approx([widths[0]] * len(widths), rel=1e-3)
+    if logarithmic and factor > 100:
+        assert ticks
+
+
+def test_one_step_of_a_hundred_thousand_is_seen() -> None:
+    n, spike = 100_000, 61_803
+    x_N = np.arange(1, n + 1, dtype=float)
+    y_N = 3 + 1 / np.sqrt(x_N)
+    y_N[spike] = 50.0
+    drawn = chart("Loss", [Curve(0, "a", x_N, y_N, "mean")], "steps", short)
+    assert drawn is not None
+    [faint] = paths(drawn.svg, "faint")
+    points = [tuple(map(float, point.split())) for point in faint[1:].split("L")]
+    above = [left for left, top in points if top < 0 and left > INNER[0] * 0.05]
+    assert above == [pytest.approx(spike / n * INNER[0], abs=0.1)]
+    assert drawn.notes == ["a leaves the picture: 50 at 61.8 k steps"]
+    assert len(drawn.svg) < 30_000
+
+
+def test_the_axis_is_made_for_the_end_of_a_run_and_logarithmic_where_it_spans_much() -> None:
+    x_N = np.arange(1000.0)
+    falling = Curve(0, "a", x_N, 3 + 8 * np.exp(-x_N / 10), "mean")
+    axis = y_range([falling], 40, from_zero=False)
+    assert 2.8 < axis.low < 3 < axis.high < 4
+    assert not axis.logarithmic
+    measured = falling._replace(kind="line")
+    assert y_range([measured], 40, from_zero=False).high > 11
+    assert y_range([Curve(0, "a", x_N, 10 ** (x_N / 500), "mean")], 40, from_zero=False).logarithmic
+    assert y_range([Curve(0, "a", x_N, np.zeros(1000), "mean")], 40, from_zero=True) == Axis(0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (512, "512"), (0.0006, "0.0006"), (1500, "1.5 k"), (999_999, "1 M"), (2e7, "20 M"), (1.2e9, "1.2 B"),
+     (3e12, "3 T")],
+)  # fmt: skip
+def test_counts_are_short(number: float, text: str) -> None:
+    assert short(number) == text
+
+
+# --- the page --------------------------------------------------------------------------------------------------
+
+
+def test_page_of_two_runs(tmp_path: Path) -> None:
+    first = steps(40, mfu=0.41, memory_bytes=3 * 2**30)
+    for row in first[9::10]:
+        row.update(validation_loss=row["loss"] + 0.1, bits_per_byte=row["loss"] / 3, samples=[f"at {row['step']}"])
+    first[20].update(loss=None, skipped=True, reason="gradient <norm>")
+    other = {**CONFIG, "train": {**CONFIG["train"], "batch_tokens": 4000}}
+    second = [{**row, "samples": None} for row in steps(20)]
+    runs = read_runs([make_run(tmp_path / "a", first), make_run(tmp_path / "b", second, other)])
+    html = page(runs)
+    text = checked(html).text
+    for title in ("Loss", "Bits a byte", "Tokens a second", "MFU", "Learning rate", "Gradient norm", "Peak memory"):
+        assert title in text
+    assert html.count('<svg class="chart"') == 2 * 7
+    assert len(paths(html, "faint")) == 2 * (2 + 2 + 1 + 2)
+    dots = paths(html, "dots")
+    assert [path.count("M") for path in dots] == [4] * 4  # held-out loss and bits, over tokens and over steps
+    # 40 steps of 1000 tokens end where 10 of 4000 do: half way over tokens, at the end over steps.
+    ends = [float(path.split("L")[-1].split()[0]) / INNER[0] for path in paths(html, "faint")[:4]]
+    assert ends == pytest.approx([0.5, 1, 1, 0.5], abs=1e-3)
+    assert html.count('class="cross r0"') == 2
+    assert "a: update 21 skipped, gradient &lt;norm&gt;" in html
+    assert (
+        '<tr class="differs"><th scope="row"><code>train.batch_tokens</code></th><td>1,000</td><td>4,000</td>' in html
+    )
+    assert "No samples." in text
+    assert html == page(runs)
+
+
+def test_what_a_model_wrote_is_shown_as_text_and_thinned(tmp_path: Path) -> None:
+    rows = steps(300)
+    for row in rows:
+        row["samples"] = [f"<script>alert({row['step']})</script> & {{{{ x }}}}", "</style>", "long " * 1000]
+    run = read_run(make_run(tmp_path / "a", rows))
+    html = page([run])
+    assert "alert(300)&lt;/script&gt; &amp; {{ x }}" in html
+    assert html.count("<script>") == html.count("</style>") == 1
+    checked(html)
+    told = samples(run)
+    assert told["all"] == 300
+    numbers = [int(shown["step"]) for shown in told["shown"]]
+    assert (numbers[0], numbers[-1]) == (1, 300)
+    assert len(numbers) <= 24
+    assert sorted(np.diff(numbers)) == list(np.diff(numbers))  # ever further apart
+    assert len(html) < 400_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "pictures"),
+    [
+        (b"", 0),
+        (steps(1), 4),
+        ([{"step": 1}], 0),
+        ([{"step": n, "loss": None, "skipped": True} for n in range(1, 4)], 0),
+        ([{"step": n, "loss": 0.0, "grad_norm": 0, "lr": -1} for n in range(1, 4)], 3),
+        ([{"step": 0, "loss": 1e300}, {"step": 1, "loss": 1e-300}], 1),
+        ([{"step": n, "loss": math.nan, "validation_loss": 3.0} for n in range(1, 200)], 1),
+    ],
+)
+def test_page_of_little(tmp_path: Path, rows: list[Any] | bytes, pictures: int) -> None:
+    html = page([read_run(make_run(tmp_path / "a", rows))])
+    checked(html)
+    assert html.count("<figure") == pictures
+
+
+def test_run_without_a_configuration_has_curves_over_steps(tmp_path: Path) -> None:
+    html = page(read_runs([make_run(tmp_path / "a", steps(5), None)]))
+    text = " ".join(checked(html).text)
+    assert "No run tells its tokens." in text
+    assert "a: no config.json" in text
+    assert html.count('<svg class="chart"') == 4
+
+
+def test_more_runs_than_colours_have_colours(tmp_path: Path) -> None:
+    html = page(read_runs([make_run(tmp_path / f"run-{n}", steps(5)) for n in range(11)]))
+    checked(html)
+    colours = re.findall(r"^\.r\d+ \{ --run: ([^;]+);", html, re.MULTILINE)
+    assert len(set(colours)) == len(colours) == 11
+    assert "<title>11 runs</title>" in html
+
+
+def test_page_of_a_long_run_is_small(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = [
+        {"step": n, "loss": 3 + noise, "lr": 1e-3, "grad_norm": 1 + noise, "tokens_per_second": 1000 + noise,
+         "mfu": 0.4, "validation_loss": 3 + noise, "samples": ["word " * 20]}
+        for n, noise in enumerate(random.random(30_000).tolist(), 1)
+    ]  # fmt: skip
+    html = page([read_run(make_run(tmp_path / "a", rows))])
+    assert len(html) < 250_000
+    checked(html)
+
+
+# --- the command -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs as `model pretrain` leaves them, at two learning rates."""
+    root = tmp_path_factory.mktemp("work")
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": 256})
+    save_vocabulary(vocabulary, root / "tokenizer")
+    sentence = b"The cat sat on the mat, and the dog sat by the door of the old house. "
+    documents = [list(sentence[shift:] + sentence * 3) for shift in range(30)]
+    write_shard(root / "tokens/a.parquet", documents, vocabulary.size, 256, vocabulary.hash)
+    runs = [root / "runs/low", root / "runs/high"]
+    for run, lr in zip(runs, (1e-3, 4e-3), strict=True):
+        result = run_command(
+            "pretrain", "--data", root / "tokens", "-o", run, "--context", 32, "--batch-tokens", 64, "--device", "cpu",
+            "--steps", 6, "--lr", lr, "--validate-every", 3, "--sample-every", 3,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    return runs
+
+
+def test_plot_writes_a_page_of_trained_runs(trained: list[Path], tmp_path: Path) -> None:
+    target = tmp_path / "new/compared.html"
+    result = run_command("plot", *trained, "-o", target, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["page"] == str(target)
+    assert told["differing"] == {"train.lr": [1e-3, 4e-3]}
+    rows = [json.loads(line) for line in (trained[0] / "metrics.jsonl").read_text().splitlines()]
+    low, high = told["runs"]
+    assert (low["name"], high["name"]) == ("low", "high")
+    assert low["validation_loss"] == rows[-1]["validation_loss"]
+    assert low["preset"] == "tiny"
+    assert low["tokens"] == 6 * 64
+    text = " ".join(checked(target.read_text("utf-8")).text)
+    assert rows[-1]["samples"][0] in text
+    assert [path.name for path in target.parent.iterdir()] == ["compared.html"]
+    result = run_command("plot", trained[0], "-o", target)
+    assert result.stdout == f"{target}\n"
+    assert "high" not in checked(target.read_text("utf-8")).text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{tmp}/none"], "/none: not a run, it holds no metrics.jsonl; should be what `model pretrain -o` made"),
+        (["{tmp}"], "not a run, it holds no metrics.jsonl; the runs in it are bad, good, list"),
+        (["{tmp}/good", "{tmp}/bad"], "bad/config.json: not JSON"),
+        (["{tmp}/list"], "list/config.json: should be a JSON object"),
+        (["{tmp}/good", "-o", "{tmp}"], "Is a directory"),
+    ],
+)
+def test_errors_are_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    make_run(tmp_path / "good", steps(3))
+    (make_run(tmp_path / "bad", steps(3)) / "config.json").write_text("{")
+    (make_run(tmp_path / "list", steps(3)) / "config.json").write_text("[]")
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    result = run_command("plot", *given, *([] if "-o" in given else ["-o", tmp_path / "page.html"]))
+    assert result.exit_code == 1, result.output
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "good", "list"]
+
+
+def test_usage() -> None:
+    assert run_command("plot").exit_code == 2
+    assert "Examples:\n" in run_command("plot", "--help").stdout
+
+
+def test_plot_does_without_torch(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", steps(3))
+    code = (
+        "import sys; from model.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert not {'torch', 'pyarrow', 'numba', 'matplotlib'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code, "plot", tmp_path / "a", "-o", tmp_path / "page.html"], check=True)
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_missing_package_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path / "a", steps(3))
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    result = run_command("plot", tmp_path / "a", "-o", tmp_path / "page.html")
+    assert result.exit_code == 1
+    assert result.stderr == "error: jinja2 is not installed; pip install '.[model]' brings what training needs\n"
