@@ -178,7 +178,7 @@ def test_batches_score_what_one_ending_at_a_time_does(
     gpt: GPT, tokenizer: Tokenizer, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.choices, "TILE", tile)
-    monkeypatch.setitem(model.choices.MICRO_BATCH_TOKENS, "cpu", 100)  # several batches
+    monkeypatch.setattr(model.choices, "micro_batch_tokens", lambda device, config: 100)  # several batches
     examples = [*random_examples(25, seed=3), Example("The cat sat " * 9, ("on the mat.", "by the door " * 9), 0)]
     by_hand = [brute_force(gpt, tokenizer, example) for example in examples]
     right, right_by_length = 0, 0
