@@ -194,10 +194,10 @@ def log_likelihoods(model: GPT, rows: Sequence[Row], padding: int) -> Float64:
         longest = len(rows[order_N[start]].ids) - 1
         length = min(-(-longest // TILE) * TILE, context)
         numbers = order_N[start : start + max(1, micro_batch_tokens(device, model.config) // length)]
-        inputs, targets, scored = padded([rows[number] for number in numbers], length, padding)
-        x_BT, y_BT, scored_BT = (to_device(array, device) for array in (inputs, targets, scored))
+        ids, scored = padded([rows[number] for number in numbers], length, padding)
+        ids_BT, scored_BT = to_device(ids, device), to_device(scored, device)
         with kernels(device), autocast(device):
-            nats_BT: Tensor = model(x_BT, y_BT, reduction="none")
+            nats_BT: Tensor = model(ids_BT[:, :-1], ids_BT[:, 1:], reduction="none")
         sums[start : start + len(numbers)] = -torch.where(scored_BT, nats_BT.double(), 0.0).sum(1)
         start += len(numbers)
     likelihoods = np.empty(len(rows))
@@ -205,14 +205,14 @@ def log_likelihoods(model: GPT, rows: Sequence[Row], padding: int) -> Float64:
     return likelihoods
 
 
-def padded(rows: Sequence[Row], length: int, padding: int) -> tuple[Int64, Int64, Bool]:
-    """Inputs, targets and which of the targets are the endings', (B, length) each."""
+def padded(rows: Sequence[Row], length: int, padding: int) -> tuple[Int64, Bool]:
+    """Ids, (B, length + 1), the inputs and the last target, and which of the targets are the endings', (B, length)."""
     ids = np.full((len(rows), length + 1), padding)
     scored = np.zeros((len(rows), length), np.bool_)
     for place, row in enumerate(rows):
         ids[place, : len(row.ids)] = row.ids
         scored[place, len(row.ids) - 1 - row.scored : len(row.ids) - 1] = True
-    return ids[:, :-1], ids[:, 1:], scored
+    return ids, scored
 
 
 def count_choices(examples: Sequence[Example], likelihoods: Float64, shortened: int = 0) -> Choices:
