@@ -15,7 +15,8 @@ as it is, which is how llm.c and nanoGPT's descendants score (https://github.com
 
 Context, a space and an ending are encoded as one text, so that the ids are those that the tokenizer gives such a text
 anywhere; the ending's are those that reach beyond the context's last byte. An end of text goes before them, as in
-training; what is longer than the model's context loses its beginning.
+training (the harness and llm.c put none before GPT-2's contexts); what is longer than the model's context loses its
+beginning.
 
 `acc` takes the ending with the highest log-likelihood, `acc_norm` that with the highest a character, `acc_bytes` a byte
 (the harness's names; the last two differ only where a text is not ASCII). Endings of similar length are scored
