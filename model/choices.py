@@ -15,7 +15,8 @@ as it is, which is how llm.c and nanoGPT's descendants score (https://github.com
 
 Context, a space and an ending are encoded as one text, so that the ids are those that the tokenizer gives such a text
 anywhere; the ending's are those that reach beyond the context's last byte. An end of text goes before them, as in
-training; what is longer than the model's context loses its beginning.
+training (the harness and llm.c put none before GPT-2's contexts); what is longer than the model's context loses its
+beginning.
 
 `acc` takes the ending with the highest log-likelihood, `acc_norm` that with the highest a character, `acc_bytes` a byte
 (the harness's names; the last two differ only where a text is not ASCII). Endings of similar length are scored
@@ -194,10 +195,10 @@ def log_likelihoods(model: GPT, rows: Sequence[Row], padding: int) -> Float64:
         longest = len(rows[order_N[start]].ids) - 1
         length = min(-(-longest // TILE) * TILE, context)
         numbers = order_N[start : start + max(1, micro_batch_tokens(device, model.config) // length)]
-        inputs, targets, scored = padded([rows[number] for number in numbers], length, padding)
-        x_BT, y_BT, scored_BT = (to_device(array, device) for array in (inputs, targets, scored))
+        ids, scored = padded([rows[number] for number in numbers], length, padding)
+        ids_BT, scored_BT = to_device(ids, device), to_device(scored, device)
         with kernels(device), autocast(device):
-            nats_BT: Tensor = model(x_BT, y_BT, reduction="none")
+            nats_BT: Tensor = model(ids_BT[:, :-1], ids_BT[:, 1:], reduction="none")
         sums[start : start + len(numbers)] = -torch.where(scored_BT, nats_BT.double(), 0.0).sum(1)
         start += len(numbers)
     likelihoods = np.empty(len(rows))
@@ -205,14 +206,14 @@ def log_likelihoods(model: GPT, rows: Sequence[Row], padding: int) -> Float64:
     return likelihoods
 
 
-def padded(rows: Sequence[Row], length: int, padding: int) -> tuple[Int64, Int64, Bool]:
-    """Inputs, targets and which of the targets are the endings', (B, length) each."""
+def padded(rows: Sequence[Row], length: int, padding: int) -> tuple[Int64, Bool]:
+    """Ids, (B, length + 1), the inputs and the last target, and which of the targets are the endings', (B, length)."""
     ids = np.full((len(rows), length + 1), padding)
     scored = np.zeros((len(rows), length), np.bool_)
     for place, row in enumerate(rows):
         ids[place, : len(row.ids)] = row.ids
         scored[place, len(row.ids) - 1 - row.scored : len(row.ids) - 1] = True
-    return ids[:, :-1], ids[:, 1:], scored
+    return ids, scored
 
 
 def count_choices(examples: Sequence[Example], likelihoods: Float64, shortened: int = 0) -> Choices:

@@ -71,7 +71,12 @@ def sample(
 @click.command("eval")
 @click.argument("run", type=DIRECTORY)
 @click.option("--data", multiple=True, help="Directory of TOKENS shards, or NAME=DIRECTORY. Repeatable.")
-@click.option("--choices", type=DIRECTORY, multiple=True, help="JSONL of multiple choice: HellaSwag, ARC. Repeatable.")
+@click.option(
+    "--choices",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="JSONL of multiple choice: HellaSwag, ARC. Repeatable.",
+)
 @click.option("--by-shard", is_flag=True, help="A row for each shard, not for each sub-folder.")
 @click.option(
     "--stride", type=click.IntRange(0), default=0, help="Tokens from window to window.  [default: the context]"
@@ -92,9 +97,9 @@ def evaluate(
 ) -> None:
     """Score a run's model: loss, perplexity, bits a byte; and how often it takes the right one of several endings.
 
-    Every token counts once. Of the data that the run was trained on, only the held-out documents count; of other
-    data, all. Bits a byte and multiple choice need the run's tokenizer. Loss is in nats a token; --stride N
-    gives each token more to go by, at context / N times the cost.
+    Of the very folder that the run was trained on, only the held-out documents count; of others, all. Each token
+    counts once, windows side by side; --stride N overlaps them, which gives tokens more to go by at context / N
+    times the cost. Loss is in nats a token. Bits a byte and multiple choice need the run's tokenizer.
 
     \b
     Examples:

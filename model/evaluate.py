@@ -92,8 +92,9 @@ def sum_losses(model: GPT, ids_N: Ids, scoring: Scoring, rank: int = 0, world: i
         mine_B = np.full(scoring.micro_batch, -1)
         taken_B = windows_N[start : start + scoring.micro_batch]
         mine_B[: len(taken_B)] = taken_B
-        inputs, targets, counted = cut_windows(ids_N, mine_B, context, stride, scoring.end_of_text)
-        x_BT, y_BT, counted_BT = (to_device(array, device) for array in (inputs, targets, counted))
+        rows, counted = cut_windows(ids_N, mine_B, context, stride, scoring.end_of_text)
+        rows_BT, counted_BT = to_device(rows, device), to_device(counted, device)
+        x_BT, y_BT = rows_BT[:, :-1], rows_BT[:, 1:]
         with kernels(device), autocast(device):
             end_of_text = scoring.end_of_text if scoring.doc_mask else None
             nats_BT = model(x_BT, y_BT, reduction="none", end_of_text=end_of_text)
@@ -139,8 +140,9 @@ def choose_windows(ids: int, context: int, stride: int, most: int) -> Int64:
     return np.arange(taken) * count // taken
 
 
-def cut_windows(ids_N: Ids, windows_B: Int64, context: int, stride: int, end_of_text: int) -> tuple[Int64, Int64, Bool]:
-    """Inputs, targets and which of the targets count, (B, context) each; of window -1 none does.
+def cut_windows(ids_N: Ids, windows_B: Int64, context: int, stride: int, end_of_text: int) -> tuple[Int64, Bool]:
+    """Ids, (B, context + 1), the inputs and the last target of each window, and which of the targets count,
+    (B, context); of window -1 none does.
 
     Over all windows each id of the stream counts once, in the first window that has it as a target. Places beyond the
     stream hold ends of text, which no earlier place sees.
@@ -152,7 +154,7 @@ def cut_windows(ids_N: Ids, windows_B: Int64, context: int, stride: int, end_of_
     targets_BT = positions_BT[:, 1:]
     first_B1 = np.where(starts_B1 > 0, starts_B1 + context - stride, 0)  # that no earlier window has
     counted_BT = (targets_BT >= first_B1) & (targets_BT < len(ids_N)) & (windows_B >= 0)[:, None]
-    return rows_BT[:, :-1], rows_BT[:, 1:], counted_BT
+    return rows_BT, counted_BT
 
 
 # --- a run and folders of shards ---------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def table(rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
     """
     first, *others = ([len(cell) for cell in column] for column in zip(*rows, strict=True))
     widths = [max(column) for column in others]
-    room = max(8, min(max(first), width - sum(widths) - len(GAP) * len(widths)))
+    room = min(max(first), max(8, width - sum(widths) - len(GAP) * len(widths)))
     lines = []
     for name, *cells in rows:
         shown = name if len(name) <= room else "…" + name[len(name) - room + 1 :]

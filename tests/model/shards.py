@@ -26,6 +26,7 @@ def write_shard(
     end_of_text: int = END_OF_TEXT,
     tokenizer_hash: str = "a" * 64,
     token_total: int | None = None,
+    ids: Sequence[str] | None = None,
 ) -> Path:
     total = sum(len(document or ()) for document in documents) if token_total is None else token_total
     metadata = {
@@ -34,7 +35,7 @@ def write_shard(
         "end_of_text": str(end_of_text),
         "token_total": str(total),
     }
-    ids = [f"<urn:uuid:{number}>" for number in range(len(documents))]
+    ids = ids or [f"<urn:uuid:{number}>" for number in range(len(documents))]
     schema = tokens_schema(vocab_size).with_metadata(metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"id": ids, "tokens": list(documents)}, schema=schema), path)

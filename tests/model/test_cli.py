@@ -83,19 +83,19 @@ def test_sample_gives_text_again_and_again(trained: Path) -> None:
     assert run_command("sample", trained, "--max-tokens", 5, "--temperature", 0).exit_code == 0
 
 
-def test_eval_scores_held_out_windows_or_all(data: Path, trained: Path, tmp_path: Path) -> None:
+def test_eval_scores_held_out_documents_or_all(data: Path, trained: Path, tmp_path: Path) -> None:
     result = run_command("eval", trained, "--data", data, "--json")
     assert result.exit_code == 0, result.output
-    scores = json.loads(result.stdout)
+    [scores] = json.loads(result.stdout)["data"]
     last = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()][-1]
     assert scores["part"] == "held-out"
     assert scores["loss"] == pytest.approx(last["validation_loss"], abs=1e-5)
     assert scores["bits_per_byte"] == pytest.approx(last["bits_per_byte"], abs=1e-5)
     saved = json.loads((data.parent / "tokenizer/vocab.json").read_text())
     write_shard(tmp_path / "a.parquet", [list(SENTENCE * 2)], 257, END_OF_TEXT, saved["hash"])
-    result = run_command("eval", trained, "--data", tmp_path)
-    assert result.stdout.startswith("all: loss ")
-    assert "(128 tokens)" in result.stdout
+    result = run_command("eval", trained, "--data", f"other={tmp_path}")
+    tokens = 2 * len(SENTENCE)
+    assert result.stdout.splitlines()[1].split()[:4] == ["other", "all", str(tokens + 1), str(tokens)]
 
 
 def test_export_writes_a_model_directory(trained: Path, tmp_path: Path) -> None:
