@@ -217,7 +217,7 @@ def train(
             last = step == config.steps
             if due(step, options.log_every, last) and row["loss"] is not None:
                 log(progress(row, config.steps, meter.remaining(config.steps - step)))
-            if due(step, options.validate_every, last) and trainer.batches.validation_windows:
+            if due(step, options.validate_every, last) and len(trainer.batches.stream.held_out_N):
                 scores = validated(trainer)
                 row.update(validation_loss=scores.loss, bits_per_byte=scores.bits_per_byte)
                 per_byte = f", {scores.bits_per_byte:.4f} bits a byte" if scores.bits_per_byte else ""

@@ -82,7 +82,8 @@ def test_one_goes_on_where_two_stopped_and_two_where_one_did(data: Path, tmp_pat
         summary = train(second, data, run, *after)
         assert summary["resumed_from"] == 3
         assert_close(state_of(run), state_of(tmp_path / "one"), 5e-6)
-        assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").open()] == list(range(1, 9))
+        rows = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(row)["step"] for row in rows] == list(range(1, 9))
 
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(data: Path, tmp_path: Path) -> None:
