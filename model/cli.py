@@ -109,7 +109,7 @@ def token_count(text: str) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON.")
 @click.pass_context
 @one_line_errors
-def pretrain(context: click.Context, resume: Path | None, as_json: bool, **given: Any) -> None:
+def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given: Any) -> None:
     """Train a model on TOKENS shards, or continue where the run in -o stopped.
 
     Ctrl-C or SIGTERM finishes the step, writes a checkpoint and exits with code 130; the same command
@@ -125,7 +125,7 @@ def pretrain(context: click.Context, resume: Path | None, as_json: bool, **given
       model pretrain --resume runs/first
     """
     if resume is not None:
-        given = resumed(context, resume, given)
+        given = resumed(ctx, resume, given)
     elif given["data"] is None or given["run"] is None:
         raise click.UsageError("give --data and -o for a run, or --resume for one that was started before")
     options = RunOptions(
@@ -174,7 +174,7 @@ def pretrain(context: click.Context, resume: Path | None, as_json: bool, **given
         sys.exit(STOPPED)
 
 
-def resumed(context: click.Context, run: Path, given: dict[str, Any]) -> dict[str, Any]:
+def resumed(ctx: click.Context, run: Path, given: dict[str, Any]) -> dict[str, Any]:
     """The options that `run` was started with, under those that are given now."""
     path = run / "config.json"
     if not path.is_file():
@@ -183,7 +183,7 @@ def resumed(context: click.Context, run: Path, given: dict[str, Any]) -> dict[st
     now = {
         name: value
         for name, value in given.items()
-        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+        if ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
     }
     if "steps" in now or "tokens" in now:  # one follows from the other
         stored = {**stored, "steps": None, "tokens": None}

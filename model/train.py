@@ -151,6 +151,7 @@ def set_up(
     device: torch.device,
 ) -> Trainer:
     """Model, optimisers and guard as they were when `found` was written, or new."""
+    torch.manual_seed(train_config.seed)  # nothing draws from it yet; what may one day is part of a checkpoint
     model = GPT(model_config, train_config.seed)
     if found:
         model.load_state_dict(found.weights)
@@ -229,6 +230,7 @@ def train(
                 metrics.write(json.dumps(row) + "\n")
                 metrics.flush()
                 trackers.log(row)
+            stopped = stopped or (place.world == 1 and stop())
             if guard.exhausted:
                 raise diverged(step, refusal or "", next(iter(checkpoints(run)), None))
             if due(step, options.checkpoint_every, last) or last or stopped:
