@@ -63,6 +63,7 @@ def token_count(text: str) -> int:
 @click.option("-o", "--output", "run", type=DIRECTORY, help="Run directory; resumed if it exists.")
 @click.option("--resume", type=DIRECTORY, help="Run directory to resume as it was started; options given here win.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="tiny", show_default=True, help=f"{_PRESET_HELP}.")
+@click.option("--from", "start", type=DIRECTORY, help="Begin with this run's weights and shape, see `model import`.")
 @click.option("--tokens", type=token_count, metavar="COUNT", help="Tokens in all, as 10B, instead of --steps.")
 @click.option("--steps", type=int, help="Updates in all.  [default: the preset's, as all below]")
 @click.option("--batch-tokens", type=token_count, metavar="COUNT", help="Tokens an update, a multiple of the context.")
@@ -109,7 +110,7 @@ def token_count(text: str) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON.")
 @click.pass_context
 @one_line_errors
-def pretrain(context: click.Context, resume: Path | None, as_json: bool, **given: Any) -> None:
+def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given: Any) -> None:
     """Train a model on TOKENS shards, or continue where the run in -o stopped.
 
     Ctrl-C or SIGTERM finishes the step, writes a checkpoint and exits with code 130; the same command
@@ -122,10 +123,11 @@ def pretrain(context: click.Context, resume: Path | None, as_json: bool, **given
       model pretrain --data tokens/ --preset 124m --tokens 10B --batch-tokens 524288 -o runs/124m
       model pretrain --data tokens/ --preset nano --optimizer muon --doc-mask --set activation=relu2 -o runs/nano
       torchrun --nproc-per-node 8 -m model pretrain --data tokens/ --preset 1558m --sharding full -o runs/xl
+      model import Qwen3-0.6B-Base/ -o runs/qwen3 && model pretrain --from runs/qwen3 --data tokens/ -o runs/more
       model pretrain --resume runs/first
     """
     if resume is not None:
-        given = resumed(context, resume, given)
+        given = resumed(ctx, resume, given)
     elif given["data"] is None or given["run"] is None:
         raise click.UsageError("give --data and -o for a run, or --resume for one that was started before")
     options = RunOptions(
@@ -163,6 +165,7 @@ def pretrain(context: click.Context, resume: Path | None, as_json: bool, **given
             options,
             {name: str(value) if isinstance(value, Path) else value for name, value in given.items()},
             log,
+            Path(given["start"]) if given["start"] else None,
         )
     except torch.OutOfMemoryError as error:
         raise ValueError(
@@ -174,7 +177,7 @@ def pretrain(context: click.Context, resume: Path | None, as_json: bool, **given
         sys.exit(STOPPED)
 
 
-def resumed(context: click.Context, run: Path, given: dict[str, Any]) -> dict[str, Any]:
+def resumed(ctx: click.Context, run: Path, given: dict[str, Any]) -> dict[str, Any]:
     """The options that `run` was started with, under those that are given now."""
     path = run / "config.json"
     if not path.is_file():
@@ -183,7 +186,7 @@ def resumed(context: click.Context, run: Path, given: dict[str, Any]) -> dict[st
     now = {
         name: value
         for name, value in given.items()
-        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
+        if ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
     }
     if "steps" in now or "tokens" in now:  # one follows from the other
         stored = {**stored, "steps": None, "tokens": None}
