@@ -117,12 +117,13 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
 
 def _read_config(path: Path) -> tuple[Architecture, ModelConfig, dict[str, Any]]:
     content = _read_json(path)
-    names = content.get("architectures") or [None]
-    if names[0] not in ARCHITECTURES:
-        raise ValueError(f"{path}: architecture {names[0]} cannot be read, only {', '.join(ARCHITECTURES)}")
+    names = content.get("architectures")
+    name = names[0] if isinstance(names, list) and names else names
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise ValueError(f"{path}: architecture {name} cannot be read, only {', '.join(ARCHITECTURES)}")
     if content.get("quantization_config"):
         raise ValueError(f"{path}: its weights are quantized; only float weights can be read")
-    architecture = ARCHITECTURES[names[0]]
+    architecture = ARCHITECTURES[name]
     try:
         return architecture, architecture.read(content), content
     except (ValueError, TypeError, AttributeError) as error:
