@@ -154,6 +154,7 @@ def set_up(
     initial: Initial | None = None,
 ) -> Trainer:
     """Model, optimisers and guard as they were when `found` was written, or new."""
+    torch.manual_seed(train_config.seed)  # nothing draws from it yet; what may one day is part of a checkpoint
     model = GPT(model_config, train_config.seed)
     if begun := found or initial:
         model.load_state_dict(begun.weights)
@@ -232,6 +233,7 @@ def train(
                 metrics.write(json.dumps(row) + "\n")
                 metrics.flush()
                 trackers.log(row)
+            stopped = stopped or (place.world == 1 and stop())
             if guard.exhausted:
                 raise diverged(step, refusal or "", next(iter(checkpoints(run)), None))
             if due(step, options.checkpoint_every, last) or last or stopped:

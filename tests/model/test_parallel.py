@@ -1,0 +1,105 @@
+"""Two processes (gloo, as torchrun starts them) against one that accumulates: the same model, and each other's runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.checkpoint import checkpoints, newest
+from tests.model.shards import random_documents, write_shard
+
+STEPS = ["--steps", "8", "--context", "64", "--batch-tokens", "512", "--micro-batch-tokens", "256"]
+QUIET = ["--device", "cpu", "--validate-every", "4", "--sample-every", "0", "--log-every", "1"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+TWO += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m"]
+ONE = [sys.executable, "-m"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as torchrun sets it; two would sum in another order
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parallel") / "tokens"
+    write_shard(folder / "a.parquet", random_documents(200))
+    return folder
+
+
+def train(launcher: list[str], data: Path, run: Path, *more: str) -> dict[str, Any]:
+    command = [*launcher, "model", "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout)  # of the first process alone
+    return summary
+
+
+def state_of(run: Path) -> dict[str, Any]:
+    found = newest(run, print)
+    assert found is not None
+    return found[1]
+
+
+def assert_close(ours: dict[str, Any], theirs: dict[str, Any], most: float) -> None:
+    assert ours["position"] == theirs["position"]
+    assert ours["weights"].keys() == theirs["weights"].keys()
+    for name, weight in ours["weights"].items():
+        assert (weight - theirs["weights"][name]).abs().max() <= most, name
+    for mine, other in zip(ours["optimizers"], theirs["optimizers"], strict=True):
+        for index, values in mine["state"].items():
+            for name, value in values.items():
+                assert (value - other["state"][index][name]).abs().max() <= most, (index, name)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_two_processes_equal_one_that_accumulates(data: Path, tmp_path: Path, optimizer: str) -> None:
+    more = ["--optimizer", optimizer, "--doc-mask"]
+    one = train(ONE, data, tmp_path / "one", *more)
+    # Copies: bit for bit. The norm of shards is summed in another order, and a small gradient that is a difference of
+    # large ones feels it: Adam's step is of one size whatever the gradient's.
+    for sharding, most in (("none", 0.0), ("full", 5e-6)):
+        two = train(TWO, data, tmp_path / sharding, *more, "--sharding", sharding)
+        assert two["loss"] == pytest.approx(one["loss"], abs=1e-6)
+        assert two["validation_loss"] == pytest.approx(one["validation_loss"], abs=1e-6)
+        if optimizer == "muon" and sharding == "none":
+            most = 1e-6  # its processes share out the stacks
+        assert_close(state_of(tmp_path / sharding), state_of(tmp_path / "one"), most)
+
+
+def test_one_goes_on_where_two_stopped_and_two_where_one_did(data: Path, tmp_path: Path) -> None:
+    train(ONE, data, tmp_path / "one")
+    kinds = [(TWO, ["--sharding", "full"]), (ONE, []), (TWO, ["--sharding", "none"])]
+    for (first, before), (second, after) in zip(kinds, [*kinds[1:], kinds[0]], strict=True):
+        run = tmp_path / f"{kinds.index((first, before))}"
+        train(first, data, run, *before, "--checkpoint-every", "3")
+        for late in checkpoints(run)[:2]:  # of steps 8 and 6
+            late.unlink()
+        summary = train(second, data, run, *after)
+        assert summary["resumed_from"] == 3
+        assert_close(state_of(run), state_of(tmp_path / "one"), 5e-6)
+        assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").open()] == list(range(1, 9))
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    more = ["--steps", "100000", "--log-every", "1"]
+    command = [*TWO, "model", "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    assert process.stderr is not None
+    with process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("step") and " 3/" in line:
+                process.send_signal(signal.SIGTERM)
+    errors = "".join(lines)
+    assert "stopped after step" in errors
+    state = state_of(run)
+    assert state["step"] >= 3
+    assert state["position"] == state["step"] * 8
+    assert all(torch.isfinite(weight).all() for weight in state["weights"].values())
