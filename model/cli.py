@@ -63,6 +63,7 @@ def token_count(text: str) -> int:
 @click.option("-o", "--output", "run", type=DIRECTORY, help="Run directory; resumed if it exists.")
 @click.option("--resume", type=DIRECTORY, help="Run directory to resume as it was started; options given here win.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="tiny", show_default=True, help=f"{_PRESET_HELP}.")
+@click.option("--from", "start", type=DIRECTORY, help="Begin with this run's weights and shape, see `model import`.")
 @click.option("--tokens", type=token_count, metavar="COUNT", help="Tokens in all, as 10B, instead of --steps.")
 @click.option("--steps", type=int, help="Updates in all.  [default: the preset's, as all below]")
 @click.option("--batch-tokens", type=token_count, metavar="COUNT", help="Tokens an update, a multiple of the context.")
@@ -122,6 +123,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
       model pretrain --data tokens/ --preset 124m --tokens 10B --batch-tokens 524288 -o runs/124m
       model pretrain --data tokens/ --preset nano --optimizer muon --doc-mask --set activation=relu2 -o runs/nano
       torchrun --nproc-per-node 8 -m model pretrain --data tokens/ --preset 1558m --sharding full -o runs/xl
+      model import Qwen3-0.6B-Base/ -o runs/qwen3 && model pretrain --from runs/qwen3 --data tokens/ -o runs/more
       model pretrain --resume runs/first
     """
     if resume is not None:
@@ -163,6 +165,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
             options,
             {name: str(value) if isinstance(value, Path) else value for name, value in given.items()},
             log,
+            Path(given["start"]) if given["start"] else None,
         )
     except torch.OutOfMemoryError as error:
         raise ValueError(

@@ -9,6 +9,7 @@ from typing import Any
 from model.config import RunOptions
 from model.data import open_stream, vocabulary_of
 from model.device import pick_device
+from model.initial import initial
 from model.parallel import Place, first_goes_first, processes
 from model.presets import from_preset
 from model.tokenizer import Tokenizer, adopt_tokenizer, find_tokenizer, run_tokenizer
@@ -28,20 +29,27 @@ def launch(
     options: RunOptions,
     command: dict[str, Any],
     log: Log,
+    start: Path | None = None,
 ) -> Summary:
-    """Train as `model pretrain` asks: by a preset, fields that differ from it, and perhaps a total of tokens.
+    """Train as `model pretrain` asks: by a preset, fields that differ from it, and perhaps a total of tokens; perhaps
+    from the weights of another run, `start`.
 
     Under `torchrun` every process calls this. The first one prints, and does first what leaves something on the disk.
     """
     with processes(pick_device(options.device)) as (place, device):
         say = log if place.first else _silent
-        model_config, train_config = from_preset(preset, vocabulary_of(data), shape, training, tokens)
+        vocab_size = vocabulary_of(data)
+        first = initial(start, run, say) if start else None
+        rows, shape = (first.model.vocab_size, first.shape(shape)) if first else (vocab_size, shape)
+        model_config, train_config = from_preset(preset, rows, shape, training, tokens)
         with first_goes_first(place):
             stream = open_stream(data, run, train_config.validation_fraction)
+            if first:
+                first.check(model_config, data, vocab_size, stream.tokenizer_hash)
             codec = _codec(tokenizer, data, run, stream.tokenizer_hash, place)
         if codec is None:
             say("no tokenizer given or found next to the data: no samples, no bits a byte (see --tokenizer)")
-        return pretrain(stream, run, model_config, train_config, options, say, codec, command, place, device)
+        return pretrain(stream, run, model_config, train_config, options, say, codec, command, place, device, first)
 
 
 def _codec(given: Path | None, data: Path, run: Path, tokenizer_hash: str, place: Place) -> Tokenizer | None:

@@ -31,6 +31,7 @@ from model.device import autocast, micro_batch_tokens, pick_device
 from model.evaluate import Evaluation, Scoring, evaluate
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
+from model.initial import Initial
 from model.meter import Meter, progress
 from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
 from model.parallel import ALONE, Place, average, clip, gradients_stay_here, spread
@@ -95,8 +96,9 @@ def pretrain(
     command: dict[str, Any] | None = None,
     place: Place = ALONE,
     device: torch.device | None = None,
+    initial: Initial | None = None,
 ) -> Summary:
-    """Train from the run's newest whole checkpoint, or from the start, to `train_config.steps`.
+    """Train from the run's newest whole checkpoint, or else from `initial` or random weights, to `train_config.steps`.
 
     Of several processes (model/parallel.py) all call this; the first one writes. `command` is kept in config.json.
     Raises ValueError if the run in `run` is of another configuration or data (naming what differs) or there
@@ -120,7 +122,7 @@ def pretrain(
         start = found.step if found else 0
         origin = (start, found.position if found else 0)
         batches = make_batches(stream, model_config.context, train_config.batch_tokens, train_config.seed, origin)
-        trainer = set_up(model_config, train_config, options, batches, tokenizer, found, place, device)
+        trainer = set_up(model_config, train_config, options, batches, tokenizer, found, place, device, initial)
         if place.first:
             truncate_metrics(run / "metrics.jsonl", start)
             text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
@@ -149,12 +151,13 @@ def set_up(
     found: Found | None,
     place: Place,
     device: torch.device,
+    initial: Initial | None = None,
 ) -> Trainer:
     """Model, optimisers and guard as they were when `found` was written, or new."""
     torch.manual_seed(train_config.seed)  # nothing draws from it yet; what may one day is part of a checkpoint
     model = GPT(model_config, train_config.seed)
-    if found:
-        model.load_state_dict(found.weights)
+    if begun := found or initial:
+        model.load_state_dict(begun.weights)
     model.checkpoint_activations = options.checkpoint_activations
     model = model.to(device)
     module = spread(model, options.sharding, place, device)

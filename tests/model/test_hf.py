@@ -401,6 +401,51 @@ def test_an_imported_model_is_scored_by_command(run: Path, tmp_path: Path) -> No
     assert losses[0] == losses[1] == losses[2] > 1
 
 
+def test_training_begins_with_imported_weights(run: Path, tmp_path: Path) -> None:
+    documents = [list(b"The cat sat on the mat, and the dog by the door of the old house." * 4)] * 8
+    write_shard(tmp_path / "tokens/a.parquet", documents, 257, 256, bytes_vocabulary().hash)
+    run_command("export", run, "-o", tmp_path / "hf")
+    assert run_command("import", tmp_path / "hf", "-o", tmp_path / "imported").exit_code == 0
+    data = ["--data", tmp_path / "tokens", "--device", "cpu", "--steps", 3, "--batch-tokens", 64]
+    more = [*data, "--set", "validation_fraction=0", "--lr", 1e-3, "-o", tmp_path / "more"]
+    trained = run_command("pretrain", "--from", tmp_path / "imported", *more)
+    assert trained.exit_code == 0, trained.output
+    weights = [
+        load_model(tmp_path / folder, torch.device("cpu"), print)[0].state_dict() for folder in ("imported", "more")
+    ]
+    moved = [float((weights[1][name] - weight).abs().max()) for name, weight in weights[0].items()]
+    assert 0 < max(moved) < 4e-3  # an update of AdamW moves a weight by about the learning rate, and here are three
+    shutil.rmtree(tmp_path / "imported")
+    again = run_command("pretrain", "--resume", tmp_path / "more", "--steps", 4)
+    assert again.exit_code == 0, again.output
+    assert "resuming from" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--set", "soft_cap=15"], "its weights are of another shape (soft_cap: 0.0, not 15.0)"),
+        (["--set", "layers=3"], "its weights are of another shape (layers: 2, not 3)"),
+        (["--data", "{tmp}/other"], "other: made by tokenizer aaaaaaaaaaaa with 257 ids, {tmp}/imported knows "),
+        (["--from", "{tmp}/none"], "none: holds no checkpoint"),
+        (["-o", "{tmp}/imported"], "imported: holds an imported model, which has no training to resume"),
+    ],
+)
+def test_training_that_does_not_fit_the_weights_is_refused(
+    run: Path, tmp_path: Path, more: list[str], message: str
+) -> None:
+    write_shard(tmp_path / "tokens/a.parquet", [list(b"text " * 40)] * 8, 257, 256, bytes_vocabulary().hash)
+    write_shard(tmp_path / "other/a.parquet", [list(b"text " * 40)] * 8, 257, 256, "a" * 64)
+    run_command("export", run, "-o", tmp_path / "hf")
+    run_command("import", tmp_path / "hf", "-o", tmp_path / "imported")
+    places = ["--from", tmp_path / "imported", "--data", tmp_path / "tokens", "-o", tmp_path / "more"]
+    size = ["--device", "cpu", "--batch-tokens", 64, *(argument.format(tmp=tmp_path) for argument in more)]
+    result = run_command("pretrain", *places, *size)
+    assert result.exit_code == 1
+    assert message.format(tmp=tmp_path) in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+
+
 def test_errors_of_the_commands_are_one_line(run: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (["import", tmp_path / "none", "-o", tmp_path / "x"], "config.json: no such file"),
