@@ -28,7 +28,7 @@ from model.config import ModelConfig
 from model.device import compute_dtype
 from model.loss import capped, cross_entropy, token_losses
 
-Rotation = tuple[Tensor, Tensor]  # cos and sin, each (T, D / 2)
+Rotation = tuple[Tensor, Tensor]  # cos and sin, each (T, D)
 
 
 class RMSNorm(nn.Module):
@@ -81,18 +81,19 @@ class LayerCache:
 
 
 def rope_tables(context: int, head_dim: int, theta: float) -> Rotation:
-    """cos and sin, each (context, head_dim / 2), of position * theta**(-2i / head_dim) (arXiv:2104.09864)."""
+    """cos and sin, each (context, head_dim), of position * theta**(-2i / head_dim) for channel i and i + head_dim / 2;
+    the first half of the sines with the sign that `rotate` needs (arXiv:2104.09864).
+    """
     frequency_D = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angle_TD = torch.outer(torch.arange(context, dtype=torch.float64), frequency_D)
-    return angle_TD.cos().float(), angle_TD.sin().float()
+    cos_TD, sin_TD = angle_TD.cos().float(), angle_TD.sin().float()
+    return torch.cat((cos_TD, cos_TD), dim=-1), torch.cat((-sin_TD, sin_TD), dim=-1)
 
 
 def rotate(x_BTHD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
     """Turn the channel pairs (i, i + D/2) by their position's angles; computed in the tables' fp32."""
-    cos_T1D, sin_T1D = cos_TD[:, None], sin_TD[:, None]
-    first, second = x_BTHD.chunk(2, dim=-1)
-    turned = torch.cat((first * cos_T1D - second * sin_T1D, second * cos_T1D + first * sin_T1D), dim=-1)
-    return turned.type_as(x_BTHD)
+    swapped_BTHD = x_BTHD.roll(x_BTHD.shape[-1] // 2, dims=-1)  # each channel's partner
+    return (x_BTHD * cos_TD[:, None] + swapped_BTHD * sin_TD[:, None]).type_as(x_BTHD)
 
 
 class Attention(nn.Module):
