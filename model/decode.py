@@ -10,7 +10,8 @@ the cache only, which the host knows.
 The blocks are those of model/gpt.py, written for inference: weights and residual stream in `compute_dtype`, a norm
 in one kernel, queries and keys normalised and rotated together, a key head's queries as one more dimension.
 
-Tensor names as there; moreover R rows of the cache, G = H / K query heads a key head, N tokens to draw.
+Tensor names as there; moreover S slots of the cache, G = H / K query heads a key head, N tokens to draw, b some
+of the rows.
 """
 
 from __future__ import annotations
@@ -63,14 +64,15 @@ class Decoder:
         self.blocks = cast(list[Block], list(self.model.blocks))
         self.qk_weights = [_qk_weight(block.attention) for block in self.blocks]
         # Zeros, because an empty slot has weight 0 in a sum, and 0 x NaN is NaN.
-        shape = (self.config.layers, B, self.slots, self.config.kv_heads, self.config.head_dim)
-        self.k_LRSKD = torch.zeros(shape, dtype=self.dtype, device=device)
-        self.v_LRSKD = torch.zeros(shape, dtype=self.dtype, device=device)
+        K = self.config.kv_heads
+        shape = (self.config.layers, B, K, self.slots, self.config.head_dim)
+        self.k_LBKSD = torch.zeros(shape, dtype=self.dtype, device=device)
+        self.v_LBKSD = torch.zeros(shape, dtype=self.dtype, device=device)
         self.uniform_BN = uniform_BN.to(device)
         self.drawn_BN = torch.zeros(uniform_BN.shape, dtype=torch.int64, device=device)
         self.token_B = torch.zeros(B, dtype=torch.int64, device=device)  # seen next
         self.position_B = torch.zeros(B, dtype=torch.int64, device=device)  # the slot it goes to
-        self.first_slot_B = torch.arange(B, device=device) * self.slots
+        self.first_slot_BK = torch.arange(B * K, device=device).view(B, K) * self.slots
         self.slot_S = torch.arange(self.slots, device=device)
         self.number_1 = torch.zeros(1, dtype=torch.int64, device=device)  # of the step
         self.filled = 0  # slots in use in the longest row, as the host counts
@@ -98,9 +100,9 @@ class Decoder:
             masks = {w: causal_mask(position_T, position_T, w) if w else None for w in self.windows}
 
             def mix(layer: int, q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor) -> Tensor:
-                self.k_LRSKD[layer][row_b, :T] = k_BTKD[source_b]
-                self.v_LRSKD[layer][row_b, :T] = v_BTKD[source_b]
                 q_BHTD, k_BKTD, v_BKTD = (x.transpose(1, 2) for x in (q_BTHD, k_BTKD, v_BTKD))
+                self.k_LBKSD[layer][row_b, :, :T] = k_BKTD[source_b]
+                self.v_LBKSD[layer][row_b, :, :T] = v_BKTD[source_b]
                 y_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, masks[self.config.window_of(layer)])
                 return y_BHTD.transpose(1, 2).flatten(2)
 
@@ -167,19 +169,20 @@ class Decoder:
         """fp32 (B, V) after `token_B`, whose keys and values go into the cache."""
         # A graph has fixed shapes; on a CPU, nothing need look at empty slots.
         span = self.slots if self.device.type == "cuda" else self.filled
-        slot_B = self.first_slot_B + self.position_B
+        slot_n = (self.first_slot_BK + self.position_B[:, None]).flatten()
         back_BS = self.position_B[:, None] - self.slot_S[:span]
         masks = {window: self._step_mask(back_BS, window) for window in self.windows}
         K, D = self.config.kv_heads, self.config.head_dim
 
         def mix(layer: int, q_B1HD: Tensor, k_B1KD: Tensor, v_B1KD: Tensor) -> Tensor:
-            k_RSKD, v_RSKD = self.k_LRSKD[layer], self.v_LRSKD[layer]
-            k_RSKD.view(-1, K, D).index_copy_(0, slot_B, k_B1KD[:, 0])
-            v_RSKD.view(-1, K, D).index_copy_(0, slot_B, v_B1KD[:, 0])
-            k_BKSD, v_BKSD = k_RSKD[:, :span].transpose(1, 2), v_RSKD[:, :span].transpose(1, 2)
+            k_BKSD, v_BKSD = self.k_LBKSD[layer], self.v_LBKSD[layer]
+            k_BKSD.view(-1, D).index_copy_(0, slot_n, k_B1KD.reshape(-1, D))
+            v_BKSD.view(-1, D).index_copy_(0, slot_n, v_B1KD.reshape(-1, D))
             # The G queries of a key head stand where T queries would: all of them see the same keys.
             q_BKGD = q_B1HD.view(self.rows, K, -1, D)
-            return attend(q_BKGD, k_BKSD, v_BKSD, masks[self.config.window_of(layer)]).reshape(self.rows, 1, -1)
+            mask_B11S = masks[self.config.window_of(layer)]
+            y_BKGD = attend(q_BKGD, k_BKSD[:, :, :span], v_BKSD[:, :, :span], mask_B11S)
+            return y_BKGD.reshape(self.rows, 1, -1)
 
         x_B1C = self._blocks(self.token_B[:, None], self.position_B[:, None], mix)
         return self.model.head(normed(x_B1C[:, 0], self.model.norm))

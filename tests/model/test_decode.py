@@ -94,9 +94,9 @@ def test_equal_texts_are_computed_once() -> None:
     with torch.no_grad():
         decoder.prefill(range(4), [[1, 2, 3], [1, 2, 3], [4, 5], [1, 2, 3]])
     assert batches == [(2, 2, 64)]
-    k_RSKD = decoder.k_LRSKD[-1]
-    assert torch.equal(k_RSKD[0, :2], k_RSKD[3, :2])
-    assert not torch.equal(k_RSKD[0, :2], k_RSKD[2, :2])
+    k_BTKD = decoder.k_LBKSD[-1].transpose(1, 2)
+    assert torch.equal(k_BTKD[0, :2], k_BTKD[3, :2])
+    assert not torch.equal(k_BTKD[0, :2], k_BTKD[2, :2])
 
 
 @torch.no_grad()

@@ -98,6 +98,15 @@ def test_without_temperature_the_likeliest_is_taken() -> None:
         assert draw(logits_BV, torch.tensor([0.99, 0.99]), Sampling(temperature=temperature)).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("settings", [{}, {"top_k": 0}, {"top_p": 0.5}, {"temperature": 0.0}])
+def test_logits_of_a_diverged_model_give_some_id(settings: dict[str, float]) -> None:
+    """A sample amid training is no reason to stop."""
+    sampling = dataclasses.replace(Sampling(top_k=3), **settings)  # type: ignore[arg-type]
+    for value in (torch.nan, torch.inf):
+        drawn_B = draw(torch.full((2, 9), value), torch.tensor([0.2, 0.9]), sampling)
+        assert ((drawn_B >= 0) & (drawn_B < 9)).all()
+
+
 def test_a_stream_does_not_depend_on_others_or_its_length() -> None:
     several = uniforms(3, [0, 1, 2], 50)
     assert torch.equal(uniforms(3, [1], 50)[0], several[1])
