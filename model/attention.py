@@ -96,15 +96,6 @@ def _training_mask(tokens_BT: Tensor, documents_BT: Tensor | None, window: int) 
     return mask_BHTS
 
 
-def continuing_masks(config: ModelConfig, tokens_BT: Tensor, start: int) -> Masks:
-    """The masks that the layers need for tokens that `start` others went before."""
-    T = tokens_BT.shape[1]
-    position_S = torch.arange(start + T, device=tokens_BT.device)
-    windows = {config.window_of(layer) for layer in range(config.layers)}
-    alone = T == 1  # sees all
-    return {w: None if alone and not w else causal_mask(position_S[start:], position_S, w) for w in windows}
-
-
 def causal_mask(query_T: Tensor, key_S: Tensor, window: int = 0) -> Tensor:
     """(T, S) of positions: may the query see the key, which is at or before it and, if there is a window, in it?"""
     back_TS = query_T[:, None] - key_S[None, :]

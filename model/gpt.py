@@ -5,8 +5,8 @@ stream and adding to it; a last norm; the embedding again as output head. As `Mo
 shape (arXiv:2505.09388): attention normalises queries and keys (QK-norm) before it rotates them (RoPE), and shares
 key and value heads between query heads (GQA). Other settings make it GPT-2.
 
-Tensor names carry their shape: B batch, T new tokens, S tokens seen so far, C channels (width), H query
-heads, K key/value heads, D channels a head, F the MLP's inner channels, V vocabulary.
+Tensor names carry their shape: B batch, T tokens, C channels (width), H query heads, K key/value heads, D channels a
+head, F the MLP's inner channels, V vocabulary.
 
 The shape is a published one so that the weights can be named for other tools without custom code; each
 linear map that reads the same input is one matrix (`qkv`, `gate_up`) because one large product is faster
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from model.attention import Mask, Masks, attend, continuing_masks, training_masks
+from model.attention import Mask, Masks, attend, training_masks
 from model.config import ModelConfig
 from model.device import compute_dtype
 from model.loss import capped, cross_entropy, token_losses
@@ -62,24 +62,6 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return LayerNorm(config.width, config.norm_eps, config.bias)
 
 
-class LayerCache:
-    """Keys and values of one layer, for up to `context` tokens: what earlier tokens leave for later ones."""
-
-    def __init__(self, config: ModelConfig, batch: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (batch, config.kv_heads, config.context, config.head_dim)
-        self.k_BKSD = torch.empty(shape, device=device, dtype=dtype)
-        self.v_BKSD = torch.empty(shape, device=device, dtype=dtype)
-        self.length = 0  # S, tokens held
-
-    def append(self, k_BKTD: Tensor, v_BKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Add T tokens; return the keys and values of all S tokens."""
-        end = self.length + k_BKTD.shape[2]
-        self.k_BKSD[:, :, self.length : end] = k_BKTD
-        self.v_BKSD[:, :, self.length : end] = v_BKTD
-        self.length = end
-        return self.k_BKSD[:, :, :end], self.v_BKSD[:, :, :end]
-
-
 def rope_tables(context: int, head_dim: int, theta: float) -> Rotation:
     """cos and sin, each (context, head_dim), of position * theta**(-2i / head_dim) for channel i and i + head_dim / 2;
     the first half of the sines with the sign that `rotate` needs (arXiv:2104.09864).
@@ -108,23 +90,25 @@ class Attention(nn.Module):
             self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
         self.out = nn.Linear(config.heads * config.head_dim, config.width, bias=config.bias)
 
-    def forward(self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask | None, cache: LayerCache | None) -> Tensor:
+    def forward(self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask | None) -> Tensor:
         B, T, _ = x_BTC.shape
         heads = self.qkv(x_BTC).view(B, T, -1, self.head_dim)
         # Queries and keys are normalised and rotated together: half as many operations, and those take long on a CPU.
         qk, v_BTKD = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
         if self.qk_norm:
-            weights = (self.q_norm.weight.expand(self.heads, -1), self.k_norm.weight.expand(self.kv_heads, -1))
-            qk = (F.rms_norm(qk.float(), (self.head_dim,), eps=self.q_norm.eps) * torch.cat(weights)).type_as(qk)
+            normed = F.rms_norm(qk.float(), (self.head_dim,), eps=self.q_norm.eps)
+            qk = (normed * self.qk_weight_HD()).type_as(qk)
         if rotation is not None:
             qk = rotate(qk, *rotation)
         q_BTHD, k_BTKD = qk.split((self.heads, self.kv_heads), dim=2)
-        k_BKSD, v_BKSD = k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
-        if cache is not None:
-            k_BKSD, v_BKSD = cache.append(k_BKSD, v_BKSD)
-        y_BHTD = attend(q_BTHD.transpose(1, 2), k_BKSD, v_BKSD, mask)
+        y_BHTD = attend(q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2), mask)
         y_BTC: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, -1))
         return y_BTC
+
+    def qk_weight_HD(self) -> Tensor:
+        """Weights of QK-norm, of all query heads and then all key heads."""
+        of_queries, of_keys = self.q_norm.weight, self.k_norm.weight
+        return torch.cat((of_queries.expand(self.heads, -1), of_keys.expand(self.kv_heads, -1)))
 
 
 class MLP(nn.Module):
@@ -159,14 +143,14 @@ class Block(nn.Module):
         self.mlp_norm = make_norm(config)
         self.mlp = MLP(config)
 
-    def forward(self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask | None, cache: LayerCache | None) -> Tensor:
-        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), rotation, mask, cache)
+    def forward(self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask | None) -> Tensor:
+        x_BTC = x_BTC + self.attention(self.attention_norm(x_BTC), rotation, mask)
         y_BTC: Tensor = x_BTC + self.mlp(self.mlp_norm(x_BTC))
         return y_BTC
 
 
 class GPT(nn.Module):
-    """`model(tokens, targets)` is the loss; `model.logits(tokens, caches)` is for sampling."""
+    """`model(tokens, targets)` is the loss; model/decode.py draws text from it."""
 
     cos_TD: Tensor
     sin_TD: Tensor
@@ -231,31 +215,26 @@ class GPT(nn.Module):
             return token_losses(*of).view_as(targets_BT)
         return cross_entropy(*of)
 
-    def logits(self, tokens_BT: Tensor, caches: list[LayerCache] | None = None, last: bool = False) -> Tensor:
-        """fp32 logits (B, T, V), V without the embedding's padding; `last`: (B, 1, V), of the last tokens only.
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        """fp32 logits (B, T, V), V without the embedding's padding."""
+        return self.head(self.hidden(tokens_BT, training_masks(self.config, tokens_BT, None)))
 
-        With `caches` (see `new_caches`) the tokens continue those seen by earlier calls.
-        """
-        x_BTC = self.hidden(tokens_BT, self._masks(tokens_BT, caches), caches)
-        return self.head(x_BTC[:, -1:] if last else x_BTC)
-
-    def hidden(self, tokens_BT: Tensor, masks: Masks, caches: list[LayerCache] | None = None) -> Tensor:
+    def hidden(self, tokens_BT: Tensor, masks: Masks) -> Tensor:
         """The last norm's output (B, T, C)."""
-        start = caches[0].length if caches else 0
-        end = start + tokens_BT.shape[1]
-        if end > self.config.context:
-            raise ValueError(f"{end} tokens: should be at most the context, {self.config.context}")
+        length = tokens_BT.shape[1]
+        if length > self.config.context:
+            raise ValueError(f"{length} tokens: should be at most the context, {self.config.context}")
         x_BTC = self.embedding(tokens_BT)
         if self.positions is not None:
-            x_BTC = x_BTC + self.positions.weight[start:end]
+            x_BTC = x_BTC + self.positions.weight[:length]
         x_BTC = x_BTC.to(compute_dtype(x_BTC.device))
-        rotation = (self.cos_TD[start:end], self.sin_TD[start:end]) if self.positions is None else None
+        rotation = (self.cos_TD[:length], self.sin_TD[:length]) if self.positions is None else None
         for layer, block in enumerate(self.blocks):
-            mask, cache = masks[self.config.window_of(layer)], caches[layer] if caches else None
+            mask = masks[self.config.window_of(layer)]
             if self.checkpoint_activations and torch.is_grad_enabled():
-                x_BTC = checkpoint(block, x_BTC, rotation, mask, cache, use_reentrant=False)
+                x_BTC = checkpoint(block, x_BTC, rotation, mask, use_reentrant=False)
             else:
-                x_BTC = block(x_BTC, rotation, mask, cache)
+                x_BTC = block(x_BTC, rotation, mask)
         normed: Tensor = self.norm(x_BTC)
         return normed
 
@@ -263,18 +242,6 @@ class GPT(nn.Module):
         """Logits of the real ids only: the padding's columns are cut away, so they have no probability."""
         logits_BTV = F.linear(x_BTC, self.head_VC)[..., : self.config.vocab_size].float()
         return capped(logits_BTV, self.config.soft_cap)
-
-    def _masks(self, tokens_BT: Tensor, caches: list[LayerCache] | None) -> Masks:
-        """Of tokens that continue a cache, if there is one."""
-        start = caches[0].length if caches else 0
-        return (
-            continuing_masks(self.config, tokens_BT, start) if start else training_masks(self.config, tokens_BT, None)
-        )
-
-    def new_caches(self, batch: int, dtype: torch.dtype = torch.float32) -> list[LayerCache]:
-        """An empty cache a layer, for `batch` sequences of up to `context` tokens."""
-        device = self.embedding.weight.device
-        return [LayerCache(self.config, batch, device, dtype) for _ in self.blocks]
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Of one part's logits. On CUDA few large products are fastest; on a CPU a part should stay near its caches.
-LOGIT_BYTES = {"cuda": 2**31, "cpu": 2**24}
+LOGIT_BYTES = {"cuda": 2**31, "cpu": 2**22}
 
 
 def cross_entropy(x_NC: Tensor, head_VC: Tensor, targets_N: Tensor, vocab_size: int, soft_cap: float = 0.0) -> Tensor:

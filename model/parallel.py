@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -84,7 +84,6 @@ def spread(model: GPT, sharding: str, place: Place, device: torch.device) -> nn.
     for block in model.blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh)
-    register_fsdp_forward_method(model, "logits")
     return model
 
 
@@ -117,6 +116,17 @@ def whole(state: Any) -> Any:
     if isinstance(state, list | tuple):
         return [whole(value) for value in state]
     return state
+
+
+def whole_model(model: GPT) -> GPT:
+    """`model` as one process has it; all processes must ask for it."""
+    if not isinstance(model, FSDPModule):
+        return model
+    with torch.device("meta"):
+        copy = GPT(model.config)
+    copy.load_state_dict(whole(model.state_dict()), assign=True)
+    copy.cos_TD, copy.sin_TD = model.cos_TD, model.sin_TD
+    return copy
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -1,96 +1,138 @@
-"""Text from a model, a token at a time, each token computed once (KV cache).
+"""Text from a model: prompts in, drawn tokens out.
 
-Every sample has a random stream of its own, seeded by (seed, its number): the first of ten samples is the
-same text as the only one of one. Drawing happens on the CPU in fp32, whatever the device of the model.
+Every sample has a random stream of its own, seeded by (seed, its number): the first of ten samples is the same
+text as the only one of one, and a prompt among others is continued as it is alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from model.device import autocast, compute_dtype
+from model.decode import Decoder
+from model.device import compute_dtype
+from model.draw import Sampling, draw, uniforms
 from model.gpt import GPT
 
+__all__ = ["Sample", "Sampling", "generate", "generate_batch"]
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn from the logits."""
+# Texts at once: as many as keep a GPU busy, if their keys and values take no more than this.
+MOST_ROWS = 64
+CACHE_BYTES = {"cuda": 2**33, "cpu": 2**30}
+# Steps between looks at what was drawn: a look waits for the device, and on a CPU there is nothing to wait for.
+STEPS_A_LOOK = {"cuda": 16, "cpu": 1}
 
-    max_tokens: int = 200  # most tokens after the prompt
-    temperature: float = 0.8  # divides the logits; 0 takes the likeliest token
-    top_k: int = 50  # draw among this many likeliest tokens; 0: among all (arXiv:1805.04833)
-    top_p: float = 1.0  # and among the fewest whose probabilities reach this (nucleus, arXiv:1904.09751)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens = {self.max_tokens}: should be at least 1")
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature = {self.temperature}: should be at least 0")
-        if self.top_k < 0:
-            raise ValueError(f"top_k = {self.top_k}: should be at least 0")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p = {self.top_p}: should be above 0 and at most 1")
+OnToken = Callable[[int, int], None]  # number of the sample, id
+Until = Callable[[Sequence[int]], bool]  # tokens so far -> is that all?
 
 
 class Sample(NamedTuple):
     tokens: list[int]  # after the prompt, without the end of text
-    ended: bool  # by an end of text, not by max_tokens
+    ended: bool  # by an end of text or `until`, not by max_tokens
+
+
+def generate(
+    model: GPT,
+    prompt: Sequence[int],
+    end_of_text: int,
+    sampling: Sampling,
+    count: int = 1,
+    on_token: OnToken | None = None,
+    until: Until | None = None,
+    graph: bool = True,
+) -> list[Sample]:
+    """`count` continuations of `prompt` (ids), each until an end of text, `until` or `max_tokens`.
+
+    The prompt stands at the start of a document: an end of text goes before it, as in training. Of a prompt longer
+    than the context the end counts, and a text that outgrows the context goes on from the later half of what is
+    there. `on_token` hears of each token as soon as it is known; `until` is asked after each. `graph`: see
+    `Decoder`.
+    """
+    samples: list[Sample] = []
+    most = rows_at_once(model)
+    for first in range(0, count, most):
+        numbers = range(first, min(first + most, count))
+        samples += _continue(model, [prompt] * len(numbers), numbers, end_of_text, sampling, on_token, until, graph)
+    return samples
+
+
+def generate_batch(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    end_of_text: int,
+    sampling: Sampling,
+    count: int = 1,
+    until: Until | None = None,
+    graph: bool = True,
+) -> Iterator[list[Sample]]:
+    """For each prompt what `generate` gives for it alone; many at once, in their order, as they are done."""
+    rows = [(prompt, number) for prompt in prompts for number in range(count)]
+    done: list[Sample] = []
+    most = rows_at_once(model)
+    for first in range(0, len(rows), most):
+        some_prompts, numbers = zip(*rows[first : first + most], strict=True)
+        done += _continue(model, some_prompts, numbers, end_of_text, sampling, None, until, graph)
+        while len(done) >= count:
+            yield done[:count]
+            del done[:count]
+
+
+def rows_at_once(model: GPT) -> int:
+    config, device = model.config, model.embedding.weight.device
+    slot = 2 * config.layers * config.kv_heads * config.head_dim * compute_dtype(device).itemsize
+    return max(1, min(MOST_ROWS, CACHE_BYTES[device.type] // (slot * config.context)))
 
 
 @torch.no_grad()
-def generate(model: GPT, prompt: Sequence[int], end_of_text: int, sampling: Sampling, count: int = 1) -> list[Sample]:
-    """`count` continuations of `prompt` (ids).
-
-    The prompt stands at the start of a document: an end of text goes before it, as in training. A text that
-    outgrows the context goes on from the later half of what is there.
-    """
-    context, device = model.config.context, model.embedding.weight.device
-    generators = [torch.Generator().manual_seed(_stream_seed(sampling.seed, row)) for row in range(count)]
-    seen_BT = torch.tensor([[end_of_text, *prompt][-context:]] * count, device=device)
-    caches = model.new_caches(count, compute_dtype(device))
-    fresh_BT = seen_BT
-    samples: list[list[int]] = [[] for _ in range(count)]
-    ended = [False] * count
-    for _ in range(sampling.max_tokens):
-        if caches[0].length == context:
-            caches = model.new_caches(count, compute_dtype(device))
-            fresh_BT = seen_BT[:, -max(1, context // 2) :]
-        with autocast(device):
-            logits_BV = model.logits(fresh_BT, caches, last=True)[:, 0].cpu()
-        drawn = [draw(logits_BV[row], sampling, generators[row]) for row in range(count)]
-        for row, token in enumerate(drawn):
-            ended[row] = ended[row] or token == end_of_text
-            if not ended[row]:
-                samples[row].append(token)
-        if all(ended):
-            break
-        fresh_BT = torch.tensor(drawn, device=device)[:, None]
-        seen_BT = torch.cat((seen_BT, fresh_BT), dim=1)
-    return [Sample(tokens, end) for tokens, end in zip(samples, ended, strict=True)]
-
-
-def draw(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """One id from fp32 logits."""
-    if sampling.temperature == 0:
-        return int(logits_V.argmax())
-    logits_V = logits_V / sampling.temperature
-    if 0 < sampling.top_k < len(logits_V):
-        kth = logits_V.topk(sampling.top_k).values[-1]
-        logits_V = logits_V.masked_fill(logits_V < kth, -torch.inf)
-    probability_V = logits_V.softmax(-1)
-    if sampling.top_p < 1:
-        sorted_V, order_V = probability_V.sort(descending=True, stable=True)
-        before_V = sorted_V.cumsum(-1) - sorted_V  # mass of the likelier ones; 0 for the first, which stays
-        probability_V = probability_V.index_fill(0, order_V[before_V >= sampling.top_p], 0.0)
-    return int(torch.multinomial(probability_V, 1, generator=generator))
-
-
-def _stream_seed(seed: int, row: int) -> int:
-    # Far apart for neighbouring seeds, so that sample 1 of seed 0 is not sample 0 of seed 1.
-    return (seed * 1_000_003 + row) % 2**63
+def _continue(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    numbers: Sequence[int],
+    end_of_text: int,
+    sampling: Sampling,
+    on_token: OnToken | None,
+    until: Until | None,
+    graph: bool,
+) -> list[Sample]:
+    """A continuation of each prompt, from the random stream of its number."""
+    context, most = model.config.context, sampling.max_tokens
+    texts = [[end_of_text, *prompt][-context:] for prompt in prompts]
+    lengths = [len(text) for text in texts]
+    longest = min(context, max(lengths) + most - 1)
+    random_BN = uniforms(sampling.seed, numbers, most)
+    decoder = Decoder(model, random_BN, partial(draw, sampling=sampling), longest, graph)
+    decoder.prefill(range(len(texts)), texts)
+    steps_a_look = 1 if on_token else STEPS_A_LOOK[decoder.device.type]
+    drawn: list[list[int]] = [[] for _ in texts]
+    ended = [False] * len(texts)
+    done = 0
+    while done < most and not all(ended):
+        full = [row for row, length in enumerate(lengths) if length > context]
+        if full:
+            # What has ended goes on as the shortest text there is.
+            tails = [
+                [end_of_text] if ended[row] else (texts[row] + drawn[row])[-max(1, context // 2) :] for row in full
+            ]
+            decoder.prefill(full, tails)
+            for row, tail in zip(full, tails, strict=True):
+                lengths[row] = len(tail)
+        steps = min(steps_a_look, most - done, context + 1 - max(lengths))
+        for _ in range(steps):
+            decoder.step()
+        for row, tokens in enumerate(decoder.drawn(done, done + steps)):
+            lengths[row] += steps
+            for token in tokens:
+                if ended[row]:
+                    break
+                if token == end_of_text:
+                    ended[row] = True
+                    break
+                drawn[row].append(token)
+                if on_token is not None:
+                    on_token(numbers[row], token)
+                ended[row] = until is not None and until(drawn[row])
+        done += steps
+    return [Sample(tokens, end) for tokens, end in zip(drawn, ended, strict=True)]

@@ -34,7 +34,7 @@ from model.guard import Guard, diverged
 from model.initial import Initial
 from model.meter import Meter, progress
 from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
-from model.parallel import ALONE, Place, average, clip, gradients_stay_here, spread
+from model.parallel import ALONE, Place, average, clip, gradients_stay_here, spread, whole_model
 from model.prefetch import prefetched
 from model.resume import Found, find, restore, write_checkpoint
 from model.sample import Sampling, generate
@@ -324,9 +324,10 @@ def validated(trainer: Trainer) -> Evaluation:
 def samples(trainer: Trainer, tokenizer: Tokenizer) -> list[str]:
     """A continuation of each prompt. The same draws at every step, so that what changes is the model."""
     sampling = Sampling(max_tokens=trainer.options.sample_tokens)
+    model = whole_model(trainer.model)
     texts = []
     for prompt in trainer.options.sample_prompts:
-        [sample] = generate(trainer.model, tokenizer.encode(prompt), trainer.batches.stream.end_of_text, sampling)
+        [sample] = generate(model, tokenizer.encode(prompt), trainer.batches.stream.end_of_text, sampling)
         texts.append(prompt + tokenizer.decode(sample.tokens))
     return texts
 

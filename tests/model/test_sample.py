@@ -1,39 +1,85 @@
-"""Sampling: what is drawn, when it stops, and that neighbours do not matter."""
+"""Sampling: the text that a whole forward pass a token gives, when it stops, and that neighbours do not matter."""
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from model import sample as sampler
+from model.draw import draw, uniforms
 from model.gpt import GPT
-from model.sample import Sampling, draw, generate
+from model.sample import Sample, Sampling, generate, generate_batch, rows_at_once
 from tests.model.shards import END_OF_TEXT, VOCAB, small_model
+from tests.model.test_gpt import SHAPES
+from tests.oracles.model_generate import continuation
 
 GREEDY = Sampling(max_tokens=12, temperature=0)
 
 
-@pytest.fixture(scope="module")
-def gpt() -> GPT:
+def opinionated(**changes: Any) -> GPT:
     """A model with opinions: large random weights."""
-    model = GPT(small_model(), seed=1)
+    model = GPT(small_model(**changes), seed=1)
     generator = torch.Generator().manual_seed(2)
     for weight in model.parameters():
         weight.data += 0.3 * torch.randn(weight.shape, generator=generator)
     return model
 
 
-def test_greedy_equals_a_whole_forward_each_time(gpt: GPT) -> None:
-    ids = [END_OF_TEXT, 5, 6, 7]
-    while len(ids) < 16 and ids[1:].count(END_OF_TEXT) == 0:
-        with torch.no_grad():
-            ids.append(int(gpt.logits(torch.tensor([ids]))[0, -1].argmax()))
-    [sample] = generate(gpt, [5, 6, 7], END_OF_TEXT, GREEDY)
-    assert sample.tokens == [token for token in ids[4:] if token != END_OF_TEXT]
-    assert sample.ended == (END_OF_TEXT in ids[4:])
+MODELS = {shape: opinionated(**fields) for shape, fields in SHAPES.items()}
+
+
+@pytest.fixture(scope="module")
+def gpt() -> GPT:
+    return MODELS["default"]
+
+
+def without_cache(model: GPT, prompt: list[int], end_of_text: int, sampling: Sampling, number: int) -> Sample:
+    random_N = uniforms(sampling.seed, [number], sampling.max_tokens)[0]
+
+    def drawn(logits_V: Tensor, step: int) -> int:
+        return int(draw(logits_V[None], random_N[step : step + 1], sampling))
+
+    return Sample(*continuation(model, prompt, end_of_text, sampling.max_tokens, drawn))
+
+
+@settings(max_examples=40)
+@given(
+    shape=st.sampled_from(list(SHAPES)),
+    prompts=st.lists(st.lists(st.integers(0, VOCAB - 1), max_size=24), min_size=1, max_size=4),
+    count=st.integers(1, 2),
+    end_of_text=st.integers(0, VOCAB - 1),
+    max_tokens=st.integers(1, 40),
+    temperature=st.sampled_from([0.0, 0.8, 3.0]),
+    top_k=st.sampled_from([0, 2, 50]),
+    top_p=st.sampled_from([0.5, 1.0]),
+    seed=st.integers(0, 100),
+)
+def test_text_is_that_of_a_whole_forward_a_token(
+    shape: str,
+    prompts: list[list[int]],
+    count: int,
+    end_of_text: int,
+    max_tokens: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    seed: int,
+) -> None:
+    """Of prompts of many lengths at once, within the context (of 16) and beyond, with ends of text in their midst."""
+    model, sampling = MODELS[shape], Sampling(max_tokens, temperature, top_k, top_p, seed)
+    answers = list(generate_batch(model, prompts, end_of_text, sampling, count))
+    assert len(answers) == len(prompts)
+    for prompt, samples in zip(prompts, answers, strict=True):
+        alone = [without_cache(model, prompt, end_of_text, sampling, number) for number in range(count)]
+        assert samples == alone
+        assert generate(model, prompt, end_of_text, sampling, count) == alone
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(gpt: GPT) -> None:
@@ -44,6 +90,34 @@ def test_a_sample_does_not_depend_on_its_neighbours(gpt: GPT) -> None:
     assert several == generate(gpt, [1, 2], END_OF_TEXT, sampling, count=4)
     other_seed = generate(gpt, [1, 2], END_OF_TEXT, dataclasses.replace(sampling, seed=4), count=4)
     assert several != other_seed
+
+
+def test_many_samples_take_several_rounds(gpt: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling = Sampling(max_tokens=5, seed=3)
+    whole = generate(gpt, [1, 2], END_OF_TEXT, sampling, count=7)
+    prompts = [[1], [2, 3], [4]]
+    batch = list(generate_batch(gpt, prompts, END_OF_TEXT, sampling, count=2))
+    monkeypatch.setattr(sampler, "MOST_ROWS", 3)
+    assert generate(gpt, [1, 2], END_OF_TEXT, sampling, count=7) == whole
+    assert list(generate_batch(gpt, prompts, END_OF_TEXT, sampling, count=2)) == batch
+
+
+def test_as_many_rows_as_their_cache_has_room_for(gpt: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_row = 2 * 2 * 2 * 16 * 4 * 16  # keys and values, layers, key heads, channels, bytes, context
+    assert rows_at_once(gpt) == sampler.MOST_ROWS
+    monkeypatch.setitem(sampler.CACHE_BYTES, "cpu", 5 * a_row + 1)
+    assert rows_at_once(gpt) == 5
+    monkeypatch.setitem(sampler.CACHE_BYTES, "cpu", 1)
+    assert rows_at_once(gpt) == 1
+
+
+def test_rarer_looks_give_the_same(gpt: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, where steps go on until the host looks: of what comes after the end nothing is kept."""
+    several = partial(generate, gpt, [1, 2], 7, Sampling(max_tokens=45, temperature=3.0, top_k=0), 6)
+    often = several()
+    assert any(sample.ended for sample in often)
+    monkeypatch.setitem(sampler.STEPS_A_LOOK, "cpu", 16)
+    assert several() == often
 
 
 def test_stops_at_end_of_text() -> None:
@@ -59,56 +133,44 @@ def test_stops_at_end_of_text() -> None:
     assert len(sample.tokens) == 12
 
 
-def test_text_may_outgrow_the_context(gpt: GPT) -> None:
-    sampling = Sampling(max_tokens=50, temperature=1.0, top_k=0)
-    [sample] = generate(gpt, list(range(30)), VOCAB - 50, sampling)
-    assert sample.ended or len(sample.tokens) == 50
-    assert all(0 <= token < VOCAB for token in sample.tokens)
+def test_tokens_are_told_as_they_come_until_the_caller_has_enough(gpt: GPT) -> None:
+    sampling = Sampling(max_tokens=30, temperature=1.0)
+    [whole] = generate(gpt, [1], END_OF_TEXT, sampling)
+    assert len(whole.tokens) > 10
+    told: list[tuple[int, int]] = []
+    asked: list[int] = []
+
+    def enough(tokens: Any) -> bool:
+        asked.append(len(tokens))
+        assert len(told) == len(tokens)  # heard of before the question
+        return len(tokens) == 10
+
+    [sample] = generate(gpt, [1], END_OF_TEXT, sampling, 1, lambda *token: told.append(token), enough)
+    assert sample == (whole.tokens[:10], True)
+    assert told == [(0, token) for token in sample.tokens]
+    assert asked == list(range(1, 11))
 
 
-@given(
-    logits=st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=30),
-    top_k=st.integers(0, 12),
-    top_p=st.floats(0.05, 1.0),
-    temperature=st.floats(0.1, 3),
-    seed=st.integers(0, 1000),
-)
-def test_drawn_ids_lie_in_top_k_and_top_p(
-    logits: list[float], top_k: int, top_p: float, temperature: float, seed: int
-) -> None:
-    sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-    drawn = draw(torch.tensor(logits), sampling, torch.Generator().manual_seed(seed))
-    ranked = sorted(logits, reverse=True)
-    if top_k:
-        assert logits[drawn] >= ranked[min(top_k, len(ranked)) - 1]
-    likelier = [logit for logit in logits if logit > logits[drawn]]
-    kept = ranked[:top_k] if top_k else ranked
-    probability = torch.tensor(kept, dtype=torch.float64).div(temperature).softmax(0)
-    assert float(probability[: len(likelier)].sum()) < top_p + 1e-5
+@pytest.mark.gpu
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cuda_writes_the_same_with_and_without_a_graph(shape: str) -> None:
+    model = opinionated(**SHAPES[shape]).to("cuda")
+    prompts = [[], [1, 2, 3], list(range(14)), [5] * 40]
+    for sampling in (
+        dataclasses.replace(GREEDY, max_tokens=40),
+        Sampling(40, top_k=5, top_p=0.9),
+        Sampling(40, top_k=0, top_p=0.9),
+        Sampling(40, top_k=0),
+    ):
+        plain, replayed = (
+            list(generate_batch(model, prompts, END_OF_TEXT, sampling, 2, graph=graph)) for graph in (False, True)
+        )
+        assert plain == replayed
+        told_tokens(model, prompts[1], sampling)
 
 
-def test_draw_frequencies_follow_the_probabilities() -> None:
-    probability_V = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    generator = torch.Generator().manual_seed(0)
-
-    def frequencies(**settings: float) -> list[float]:
-        sampling = Sampling(**{"temperature": 1.0, "top_k": 0, **settings})  # type: ignore[arg-type]
-        counts = [0] * 4
-        for _ in range(3000):
-            counts[draw(probability_V.log(), sampling, generator)] += 1
-        return [count / 3000 for count in counts]
-
-    assert frequencies() == pytest.approx([0.5, 0.3, 0.15, 0.05], abs=0.03)
-    assert frequencies(top_k=2) == pytest.approx([0.625, 0.375, 0, 0], abs=0.03)
-    assert frequencies(top_p=0.85) == pytest.approx([0.526, 0.316, 0.158, 0], abs=0.03)
-    assert frequencies(top_p=0.1) == [1, 0, 0, 0]
-    assert frequencies(temperature=0.5) == pytest.approx([0.685, 0.247, 0.062, 0.007], abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("max_tokens", 0), ("temperature", -1.0), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.5)],
-)
-def test_settings_out_of_bounds_are_named(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{field} = {value}"):
-        Sampling(**{field: value})  # type: ignore[arg-type]
+def told_tokens(model: GPT, prompt: list[int], sampling: Sampling) -> list[int]:
+    told: list[int] = []
+    [sample] = generate(model, prompt, END_OF_TEXT, sampling, 1, lambda _, token: told.append(token))
+    assert sample.tokens == told
+    return told
