@@ -256,6 +256,9 @@ def _median(values: Floats) -> float | None:
 # --- the configuration -----------------------------------------------------------------------------------------
 
 
+SECTIONS = ("model", "train", "data")  # of config.json; what else there is says how the run was asked for
+
+
 def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = config.get(name)
     return found if isinstance(found, Mapping) else {}
@@ -293,7 +296,7 @@ def preset(model: Mapping[str, Any]) -> str | None:
 
 def settings(runs: Sequence[History]) -> dict[str, list[Any]]:
     """`section.setting` -> its value in each run, None where a run does not have it; in the order of the files."""
-    flat = [dict(_flat(run.config)) for run in runs]
+    flat = [dict(_flat({part: section(run.config, part) for part in SECTIONS})) for run in runs]
     names = dict.fromkeys(name for settings in flat for name in settings)
     return {name: [settings.get(name) for settings in flat] for name in names}
 

@@ -222,7 +222,7 @@ def test_another_batch_size_goes_on_with_the_next_window(
 def test_killed_training_goes_on_to_the_same_bits(stream: Stream, tmp_path: Path) -> None:
     """SIGKILL in the middle, twice, of the command itself; then the bits of a run that nothing happened to."""
     data = tmp_path / "tokens"
-    write_shard(data / "a.parquet", random_documents(100))
+    write_shard(data / "a.parquet", random_documents(200))
     settings = ["--steps", "40", "--batch-tokens", "2048", "--checkpoint-every", "3", "--context", "64", "--seed", "1"]
     watched = ["--validate-every", "0", "--sample-every", "0", "--log-every", "1"]
     for run, kills in (("whole", []), ("killed", [7, 20])):
