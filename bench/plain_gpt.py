@@ -1,9 +1,9 @@
 """The peer of the training benchmarks: the well-known minimal recipe, written anew.
 
-GPT-2's block without biases, learned positions, LayerNorm, GELU, heads of 64 channels, SDPA attention, tied head and one
-cross-entropy over all logits; one forward and backward pass a micro-batch under bf16 autocast on CUDA, fused AdamW, the
-whole model compiled where asked: what nanoGPT's `train.py` does (https://github.com/karpathy/nanoGPT), without its
-data loading and logging.
+GPT-2's block without biases, learned positions, LayerNorm, GELU, SDPA attention, tied head and one cross-entropy over
+all logits; one forward and backward pass a micro-batch under bf16 autocast on CUDA, fused AdamW, the whole model
+compiled where asked: what nanoGPT's `train.py` does (https://github.com/karpathy/nanoGPT), without its data loading
+and logging.
 """
 
 from __future__ import annotations

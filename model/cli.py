@@ -87,6 +87,7 @@ def token_count(text: str) -> int:
 @click.option("--compile/--no-compile", default=None, help="torch.compile.  [default: on CUDA]")
 @click.option("--micro-batch-tokens", type=int, default=0, help="Most tokens in one forward pass.  [default: auto]")
 @click.option("--checkpoint-activations", is_flag=True, help="Compute activations twice: less memory, a third slower.")
+@click.option("--fp8-head", is_flag=True, help="Compute the output head in 8 bits: Hopper and later.")
 @click.option(
     "--sharding",
     type=click.Choice(SHARDINGS),
@@ -135,6 +136,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
         compile=given["compile"],
         micro_batch_tokens=given["micro_batch_tokens"],
         checkpoint_activations=given["checkpoint_activations"],
+        fp8_head=given["fp8_head"],
         sharding=given["sharding"],
         log_every=given["log_every"],
         validate_every=given["validate_every"],

@@ -57,6 +57,11 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
+def has_fp8(device: torch.device) -> bool:
+    """Does it multiply 8-bit numbers? Ada, Hopper and later do."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
+
+
 def to_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     """A tensor on `device`; to CUDA from pinned memory, so that the copy runs beside computation."""
     tensor = torch.from_numpy(array)

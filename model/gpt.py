@@ -16,6 +16,7 @@ and the loss are computed in fp32.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 import torch
@@ -27,6 +28,10 @@ from model.attention import Mask, Masks, attend, training_masks
 from model.config import ModelConfig
 from model.device import compute_dtype
 from model.loss import capped, cross_entropy, token_losses
+
+fused_swiglu: Callable[[Tensor], Tensor] | None = None
+if importlib.util.find_spec("triton"):  # as PyTorch for CUDA brings it
+    from model.swiglu import swiglu as fused_swiglu
 
 Rotation = tuple[Tensor, Tensor]  # cos and sin, each (T, D)
 
@@ -125,14 +130,22 @@ class MLP(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         if self.activation == "swiglu":
-            gate_BTF, up_BTF = self.gate_up(x_BTC).chunk(2, dim=-1)
-            h_BTF = F.silu(gate_BTF) * up_BTF
+            h_BTF = gated(self.gate_up(x_BTC))
         elif self.activation == "gelu":
             h_BTF = F.gelu(self.up(x_BTC), approximate="tanh")
         else:
             h_BTF = F.relu(self.up(x_BTC)).square()
         y_BTC: Tensor = self.down(h_BTF)
         return y_BTC
+
+
+def gated(both_BTF: Tensor) -> Tensor:
+    """silu(gate) * up, of gates in the left half and ups in the right."""
+    if fused_swiglu is not None and both_BTF.is_cuda:
+        fused_BTF: Tensor = fused_swiglu(both_BTF)
+        return fused_BTF
+    gate_BTF, up_BTF = both_BTF.chunk(2, dim=-1)
+    return F.silu(gate_BTF) * up_BTF
 
 
 class Block(nn.Module):
@@ -159,6 +172,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.checkpoint_activations = False
+        self.fp8_head = False
         self.trunk: Callable[..., Tensor] = self.hidden  # or its compiled form
         self.embedding = nn.Embedding(config.padded_vocab_size, config.width)
         self.positions = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
@@ -213,7 +227,7 @@ class GPT(nn.Module):
         of = (x_BTC.flatten(0, 1), self.head_VC, targets_BT.flatten(), self.config.vocab_size, self.config.soft_cap)
         if reduction == "none":
             return token_losses(*of).view_as(targets_BT)
-        return cross_entropy(*of)
+        return cross_entropy(*of, fp8=self.fp8_head)
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
         """fp32 logits (B, T, V), V without the embedding's padding."""

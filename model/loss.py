@@ -25,13 +25,22 @@ from torch import Tensor
 LOGIT_BYTES = {"cuda": 2**31, "cpu": 2**22}
 
 
-def cross_entropy(x_NC: Tensor, head_VC: Tensor, targets_N: Tensor, vocab_size: int, soft_cap: float = 0.0) -> Tensor:
+def cross_entropy(
+    x_NC: Tensor, head_VC: Tensor, targets_N: Tensor, vocab_size: int, soft_cap: float = 0.0, fp8: bool = False
+) -> Tensor:
     """Mean nats a token of `softmax(head x)` over the first `vocab_size` ids; with a cap, of cap * tanh(. / cap).
 
-    Differentiable once in `x_NC` and `head_VC`.
+    Differentiable once in `x_NC` and `head_VC`. `fp8`: products in 8 bits, on CUDA (model/loss_fp8.py).
     """
-    total: Tensor = _SummedLoss.apply(x_NC, head_VC, targets_N, vocab_size, soft_cap)  # type: ignore[no-untyped-call]
-    return total / len(targets_N)
+    total: Tensor | None = None
+    if fp8:
+        from model.loss_fp8 import summed_loss
+
+        total = summed_loss(x_NC, head_VC, targets_N, _part_count(x_NC, len(head_VC)), vocab_size, soft_cap)
+    if total is None:
+        total = _SummedLoss.apply(x_NC, head_VC, targets_N, vocab_size, soft_cap)  # type: ignore[no-untyped-call]
+    mean: Tensor = total / len(targets_N)
+    return mean
 
 
 @torch.no_grad()
@@ -108,7 +117,11 @@ def _kernel(device_type: str) -> Callable[[Tensor, Tensor, int, float], tuple[Te
 
 
 def _parts(x_NC: Tensor, targets_N: Tensor, vocabulary: int) -> list[tuple[Tensor, Tensor]]:
+    count = _part_count(x_NC, vocabulary)
+    return list(zip(x_NC.tensor_split(count), targets_N.tensor_split(count), strict=True))
+
+
+def _part_count(x_NC: Tensor, vocabulary: int) -> int:
     """As few nearly equal parts as keep a part's logits within LOGIT_BYTES."""
     most = max(1, LOGIT_BYTES[x_NC.device.type] // (vocabulary * x_NC.element_size()))
-    count = -(-len(x_NC) // most)
-    return list(zip(x_NC.tensor_split(count), targets_N.tensor_split(count), strict=True))
+    return -(-len(x_NC) // most)

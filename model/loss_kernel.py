@@ -1,8 +1,11 @@
 """Softmax, loss and gradient of a part's logits in one kernel (Triton, CUDA only): a row is read twice, the second
-time from the cache, and written once, in place.
+time from the cache, and written once.
 
-One program has one row. The first pass over it keeps the running maximum and the sum of exponentials below it (online
-softmax, arXiv:1805.02867); the second writes p - 1[target]. All arithmetic is fp32.
+One program has one row. The first pass over it keeps, in each thread, the highest logit and the sum of exponentials
+below it (online softmax, arXiv:1805.02867); the second writes p - 1[target]. All arithmetic is fp32. The gradient goes
+where the logits were, or, for products in fp8, into a matrix of its own, multiplied by GRADIENT_SCALE. Few instructions
+matter: with one rescaling a logit instead of one a thread, and the target sought at every logit, it is arithmetic, not
+memory, that takes the time (2.2 ms instead of an expected 0.9 for 16,384 rows of 50,304 on an H200).
 """
 
 from __future__ import annotations
@@ -12,56 +15,89 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 8192  # ids at a time, 16 bytes a thread
-WARPS = 32
+THREADS, EACH = 1024, 8  # of a program, and logits that each of them reads at a time: 16 bytes of bf16
+# Of gradients in float8_e5m2, whose largest number is 57,344 and smallest 2^-16: 1 stays far below the one, and
+# probabilities down to 4e-9 above the other.
+GRADIENT_SCALE = 2.0**12
+TILE = 64  # of a transposition
 
 
 @triton.jit
 def _kernel(
     logits_ptr,
+    gradients_ptr,
     targets_ptr,
     losses_ptr,
-    row_stride,
     vocab_size,
     columns,
     cap,
+    scale,
     CAPPED: tl.constexpr,
-    BLOCK: tl.constexpr,
+    THREADS: tl.constexpr,
+    EACH: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
-    logits_ptr += row * row_stride
+    logits_ptr += row * columns
+    gradients_ptr += row * columns
     target = tl.load(targets_ptr + row)
-    ids = tl.arange(0, BLOCK)
-    highest = tl.full((BLOCK,), -float("inf"), tl.float32)  # by lane; brought together after the pass
-    total = tl.zeros((BLOCK,), tl.float32)
-    for start in range(0, vocab_size, BLOCK):
-        inside = start + ids < vocab_size
-        x = tl.load(logits_ptr + start + ids, mask=inside, other=-float("inf")).to(tl.float32)
-        if CAPPED:
-            x = tl.where(inside, cap * _tanh(x / cap), -float("inf"))
-        raised = tl.maximum(highest, x)
-        # A lane that has seen nothing yet: its sum is 0 and stays so.
-        scale = tl.where(raised == -float("inf"), 0.0, tl.exp(highest - raised))
-        total = total * scale + tl.where(inside, tl.exp(x - raised), 0.0)
-        highest = raised
+    ids = tl.arange(0, THREADS)[:, None] * EACH + tl.arange(0, EACH)[None, :]
+    # What lies wholly inside the vocabulary needs no mask; one that is not a multiple of 8 would forbid wide loads.
+    whole = vocab_size // (THREADS * EACH) * (THREADS * EACH)
+    # Of each thread, so that one rescaling serves the EACH logits that it reads at a time. Finite, because a thread may
+    # see nothing but -inf, and -inf - -inf is not a number.
+    highest = tl.full((THREADS,), -1e30, tl.float32)
+    total = tl.zeros((THREADS,), tl.float32)
+    for start in range(0, whole, THREADS * EACH):
+        x = _capped(tl.load(logits_ptr + start + ids).to(tl.float32), cap, CAPPED)
+        highest, total = _add(highest, total, x)
+    for start in range(whole, columns, THREADS * EACH):
+        x = tl.load(logits_ptr + start + ids, mask=start + ids < columns, other=0.0).to(tl.float32)
+        x = tl.where(start + ids < vocab_size, _capped(x, cap, CAPPED), -float("inf"))
+        highest, total = _add(highest, total, x)
     top = tl.max(highest, 0)
     log_z = top + tl.log(tl.sum(total * tl.exp(highest - top), 0))
     at_target = tl.load(logits_ptr + target).to(tl.float32)
+    tl.store(losses_ptr + row, log_z - _capped(at_target, cap, CAPPED))
+    tl.debug_barrier()  # all threads have read the target's logit before one of them overwrites it
+    for start in range(0, whole, THREADS * EACH):
+        x = tl.load(logits_ptr + start + ids).to(tl.float32)
+        gradient = _probability(x, log_z, cap, CAPPED) * _slope(x, cap, scale, CAPPED)
+        tl.store(gradients_ptr + start + ids, gradient.to(gradients_ptr.dtype.element_ty))
+    for start in range(whole, columns, THREADS * EACH):
+        x = tl.load(logits_ptr + start + ids, mask=start + ids < columns, other=0.0).to(tl.float32)
+        gradient = _probability(x, log_z, cap, CAPPED) * _slope(x, cap, scale, CAPPED)
+        gradient = tl.where(start + ids < vocab_size, gradient, 0.0).to(gradients_ptr.dtype.element_ty)
+        tl.store(gradients_ptr + start + ids, gradient, mask=start + ids < columns)
+    tl.debug_barrier()  # the target's own gradient comes last
+    gradient = (_probability(at_target, log_z, cap, CAPPED) - 1.0) * _slope(at_target, cap, scale, CAPPED)
+    tl.store(gradients_ptr + target, gradient.to(gradients_ptr.dtype.element_ty))
+
+
+@triton.jit
+def _add(highest, total, x):
+    raised = tl.maximum(highest, tl.max(x, 1))
+    return raised, total * tl.exp(highest - raised) + tl.sum(tl.exp(x - raised[:, None]), 1)
+
+
+@triton.jit
+def _capped(x, cap, CAPPED: tl.constexpr):
     if CAPPED:
-        at_target = cap * _tanh(at_target / cap)
-    tl.store(losses_ptr + row, log_z - at_target)
-    tl.debug_barrier()  # the target's logit is read by all before one of them overwrites it
-    for start in range(0, columns, BLOCK):
-        inside = start + ids < columns
-        x = tl.load(logits_ptr + start + ids, mask=inside, other=0.0).to(tl.float32)
-        slope = tl.full((BLOCK,), 1.0, tl.float32)
-        if CAPPED:
-            squashed = _tanh(x / cap)
-            slope = 1.0 - squashed * squashed
-            x = cap * squashed
-        gradient = tl.exp(x - log_z) - tl.where(start + ids == target, 1.0, 0.0)
-        gradient = tl.where(start + ids < vocab_size, gradient * slope, 0.0)  # padding: no probability
-        tl.store(logits_ptr + start + ids, gradient.to(logits_ptr.dtype.element_ty), mask=inside)
+        x = cap * _tanh(x / cap)
+    return x
+
+
+@triton.jit
+def _probability(x, log_z, cap, CAPPED: tl.constexpr):
+    return tl.exp(_capped(x, cap, CAPPED) - log_z)
+
+
+@triton.jit
+def _slope(x, cap, scale, CAPPED: tl.constexpr):
+    """Of the capped logit by the logit, times `scale`."""
+    if CAPPED:
+        squashed = _tanh(x / cap)
+        scale = scale * (1.0 - squashed * squashed)
+    return scale
 
 
 @triton.jit
@@ -74,17 +110,50 @@ def _tanh(x):
 
 def logits_to_gradient(logits_nV: Tensor, targets_n: Tensor, vocab_size: int, soft_cap: float) -> tuple[Tensor, Tensor]:
     """As `model.loss.logits_to_gradient`."""
-    losses_n = torch.empty(len(logits_nV), device=logits_nV.device, dtype=torch.float32)
-    _kernel[(len(logits_nV),)](
-        logits_nV,
+    return _run(logits_nV, logits_nV, targets_n, vocab_size, soft_cap, 1.0)
+
+
+def logits_to_fp8_gradient(
+    logits_nV: Tensor, targets_n: Tensor, vocab_size: int, soft_cap: float
+) -> tuple[Tensor, Tensor]:
+    """The same, with the gradient times GRADIENT_SCALE in float8_e5m2."""
+    gradients_nV = torch.empty_like(logits_nV, dtype=torch.float8_e5m2)
+    return _run(logits_nV, gradients_nV, targets_n, vocab_size, soft_cap, GRADIENT_SCALE)
+
+
+def _run(
+    logits_nV: Tensor, gradients_nV: Tensor, targets_n: Tensor, vocab_size: int, soft_cap: float, scale: float
+) -> tuple[Tensor, Tensor]:
+    rows, columns = logits_nV.shape
+    losses_n = torch.empty(rows, device=logits_nV.device, dtype=torch.float32)
+    settings = (vocab_size, columns, soft_cap or 1.0, scale)
+    _kernel[(rows,)](
+        logits_nV.contiguous(),
+        gradients_nV,
         targets_n,
         losses_n,
-        logits_nV.stride(0),
-        vocab_size,
-        logits_nV.shape[1],
-        soft_cap or 1.0,
+        *settings,
         CAPPED=soft_cap > 0,
-        BLOCK=BLOCK,
-        num_warps=WARPS,
+        THREADS=THREADS,
+        EACH=EACH,
+        num_warps=THREADS // 32,
     )
-    return losses_n, logits_nV
+    return losses_n, gradients_nV
+
+
+@triton.jit
+def _transpose_kernel(from_ptr, to_ptr, rows, columns, TILE: tl.constexpr):
+    row = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    column = tl.program_id(1) * TILE + tl.arange(0, TILE)
+    inside = (row[:, None] < rows) & (column[None, :] < columns)
+    tile = tl.load(from_ptr + row[:, None].to(tl.int64) * columns + column[None, :], mask=inside, other=0)
+    tl.store(to_ptr + column[:, None].to(tl.int64) * rows + row[None, :], tl.trans(tile), mask=tl.trans(inside))
+
+
+def transposed(bytes_RC: Tensor) -> Tensor:
+    """A transposed copy, (C, R), of a matrix of 8-bit numbers of any kind."""
+    rows, columns = bytes_RC.shape
+    copy_CR = torch.empty((columns, rows), dtype=bytes_RC.dtype, device=bytes_RC.device)
+    grid = (triton.cdiv(rows, TILE), triton.cdiv(columns, TILE))
+    _transpose_kernel[grid](bytes_RC.view(torch.uint8), copy_CR.view(torch.uint8), rows, columns, TILE=TILE)
+    return copy_CR

@@ -27,7 +27,7 @@ from model import attention
 from model.checkpoint import checkpoints, truncate_metrics, write_atomically
 from model.config import ModelConfig, RunOptions, TrainConfig, as_dict
 from model.data import Batches, Stream, make_batches
-from model.device import autocast, micro_batch_tokens, pick_device
+from model.device import autocast, has_fp8, micro_batch_tokens, pick_device
 from model.evaluate import Evaluation, Scoring, evaluate
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
@@ -159,6 +159,9 @@ def set_up(
     if begun := found or initial:
         model.load_state_dict(begun.weights)
     model.checkpoint_activations = options.checkpoint_activations
+    model.fp8_head = options.fp8_head
+    if options.fp8_head and not has_fp8(device):
+        raise ValueError("fp8_head = True: should be false, this device has no 8-bit products (Hopper and later do)")
     model = model.to(device)
     module = spread(model, options.sharding, place, device)
     if device.type == "cuda" if options.compile is None else options.compile:

@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
+    for item in marked:  # compiling for CUDA warns of PyTorch's own affairs
+        item.add_marker(pytest.mark.filterwarnings("ignore"))
     import torch
 
     if not torch.cuda.is_available():

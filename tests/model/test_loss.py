@@ -86,3 +86,19 @@ def test_cuda_kernel_equals_the_plain_loss(monkeypatch: pytest.MonkeyPatch) -> N
             for mine, theirs in zip(found[1:], expected[1:], strict=True):
                 assert (mine.float() - theirs).norm() < 1e-2 * theirs.norm()
                 assert mine.isfinite().all()
+
+
+@pytest.mark.gpu
+def test_eight_bits_come_near_the_plain_loss() -> None:
+    generator = torch.Generator("cuda").manual_seed(0)
+    x_NC = torch.randn(4096, 128, device="cuda", generator=generator).bfloat16()
+    head_VC = torch.randn(50304, 128, device="cuda", generator=generator) / 128**0.5
+    targets_N = torch.randint(0, 50257, (4096,), device="cuda", generator=generator)
+    for soft_cap in (0.0, 15.0):
+        rest = (targets_N, 50257, soft_cap)
+        expected = with_gradients(plain, x_NC.float(), head_VC, *rest)
+        found = with_gradients(ours.cross_entropy, x_NC, head_VC, *rest, True)
+        assert abs(float(found[0] - expected[0])) < 1e-2 * float(expected[0])
+        for mine, theirs in zip(found[1:], expected[1:], strict=True):
+            assert (mine.float() - theirs).norm() < 8e-2 * theirs.norm()
+            assert mine.isfinite().all()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from model import muon as muon_module
 from model.config import TrainConfig
+from model.device import autocast
 from model.gpt import GPT
 from model.muon import Muon, orthogonalise
 from model.optim import learning_rate, make_optimizers, row_parts, set_learning_rate, zero_gradients
@@ -243,7 +244,8 @@ def test_cuda_in_bf16_orthogonalises_and_trains() -> None:
     gpt = GPT(small_model()).cuda()
     optimizers = make_optimizers(gpt, training(optimizer="muon"))
     [(x_BT, y_BT)] = batches(1)
-    losses = train(gpt, optimizers, [(x_BT.cuda(), y_BT.cuda())] * 60)
+    with autocast(torch.device("cuda")):
+        losses = train(gpt, optimizers, [(x_BT.cuda(), y_BT.cuda())] * 60)
     assert losses[-1] < 0.1 * losses[0]
 
 
