@@ -6,13 +6,15 @@ Exit code 1 names every ratio below its floor, and every script or floor that ha
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-BESIDE = {"__init__", "harness", "recombine", "planted", "truth", "gate", "datatrove_fineweb"}
+BESIDE = {"__init__", "harness", "recombine", "planted", "truth", "gate", "datatrove_fineweb", "plain_gpt"}
+NEED_A_GPU = {"pretrain_gpu"}
 
 
 def run(name: str) -> dict[str, float]:
@@ -35,7 +37,12 @@ def main() -> None:
     floors = tomllib.loads((FOLDER / "floors.toml").read_text())
     scripts = {path.stem for path in FOLDER.glob("*.py")} - BESIDE
     problems = [f"{name}: in floors.toml or in bench/, but not in both" for name in sorted(scripts ^ floors.keys())]
-    for name in sys.argv[1:] or sorted(scripts & floors.keys()):
+    names = sys.argv[1:] or sorted(scripts & floors.keys())
+    if not shutil.which("nvidia-smi"):
+        for name in NEED_A_GPU & set(names):
+            print(f"{name}: needs a GPU, left out")
+        names = [name for name in names if name not in NEED_A_GPU]
+    for name in names:
         ratios = run(name)
         for peer, floor in floors[name].items():
             if not ratios.get(peer, 0) >= floor:

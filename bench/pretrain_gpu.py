@@ -16,6 +16,7 @@ compilers' caches for several parts at once, run each with `--warm` in a process
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import statistics
 import sys
@@ -55,7 +56,6 @@ class Size:
 
     update_tokens: int = 524_288
     plain_rows: tuple[int, ...] = (32, 64)  # of a forward pass of the peer: the best counts
-    our_rows: int = 0  # of ours; 0: what a run would take
     updates: int = 6  # timed, the median counts
     sample_tokens: int = 256
     text_tokens: int = 65_536  # an update
@@ -64,7 +64,7 @@ class Size:
     vocabulary: int = 0  # likewise
 
 
-MINIATURE = Size(2_048, (4,), 0, 2, 8, 1_024, 3, "tiny", 512)
+MINIATURE = Size(2_048, (4,), 2, 8, 1_024, 3, "tiny", 512)
 
 
 class Report:
@@ -87,9 +87,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join([*SPEEDS, "sample", "text"]), help="by comma")
     parser.add_argument("--text", type=Path, help="TOKENS shards of English  [default: made of the test data's]")
     parser.add_argument("--plain-rows", help="sequences in a forward pass of the peer, by comma: the best counts")
-    parser.add_argument("--ours-rows", type=int, help="likewise of ours  [default: what a run would take]")
-    parser.add_argument("--updates", type=int, help="timed, the median counts")
-    parser.add_argument("--text-updates", type=int, help="of 65,536 tokens")
+    parser.add_argument("--updates", type=int, help="timed of each, the median counts")
     parser.add_argument("--miniature", action="store_true")
     parser.add_argument("--warm", action="store_true", help="one update of each and no report: fills compilers' caches")
     parser.add_argument("--profile", action="store_true", help="list the kernels of an update")
@@ -100,17 +98,19 @@ def main() -> None:
         sys.exit("no CUDA device: nothing to measure; --miniature runs the script on a CPU")
     torch.set_float32_matmul_precision("high")
     size, report = MINIATURE if options.miniature else Size(), Report()
-    print(
-        f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, PyTorch {torch.__version__}", flush=True
-    )
+    card = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(f"{card}, PyTorch {torch.__version__}", flush=True)
+    if options.plain_rows:
+        size = dataclasses.replace(size, plain_rows=tuple(int(rows) for rows in options.plain_rows.split(",")))
+    if options.updates:
+        size = dataclasses.replace(size, updates=options.updates)
     for part in options.parts.split(","):
-        with attention.kernels(device):
-            if part == "sample":
-                sampling(size, report, device)
-            elif part == "text":
-                text(size, report, device, options.text)
-            else:
-                speed(part, size, report, device, options)
+        if part == "sample":
+            sampling(size, report, device)
+        elif part == "text":
+            text(size, report, device, options.text)
+        else:
+            speed(part, size, report, device, options)
         tidy()
     if options.json:
         print_json("pretrain_gpu", report.ratios, report.ours, report.peers)
@@ -135,7 +135,7 @@ def speed(part: str, size: Size, report: Report, device: torch.device, options: 
 
     ours, peers = {}, {}
     if not part.endswith("-plain"):
-        for name, update in our_updates(config, training, x_BT, y_BT, size.our_rows, device):
+        for name, update in our_updates(config, training, x_BT, y_BT, device):
             ours[name] = measured(update)
             if device.type == "cuda":
                 used = Meter(1, flops_per_token(config), device).mfu(ours[name])
@@ -154,7 +154,7 @@ def speed(part: str, size: Size, report: Report, device: torch.device, options: 
 
 
 def our_updates(
-    config: ModelConfig, training: TrainConfig, x_BT: Tensor, y_BT: Tensor, rows: int, device: torch.device
+    config: ModelConfig, training: TrainConfig, x_BT: Tensor, y_BT: Tensor, device: torch.device
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """With the head in bf16, and where the device can in fp8."""
     model = GPT(config).to(device)
@@ -162,7 +162,7 @@ def our_updates(
     if device.type == "cuda":
         model.compile_trunk()
     optimizers = make_optimizers(model, training)
-    rows = rows or min(len(x_BT), micro_batch_tokens(device, config) // config.context)
+    rows = min(len(x_BT), micro_batch_tokens(device, config) // config.context)
     for fp8 in (False, True) if has_fp8(device) else (False,):
 
         def update(fp8: bool = fp8) -> None:
