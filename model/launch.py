@@ -46,6 +46,8 @@ def launch(
             stream = open_stream(data, run, train_config.validation_fraction)
             if first:
                 first.check(model_config, data, vocab_size, stream.tokenizer_hash)
+            if first and tokenizer is None and (first.source / "tokenizer").exists():
+                tokenizer = first.source / "tokenizer"
             codec = _codec(tokenizer, data, run, stream.tokenizer_hash, place)
         if codec is None:
             say("no tokenizer given or found next to the data: no samples, no bits a byte (see --tokenizer)")

@@ -94,8 +94,9 @@ def from_preset(
         if "steps" in _given(training):
             raise ValueError("steps and tokens: give one of them, the other follows from it")
         merged["steps"] = max(1, -(-tokens // merged["batch_tokens"]))
-    # A run shorter than the preset's warm-up would never reach its learning rate.
-    merged["warmup_steps"] = min(merged["warmup_steps"], merged["steps"] // 5)
+    if "warmup_steps" not in _given(training):
+        # A run shorter than the preset's warm-up would never reach its learning rate.
+        merged["warmup_steps"] = min(merged["warmup_steps"], merged["steps"] // 5)
     train = TrainConfig(**merged)
     if train.batch_tokens % model.context:
         below = train.batch_tokens // model.context * model.context

@@ -296,6 +296,12 @@ def test_from_begins_with_the_weights_of_another_run(data: Path, ended: Path, tm
     for name, weight in theirs[1]["weights"].items():
         torch.testing.assert_close(ours[1]["weights"][name], weight, rtol=0, atol=1e-9)
     assert ours[1]["step"] == 1
+    # Its tokenizer as well, where the data has none beside it.
+    moved = shutil.copytree(data, tmp_path / "apart/tokens")
+    begun = pretrain("--from", ended, "--data", moved, "-o", tmp_path / "apart/run", *QUIET, "--steps", 1)
+    assert begun.exit_code == 0, begun.output
+    assert "no tokenizer" not in begun.stderr
+    assert (tmp_path / "apart/run/tokenizer").is_dir()
     other = pretrain("--from", ended, "--data", data, "-o", tmp_path / "other", "--set", "layers=2", *QUIET)
     refused(other, 1, f"{ended}: its weights are of another shape (layers: 1, not 2)")
     refused(pretrain("--from", tmp_path / "none", "--data", data, "-o", tmp_path / "x"), 1, "holds no checkpoint")
