@@ -12,6 +12,7 @@ from model.device import pick_device
 from model.initial import initial
 from model.parallel import Place, first_goes_first, processes
 from model.presets import from_preset
+from model.resume import consumed
 from model.tokenizer import Tokenizer, adopt_tokenizer, find_tokenizer, run_tokenizer
 from model.train import Summary, pretrain
 
@@ -41,7 +42,8 @@ def launch(
         vocab_size = vocabulary_of(data)
         first = initial(start, run, say) if start else None
         rows, shape = (first.model.vocab_size, first.shape(shape)) if first else (vocab_size, shape)
-        model_config, train_config = from_preset(preset, rows, shape, training, tokens)
+        done = consumed(run) if tokens else (0, 0)
+        model_config, train_config = from_preset(preset, rows, shape, training, tokens, done)
         with first_goes_first(place):
             stream = open_stream(data, run, train_config.validation_fraction)
             if first:

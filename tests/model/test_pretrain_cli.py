@@ -122,6 +122,17 @@ def test_tokens_become_whole_updates(data: Path, tmp_path: Path, tokens: str, up
     assert config(tmp_path / "run")["train"]["steps"] == updates
 
 
+def test_tokens_are_of_the_whole_run_whatever_its_batches(run: Path) -> None:
+    """After 3 updates of 64 tokens: 448 more in updates of 128; the same command again does nothing."""
+    for _ in range(2):
+        assert pretrain("--resume", run, "--tokens", 640, "--batch-tokens", 128).exit_code == 0
+        assert steps(run)[-1] == (7, 192 + 4 * 128)
+    assert pretrain("--resume", run, "--tokens", 769).exit_code == 0
+    assert steps(run)[-1] == (8, 192 + 5 * 128)
+    assert pretrain("--resume", run, "--tokens", 890, "--batch-tokens", 64).exit_code == 0
+    assert steps(run)[-1] == (9, 192 + 5 * 128 + 64)
+
+
 @pytest.mark.parametrize("more", [["--steps", 3], ["--set", "steps=3"]])
 def test_tokens_and_steps_are_one_too_many(data: Path, tmp_path: Path, more: list[object]) -> None:
     refused(start(data, tmp_path / "run", "--tokens", 1000, *more), 2, "give steps or --tokens, not both")
@@ -151,6 +162,7 @@ def test_settings_are_read_by_their_type() -> None:
         ("weight_decay=little", 2, "'little' should be a number"),
         ("tied=yes", 2, "'yes' should be true or false"),
         ("layers=0", 1, "layers = 0: should be at least 1"),
+        ("lr=nan", 1, "lr = nan: should be above 0"),
         ("activation=tanh", 1, "activation = 'tanh': should be swiglu, gelu or relu2"),
         ("head_dim=15", 1, "head_dim = 15: should be even"),
         ("kv_heads=3", 1, "kv_heads = 3: should divide heads = 2"),
