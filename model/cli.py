@@ -49,8 +49,9 @@ def token_count(text: str) -> int:
     """A number of tokens: 524288, 1e9, 500M, 10B."""
     plain = text.upper().replace(",", "").replace("_", "")
     units = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+    unit = plain[-1:] if plain[-1:] in units else ""
     try:
-        count = int(float(plain.rstrip("KMBT")) * units.get(plain[-1:], 1))
+        count = int(float(plain.removesuffix(unit)) * units.get(unit, 1))
     except (ValueError, OverflowError):
         raise click.BadParameter(f"{text!r}: should be a number of tokens, as 524288, 1e9, 500M or 10B") from None
     if count < 1:
@@ -127,6 +128,8 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
       model import Qwen3-0.6B-Base/ -o runs/qwen3 && model pretrain --from runs/qwen3 --data tokens/ -o runs/more
       model pretrain --resume runs/first
     """
+    if resume is not None and given["run"] is not None:
+        raise click.UsageError("give -o or --resume, not both")
     if resume is not None:
         given = resumed(ctx, resume, given)
     elif given["data"] is None or given["run"] is None:
@@ -147,10 +150,13 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
         trackers=tuple(given["track"]),
     )
     shape, training = settings_of(given["settings"])
-    shape["context"] = given["context"] or shape.get("context")
+    if given["context"] is not None:
+        shape["context"] = given["context"]
     for name in ("steps", "batch_tokens", "lr", "optimizer", "schedule", "warmup_steps", "doc_mask", "seed"):
         if given[name] is not None:
             training[name] = given[name]
+    if given["tokens"] is not None and "steps" in training:
+        raise click.UsageError("give steps or --tokens, not both: one follows from the other")
     import torch
 
     from model.launch import launch
@@ -165,7 +171,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
             given["tokens"],
             given["tokenizer"],
             options,
-            {name: str(value) if isinstance(value, Path) else value for name, value in given.items()},
+            {name: os.path.abspath(value) if isinstance(value, Path) else value for name, value in given.items()},
             log,
             Path(given["start"]) if given["start"] else None,
         )
@@ -184,7 +190,14 @@ def resumed(ctx: click.Context, run: Path, given: dict[str, Any]) -> dict[str, A
     path = run / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{run}: holds no run to resume (no config.json); start one with --data and -o")
-    stored = json.loads(path.read_text("utf-8")).get("command", {})
+    try:
+        stored = json.loads(path.read_text("utf-8")).get("command")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: damaged ({error}); give the command that started the run instead") from error
+    if not stored:
+        raise ValueError(
+            f"{run}: not started by `model pretrain`; to begin with its weights give --from, --data and -o"
+        )
     now = {
         name: value
         for name, value in given.items()
@@ -192,6 +205,7 @@ def resumed(ctx: click.Context, run: Path, given: dict[str, Any]) -> dict[str, A
     }
     if "steps" in now or "tokens" in now:  # one follows from the other
         stored = {**stored, "steps": None, "tokens": None}
+    now["settings"] = [*stored.get("settings", ()), *given["settings"]]  # the last of a field counts
     return {**given, **stored, **now, "run": run}
 
 
@@ -210,7 +224,8 @@ def settings_of(pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
             chosen[name] = _parsed(str(kind), text)
         except (ValueError, KeyError):
-            raise click.UsageError(f"--set {pair}: {text!r} should be of type {kind}") from None
+            wanted = {"int": "a whole number", "float": "a number", "bool": "true or false"}[str(kind)]
+            raise click.UsageError(f"--set {pair}: {text!r} should be {wanted}") from None
     return shape, training
 
 

@@ -121,7 +121,7 @@ def sample(
 @click.option("--data", multiple=True, help="Directory of TOKENS shards, or NAME=DIRECTORY. Repeatable.")
 @click.option(
     "--choices",
-    type=click.Path(path_type=Path),
+    type=FILE,
     multiple=True,
     help="JSONL of multiple choice: HellaSwag, ARC. Repeatable.",
 )

@@ -12,6 +12,7 @@ from model.device import pick_device
 from model.initial import initial
 from model.parallel import Place, first_goes_first, processes
 from model.presets import from_preset
+from model.resume import consumed
 from model.tokenizer import Tokenizer, adopt_tokenizer, find_tokenizer, run_tokenizer
 from model.train import Summary, pretrain
 
@@ -41,11 +42,14 @@ def launch(
         vocab_size = vocabulary_of(data)
         first = initial(start, run, say) if start else None
         rows, shape = (first.model.vocab_size, first.shape(shape)) if first else (vocab_size, shape)
-        model_config, train_config = from_preset(preset, rows, shape, training, tokens)
+        done = consumed(run) if tokens else (0, 0)
+        model_config, train_config = from_preset(preset, rows, shape, training, tokens, done)
         with first_goes_first(place):
             stream = open_stream(data, run, train_config.validation_fraction)
             if first:
                 first.check(model_config, data, vocab_size, stream.tokenizer_hash)
+            if first and tokenizer is None and (first.source / "tokenizer").exists():
+                tokenizer = first.source / "tokenizer"
             codec = _codec(tokenizer, data, run, stream.tokenizer_hash, place)
         if codec is None:
             say("no tokenizer given or found next to the data: no samples, no bits a byte (see --tokenizer)")

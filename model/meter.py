@@ -3,9 +3,9 @@
 MFU = tokens a second * FLOPs a token / (peak of one device * processes). FLOPs a token are what the model needs,
 not what was executed: 6 for each weight of a matrix product (2 forward, 4 backward) and 12 * layers * heads *
 head_dim * context for attention's scores and values, forward and backward, as if every token saw the whole
-context (PaLM, arXiv:2204.02311, appendix B; `model.gpt.flops_per_token`). The output head counts, tied or not;
-looking up an embedding counts nothing; nor does computing activations a second time to save memory. The peak is
-the one stated for dense bf16 products, whatever clock or power limit the device runs at.
+context, or the window of a layer that has one (PaLM, arXiv:2204.02311, appendix B; `model.gpt.flops_per_token`). The
+output head counts, tied or not; looking up an embedding counts nothing; nor does computing activations a second time
+to save memory. The peak is the one stated for dense bf16 products, whatever clock or power limit the device runs at.
 
 Time for validation, samples and checkpoints is outside `start` .. `stop` and so in no figure but the time to
 the end.

@@ -78,9 +78,11 @@ def from_preset(
     shape: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     tokens: int | None = None,
+    done: tuple[int, int] = (0, 0),
 ) -> tuple[ModelConfig, TrainConfig]:
     """The preset's configurations; `shape` are ModelConfig fields and `training` TrainConfig fields, in both of
-    which None means the preset's own value. `tokens` asks for so many, rounded up to whole updates.
+    which None means the preset's own value. `tokens` asks for so many, rounded up to whole updates; of a run that
+    goes on `done` are the updates made and their tokens, perhaps in another batch.
 
     Raises ValueError naming the field where a value is out of bounds, the name is unknown, or the batch is
     not a whole number of sequences.
@@ -93,9 +95,11 @@ def from_preset(
     if tokens is not None:
         if "steps" in _given(training):
             raise ValueError("steps and tokens: give one of them, the other follows from it")
-        merged["steps"] = max(1, -(-tokens // merged["batch_tokens"]))
-    # A run shorter than the preset's warm-up would never reach its learning rate.
-    merged["warmup_steps"] = min(merged["warmup_steps"], merged["steps"] // 5)
+        made, seen = done
+        merged["steps"] = max(1, made + -(-max(0, tokens - seen) // max(1, merged["batch_tokens"])))
+    if "warmup_steps" not in _given(training):
+        # A run shorter than the preset's warm-up would never reach its learning rate.
+        merged["warmup_steps"] = min(merged["warmup_steps"], merged["steps"] // 5)
     train = TrainConfig(**merged)
     if train.batch_tokens % model.context:
         below = train.batch_tokens // model.context * model.context

@@ -8,6 +8,7 @@ the next window to be trained on is the next one in any case.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.checkpoint import newest, save, sweep
+from model.checkpoint import checkpoints, newest, save, sweep
 from model.config import RunOptions, differences
 from model.gpt import GPT
 from model.guard import Guard
@@ -37,6 +38,19 @@ class Found(NamedTuple):
     optimizers: list[dict[str, Any]]
     guard: dict[str, Any]
     rng: dict[str, Any]
+
+
+def consumed(run: Path) -> tuple[int, int]:
+    """Steps that the newest checkpoint stands after, and the tokens of these by metrics.jsonl; (0, 0) of a new run."""
+    metrics, made = run / "metrics.jsonl", checkpoints(run)
+    if made and metrics.is_file():  # an imported model has none
+        step = int(made[0].stem.rpartition("-")[2])
+        start = b'{"step": %d, ' % step
+        with metrics.open("rb") as lines:
+            for line in lines:
+                if line.startswith(start) and line.endswith(b"\n"):
+                    return step, json.loads(line)["tokens"]
+    return 0, 0
 
 
 def find(run: Path, identity: dict[str, Any], log: Callable[[str], None]) -> Found | None:

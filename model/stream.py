@@ -82,6 +82,8 @@ def token_files(directory: Path) -> list[tuple[Path, str | None]]:
     if (directory / "_units").is_dir():
         named = {directory / output.path: output.sha256 for output in Dataset(directory).files("tokens")}
         files: list[tuple[Path, str | None]] = sorted(named.items())
+    elif (directory / "tokens" / "_units").is_dir():
+        raise ValueError(f"{directory}: holds more than TOKENS shards; those are in {directory / 'tokens'}")
     else:
         files = [(path, None) for path in sorted(directory.rglob("*.parquet"))]
     if not files:

@@ -137,6 +137,8 @@ def pretrain(
             + f"; {batches.train_windows:,} windows of {batches.context} tokens to train on, "
             f"{batches.validation_windows:,} held out; {train_config.batch_tokens:,} tokens a step"
         )
+        if start >= train_config.steps:
+            log(f"the run has had its {train_config.steps} steps; give more by --steps or --tokens to continue it")
         stack.enter_context(attention.kernels(device))
         stack.enter_context(no_collections())
         return train(trainer, run, start, identity, metrics, trackers, log)

@@ -348,6 +348,7 @@ def test_presets_take_changes_and_name_what_is_wrong() -> None:
     gpt, training = from_preset("tiny", 1000, {"context": 64}, {"steps": 5, "lr": None})
     assert (gpt.context, gpt.vocab_size, gpt.padded_vocab_size) == (64, 1000, 1024)
     assert (training.steps, training.warmup_steps) == (5, 1)
+    assert from_preset("tiny", 1000, training={"steps": 5, "warmup_steps": 4})[1].warmup_steps == 4  # as it was asked
     with pytest.raises(ValueError, match="batch_tokens = 1000: should be a multiple of the context, 768 or 1024"):
         from_preset("tiny", 1000, training={"batch_tokens": 1000})
     with pytest.raises(ValueError, match="lr = -1: should be above 0"):
