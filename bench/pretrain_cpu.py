@@ -3,7 +3,7 @@
 The peer (`plain_loop`) is `bench/plain_gpt.py`: the well-known minimal recipe, at whichever of two micro-batches is
 faster. Both are eager, in fp32, and do a whole update on the same tokens: forward, backward, clipping, fused AdamW.
 
-On a machine that is not idle set OMP_WAIT_POLICY=PASSIVE, as the `model` command does.
+On a machine that is not idle set GOMP_SPINCOUNT=1000, as the `model` command does: idle threads that spin hinder others.
 
     python -m bench.pretrain_cpu [--updates 20] [--vocab 4096] [--threads 2] [--json]
 """
@@ -26,6 +26,8 @@ from model.optim import make_optimizers, zero_gradients
 from model.parallel import clip
 from model.presets import from_preset
 from model.train import accumulate_gradients
+
+HEADS = 4  # of the peer: as nanoGPT has them at this width (its README, "I only have a macbook")
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
         zero_gradients(optimizers)
 
     def plain(micro_batch: int) -> tuple[PlainGPT, Callable[[], object]]:
-        model = PlainGPT(config.padded_vocab_size, config.context, config.layers, config.width, config.heads)
+        model = PlainGPT(config.padded_vocab_size, config.context, config.layers, config.width, HEADS)
         optimizer = plain_optimizer(model, training.lr)
         return model, lambda: plain_update(model, model, optimizer, x_BT, y_BT, micro_batch)
 

@@ -53,7 +53,7 @@ _1558M = _training(32_000, 1_048_576, 6e-4, 700)  # 34 B
 PRESETS: Mapping[str, Preset] = {
     "tiny": Preset(
         "4 x 128, context 256: a demo, about a minute on two CPU cores",
-        _shape(256, 4, 128, 4, 2, 32, 384),
+        _shape(256, 4, 128, 2, 1, 64, 384),
         _training(300, 2_048, 4e-3, 20),
     ),
     "nano": Preset(
