@@ -3,7 +3,7 @@
 The peer (`plain_loop`) is `bench/plain_gpt.py`: the well-known minimal recipe, at whichever of two micro-batches is
 faster. Both are eager, in fp32, and do a whole update on the same tokens: forward, backward, clipping, fused AdamW.
 
-On a machine that is not idle set GOMP_SPINCOUNT=1000, as the `model` command does: idle threads that spin hinder others.
+On a machine that is not idle set GOMP_SPINCOUNT=1000, as the `model` command does: threads that spin hinder others.
 
     python -m bench.pretrain_cpu [--updates 20] [--vocab 4096] [--threads 2] [--json]
 """

@@ -37,9 +37,9 @@ def main() -> None:
       model export runs/first -o hf/
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until training asks for more grace
-    # Read once, when PyTorch brings in OpenMP. By default idle threads spin for long, which on a machine whose cores are
-    # also wanted by others was measured to take training from 1 to 15 seconds a step; to sleep at once costs a sixth of
-    # the speed where they are not. This is some microseconds.
+    # Read once, when PyTorch brings in OpenMP. By default idle threads spin for long, which on a machine whose cores
+    # are also wanted by others was measured to take training from 1 to 15 seconds a step; to sleep at once costs a
+    # sixth of the speed where they are not. This is some microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
