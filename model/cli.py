@@ -90,7 +90,7 @@ def token_count(text: str) -> int:
 @click.option("--compile/--no-compile", default=None, help="torch.compile.  [default: on CUDA]")
 @click.option("--micro-batch-tokens", type=int, default=0, help="Most tokens in one forward pass.  [default: auto]")
 @click.option("--checkpoint-activations", is_flag=True, help="Compute activations twice: less memory, a third slower.")
-@click.option("--fp8-head", is_flag=True, help="Compute the output head in 8 bits: Hopper and later.")
+@click.option("--fp8-head", is_flag=True, help="Compute the output head in 8 bits: Ada, Hopper and later.")
 @click.option(
     "--sharding",
     type=click.Choice(SHARDINGS),

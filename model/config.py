@@ -127,7 +127,7 @@ class RunOptions:
     compile: bool | None = None  # torch.compile; None: on CUDA only
     micro_batch_tokens: int = 0  # most tokens in one forward pass of one process; 0: by device and model
     checkpoint_activations: bool = False  # compute a block's activations again in the backward pass: less memory
-    fp8_head: bool = False  # compute the output head in 8 bits: Hopper and later, faster and coarser
+    fp8_head: bool = False  # compute the output head in 8 bits: Ada, Hopper and later, faster and coarser
     sharding: str = "none"  # of several processes: "none" copies all to each (DDP), "full" cuts all (FSDP2)
     log_every: int = 10
     validate_every: int = 100

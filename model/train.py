@@ -43,7 +43,6 @@ from model.tokenizer import Tokenizer
 from model.track import Trackers
 
 Log = Callable[[str], None]
-Loss = Callable[..., Tensor]
 
 
 class Summary(NamedTuple):
@@ -124,11 +123,11 @@ def pretrain(
         batches = make_batches(stream, model_config.context, train_config.batch_tokens, train_config.seed, origin)
         trainer = set_up(model_config, train_config, options, batches, tokenizer, found, place, device, initial)
         if place.first:
+            trackers = stack.enter_context(Trackers(options.trackers, run, identity, log, start))
             truncate_metrics(run / "metrics.jsonl", start)
             text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
             write_atomically(run / "config.json", lambda partial: partial.write_text(text, "utf-8"))
             stack.enter_context(metrics := (run / "metrics.jsonl").open("a", encoding="utf-8"))
-            trackers = stack.enter_context(Trackers(options.trackers, run, identity, log, start))
         else:
             metrics, trackers = None, None
         log(
@@ -163,7 +162,7 @@ def set_up(
     model.checkpoint_activations = options.checkpoint_activations
     model.fp8_head = options.fp8_head
     if options.fp8_head and not has_fp8(device):
-        raise ValueError("fp8_head = True: should be false, this device has no 8-bit products (Hopper and later do)")
+        raise ValueError("fp8_head = True: this device multiplies no 8-bit numbers (Ada, Hopper and later do)")
     model = model.to(device)
     module = spread(model, options.sharding, place, device)
     if device.type == "cuda" if options.compile is None else options.compile:
