@@ -25,7 +25,7 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as torchrun sets it; two 
 
 
 # Copies give the same bits. The norm of shards is summed in another order, and single weights whose gradient is almost
-# nothing feel it, because Adam's step is of one size whatever the gradient's: at most 1.5e-6 of a matrix's norm was seen.
+# nothing feel it, because Adam's step is of one size whatever the gradient's: 1.5e-6 of a matrix's norm was seen.
 SHARDS = 3e-6
 
 
