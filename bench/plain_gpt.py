@@ -1,4 +1,4 @@
-"""The peer of the training benchmarks: the well-known minimal recipe, written anew.
+"""An update of the training benchmarks, of ours and of their peer: the well-known minimal recipe, written anew.
 
 GPT-2's block without biases, learned positions, LayerNorm, GELU, SDPA attention, tied head and one cross-entropy over
 all logits; one forward and backward pass a micro-batch under bf16 autocast on CUDA, fused AdamW, the whole model
@@ -8,13 +8,18 @@ and logging.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.attention import kernels
 from model.device import autocast
+from model.gpt import GPT
+from model.optim import zero_gradients
+from model.parallel import clip
+from model.train import accumulate_gradients
 
 
 class Block(nn.Module):
@@ -62,6 +67,18 @@ def plain_optimizer(model: nn.Module, lr: float) -> torch.optim.AdamW:
     vectors = [weight for weight in model.parameters() if weight.dim() < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True)
+
+
+def our_update(
+    model: GPT, optimizers: Sequence[torch.optim.Optimizer], x_BT: Tensor, y_BT: Tensor, micro_batch: int, most: float
+) -> None:
+    """One update over all rows, `micro_batch` at a time, of a gradient of at most the norm `most`."""
+    with kernels(x_BT.device):
+        accumulate_gradients(model, x_BT, y_BT, micro_batch)
+    clip(model, most)
+    for optimizer in optimizers:
+        optimizer.step()
+    zero_gradients(optimizers)
 
 
 def plain_update(

@@ -19,13 +19,11 @@ import numpy as np
 import torch
 
 from bench.harness import print_json, print_row, ratios
-from bench.plain_gpt import PlainGPT, plain_optimizer, plain_update
+from bench.plain_gpt import PlainGPT, our_update, plain_optimizer, plain_update
 from model.device import micro_batch_tokens
 from model.gpt import GPT, parameter_count
-from model.optim import make_optimizers, zero_gradients
-from model.parallel import clip
+from model.optim import make_optimizers
 from model.presets import from_preset
-from model.train import accumulate_gradients
 
 HEADS = 4  # of the peer: as nanoGPT has them at this width (its README, "I only have a macbook")
 
@@ -49,12 +47,8 @@ def main() -> None:
     optimizers = make_optimizers(ours, training)
     micro_batch = micro_batch_tokens(device, config) // config.context
 
-    def our_update() -> None:
-        accumulate_gradients(ours, x_BT, y_BT, micro_batch)
-        clip(ours, training.clip_norm)
-        for optimizer in optimizers:
-            optimizer.step()
-        zero_gradients(optimizers)
+    def our_whole() -> None:
+        our_update(ours, optimizers, x_BT, y_BT, micro_batch, training.clip_norm)
 
     def plain(micro_batch: int) -> tuple[PlainGPT, Callable[[], object]]:
         model = PlainGPT(config.padded_vocab_size, config.context, config.layers, config.width, HEADS)
@@ -62,7 +56,7 @@ def main() -> None:
         return model, lambda: plain_update(model, model, optimizer, x_BT, y_BT, micro_batch)
 
     peer, whole_batch = plain(rows)
-    updates = {"ours": our_update, "whole batch": whole_batch, "micro-batch": plain(micro_batch)[1]}
+    updates = {"ours": our_whole, "whole batch": whole_batch, "micro-batch": plain(micro_batch)[1]}
     rates = {name: training.batch_tokens / seconds for name, seconds in alternate(updates, options.updates).items()}
     speed = rates.pop("ours")
     peers = {"plain_loop": max(rates.values())}

@@ -32,20 +32,17 @@ import torch
 from torch import Tensor
 
 from bench.harness import data_folder, print_json, print_row, read_documents
-from bench.plain_gpt import PlainGPT, plain_optimizer, plain_update
-from model import attention
+from bench.plain_gpt import PlainGPT, our_update, plain_optimizer, plain_update
 from model.config import ModelConfig, TrainConfig
 from model.data import make_batches
 from model.device import autocast, has_fp8, micro_batch_tokens, pick_device
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.hf import export
 from model.meter import Meter
-from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
-from model.parallel import clip
+from model.optim import learning_rate, make_optimizers, set_learning_rate
 from model.presets import from_preset
 from model.sample import Sampling, generate
 from model.stream import Stream, open_stream
-from model.train import accumulate_gradients
 
 SPEEDS = {"124m-50k": ("124m", 50_257), "124m-100k": ("124m", 100_277), "350m-50k": ("350m", 50_257)}
 
@@ -167,12 +164,7 @@ def our_updates(
 
         def update(fp8: bool = fp8) -> None:
             model.fp8_head = fp8
-            with attention.kernels(device):
-                accumulate_gradients(model, x_BT, y_BT, rows)
-            clip(model, training.clip_norm)
-            for optimizer in optimizers:
-                optimizer.step()
-            zero_gradients(optimizers)
+            our_update(model, optimizers, x_BT, y_BT, rows, training.clip_norm)
 
         yield "fp8" if fp8 else "bf16", update
 
@@ -308,13 +300,8 @@ def train_on(
         set_learning_rate(optimizers, learning_rate(step, training))
         if plain:
             plain_update(model, module, optimizers[0], x_BT, y_BT, rows)
-            continue
-        with attention.kernels(device):
-            accumulate_gradients(module, x_BT, y_BT, rows)
-        clip(module, training.clip_norm)
-        for optimizer in optimizers:
-            optimizer.step()
-        zero_gradients(optimizers)
+        else:
+            our_update(module, optimizers, x_BT, y_BT, rows, training.clip_norm)
     module.fp8_head = False  # scored alike
     total, windows_N = 0.0, np.arange(batches.validation_windows)
     with torch.no_grad(), autocast(device):
