@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe.vocabulary import Vocabulary, save_vocabulary
 from corpus.schema import tokens_schema
 from model.config import ModelConfig, TrainConfig
 
@@ -40,6 +41,14 @@ def write_shard(
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"id": ids, "tokens": list(documents)}, schema=schema), path)
     return path
+
+
+def write_bytes(root: Path, texts: Sequence[bytes]) -> Path:
+    """Shards in `root/tokens`, a token a byte, with their tokenizer beside; the folder of the shards."""
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": 256})
+    save_vocabulary(vocabulary, root / "tokenizer")
+    write_shard(root / "tokens/a.parquet", [list(text) for text in texts], vocabulary.size, 256, vocabulary.hash)
+    return root / "tokens"
 
 
 def write_record(directory: Path, unit: str, shard: Path, rows: int, kind: str = "tokens") -> None:

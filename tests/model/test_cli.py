@@ -14,9 +14,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from bpe.vocabulary import Vocabulary, save_vocabulary
 from model.cli import main
-from tests.model.shards import random_documents, write_shard
+from tests.model.shards import random_documents, write_bytes, write_shard
 
 END_OF_TEXT = 256
 SENTENCE = b"The cat sat on the mat, and the dog sat by the door of the old house. "
@@ -26,11 +25,7 @@ SENTENCE = b"The cat sat on the mat, and the dog sat by the door of the old hous
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of tokens with its tokenizer (a token a byte) beside it."""
     root = tmp_path_factory.mktemp("work")
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": END_OF_TEXT})
-    save_vocabulary(vocabulary, root / "tokenizer")
-    documents = [list(SENTENCE[shift:] + SENTENCE * 3) for shift in range(30)]
-    write_shard(root / "tokens/a.parquet", documents, vocabulary.size, END_OF_TEXT, vocabulary.hash)
-    return root / "tokens"
+    return write_bytes(root, [SENTENCE[shift:] + SENTENCE * 3 for shift in range(30)])
 
 
 def run_command(*arguments: object) -> Result:

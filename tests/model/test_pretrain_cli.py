@@ -18,13 +18,11 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from bpe.vocabulary import Vocabulary, save_vocabulary
 from model.checkpoint import newest
 from model.cli import main, settings_of, token_count
 from tests.conftest import REPOSITORY
-from tests.model.shards import write_shard
+from tests.model.shards import write_bytes
 
-END_OF_TEXT = 256
 SENTENCE = b"The cat sat on the mat, and the dog sat by the door of the old house. "
 # The smallest model of any shape; a context of 32, two sequences an update.
 SIZES = ("layers=1", "width=32", "heads=2", "kv_heads=2", "head_dim=16", "mlp_width=64")
@@ -36,11 +34,7 @@ QUIET = ["--device", "cpu", "--sample-every", 0, "--validate-every", 0]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of tokens with its tokenizer (a token a byte) beside it."""
     root = tmp_path_factory.mktemp("work")
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": END_OF_TEXT})
-    save_vocabulary(vocabulary, root / "tokenizer")
-    documents = [list(SENTENCE[shift:] + SENTENCE * 3) for shift in range(30)]
-    write_shard(root / "tokens/a.parquet", documents, vocabulary.size, END_OF_TEXT, vocabulary.hash)
-    return root / "tokens"
+    return write_bytes(root, [SENTENCE[shift:] + SENTENCE * 3 for shift in range(30)])
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from bpe.vocabulary import Vocabulary, save_vocabulary
 from model.cli import main
-from tests.model.shards import write_shard
+from tests.model.shards import write_bytes
 
-END_OF_TEXT = 256
 RIDDLE = b"Input: cat\nOutput: mat \xc3\xa4\n\n"
 
 
@@ -25,11 +23,8 @@ def run_command(*arguments: object) -> Result:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has learnt a little of one riddle; a token a byte, a context of 64."""
     root = tmp_path_factory.mktemp("work")
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": END_OF_TEXT})
-    save_vocabulary(vocabulary, root / "tokenizer")
-    documents = [list(RIDDLE[shift:] + RIDDLE * 6) for shift in range(24)]
-    write_shard(root / "tokens/a.parquet", documents, vocabulary.size, END_OF_TEXT, vocabulary.hash)
-    fixed = ["pretrain", "--data", root / "tokens", "-o", root / "run", "--context", 64, "--batch-tokens", 256]
+    tokens = write_bytes(root, [RIDDLE[shift:] + RIDDLE * 6 for shift in range(24)])
+    fixed = ["pretrain", "--data", tokens, "-o", root / "run", "--context", 64, "--batch-tokens", 256]
     result = run_command(*fixed, "--device", "cpu", "--steps", 60, "--sample-every", 0, "--validate-every", 0)
     assert result.exit_code == 0, result.output
     return root / "run"
