@@ -2,9 +2,9 @@
 
 Every process takes its share of a batch, and the gradients are averaged. With sharding "none" each holds the whole
 model and optimiser (DistributedDataParallel); with "full" weights, gradients and optimiser state are cut into equal
-parts, and a block's weights are gathered when they are needed (FSDP2, `fully_shard`). Validation, samples and the
-judgement of an update are done by all alike, from the same numbers, so that all take the same decisions; the first one
-prints and writes.
+parts, and a block's weights are gathered when they are needed (FSDP2, `fully_shard`). Validation is shared out too.
+Samples and the judgement of an update are made by all alike, from the same numbers, so that all take the same
+decisions; the first one prints and writes.
 
 A checkpoint always holds whole tensors, in the form that one process has them: whatever number of processes and
 sharding wrote it, any other may go on from it.
@@ -96,12 +96,16 @@ def gradients_stay_here(module: nn.Module, stay: bool) -> Iterator[None]:
         yield
 
 
-def average(values: Tensor, place: Place) -> Tensor:
-    """The mean over all processes of `values`, at each of them."""
+def total(values: Tensor, place: Place) -> Tensor:
+    """The sum over all processes of `values`, at each of them."""
     if place.world > 1:
         dist.all_reduce(values)
-        values /= place.world
     return values
+
+
+def average(values: Tensor, place: Place) -> Tensor:
+    """The mean over all processes of `values`, at each of them."""
+    return total(values, place) / place.world
 
 
 # --- whole tensors -----------------------------------------------------------------------------------------

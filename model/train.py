@@ -28,13 +28,13 @@ from model.checkpoint import checkpoints, truncate_metrics, write_atomically
 from model.config import ModelConfig, RunOptions, TrainConfig, as_dict
 from model.data import Batches, Stream, make_batches
 from model.device import autocast, has_fp8, micro_batch_tokens, pick_device
-from model.evaluate import Evaluation, Scoring, evaluate
+from model.evaluate import Evaluation, Scoring, sum_losses, summarise
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
 from model.initial import Initial
 from model.meter import Meter, progress
 from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
-from model.parallel import ALONE, Place, average, clip, gradients_stay_here, spread, whole_model
+from model.parallel import ALONE, Place, average, clip, gradients_stay_here, spread, total, whole_model
 from model.prefetch import prefetched
 from model.resume import Found, find, restore, write_checkpoint
 from model.sample import Sampling, generate
@@ -322,7 +322,9 @@ def validated(trainer: Trainer) -> Evaluation:
         trainer.config.doc_mask,
         most_windows=trainer.options.validation_windows,
     )
-    return evaluate(trainer.model, stream.held_out_N, scoring)
+    place = trainer.place
+    sums = sum_losses(trainer.model, stream.held_out_N, scoring, place.rank, place.world)
+    return summarise(total(sums, place), scoring)
 
 
 def samples(trainer: Trainer, tokenizer: Tokenizer) -> list[str]:
