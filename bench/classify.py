@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from bench.decontaminate import cpu_seconds
 from bench.harness import data_folder, print_json, print_row, ratios, utf8_bytes
-from corpus.classify import Config, train_classifier
-from corpus.fasttext_model import ALL, load_model, predict
-from corpus.filters.linear import multiply_out, probabilities
+from corpus.classifier.linear import multiply_out, probabilities
+from corpus.classifier.train import Config, train_classifier
+from corpus.text.fasttext_model import ALL, load_model, predict
 
 BATCH = 64
 

@@ -50,9 +50,9 @@ from bench.harness import data_folder, median_seconds, print_json, print_row, ut
 from bench.planted import write_corpus, write_dataset
 from bench.truth import quality, recall, truth
 from corpus.dedup.config import Config
-from corpus.dedup.fold import PUNCTUATION
 from corpus.dedup.signatures import sign
-from corpus.shards import Dataset
+from corpus.store.shards import Dataset
+from corpus.text.fold import PUNCTUATION
 
 FINEWEB = Config(**Config.PRESETS["fineweb"])
 SUBSET = 3_000  # documents for the peers that take minutes otherwise

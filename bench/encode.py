@@ -34,8 +34,9 @@ from numpy.typing import NDArray
 
 from bench import harness
 from bpe.encode import Encoder
+from bpe.files import load_vocabulary
 from bpe.patterns import REGEX
-from bpe.vocabulary import PUBLISHED, Vocabulary, load_vocabulary
+from bpe.vocabulary import PUBLISHED, Vocabulary
 
 ENGLISH_BYTES = 50_000_000
 ROUNDS = 3

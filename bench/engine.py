@@ -25,7 +25,7 @@ from corpus.engine import Engine
 from corpus.engine.local import LocalEngine
 from corpus.engine.ray import RayEngine
 from corpus.pipeline import passes, run_pass
-from corpus.recipe import Recipe, load_recipe
+from corpus.run.recipe import Recipe, load_recipe
 from tests.faults import ray_cluster
 
 ROUNDS = 3

@@ -23,9 +23,10 @@ import pyarrow as pa
 
 from bench import reading
 from bench.harness import data_folder, print_json, print_row
-from corpus import extract, warc
-from corpus.charset import decode_html
+from corpus.extract import stage as extract
 from corpus.schema import PAGES
+from corpus.text.charset import decode_html
+from corpus.warc import pages as warc
 
 
 def main() -> None:

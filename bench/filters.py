@@ -17,10 +17,10 @@ from statistics import median
 from typing import Any
 
 from bench.harness import data_folder, print_json, print_row
-from corpus.chain import BATCH
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition, statistics
-from tests.corpus.filter_documents import crawled, english
+from corpus.run.chain import BATCH
 from tests.oracles import filters_naive as naive
+from tests.support.filter_documents import crawled, english
 
 PARTS = 3
 OF_PEER = 100  # documents

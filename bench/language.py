@@ -20,10 +20,11 @@ import pyarrow as pa
 
 from bench.extract import pages
 from bench.harness import print_json, print_row, ratios
-from corpus import extract, prescreen
-from corpus.charset import decode_html
-from corpus.lid import find_model, load_model
+from corpus.extract import stage as extract
+from corpus.language import prescreen
+from corpus.language.lid import find_model, load_model
 from corpus.schema import PAGES
+from corpus.text.charset import decode_html
 
 PAGE_LIMIT = 160
 CONFIG = prescreen.Config(languages=("en",), sample=0.0)

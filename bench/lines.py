@@ -23,7 +23,14 @@ from datatrove.utils.hashing import HashConfig
 
 from bench.harness import data_folder, median_seconds, print_json, print_row, ratios, utf8_bytes
 from corpus.dedup.exchange import Source
-from corpus.dedup.lines import Config, open_repeated, remove_lines, repeated_lines, write_line_hashes, write_repeated
+from corpus.dedup.lines.hashes import (
+    Config,
+    open_repeated,
+    remove_lines,
+    repeated_lines,
+    write_line_hashes,
+    write_repeated,
+)
 
 CONFIG = Config(documents=2, min_words=1, min_kept_words=1)
 PARTS = 4

@@ -20,8 +20,8 @@ import tiktoken
 
 from bench import harness
 from bpe.encode import Encoder
+from bpe.files import load_vocabulary
 from bpe.patterns import REGEX
-from bpe.vocabulary import load_vocabulary
 
 SIZE = 1_000_000
 NAME = "cl100k_base"

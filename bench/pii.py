@@ -2,7 +2,7 @@
 
 Equal work first: e-mail and public IP addresses, which is all that datatrove masks (of IP, version 4 alone), over the
 same documents in the same process. Then ours with all types. CPU time, on one thread; figures are MB of UTF-8 a second.
-`--quality` prints recall by group on the test set that tests/corpus/pii_texts.py makes.
+`--quality` prints recall by group on the test set that tests/support/pii_texts.py makes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from bench.harness import data_folder, print_json, print_row, ratios, read_documents, utf8_bytes
-from corpus import scrub
+from corpus.pii import scrub
 
 SAMPLE = 16_000_000  # bytes
 EQUAL, ALL = scrub.Config(types=("email", "ip")), scrub.Config()
@@ -88,7 +88,7 @@ def datatrove_masks() -> Callable[[str], str]:
 
 def quality() -> None:
     """Share of the values whose place was found exactly, and whose text was at least touched, by group."""
-    from tests.corpus import pii_texts
+    from tests.support import pii_texts
 
     cases: Counter[str] = Counter()
     exact: Counter[str] = Counter()

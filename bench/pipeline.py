@@ -152,9 +152,9 @@ def one_core() -> None:
 
 def copy_warcs(folder: Path, limit: int | None) -> dict[str, str]:
     """Give both sides the same folder of WARC files; id -> hash of the HTML as we decode it, of every page there."""
-    from corpus.charset import decode_html
-    from corpus.warc import Page as WarcPage
-    from corpus.warc import read_pages
+    from corpus.text.charset import decode_html
+    from corpus.warc.pages import Page as WarcPage
+    from corpus.warc.pages import read_pages
 
     folder.mkdir()
     found: dict[str, str] = {}
@@ -201,7 +201,7 @@ def our_command(recipe: Path, crawl: Path) -> list[str]:
 
 
 def datatrove_command(python: str, crawl: Path) -> list[str]:
-    from corpus.language import find_model
+    from corpus.language.stage import find_model
 
     model = str(find_model(None))
     return [python, "-m", "bench.datatrove_fineweb", "--input", str(crawl), "--model", model]
@@ -222,7 +222,7 @@ def run(command: list[str]) -> Cost:
 
 
 def trace_ours(side: Side, pages: dict[str, str], folder: Path) -> None:
-    from corpus.shards import Dataset
+    from corpus.store.shards import Dataset
 
     output = folder / "ours-trace"
     run([*side.command, "--output", str(output)])

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from bench.harness import data_folder, read_documents
 from bench.recombine import recombined
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset, Record, ShardWriter
+from corpus.store.shards import Dataset, Record, ShardWriter
 
 DUMP = "CC-MAIN-2026-43"
 TEXT_BYTES = 3_100  # median; log-normal of SIGMA, so that the mean is 1.6 times that

@@ -317,7 +317,7 @@ def english(folder: Path, size: Size) -> Path:
     import pyarrow.parquet as pq
 
     from bpe.encode import Encoder
-    from bpe.vocabulary import load_vocabulary
+    from bpe.files import load_vocabulary
     from corpus.schema import tokens_schema
 
     source, vocabulary = data_folder(), load_vocabulary(data_folder() / "tokenizers/gpt2.tiktoken")

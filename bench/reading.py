@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.harness import data_folder, print_json
-from corpus import inflate
-from corpus.charset import decode
-from corpus.warc import Page, read_pages
+from corpus.text.charset import decode
+from corpus.warc import inflate
+from corpus.warc.pages import Page, read_pages
 
 TURNS = 7
 

@@ -23,12 +23,12 @@ import tiktoken
 
 from bench import harness
 from bench.encode import english
+from bpe.files import load_vocabulary
 from bpe.patterns import REGEX
-from bpe.vocabulary import load_vocabulary
 from corpus.engine import Quarantine
 from corpus.pipeline import tokens_pass
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset, Record, ShardWriter
+from corpus.store.shards import Dataset, Record, ShardWriter
 
 NAME = "cl100k_base"
 UNITS = ("a", "b")

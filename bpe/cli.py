@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from bpe import commands_text, commands_vocabulary
+from bpe.commands import text as commands_text
+from bpe.commands import vocabulary as commands_vocabulary
 
 
 class Commands(click.Group):

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from bpe.files import load_vocabulary
 from bpe.kernels import encode as kernels
 from bpe.kernels import words
 from bpe.kernels.memory import LANES
@@ -32,7 +33,7 @@ from bpe.kernels.tables import EMPTY, ID_BITS, Tables, index_pairs, index_tokens
 from bpe.patterns import is_named, scheme
 from bpe.texts import Utf8, batches, from_bytes, utf8
 from bpe.unicode import class_table
-from bpe.vocabulary import Vocabulary, load_vocabulary
+from bpe.vocabulary import Vocabulary
 
 # Texts are encoded in runs of this many bytes. A run's output buffer has room for an id a byte, of which the operating
 # system provides what is written to: about a quarter.

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from bpe.patterns import ANYTHING, to_oniguruma
-from bpe.vocabulary import MERGES_FILE, RANKS_FILE, Vocabulary, letters, merges_file, rank_file
+from bpe.vocabulary import MERGES_FILE, RANKS_FILE, Vocabulary, all_cuts, letters, merges_file, rank_file
 
 TARGETS = ("tiktoken", "hf", "gpt2")
 hugging_face_letters = letters
@@ -77,16 +77,6 @@ def hugging_face(vocabulary: Vocabulary) -> bytes:
         },
     }
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
-
-
-def all_cuts(tokens: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Every pair of ids whose bytes joined are a token, in the order of that token's id."""
-    ids = {token: token_id for token_id, token in enumerate(tokens) if token}
-    merges: list[tuple[int, int]] = []
-    for token in ids:
-        cuts = [(token[:i], token[i:]) for i in range(1, len(token))]
-        merges += sorted((ids[left], ids[right]) for left, right in cuts if left in ids and right in ids)
-    return merges
 
 
 def _merges(vocabulary: Vocabulary) -> Sequence[tuple[int, int]]:

@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bpe.export import all_cuts
 from bpe.patterns import ANYTHING, from_oniguruma, is_named
-from bpe.vocabulary import LETTERS, Vocabulary, made_from, read_merges
+from bpe.vocabulary import LETTERS, Vocabulary, all_cuts, made_from, read_merges
 
 _BYTES = {letter: byte for byte, letter in LETTERS.items()}
 

@@ -21,8 +21,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bpe.files import load_vocabulary
 from bpe.texts import utf8
-from bpe.vocabulary import Vocabulary, load_vocabulary
+from bpe.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import pyarrow as pa

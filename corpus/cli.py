@@ -61,16 +61,14 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        from corpus import (
-            commands,
-            commands_around,
-            commands_classify,
-            commands_clusters,
-            commands_filter,
-            commands_optout,
-            commands_records,
-            commands_select,
-        )
+        from corpus.commands import around as commands_around
+        from corpus.commands import classify as commands_classify
+        from corpus.commands import clusters as commands_clusters
+        from corpus.commands import filter as commands_filter
+        from corpus.commands import optout as commands_optout
+        from corpus.commands import records as commands_records
+        from corpus.commands import select as commands_select
+        from corpus.commands import stages as commands
 
         maker = f"{name}_command"
         modules = (

@@ -19,17 +19,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from corpus.chain import Step
+from corpus.classifier.passes import score_passes
+from corpus.decontaminate.passes import decontaminate_passes
+from corpus.dedup.lines.passes import lines_passes
+from corpus.dedup.passes import Job, dedup_passes
 from corpus.engine import Engine, Event, Failure, Unit
-from corpus.passes_decontaminate import decontaminate_passes
-from corpus.passes_dedup import Job, dedup_passes
-from corpus.passes_lines import lines_passes
-from corpus.passes_scores import score_passes
-from corpus.plan import ALONE, Pass, Share, Source, check_no_others, document_units, global_pass, removed, wait_for
-from corpus.recipe import Recipe, TokenizerConfig, describe
-from corpus.shards import Dataset, Input
-from corpus.storage import children, expand, fingerprint, is_dir, local_path, storage
-from corpus.work import ChainWork, TokenizerWork
+from corpus.run.chain import Step
+from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, document_units, global_pass, removed, wait_for
+from corpus.run.recipe import Recipe, TokenizerConfig, describe
+from corpus.run.work import ChainWork, TokenizerWork
+from corpus.store.open import children, expand, fingerprint, is_dir, local_path, storage
+from corpus.store.shards import Dataset, Input
 
 # The datasets that a whole run writes, in the order in which documents flow through them.
 ORDER = (
@@ -186,7 +186,7 @@ def documents_pass(
 
 def tokenizer_pass(documents: str, config: TokenizerConfig, output: str) -> Pass:
     """One vocabulary from all documents."""
-    step = Step("tokenizer", "corpus.recipe", config)
+    step = Step("tokenizer", "corpus.run.recipe", config)
     return global_pass(
         "tokenizer",
         output,
@@ -199,10 +199,10 @@ def tokenizer_pass(documents: str, config: TokenizerConfig, output: str) -> Pass
 
 def tokens_pass(documents: str, keys: Sequence[str], tokenizer: str, output: str) -> Pass:
     """DOCUMENTS -> TOKENS, shard by shard."""
-    from bpe.vocabulary import load_vocabulary
-    from corpus.tokens import Config
+    from bpe.files import load_vocabulary
+    from corpus.tokens.ids import Config
 
-    step = Step("tokens", "corpus.tokens", Config(tokenizer))
+    step = Step("tokens", "corpus.tokens.ids", Config(tokenizer))
     with local_path(tokenizer) as path:
         digest = load_vocabulary(path).hash
     return Pass(

@@ -144,3 +144,6 @@ def _shown(value: float | int | str) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return str(value)
+
+
+ROW = "lines_row"

@@ -18,9 +18,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from model.commands import evaluate, export, import_, plot, sample
+from model.commands.console import DIRECTORY, STOPPED, log, one_line_errors
+from model.commands.runs import evaluate, export, import_, plot, sample
 from model.config import OPTIMIZERS, SCHEDULES, SHARDINGS, TRACKERS, ModelConfig, RunOptions, TrainConfig
-from model.console import DIRECTORY, STOPPED, log, one_line_errors
 from model.presets import PRESETS
 
 
@@ -161,7 +161,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
         raise click.UsageError("give steps or --tokens, not both: one follows from the other")
     import torch
 
-    from model.launch import launch
+    from model.commands.launch import launch
 
     try:
         summary = launch(

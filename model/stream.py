@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.shards import Dataset
+from corpus.store.shards import Dataset
 
 IN_MEMORY_TOKENS = 64_000_000  # up to here (128 or 256 MB) the streams are packed in memory at every start
 HASHES = 2**64  # how many there are

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bpe.vocabulary import Vocabulary, load_vocabulary, save_vocabulary
+from bpe.files import load_vocabulary, save_vocabulary
+from bpe.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from bpe.encode import Encoder

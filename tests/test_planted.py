@@ -11,7 +11,7 @@ import pytest
 from bench.planted import CLUSTERS, EDITS, Planted, make_documents, write_corpus
 from bench.truth import quality, recall, truth
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset
+from corpus.store.shards import Dataset
 
 DOCUMENTS_MADE = 1_500
 

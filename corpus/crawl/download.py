@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 
 import urllib3
 
-from corpus.storage import sync
+from corpus.store.local import sync
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from corpus.config import check, setting
 from corpus.crawl import paths
-from corpus.shards import Dataset, Input, Output, Record
-from corpus.storage import sha256
+from corpus.store.base import sha256
+from corpus.store.shards import Dataset, Input, Output, Record
 
 if TYPE_CHECKING:
     from corpus.crawl.download import Client

@@ -26,7 +26,7 @@ from bpe.sources import JSON_ENDINGS, files_of
 from bpe.texts import from_arrow
 from corpus.decontaminate import Config
 from corpus.decontaminate.words import split_words, word_table
-from corpus.dedup.signatures import scratch_for
+from corpus.text.words import scratch_for
 
 EXAMPLES = pa.schema([("benchmark", pa.string()), ("example", pa.int64()), ("text", pa.string())])
 _BATCH = 4096
@@ -154,7 +154,7 @@ def make_index(examples: pa.Table, config: Config) -> Index:
 
 def ngram_hashes(texts: pa.Array, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """(64-bit hashes of each text's n-grams in order, offsets[n + 1])."""
-    from corpus.dedup.kernels.contain import rolling_hashes
+    from corpus.decontaminate.kernels.contain import rolling_hashes
 
     data, offsets = from_arrow(texts)
     out, ends = np.empty(int(offsets[-1] - offsets[0]) // 2 + len(offsets), np.uint64), np.zeros(len(offsets), np.int64)
@@ -164,7 +164,7 @@ def ngram_hashes(texts: pa.Array, ngram: int) -> tuple[NDArray[np.uint64], NDArr
 
 def make_table(index: Index) -> Table:
     """The table of an index: half of its places are empty, at least."""
-    from corpus.dedup.kernels.contain import fill
+    from corpus.decontaminate.kernels.contain import fill
 
     places = 1 << max(4, (2 * len(index.hashes) - 1).bit_length())
     table = Table(np.zeros(places, np.uint64), np.zeros(places, np.int64), np.zeros(places * _BITS // 128, np.uint64))

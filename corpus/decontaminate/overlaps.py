@@ -14,8 +14,8 @@ from bpe.texts import from_arrow
 from corpus.decontaminate import Search
 from corpus.decontaminate.benchmarks import Index, Table, load_index, ngram_words
 from corpus.decontaminate.words import Word, split_words, word_table
-from corpus.dedup.signatures import scratch_for
 from corpus.schema import Outcome, dropped_rows
+from corpus.text.words import scratch_for
 
 STAGE = "overlaps"
 OVERLAPS = pa.schema([("id", pa.string()), ("ngrams", pa.list_(pa.int64()))])
@@ -44,7 +44,7 @@ def find(texts: pa.Array, index: Index, table: Table, ngram: int) -> NDArray[np.
     """Rows of (text, number of the first word, number of the n-gram) of all n-grams of the texts with a hash of the
     index, in order.
     """
-    from corpus.dedup.kernels.contain import find as kernel
+    from corpus.decontaminate.kernels.contain import find as kernel
 
     data, offsets = from_arrow(texts)
     scratch = scratch_for(offsets)

@@ -14,8 +14,8 @@ import functools
 import unicodedata
 from typing import NamedTuple
 
-from corpus.dedup.fold import Table, make_table
-from corpus.dedup.kernels.words import BLANK, KIND, MARK, RUN, SEVERAL, UNSPACED
+from corpus.text.fold import Table, make_table
+from corpus.text.kernels.words import BLANK, KIND, MARK, RUN, SEVERAL, UNSPACED
 
 _VALUE = (1 << KIND) - 1
 
@@ -30,7 +30,7 @@ class Word(NamedTuple):
 
 @functools.cache
 def word_table() -> Table:
-    """What each code point becomes, as `corpus.dedup.kernels.words` reads it."""
+    """What each code point becomes, as `corpus.text.kernels.words` reads it."""
     return make_table(become, "")
 
 

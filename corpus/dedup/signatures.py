@@ -21,17 +21,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow
-from corpus.dedup import fold
 from corpus.dedup.config import Config
 from corpus.dedup.kernels import sign as kernels
-from corpus.dedup.kernels.blocks import BLOCK, LANES
-from corpus.dedup.kernels.words import AT_ONCE, GROWTH, Scratch
 from corpus.schema import Outcome, dropped_rows
+from corpus.text import fold
+from corpus.text.kernels.blocks import LANES
+from corpus.text.words import scratch_for
 
 if TYPE_CHECKING:
     import datasketch
-
-LONGEST = (2**32 - 1) // GROWTH - BLOCK  # bytes of a text: places in its folded words are 32-bit numbers
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -155,20 +153,6 @@ def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[
     table = fold.plain_table() if plain else fold.fold_table()
     kernels.ngram_hashes(data, offsets, plain, table, ngram, scratch_for(offsets), hashes, ends)
     return hashes[: ends[-1]], ends
-
-
-def scratch_for(offsets: NDArray[np.int64]) -> Scratch:
-    """Memory for the kernels that take the words of these texts. Raises ValueError if one of them is too long."""
-    longest = int(np.diff(offsets).max(initial=0))
-    if longest > LONGEST:
-        raise ValueError(f"text of {longest} bytes: no more than {LONGEST} can be signed; cut it into documents")
-    return Scratch(
-        np.empty(longest + BLOCK, np.uint8),
-        np.empty(GROWTH * longest + 4 * BLOCK, np.uint8),
-        np.empty(longest + 2 + AT_ONCE, np.uint32),
-        np.empty(longest // 2 + 1, np.uint64),
-        np.empty(1024, np.uint64),
-    )
 
 
 def _fixed_binary(rows: NDArray[Any], width: int) -> pa.Array:

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from corpus.filters.addresses import Entry, Page, domains, is_ip, read_entry
 from corpus.filters.listfiles import Piece, identity, read_lists
-from corpus.storage import user_cache
+from corpus.store.base import user_cache
 
 _FORMAT = 1  # of the cached file, and of what is in it: hash, reading of lists
 _ALIGN = 64

@@ -11,8 +11,8 @@ from typing import Any
 from corpus.pipeline import ORDER
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
-from corpus.shards import Dataset
-from corpus.storage import is_dir, storage
+from corpus.store.open import is_dir, storage
+from corpus.store.shards import Dataset
 
 _EXAMPLES = 3  # dropped documents shown for a rule
 _SHARDS = 16  # DROPPED shards read for them

@@ -19,12 +19,12 @@ import tiktoken
 from click.testing import CliRunner, Result
 
 from bpe.cli import main
-from bpe.commands_common import size_of
+from bpe.commands.common import size_of
 from bpe.encode import Encoder
+from bpe.files import load_vocabulary
 from bpe.patterns import REGEX
 from bpe.sources import read_texts
 from bpe.train import train
-from bpe.vocabulary import load_vocabulary
 
 DOCUMENTS = [
     "It's the first text.\nIt's short.",

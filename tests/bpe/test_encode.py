@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpe.encode import Encoder
+from bpe.files import load_vocabulary
 from bpe.patterns import is_named
-from bpe.vocabulary import Vocabulary, load_vocabulary
+from bpe.vocabulary import Vocabulary
 from tests.bpe.conftest import Published, reference, texts
 from tests.bpe.test_regex_split import LLAMA
 from tests.oracles import bpe_naive

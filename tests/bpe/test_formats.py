@@ -16,9 +16,10 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, processors, trai
 
 from bpe import Tokenizer
 from bpe.encode import Encoder
-from bpe.export import TARGETS, all_cuts, export_files
+from bpe.export import TARGETS, export_files
+from bpe.files import load_vocabulary, save_vocabulary
 from bpe.patterns import ONIGURUMA, REGEX, canonical, from_oniguruma, regex, to_oniguruma
-from bpe.vocabulary import Vocabulary, load_vocabulary, save_vocabulary
+from bpe.vocabulary import Vocabulary, all_cuts
 from tests.bpe.conftest import texts
 from tests.bpe.test_regex_split import LLAMA, QWEN, RUSTBPE
 from tests.oracles import bpe_merges, bpe_naive

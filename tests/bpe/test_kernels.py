@@ -93,7 +93,7 @@ def test_it_is_known_which_entries_are_compiled(sources: Path) -> None:
 
 
 def test_the_entries_that_a_command_asks_for_exist(news: list[str]) -> None:
-    from bpe.commands_common import COMPILED
+    from bpe.commands.common import COMPILED
     from bpe.encode import Encoder
     from bpe.train import train
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from bpe.encode import Encoder
 from tests.bpe.conftest import texts
-from tests.bpe.guarded_encoder import TEXTS, vocabularies
 from tests.conftest import REPOSITORY
 from tests.oracles import bpe_checked
+from tests.support.guarded_encoder import TEXTS, vocabularies
 
 # Whatever is freed goes back to the system at once, so that to touch it again ends the process (glibc, mallopt(3)).
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1", "MALLOC_TOP_PAD_": "0", "MALLOC_TRIM_THRESHOLD_": "0"}
@@ -52,7 +52,7 @@ def run(*arguments: str, **variables: str) -> None:
 
 def test_unmapped_pages_around_texts_and_arrays_are_not_touched() -> None:
     """At every size up to 200 bytes, for each scheme, 2 and 4 byte ids, merges listed or not."""
-    run("-m", "tests.bpe.guarded_encoder")
+    run("-m", "tests.support.guarded_encoder")
 
 
 def test_freed_memory_is_not_touched() -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from bpe.encode import Encoder
 from bpe.export import hugging_face
+from bpe.files import load_vocabulary, save_vocabulary
 from bpe.patterns import REGEX
-from bpe.vocabulary import Vocabulary, load_vocabulary, rank_file, save_vocabulary
+from bpe.vocabulary import Vocabulary, rank_file
 from tests.bpe.conftest import texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from corpus import extract
-from corpus.warc import Page, read_pages
+from corpus.extract import stage as extract
+from corpus.warc.pages import Page, read_pages
 from tests.oracles.fineweb_datatrove import datatrove_fate, datatrove_filters, our_fates
 
 AGREE = 0.98

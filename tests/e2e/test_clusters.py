@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset, Record, ShardWriter
+from corpus.store.shards import Dataset, Record, ShardWriter
 from tests.conftest import REPOSITORY
-from tests.e2e.command import answer, command
+from tests.support.command import answer, command
 
 STORY = """It was the best of gardens, it was the worst of gardens. Nobody who passed the gate in the summer of that
 year could say whether the roses had been planted by the old man or had simply come up, and the old man did not tell.

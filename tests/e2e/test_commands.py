@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from bpe.vocabulary import load_vocabulary
-from corpus.chain import Step
+from bpe.files import load_vocabulary
 from corpus.engine import Limits, Unit
 from corpus.engine.local import LocalEngine
-from corpus.shards import Dataset
-from corpus.work import ChainWork
+from corpus.run.chain import Step
+from corpus.run.work import ChainWork
+from corpus.store.shards import Dataset
 from tests.conftest import REPOSITORY
-from tests.corpus.crawl_server import Busy, CrawlServer, crawl_files
-from tests.corpus.works import Config
-from tests.e2e.command import answer, command, commit_documents
+from tests.support.command import answer, command, commit_documents
+from tests.support.crawl_server import Busy, CrawlServer, crawl_files
+from tests.support.works import Config
 
 COMMANDS = {
     "corpus": [
@@ -98,7 +98,7 @@ def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) 
     texts[7], texts[30], texts[70], texts[71] = "segv", "hang", "bad luck", "kill"
     commit_documents(tmp_path / "docs", texts)
     digest = Dataset(tmp_path / "out").begin({})
-    step = Step("works", "tests.corpus.works", Config())
+    step = Step("works", "tests.support.works", Config())
     source = str(tmp_path / "docs")
     work = ChainWork("out", (step,), str(tmp_path / "out"), digest, source, keep_dropped_text=True, seconds=1.0)
     with LocalEngine(1, Limits(grace=0.5)) as engine:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.shards import Dataset
-from corpus.storage import storage
+from corpus.store.open import storage
+from corpus.store.shards import Dataset
 from tests.conftest import REPOSITORY
-from tests.corpus.object_server import BUCKET, object_server
-from tests.e2e.command import answer, command, commit_documents, shard_hashes
 from tests.faults import ray_cluster
+from tests.support.command import answer, command, commit_documents, shard_hashes
+from tests.support.object_server import BUCKET, object_server
 
 COLUMNS = ["text", "id"]
 BETWEEN = ["signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels"]

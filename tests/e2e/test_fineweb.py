@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from bpe.encode import Encoder
-from bpe.vocabulary import load_vocabulary
+from bpe.files import load_vocabulary
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset
-from corpus.storage import storage
+from corpus.store.open import storage
+from corpus.store.shards import Dataset
 from tests.conftest import REPOSITORY
-from tests.corpus.object_server import BUCKET, object_server
-from tests.e2e.command import answer, command, shard_hashes
+from tests.support.command import answer, command, shard_hashes
+from tests.support.object_server import BUCKET, object_server
 
 PAGES = 1033
 

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from corpus.recipe import describe, load_recipe
+from corpus.run.recipe import describe, load_recipe
 from corpus.schema import DOCUMENTS
-from corpus.shards import Dataset
+from corpus.store.shards import Dataset
 from tests.conftest import REPOSITORY
-from tests.e2e.command import commit_documents
+from tests.support.command import commit_documents
 
 TEXTS = ["This is quiet text.", "THIS IS LOUD TEXT.", "Hm."]
 CONFIG = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Config:\n    most: int = 3\n"

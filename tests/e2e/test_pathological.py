@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.corpus.crawl_server import write_warc
-from tests.e2e.command import command
+from tests.support.command import command
+from tests.support.crawl_server import write_warc
 
 START = "<html><body>"
 PAGES = {

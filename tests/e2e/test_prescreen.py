@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from corpus.shards import Dataset
-from tests.e2e.command import answer, command
+from corpus.store.shards import Dataset
+from tests.support.command import answer, command
 
 TINY = "warc/tiny/tiny-12-pages.warc.gz"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from corpus.shards import Dataset
-from tests.e2e.command import answer, command, shard_hashes
+from corpus.store.shards import Dataset
+from tests.support.command import answer, command, shard_hashes
 
 ALL = """name = "all"
 [urls]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.recipe import describe, load_recipe, make_step
-from tests.corpus.crawl_server import Busy, CrawlServer
-from tests.e2e.command import answer, command
+from corpus.run.recipe import describe, load_recipe, make_step
+from tests.support.command import answer, command
+from tests.support.crawl_server import Busy, CrawlServer
 
 
 @pytest.fixture(autouse=True)

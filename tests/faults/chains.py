@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from corpus.chain import Step
 from corpus.engine import Unit
-from corpus.recipe import make_step
-from corpus.shards import Dataset, Record
-from corpus.work import ChainWork, find_output
+from corpus.run.chain import Step
+from corpus.run.recipe import make_step
+from corpus.run.work import ChainWork, find_output
+from corpus.store.shards import Dataset, Record
 from tests.faults.works import Config, FaultyWork
 
 SECONDS = 2.0  # of a page; more than any of these needs on a busy machine

@@ -11,12 +11,12 @@ import pytest
 
 from corpus.engine import Limits, Unit
 from corpus.engine.local import LocalEngine
-from corpus.shards import Dataset, Input
-from corpus.storage import fingerprint
-from tests.e2e.command import command
+from corpus.store.open import fingerprint
+from corpus.store.shards import Dataset, Input
 from tests.faults.chains import MEMORY, Peace, work
 from tests.faults.driver import Task, real_pages, undisturbed
 from tests.faults.works import Config
+from tests.support.command import command
 
 
 @pytest.fixture(scope="session")

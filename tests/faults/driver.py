@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from corpus.verify import datasets_below, orphans
+from corpus.store.verify import datasets_below, orphans
 from tests.conftest import REPOSITORY
-from tests.e2e.command import answer, command, shard_hashes
+from tests.support.command import answer, command, shard_hashes
 
 
 @dataclass(frozen=True)

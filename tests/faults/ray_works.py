@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from corpus.engine import Attempt, Unit
-from corpus.shards import Dataset, Record, ShardWriter
+from corpus.store.shards import Dataset, Record, ShardWriter
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import TESTDATA
-from tests.e2e.command import command
 from tests.faults.driver import Task, is_gone, living, real_pages, undisturbed, workers_of
+from tests.support.command import command
 
 FAULTS = {  # what happens to whom
     "worker killed": signal.SIGKILL,

@@ -10,12 +10,12 @@ import pytest
 
 from corpus.engine import Failure, Limits, Unit
 from corpus.engine.local import LocalEngine
-from corpus.shards import Dataset
-from corpus.verify import verify
-from tests.e2e.command import answer, command
+from corpus.store.shards import Dataset
+from corpus.store.verify import verify
 from tests.faults.chains import Peace, faulty_work, files
 from tests.faults.driver import Task, await_that, left_behind
 from tests.faults.works import SignedWork
+from tests.support.command import answer, command
 
 UNITS = [Unit(f"u{number:02d}", ()) for number in range(20)]
 CALM = Limits(poll=0.02)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from corpus.verify import datasets_below, orphans
+from corpus.store.verify import datasets_below, orphans
 from tests.conftest import REPOSITORY
-from tests.e2e.command import answer, command, commit_documents, shard_hashes
 from tests.faults.driver import await_that, is_gone
+from tests.support.command import answer, command, commit_documents, shard_hashes
 
 # The first record of a pass.
 MOMENTS = [

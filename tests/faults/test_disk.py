@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import command, shard_hashes
 from tests.faults.driver import Task, await_that, is_gone
+from tests.support.command import command, shard_hashes
 
 
 def remount(folder: Path, options: str) -> None:

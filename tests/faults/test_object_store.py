@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from corpus.storage import storage
-from tests.corpus.object_server import BUCKET, ObjectServer, Request, error, object_server
-from tests.e2e.command import answer, command
+from corpus.store.open import storage
 from tests.faults.driver import Task, is_gone
+from tests.support.command import answer, command
+from tests.support.object_server import BUCKET, ObjectServer, Request, error, object_server
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import pytest
 
 from corpus.engine import Event, Unit
 from corpus.engine.local import LocalEngine
-from corpus.shards import Dataset, ShardWriter
-from corpus.storage import sha256
-from corpus.verify import verify
-from corpus.work import DROPPED_SCHEMAS, find_output
+from corpus.run.work import DROPPED_SCHEMAS, find_output
+from corpus.store.base import sha256
+from corpus.store.shards import Dataset, ShardWriter
+from corpus.store.verify import verify
 from tests.faults.chains import MEMORY, SECONDS, Peace, faulty_work, files, record, work
 from tests.faults.works import Config
 

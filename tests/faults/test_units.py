@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import command
 from tests.faults.driver import Task
+from tests.support.command import command
 
 Way = Callable[[Task, Path], None]
 TASKS = [("--units", f"{task}/3") for task in (1, 2, 3)]

@@ -18,10 +18,10 @@ from unittest import mock
 import pyarrow as pa
 
 from corpus.engine import Attempt, Unit
+from corpus.run.work import ChainWork
 from corpus.schema import Outcome, outcome
-from corpus.shards import Dataset, Record, ShardWriter
-from corpus.storage import LocalStorage
-from corpus.work import ChainWork
+from corpus.store.local import LocalStorage
+from corpus.store.shards import Dataset, Record, ShardWriter
 
 _HOARD = 3 << 30  # bytes: what a hoarder takes if nobody stops it
 
@@ -106,7 +106,7 @@ class FaultyWork(ChainWork):
             self._strike()
 
     def _reading(self) -> contextlib.AbstractContextManager[Any]:
-        from corpus import warc
+        from corpus.warc import pages as warc
 
         read_pages = warc.read_pages
 

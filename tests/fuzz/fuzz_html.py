@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.harness import data_folder
-from corpus import extract
-from corpus.charset import decode_html
-from tests.corpus.test_extract_fast import SETTINGS, decoded
+from corpus.extract import stage as extract
+from corpus.text.charset import decode_html
+from tests.corpus.extract.test_trafilatura_fast import SETTINGS, decoded
 from tests.fuzz.odd_pages import mutated, soup
 
 _SLOW = 20.0  # processor seconds: a page of this size that takes as long is a finding too

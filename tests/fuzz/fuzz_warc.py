@@ -32,9 +32,9 @@ from pathlib import Path
 
 import zstandard
 
-from corpus.warc import Page, read_pages
-from corpus.warc_bytes import BLOCK, Window
-from corpus.warc_records import records
+from corpus.warc.bytes import BLOCK, Window
+from corpus.warc.framing import records
+from corpus.warc.pages import Page, read_pages
 
 LIMIT = 200_000  # bytes of a page
 
@@ -198,7 +198,7 @@ def check(data: bytes, out: Path) -> None:
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Mutated WARC files against the promises of corpus.warc.")
+    parser = argparse.ArgumentParser(description="Mutated WARC files against the promises of corpus.warc.pages.")
     parser.add_argument("--minutes", type=float, default=15, help="processor minutes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("fuzz-warc.bin"))

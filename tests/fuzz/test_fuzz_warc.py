@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus import warc_records
+from corpus.warc import framing as warc_records
 from tests.fuzz import fuzz_warc
 
 SEEDS = fuzz_warc.seeds()

@@ -16,16 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import model.choices
+from bpe.files import save_vocabulary
 from bpe.train import train
-from bpe.vocabulary import Vocabulary, save_vocabulary
+from bpe.vocabulary import Vocabulary
 from model.checkpoint import save
 from model.choices import Example, clean, count_choices, encode, evaluate_choices, log_likelihoods, parse_example
 from model.cli import main
 from model.config import as_dict
 from model.gpt import GPT
 from model.tokenizer import Tokenizer
-from tests.model.shards import small_model, write_shard
 from tests.oracles.model_scores import ending_log_likelihood
+from tests.support.model_shards import small_model, write_shard
 
 TEXTS = [
     "The cat sat on the mat. The dog sat by the door. The bird sat in the tree.",

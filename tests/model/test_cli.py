@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from model.cli import main
-from tests.model.shards import random_documents, write_bytes, write_shard
+from tests.support.model_shards import random_documents, write_bytes, write_shard
 
 END_OF_TEXT = 256
 SENTENCE = b"The cat sat on the mat, and the dog sat by the door of the old house. "

@@ -21,9 +21,9 @@ from corpus.schema import tokens_schema
 from model.data import Batches, make_batches
 from model.permutation import permute, round_keys
 from model.stream import Stream, fingerprint_of, id_hashes, open_stream, read_shards, token_files, vocabulary_of
-from tests.model.shards import END_OF_TEXT, random_documents, write_record, write_shard
 from tests.oracles.model_permutation import permute_one
 from tests.oracles.model_stream import held_out, packed, place, visited, windows
+from tests.support.model_shards import END_OF_TEXT, random_documents, write_record, write_shard
 
 
 @settings(max_examples=60)

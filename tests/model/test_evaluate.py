@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpe.encode import Encoder
+from bpe.files import save_vocabulary
 from bpe.train import train
-from bpe.vocabulary import Vocabulary, save_vocabulary
+from bpe.vocabulary import Vocabulary
 from model.checkpoint import save
 from model.cli import main
 from model.config import ModelConfig, as_dict
@@ -28,9 +29,9 @@ from model.gpt import GPT
 from model.stream import fingerprint_of, held_out_lengths, open_stream, read_shards
 from model.table import table
 from model.tokenizer import Tokenizer
-from tests.model.shards import END_OF_TEXT, VOCAB, random_documents, small_model, small_training, write_shard
 from tests.oracles.model_scores import Logits, stream_nats
 from tests.oracles.model_stream import packed
+from tests.support.model_shards import END_OF_TEXT, VOCAB, random_documents, small_model, small_training, write_shard
 
 LENGTHS_V = np.arange(VOCAB) % 5  # ids divisible by 5 stand for no text
 

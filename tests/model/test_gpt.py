@@ -14,8 +14,8 @@ from model.attention import attend, causal_mask
 from model.gpt import GPT, RMSNorm, flops_per_token, parameter_count, rope_tables, rotate
 from model.optim import make_optimizers, zero_gradients
 from model.presets import from_preset
-from tests.model.shards import END_OF_TEXT, small_model
 from tests.oracles import model_attention as oracle
+from tests.support.model_shards import END_OF_TEXT, small_model
 
 
 @settings(max_examples=20)

@@ -13,7 +13,8 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from bpe.vocabulary import Vocabulary, load_vocabulary, save_vocabulary
+from bpe.files import load_vocabulary, save_vocabulary
+from bpe.vocabulary import Vocabulary
 from model.checkpoint import load_model, save
 from model.cli import main
 from model.config import as_dict
@@ -22,9 +23,9 @@ from model.hf import export, import_folder
 from model.presets import from_preset
 from model.sample import Sampling, generate
 from model.tokenizer import Tokenizer
-from tests.model.peers import GPT2, SHAPES, random_ids, random_model, transformers_model
-from tests.model.shards import END_OF_TEXT, VOCAB, small_model, write_shard
 from tests.oracles import model_qwen3
+from tests.support.model_peers import GPT2, SHAPES, random_ids, random_model, transformers_model
+from tests.support.model_shards import END_OF_TEXT, VOCAB, small_model, write_shard
 
 CLASSES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
 

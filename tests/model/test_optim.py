@@ -21,8 +21,8 @@ from model.device import autocast
 from model.gpt import GPT
 from model.muon import Muon, orthogonalise
 from model.optim import learning_rate, make_optimizers, row_parts, set_learning_rate, zero_gradients
-from tests.model.shards import small_model, small_training
 from tests.oracles.model_muon import muon
+from tests.support.model_shards import small_model, small_training
 
 # Odd sizes everywhere: nothing divides evenly between two processes.
 ODD = {"width": 31, "mlp_width": 33, "heads": 3, "kv_heads": 1, "head_dim": 14}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from model.checkpoint import checkpoints, newest
-from tests.model.shards import random_documents, write_shard
+from tests.support.model_shards import random_documents, write_shard
 
 STEPS = ["--steps", "8", "--context", "64", "--batch-tokens", "512", "--micro-batch-tokens", "256"]
 QUIET = ["--device", "cpu", "--validate-every", "4", "--sample-every", "0", "--log-every", "1"]

@@ -18,7 +18,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpe.vocabulary import Vocabulary, save_vocabulary
+from bpe.files import save_vocabulary
+from bpe.vocabulary import Vocabulary
 from model import history
 from model.chart import INNER, Axis, Curve, chart, extremes, short, smoothed, y_range
 from model.cli import main
@@ -27,8 +28,8 @@ from model.gpt import GPT, parameter_count
 from model.history import differing, figures, parameters, preset, read_run, read_runs
 from model.plot import page, samples
 from model.presets import PRESETS, from_preset
-from tests.model.shards import small_model, write_shard
 from tests.oracles.training import finite, lowest_and_highest, mean_around, rows_that_count
+from tests.support.model_shards import small_model, write_shard
 
 CONFIG = {
     "model": {"vocab_size": 100, "context": 16, "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from model.data import Batches, make_batches, open_stream
 from model.prefetch import prefetched
 from model.stream import Array
-from tests.model.shards import random_documents, write_shard
+from tests.support.model_shards import random_documents, write_shard
 
 CPU = torch.device("cpu")
 

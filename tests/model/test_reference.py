@@ -15,9 +15,9 @@ from model.hf import export
 from model.hf_shapes import architecture_of, to_theirs
 from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
 from model.presets import from_preset
-from tests.model.peers import SHAPES, random_ids, random_model, transformers_model
-from tests.model.shards import END_OF_TEXT, VOCAB, small_model
 from tests.oracles import model_gpt2
+from tests.support.model_peers import SHAPES, random_ids, random_model, transformers_model
+from tests.support.model_shards import END_OF_TEXT, VOCAB, small_model
 
 Batch = tuple[Tensor, Tensor]
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from model.cli import main
-from tests.model.shards import write_bytes
+from tests.support.model_shards import write_bytes
 
 RIDDLE = b"Input: cat\nOutput: mat \xc3\xa4\n\n"
 

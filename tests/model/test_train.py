@@ -27,7 +27,7 @@ from model.data import Stream, make_batches, open_stream
 from model.gpt import GPT
 from model.presets import from_preset
 from model.train import Summary, accumulate_gradients, pretrain
-from tests.model.shards import random_documents, small_model, small_training, write_shard
+from tests.support.model_shards import random_documents, small_model, small_training, write_shard
 
 OPTIONS = RunOptions(device="cpu", log_every=1, validate_every=5, sample_every=0, checkpoint_every=4)
 

@@ -1,6 +1,6 @@
 """The encoder's kernels as plain Python that looks at every address before it reads or writes there.
 
-The compiled kernels work on raw addresses, and unmapped pages (tests/bpe/guarded_encoder.py) show only what goes
+The compiled kernels work on raw addresses, and unmapped pages (tests/support/guarded_encoder.py) show only what goes
 beyond a page or an allocation. Here each array is a range of its own, and input is not to be written. The functions
 are the kernels' own source, with only the loads and stores exchanged, so ids are equal exactly if numbers wrap around
 alike: `Int64` sees to that.

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from corpus.dedup.fold import UNSPACED_BLOCKS
+from corpus.text.fold import UNSPACED_BLOCKS
 
 
 def _plain(character: str) -> str:

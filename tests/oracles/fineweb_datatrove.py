@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpus.recipe import load_recipe
+from corpus.run.recipe import load_recipe
 from corpus.schema import DOCUMENTS
 from tests.conftest import REPOSITORY
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import int64, uint64
 
 from corpus.dedup.kernels import kernel
-from corpus.dedup.kernels.mixing import MULTIPLIER
+from corpus.text.kernels.mixing import MULTIPLIER
 
 MOST = 2**31 - 1  # keys of a block's documents, the hashes of their texts included: they are numbered in 32 bits
 SAME = 2.0  # the value where two texts have the same hash: no similarity is that high

@@ -8,7 +8,7 @@ import numpy as np
 from numba import int64, uint32, uint64
 
 from corpus.dedup.kernels import kernel
-from corpus.dedup.kernels.mixing import MULTIPLIER, _mix64
+from corpus.text.kernels.mixing import MULTIPLIER, _mix64
 
 _TEXT = np.uint64(0x74657874)  # what text keys are mixed with: no number of a band
 

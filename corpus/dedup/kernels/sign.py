@@ -14,7 +14,7 @@ from numba import int64, uint32, uint64
 
 from bpe.kernels.memory import load64, trailing_zeros
 from corpus.dedup.kernels import kernel
-from corpus.dedup.kernels.blocks import (
+from corpus.text.kernels.blocks import (
     BLOCK,
     LANES,
     VECTORS,
@@ -25,8 +25,8 @@ from corpus.dedup.kernels.blocks import (
     plain_block,
     word_bits,
 )
-from corpus.dedup.kernels.mixing import MULTIPLIER, _mix64
-from corpus.dedup.kernels.words import _word_hashes
+from corpus.text.kernels.mixing import MULTIPLIER, _mix64
+from corpus.text.kernels.words import _text_at, _word_hashes
 
 _TEXT_MULTIPLIERS = tuple(
     np.uint64(m) for m in (0x9E3779B97F4A7C15, 0xC4CEB9FE1A85EC53, 0xFF51AFD7ED558CCD, 0xBF58476D1CE4E5B9)
@@ -41,20 +41,6 @@ def _mix32(x: Any) -> Any:
     x = uint32(x ^ (x >> uint32(13)))
     x = uint32(x * uint32(0xC2B2AE35))
     return uint32(x ^ (x >> uint32(16)))
-
-
-@kernel
-def _text_at(data: Any, offsets: Any, text: Any, copy: Any) -> Any:
-    """(first address, end) of a text; a block after its end may be read, for which one at the end of the data is
-    copied.
-    """
-    start, end = offsets[text], offsets[text + 1]
-    if end + BLOCK <= data.size:
-        p = int64(data.ctypes.data)
-        return p + start, p + end
-    copy[: end - start] = data[start:end]
-    p = int64(copy.ctypes.data)
-    return p, p + end - start
 
 
 @kernel

@@ -1,0 +1,174 @@
+"""Texts -> what each label of a fastText classifier gets from their words and word n-grams, added up.
+
+A word is what is between white space of ASCII (or zeros). It is known by 32 bits of FNV-1a, of bytes as signed numbers;
+an n-gram by a polynomial of these, as fastText has them (Dictionary::hash, addWordNgrams).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import int8, int32, int64, uint32, uint64
+
+from corpus.classifier.kernels import kernel
+
+NOTHING = np.int32(-1)
+_NGRAM_MULTIPLIER = np.uint64(116049371)
+_LABEL = np.frombuffer(b"__label__", np.uint8)
+_END = np.frombuffer(b"</s>", np.uint8)
+_END_HASH = np.uint32(3617362777)  # FNV-1a of it
+
+
+@kernel
+def _is_blank(byte: Any) -> Any:
+    return byte <= 32 and (byte == 32 or 9 <= byte <= 13 or byte == 0)
+
+
+@kernel
+def _hashed(h: Any, byte: Any) -> Any:
+    return uint32(uint32(h ^ uint32(int32(int8(byte)))) * uint32(16777619))
+
+
+@kernel
+def _hash(data: Any, start: Any, end: Any) -> Any:
+    h = uint32(2166136261)
+    for i in range(start, end):
+        h = _hashed(h, data[i])
+    return h
+
+
+@kernel
+def _begins_with(data: Any, start: Any, end: Any, what: Any) -> Any:
+    if end - start < what.size:
+        return False
+    i: Any = 0
+    while i < what.size and data[start + i] == what[i]:
+        i += 1
+    return i == what.size
+
+
+@kernel
+def _find(data: Any, start: Any, end: Any, h: Any, words: Any, bounds: Any, places: Any) -> Any:
+    """The number of a word, NOTHING if it is none of the model's."""
+    mask = int64(places.size - 1)
+    at = int64(h) & mask
+    while places[at] != NOTHING:
+        number = places[at]
+        first = bounds[number]
+        if bounds[number + 1] - first == end - start:
+            i: Any = 0
+            while i < end - start and words[first + i] == data[start + i]:
+                i += 1
+            if i == end - start:
+                return number
+        at = (at + 1) & mask
+    return NOTHING
+
+
+@kernel
+def fill(words: Any, bounds: Any, places: Any) -> None:
+    """Put the words, word i at bounds[i] to bounds[i + 1], into a table of a power of two of `places`."""
+    mask = int64(places.size - 1)
+    for number in range(bounds.size - 1):
+        at = int64(_hash(words, bounds[number], bounds[number + 1])) & mask
+        while places[at] != NOTHING:
+            at = (at + 1) & mask
+        places[at] = number
+
+
+@kernel
+def _split(data: Any, at: Any, stop: Any, hashes: Any, spans: Any) -> Any:
+    """Write hash and bounds of each word of the text [at, stop), and of its end, which is a word; returns how many."""
+    n = int64(0)
+    while True:
+        while at < stop and _is_blank(data[at]):
+            at += 1
+        if at == stop:
+            break
+        start, h = at, uint32(2166136261)
+        while at < stop and not _is_blank(data[at]):
+            h = _hashed(h, data[at])
+            at += 1
+        if data[start] == 95 and _begins_with(data, start, at, _LABEL):
+            continue
+        hashes[n] = _signed(h)
+        spans[n, 0], spans[n, 1] = start, at
+        n += 1
+        if at - start == _END.size and _begins_with(data, start, at, _END):
+            return n  # fastText takes this word for the end of the line
+    hashes[n] = _signed(_END_HASH)
+    spans[n, 0], spans[n, 1] = -1, 0
+    return n + 1
+
+
+@kernel
+def _signed(h: Any) -> Any:
+    return uint64(int64(int32(h)))
+
+
+@kernel
+def add_up(
+    data: Any,
+    offsets: Any,
+    words: Any,
+    bounds: Any,
+    places: Any,
+    ngrams: int,
+    buckets: int,
+    weights: Any,
+    hashes: Any,
+    spans: Any,
+    sums: Any,
+    counts: Any,
+) -> None:
+    """sums[i] = the weights of all words and n-grams of text i that the model has, a column a label; counts[i]: of how
+    many.
+
+    `weights` has a row a word, then one a bucket of n-grams; `hashes` and `spans` have room for the longest text's
+    words and its end. What waits for memory is in loops of its own, so that many things can wait at once.
+    """
+    labels, known = weights.shape[1], bounds.size - 1
+    end_number = _find(_END, 0, _END.size, _END_HASH, words, bounds, places)
+    for text in range(offsets.size - 1):
+        n = _split(data, offsets[text], offsets[text + 1], hashes, spans)
+        found = int64(0)
+        for i in range(n):
+            start, end = spans[i, 0], spans[i, 1]
+            number = end_number
+            if start >= 0:
+                number = _find(data, start, end, uint32(hashes[i]), words, bounds, places)
+            if number != NOTHING:
+                found += 1
+                for label in range(labels):
+                    sums[text, label] += weights[number, label]
+        for i in range(n):
+            gram = hashes[i]
+            for j in range(i + 1, min(n, i + ngrams)):
+                gram = gram * _NGRAM_MULTIPLIER + hashes[j]
+                row = known + int64(gram % uint64(buckets))
+                for label in range(labels):
+                    sums[text, label] += weights[row, label]
+                found += 1
+        counts[text] = found
+
+
+@kernel
+def softmax(sums: Any, counts: Any, floor: float) -> None:
+    """Sums become probabilities of their means, each with `floor` added; zeros where nothing was added up.
+
+    Here and not in NumPy, whose vectors may round a row otherwise at another place.
+    """
+    for text in range(sums.shape[0]):
+        if counts[text] == 0:
+            continue
+        largest, total = -np.inf, 0.0
+        for label in range(sums.shape[1]):
+            sums[text, label] /= counts[text]
+            largest = max(largest, sums[text, label])
+        for label in range(sums.shape[1]):
+            sums[text, label] = math.exp(sums[text, label] - largest)
+            total += sums[text, label]
+        for label in range(sums.shape[1]):
+            sums[text, label] = sums[text, label] / total + floor

@@ -1,0 +1,53 @@
+"""What a unit of a share does: the scores of all documents in, the score that the share reaches out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from corpus.engine import Attempt, Unit
+from corpus.run.work import check_whole, commit_file, find_output
+from corpus.store.shards import ROW_GROUP, Dataset
+
+
+@dataclass(frozen=True)
+class CutoffWork:
+    """Reads the scores four times, in constant memory."""
+
+    name: str
+    config: Any  # corpus.classifier.score.Config
+    output: str
+    config_hash: str
+    scores: str
+    memory: int = 512
+
+    def run(self, unit: Unit, attempt: Attempt) -> None:
+        from corpus.classifier.score import cutoff
+
+        began = time.monotonic()
+        dataset = Dataset(self.scores)
+        check_whole(dataset, "labels", unit.inputs[0])
+        documents = sum(output.rows for output in dataset.files("labels"))
+        if not documents:
+            raise ValueError(f"{self.scores}: no documents, of which a share could be kept")
+        found = cutoff(lambda shift, prefix: self._histogram(dataset, shift, prefix), documents, self.config.share)
+        with Dataset(self.output).storage.scratch() as folder:
+            (folder / "cutoff.json").write_text(json.dumps({"documents": documents, "cutoff": found}) + "\n")
+            commit_file(self, unit, attempt, began, folder / "cutoff.json", "cutoff", 1, documents)
+
+    def _histogram(self, dataset: Dataset, shift: int, prefix: int) -> Any:
+        from corpus.classifier.score import SCORE, count_bits
+
+        batches = (batch for output in dataset.files("labels") for batch in dataset.batches(output, ROW_GROUP, [SCORE]))
+        return sum(count_bits(batch.column(SCORE), shift, prefix) for batch in batches)
+
+
+def cutoff_of(dataset: Dataset) -> float:
+    """The score that was committed. Raises ValueError where the file is damaged."""
+    path = find_output(dataset, "all", "cutoff").path
+    try:
+        return float(json.loads(dataset.storage.read(path) or b"")["cutoff"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{dataset.path}/{path}: not a cutoff ({error}); remove {dataset.path}") from None

@@ -1,0 +1,128 @@
+"""`corpus records`: what is in a WARC file, whether it is whole, and one record of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from corpus.cli import JSON, make_command
+
+if TYPE_CHECKING:
+    from corpus.warc.inspect import Line
+
+
+def records_command() -> click.Command:
+    def records(path: str, check: bool, as_json: bool, show: str | None, **where: Any) -> int:
+        from corpus.store.open import exists
+
+        if not exists(path):
+            raise FileNotFoundError(f"{path}: no such file")
+        asked = {name: value for name, value in where.items() if value is not None}
+        if len(asked) > 1 or bool(asked) != bool(show):
+            raise click.UsageError("give one of --id, --url, --offset with one of --raw, --html, --text")
+        if show and (check or as_json):
+            raise click.UsageError("--raw, --html and --text show one record; --check and --json are about the file")
+        if show:
+            return _show(path, *asked.popitem(), show)
+        return _check(path, as_json) if check else _list(path, as_json)
+
+    return make_command(
+        records,
+        """The records of a WARC file (.warc, .wet; plain, .gz or .zst), which may be an s3:// address.
+
+        --check reads the whole file, verifies what digests it has, and says what is damaged and where; exit code 1 if
+        anything is.
+
+        \b
+        corpus records crawl/a.warc.gz
+        corpus records crawl/a.warc.gz --json | jq -r .url
+        corpus records crawl/a.warc.gz --check
+        corpus records crawl/a.warc.gz --url https://example.org/ --text
+        corpus records crawl/a.warc.gz --offset 5120 --html > page.html
+        """,
+        [
+            click.Argument(["path"], metavar="FILE"),
+            click.Option(["--check"], is_flag=True, help="a damage report instead of the list"),
+            click.Option(["--id"], metavar="ID", help="the record of this WARC-Record-ID, with or without < >"),
+            click.Option(["--url"], metavar="URL", help="the first page of this address"),
+            click.Option(["--offset"], type=click.IntRange(0), help="the record at this byte (`warc_offset`)"),
+            click.Option(["--raw", "show"], flag_value="raw", help="the record as stored, inflated"),
+            click.Option(["--html", "show"], flag_value="html", help="the page, its codings undone"),
+            click.Option(["--text", "show"], flag_value="text", help="what extraction makes of it"),
+            JSON,
+        ],
+    )
+
+
+def _list(path: str, as_json: bool) -> int:
+    from corpus.warc import inspect as records
+
+    if not as_json:
+        click.echo(_row("offset", "length", "type", "status", "bytes", "content type", "url"))
+    for line in records.lines(path):
+        if as_json:
+            click.echo(json.dumps(records.as_json(line)))
+            continue
+        kind = f"{line.type or '?'}{'!' if line.fault else ''}"
+        shown = (line.content_type or "-").partition(";")[0][:24]
+        click.echo(_row(line.offset, line.length, kind, line.status or "-", line.bytes, shown, line.url or "-"))
+        if line.fault:
+            click.echo(f"corpus: byte {line.offset}: {line.fault}: {line.reason}", err=True)
+    return 0
+
+
+def _row(*cells: Any) -> str:
+    offset, length, kind, status, size, content, url = cells
+    # What a page calls itself stays in its line.
+    plain = "".join(char if char.isprintable() else "\ufffd" for char in str(url))
+    return f"{offset:>12}  {length:>10}  {kind:<12}  {status:<6}  {size:>10}  {content:<24}  {plain}"
+
+
+def _check(path: str, as_json: bool) -> int:
+    from corpus.warc import inspect as records
+
+    report = records.check(path)
+    if as_json:
+        found = report._asdict()
+        found |= {name: [records.as_json(line) for line in found[name]] for name in ("wrong", "damaged")}
+        click.echo(json.dumps({"file": path, **found}, indent=1))
+        return 1 if report.damaged else 0
+    total = sum(report.sound.values())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.sound.items())
+    click.echo(f"{path}: {total:,} whole records ({kinds}), {report.pages:,} pages")
+    for why, count in report.skipped.items():
+        click.echo(f"  no page: {count:,} {why}")
+    click.echo(f"  digests: {report.verified:,} verified, {len(report.wrong):,} wrong")
+    for line in report.wrong:
+        click.echo(f"  wrong digest at byte {line.offset}: {line.id}; its checksum is right, so it was written so")
+    for line in report.damaged:
+        click.echo(
+            f"  DAMAGED at byte {line.offset}: {line.type or 'unreadable'} {line.id}: {line.fault}: {line.reason}"
+        )
+    click.echo(f"  {len(report.damaged):,} damaged")
+    return 1 if report.damaged else 0
+
+
+def _show(path: str, name: str, value: Any, show: str) -> int:
+    from corpus.warc import inspect as records
+
+    def matches(line: Line) -> bool:
+        if name == "offset":
+            return bool(line.offset == value)
+        if name == "id":
+            return line.id.strip("<>") == str(value).strip("<>")
+        return line.type in records.PAGE_TYPES and line.url.strip("<>") == str(value)
+
+    record = records.find(path, matches, f"with {name} {value}")
+    if show == "raw":
+        for piece in records.raw(path, record):
+            click.echo(piece, nl=False)
+        return 0
+    page = records.body(path, record)
+    if show == "html":
+        click.echo(page.html, nl=False)
+    else:
+        click.echo(records.text(page))
+    return 0

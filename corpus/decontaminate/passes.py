@@ -1,0 +1,68 @@
+"""The passes of decontamination: three that find out what of the benchmarks is where, one that acts on it.
+
+benchmarks     one unit           the index of their n-grams
+overlaps       a unit a shard     which of these its documents have
+contamination  one unit           of all overlaps: what says nothing, and the report
+(documents)    a unit a shard     without it, through the stages that follow
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from corpus.decontaminate import Apply, Search
+from corpus.decontaminate.work import ContaminationWork, IndexWork, committed
+from corpus.dedup.passes import Job, documents_behind, labelled
+from corpus.engine import Unit
+from corpus.run.chain import Step
+from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
+from corpus.run.recipe import describe
+from corpus.run.work import ChainWork
+from corpus.store.shards import Dataset
+
+
+def decontaminate_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+    """All passes, `steps` being the stage `decontaminate` and those behind it; each planned when the last one is done.
+
+    Raises Conflict if a folder holds other units.
+    """
+    yield from with_no_others(_passes(job, steps, output))
+
+
+def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+    config = steps[0].config
+    described = describe(steps[:1])
+    benchmarks, overlaps, found = (f"{job.work}/{name}" for name in ("benchmarks", "overlaps", "contamination"))
+    yield Pass(
+        "benchmarks",
+        benchmarks,
+        ["all"],
+        lambda keys: [Unit(key, ()) for key in keys],
+        described,
+        lambda digest: IndexWork("benchmarks", config, benchmarks, digest),
+    )
+    wait_for(benchmarks, ["all"], job.share)
+    index = committed(benchmarks, "index")
+    search = Step("overlaps", "corpus.decontaminate.overlaps", Search(index, config))
+    yield Pass(
+        "overlaps",
+        overlaps,
+        job.keys,
+        document_units(job.documents),
+        described,
+        lambda digest: ChainWork("overlaps", (search,), overlaps, digest, job.documents, kind="labels"),
+    )
+    wait_for(overlaps, job.keys, job.share)
+    yield global_pass(
+        "contamination",
+        found,
+        ["all"],
+        Dataset(overlaps).whole("labels"),
+        described,
+        lambda digest: ContaminationWork("contamination", config, found, digest, overlaps, benchmarks),
+    )
+    wait_for(found, ["all"], job.share)
+    ignored = Dataset(found).whole("ignored")
+    apply = Step("decontaminate", "corpus.decontaminate.apply", Apply(index, committed(found, "ignored"), config))
+    units = labelled(job.documents, overlaps)
+    yield documents_behind(job, apply, steps, output, units, {"ignored": ignored.etag}, labels=overlaps)

@@ -1,0 +1,316 @@
+"""Lines of texts and their hashes.
+
+A text is read 64 bytes at a time: comparisons of vectors give a word of 64 bits for each class of bytes, and shifts of
+these words find words and lines. Kernels take addresses in place of arrays where they read: 8 bytes at any place, 64
+at once, and up to PADDING bytes beyond the end of a text, which the caller vouches for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import int64, types, uint64
+from numba.extending import intrinsic
+
+from corpus.dedup.lines.kernels import kernel
+from corpus.text.kernels.mixing import MULTIPLIER, _mix64
+
+PADDING = 72  # bytes that may be read after a text
+
+_BLOCK = 64
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_EACH = np.uint64(0x0101010101010101)
+_HIGH_NIBBLES = np.uint64(0xF0F0F0F0F0F0F0F0)
+# Odd and without a pattern: splitmix64's second multiplier (Steele, Lea, Flood 2014).
+_STEP = np.uint64(0x94D049BB133111EB)
+
+
+def _classify(typing_context: Any, address: Any) -> Any:
+    """(letters, digits and what is not ASCII; white space; newlines; not ASCII): a bit for each of 64 bytes."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        lanes, word = ir.VectorType(ir.IntType(8), _BLOCK), ir.IntType(_BLOCK)
+        text = builder.load(builder.inttoptr(arguments[0], lanes.as_pointer()), align=1)
+
+        def each(value: int) -> Any:
+            return ir.Constant(lanes, [value] * _BLOCK)
+
+        def among(first: int, count: int, values: Any = text) -> Any:
+            return builder.icmp_unsigned("<", builder.sub(values, each(first)), each(count))
+
+        wide = among(0x80, 0x80)
+        letters = among(0x61, 26, builder.or_(text, each(0x20)))
+        in_words = builder.or_(builder.or_(letters, among(0x30, 10)), wide)
+        white = builder.or_(among(0x09, 5), among(0x20, 1))
+        classes = [in_words, white, among(0x0A, 1), wide]
+        return context.make_tuple(builder, signature.return_type, [builder.bitcast(bits, word) for bits in classes])
+
+    four: Any = types.UniTuple(types.uint64, 4)  # type: ignore[no-untyped-call]
+    return four(types.int64), generate
+
+
+def _load(typing_context: Any, address: Any) -> Any:
+    """The eight bytes at an address, the first the lowest."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(types.int64), generate
+
+
+def _trailing(typing_context: Any, value: Any) -> Any:
+    """How many zero bits are below the lowest one; 64 for 0."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+def _leading(typing_context: Any, value: Any) -> Any:
+    """How many zero bits are above the highest one; 64 for 0."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+_classes: Callable[[int], tuple[Any, ...]] = cast(Any, intrinsic(_classify))
+_load64: Callable[[int], Any] = cast(Any, intrinsic(_load))
+_trailing_zeros: Callable[[Any], int] = cast(Any, intrinsic(_trailing))
+_leading_zeros: Callable[[Any], int] = cast(Any, intrinsic(_leading))
+
+
+# ---- Words ----
+
+
+@kernel
+def _step(h: Any, chunk: Any) -> Any:
+    """`h` with eight bytes more, as MurmurHash64A takes them (Appleby 2008): what is new is mixed off the long path."""
+    chunk *= _STEP
+    chunk ^= chunk >> uint64(47)
+    return (h ^ chunk * _STEP) * MULTIPLIER
+
+
+@kernel
+def _ascii_word(h: Any, p: int, size: int) -> Any:
+    """`h` after a word of ASCII letters and digits: lower case, each digit a 0, eight at a time.
+
+    The last chunk has less than eight, maybe none, so that where a word ends tells.
+    """
+    while True:
+        chunk = _load64(p)
+        if size < 8:
+            chunk &= (uint64(1) << uint64(8 * size)) - uint64(1)
+        letters = chunk >> uint64(6) & _EACH  # bit 6 is set in letters and not in digits
+        chunk = (chunk | letters << uint64(5)) & ((letters << uint64(4)) - letters | _HIGH_NIBBLES)
+        h = _step(h, chunk)
+        if size < 8:
+            return h
+        p += 8
+        size -= 8
+
+
+@kernel
+def _is_separator(code: Any) -> Any:
+    """Punctuation, spaces and symbols: of Latin-1, general, of Han and Kana, and their wide forms with digits."""
+    if code < 0x2000:
+        return code < 0xC0
+    if code < 0x3000:
+        return code < 0x2070
+    return code < 0x3040 or 0xFF00 <= code < 0xFF21 or 0xFF5B <= code < 0xFF66
+
+
+@kernel
+def _is_alone(code: Any) -> Any:
+    """A character of a script without spaces, which is a word: Thai, Lao, Myanmar, Khmer, Kana, Han."""
+    if code < 0x3040:
+        return 0x0E00 <= code < 0x0F00 or 0x1000 <= code < 0x10A0 or 0x1780 <= code < 0x1800
+    if code < 0xA000:
+        return code < 0x3100 or 0x31F0 <= code < 0x3200 or code >= 0x3400
+    return 0xF900 <= code < 0xFB00 or 0xFF66 <= code < 0xFFA0 or code >= 0x20000
+
+
+@kernel
+def _lower(code: Any) -> Any:
+    """The small letter of a capital of Latin-1, Greek (without accents) or Cyrillic; others as they are."""
+    if 0xC0 <= code < 0xDF or 0x391 <= code < 0x3AA or 0x410 <= code < 0x430:
+        return code if code == 0xD7 or code == 0x3A2 else code + 0x20  # a sign, and nothing
+    return code + 0x50 if 0x400 <= code < 0x410 else code
+
+
+@kernel
+def _wide_words(h: Any, p: int, stop: int) -> Any:
+    """(`h` after the words of bytes that are letters, digits or not ASCII, how many words).
+
+    Bytes that are no UTF-8 are letters.
+    """
+    count = 0
+    chunk, filled, inside = uint64(0), uint64(0), False
+    while p < stop:
+        bytes_ = _load64(p)
+        lead = bytes_ & uint64(0xFF)
+        size, code = 1, int64(0xC0)
+        if lead < uint64(0x80):
+            letter = lead >> uint64(6)
+            bytes_ = (lead | letter << uint64(5)) & (uint64(0x0F) * letter | uint64(0xF0))
+        elif lead >= uint64(0xC0):
+            second = int64(bytes_ >> uint64(8) & uint64(0x3F))
+            third = int64(bytes_ >> uint64(16) & uint64(0x3F))
+            if lead < uint64(0xE0):
+                size, code = 2, _lower(second | int64(lead & uint64(0x1F)) << 6)
+                bytes_ = uint64(code >> 6 | 0xC0 | (code & 0x3F | 0x80) << 8)
+            elif lead < uint64(0xF0):
+                size, code = 3, int64(lead & uint64(0x0F)) << 12 | second << 6 | third
+            else:
+                fourth = int64(bytes_ >> uint64(24) & uint64(0x3F))
+                size, code = 4, int64(lead & uint64(0x07)) << 18 | second << 12 | third << 6 | fourth
+            if p + size > stop:
+                size, code, bytes_ = 1, int64(0xC0), lead
+        separator, alone = _is_separator(code), _is_alone(code)
+        if (separator or alone) and inside:
+            h = _step(h, chunk)
+            count += 1
+            chunk, filled, inside = uint64(0), uint64(0), False
+        if alone:
+            h = _step(h, bytes_ & ((uint64(1) << uint64(8 * size)) - uint64(1)))
+            count += 1
+        elif not separator:
+            inside = True
+            for _ in range(size):
+                chunk |= (bytes_ & uint64(0xFF)) << (uint64(8) * filled)
+                bytes_ >>= uint64(8)
+                filled += uint64(1)
+                if filled == uint64(8):
+                    h = _step(h, chunk)
+                    chunk, filled = uint64(0), uint64(0)
+        p += size
+    if inside:
+        h = _step(h, chunk)
+        count += 1
+    return h, count
+
+
+# ---- Lines ----
+
+
+@kernel
+def _run_end(p: int, end: int) -> int:
+    """The end of the letters, digits and bytes that are not ASCII from p on."""
+    while p < end:
+        others = ~_classes(p)[0]
+        if others:
+            return min(p + _trailing_zeros(others), end)
+        p += _BLOCK
+    return end
+
+
+@kernel
+def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins: Any, stops: Any) -> Any:
+    """Write the lines, or paragraphs, of a text between two addresses; return how many.
+
+    Of each that is not blank: hash and number of its words, and where it begins and stops in the text, without the
+    white space after it. The arrays have room for half the text's bytes and one: a line has a letter and a newline.
+    """
+    n = 0
+    h, count = MULTIPLIER, 0
+    begin, stop = -1, -1  # of what is open; begin is -1 if nothing is
+    line, blank = text, True
+    p = text
+    while p < end:
+        in_words, white, newlines, wide = _classes(p)
+        solid, advance = ~white, _BLOCK
+        if end - p < _BLOCK:
+            inside = (uint64(1) << uint64(end - p)) - uint64(1)
+            in_words, newlines, solid = in_words & inside, newlines & inside, solid & inside
+        elif in_words >> uint64(63) and end - p > _BLOCK:
+            advance -= _leading_zeros(~in_words)
+            if advance == 0:  # one word beyond this block
+                if begin < 0:
+                    begin = line
+                blank, stop = False, _run_end(p + _BLOCK, end)
+                h, more = _wide_words(h, p, stop)
+                count += more
+                p = stop
+                continue
+            inside = (uint64(1) << uint64(advance)) - uint64(1)  # the last word comes with the next block
+            in_words, newlines, solid = in_words & inside, newlines & inside, solid & inside
+        while True:
+            here = (newlines & (~newlines + uint64(1))) - uint64(1)  # before the first newline; all if there is none
+            if solid & here:
+                if begin < 0:
+                    begin = line
+                stop = p + _BLOCK - _leading_zeros(solid & here)
+                blank = False
+            runs = in_words & here
+            while runs:
+                first = _trailing_zeros(runs)
+                after = runs + (uint64(1) << uint64(first))  # the first run becomes the bit after it
+                run = runs & ~after
+                runs &= after
+                size = _trailing_zeros(after) - first
+                if run & wide:
+                    h, more = _wide_words(h, p + first, p + first + size)
+                    count += more
+                else:
+                    h = _ascii_word(h, p + first, size)
+                    count += 1
+            if not newlines:
+                break
+            if begin >= 0 and (blank or not paragraphs):
+                hashes[n], words[n], begins[n], stops[n] = _mix64(h), count, begin - text, stop - text
+                n += 1
+                h, count, begin = MULTIPLIER, 0, -1
+            line, blank = p + _trailing_zeros(newlines) + 1, True
+            in_words &= ~here
+            solid &= ~here
+            newlines &= newlines - uint64(1)
+        p += advance
+    if begin >= 0:
+        hashes[n], words[n], begins[n], stops[n] = _mix64(h), count, begin - text, stop - text
+        n += 1
+    return n
+
+
+@kernel
+def readable(data: Any, start: int, end: int, tail: Any) -> Any:
+    """The address of data[start:end], or of a copy in `tail` where PADDING bytes after it are not ours to read."""
+    if end + PADDING <= data.size:
+        return int64(data.ctypes.data) + start
+    tail[: end - start] = data[start:end]
+    return int64(tail.ctypes.data)
+
+
+@kernel
+def hash_lines(
+    data: Any,
+    offsets: Any,
+    tail: Any,
+    paragraphs: bool,
+    min_words: int,
+    first_row: Any,
+    hashes: Any,
+    words: Any,
+    begins: Any,
+    stops: Any,
+    records: Any,
+) -> Any:
+    """Write (hash, row, 1) to `records` (uint64[., 3]) for the lines of at least `min_words` words; return how many.
+
+    Text i is data[offsets[i]:offsets[i + 1]], its row first_row + i; the other arrays are room for `scan` and for the
+    texts at the end of `data`.
+    """
+    n = 0
+    for text in range(offsets.size - 1):
+        start, end = offsets[text], offsets[text + 1]
+        p = readable(data, start, end, tail)
+        found = scan(p, p + end - start, paragraphs, hashes, words, begins, stops)
+        for i in range(found):
+            if words[i] >= min_words:
+                records[n, 0], records[n, 1], records[n, 2] = hashes[i], first_row + uint64(text), 1
+                n += 1
+    return n

@@ -1,0 +1,208 @@
+"""Repeated lines: in how many documents each line is, and texts without those that are in many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import int64, uint64
+
+from corpus.dedup.lines.kernels import kernel
+from corpus.dedup.lines.kernels.lines import readable, scan
+from corpus.text.kernels.mixing import MULTIPLIER
+
+
+@kernel
+def partition_lines(records: Any, shift: Any, starts: Any, out: Any) -> None:
+    """Copy `records` (uint64[n, 3]) to `out` by bucket, in order within each: a counting sort.
+
+    The bucket is records[i, 0] >> shift, modulo the number of buckets, a power of two. `starts` (int64[buckets + 1],
+    zeros) becomes the index in `out` at which each bucket begins, and at last n.
+    """
+    mask = uint64(starts.size - 2)
+    for i in range(len(records)):
+        starts[int64(records[i, 0] >> shift & mask) + 1] += 1
+    for bucket in range(1, starts.size):
+        starts[bucket] += starts[bucket - 1]
+    ends = starts[:-1].copy()
+    for i in range(len(records)):
+        bucket = int64(records[i, 0] >> shift & mask)
+        out[ends[bucket], 0] = records[i, 0]
+        out[ends[bucket], 1] = records[i, 1]
+        out[ends[bucket], 2] = records[i, 2]
+        ends[bucket] += 1
+
+
+@kernel
+def merge_lines(records: Any, starts: Any, table: Any, last: Any) -> Any:
+    """Leave one record (hash, first row, documents) of each hash; return how many.
+
+    Equal hashes are in one bucket of `starts`, and there in the order of their rows; the same row counts once. They
+    move up to the front of `records`, and `starts` with them. Room for the largest bucket: `table` is int32[twice its
+    records, up to a power of two], `last` uint64[its records].
+    """
+    n = 0
+    begin = starts[0]
+    for bucket in range(starts.size - 1):
+        first, end = n, starts[bucket + 1]
+        bits = 1
+        while 1 << bits < 2 * (end - begin):
+            bits += 1
+        mask = (1 << bits) - 1
+        table[: 1 << bits] = -1
+        for i in range(begin, end):
+            h, row, documents = records[i, 0], records[i, 1], records[i, 2]
+            entry = int64((h * MULTIPLIER) >> uint64(64 - bits))
+            while table[entry] >= 0 and records[first + table[entry], 0] != h:
+                entry = (entry + 1) & mask
+            if table[entry] < 0:
+                table[entry] = n - first
+                records[n, 0], records[n, 1], records[n, 2] = h, row, documents
+                last[n - first] = row
+                n += 1
+            elif last[table[entry]] != row:
+                records[first + table[entry], 2] += documents
+                last[table[entry]] = row
+        begin = end
+        starts[bucket + 1] = n
+    return n
+
+
+@kernel
+def _find(h: Any, table: Any, starts: Any, shift: Any) -> Any:
+    """The index of `h` in the sorted `table`, or -1; hashes that begin with bits b are in table[starts[b]:...].
+
+    `starts` come from a file that is too large to be looked through when it is opened: damaged, they find nothing.
+    """
+    low, high = max(starts[int64(h >> shift)], 0), min(starts[int64(h >> shift) + 1], table.size)
+    while low < high:
+        middle = (low + high) // 2
+        if table[middle] < h:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < table.size and table[low] == h else -1
+
+
+@kernel
+def _repeats(hashes: Any, i: int, n: int, seen: Any) -> Any:
+    """Whether hashes[i] came before in `seen`, a hash table of indices for n hashes; puts it there if not."""
+    bits = 1
+    while 1 << bits < 2 * n:
+        bits += 1
+    entry = int64((hashes[i] * MULTIPLIER) >> uint64(64 - bits))
+    while seen[entry] >= 0 and hashes[seen[entry]] != hashes[i]:
+        entry = (entry + 1) & ((1 << bits) - 1)
+    if seen[entry] >= 0:
+        return True
+    seen[entry] = i
+    return False
+
+
+@kernel
+def _copy(data: Any, start: Any, end: Any, out: Any, at: Any) -> Any:
+    """Copy data[start:end] to out[at:]; return where it ends there."""
+    for i in range(end - start):
+        out[at + i] = data[start + i]
+    return at + end - start
+
+
+@kernel
+def _between(data: Any, begins: Any, stops: Any, one: int, other: int) -> Any:
+    """Where begins and stops the white space to put between two lines: of all there is between, the first part with
+    the most newlines.
+    """
+    begin, stop, most = 0, 0, -1
+    for i in range(one, other):
+        newlines = 0
+        for k in range(stops[i], begins[i + 1]):
+            newlines += data[k] == 0x0A
+        if newlines > most:
+            begin, stop, most = stops[i], begins[i + 1], newlines
+    return begin, stop
+
+
+@kernel
+def _join_kept(data: Any, n: int, begins: Any, stops: Any, removed: Any, out: Any, at: Any) -> Any:
+    """Copy the text `data` of n lines without those that are removed to out[at:]; return where it ends there.
+
+    What comes before the first line and after the last stays.
+    """
+    begin, stop = 0, begins[0]  # of what is still to be copied
+    last = -1  # line that was kept
+    for i in range(n):
+        if not removed[i]:
+            if last < i - 1:
+                at = _copy(data, begin, stop, out, at)
+                if last >= 0:
+                    begin, stop = _between(data, begins, stops, last, i)
+                    at = _copy(data, begin, stop, out, at)
+                begin = begins[i]
+            stop = stops[i]
+            last = i
+    at = _copy(data, begin, stop, out, at)
+    return _copy(data, stops[n - 1], data.size, out, at)
+
+
+@kernel
+def remove_lines(
+    data: Any,
+    offsets: Any,
+    tail: Any,
+    paragraphs: bool,
+    min_words: int,
+    first_row: Any,
+    keep_first: bool,
+    table: Any,
+    first: Any,
+    starts: Any,
+    hashes: Any,
+    words: Any,
+    begins: Any,
+    stops: Any,
+    removed: Any,
+    seen: Any,
+    out: Any,
+    out_offsets: Any,
+    counts: Any,
+    left: Any,
+) -> Any:
+    """Write the texts without repeated lines, one after the other, to `out`, and where they end to `out_offsets`.
+
+    Returns whether any line was removed; if not, nothing is written to `out`. `table`, `first` and `starts` are the
+    repeated lines, see `_find`; `counts` becomes the lines removed from each text, `left` the words that are left in
+    it. As `hash_lines` otherwise.
+    """
+    shift = uint64(64)
+    while 1 << int64(uint64(64) - shift) < starts.size - 1:
+        shift -= uint64(1)
+    at, copied = 0, offsets[0]
+    any_gone = False
+    for text in range(offsets.size - 1):
+        start, end = offsets[text], offsets[text + 1]
+        p = readable(data, start, end, tail)
+        n = scan(p, p + end - start, paragraphs, hashes, words, begins, stops)
+        gone = total = 0
+        any_first = False
+        for i in range(n):
+            removed[i] = False
+            if words[i] >= min_words:
+                found = _find(hashes[i], table, starts, shift)
+                if found >= 0:
+                    removed[i] = True
+                    if keep_first and first[found] == first_row + uint64(text):
+                        if not any_first:
+                            seen[: 4 * n] = -1
+                            any_first = True
+                        removed[i] = _repeats(hashes, i, n, seen)
+            gone += removed[i]
+            total += 0 if removed[i] else words[i]
+        if gone:
+            at = _copy(data, copied, start, out, at)
+            at = _join_kept(data[start:end], n, begins, stops, removed, out, at)
+            copied = end
+            any_gone = True
+        out_offsets[text + 1] = at + end - copied
+        counts[text], left[text] = gone, total
+    if any_gone:
+        _copy(data, copied, offsets[-1], out, at)
+    return any_gone

@@ -1,0 +1,141 @@
+"""Is what the commit records say still so? And what lies beside it that no record names?
+
+In: datasets, on disk or in an object store. Out: problems, a line each, and orphans. Every committed file is read
+whole: its size, its sha256, its rows; a DROPPED shard's rules must be the ones that the record counts; the accounts of
+the stages must add up; the manifest must say what the records say. One flipped byte anywhere in a committed file is
+found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from corpus.store.base import Storage
+from corpus.store.open import storage
+from corpus.store.shards import DAMAGED, Dataset, Output, Record, audit, unit_of
+
+
+class Verified(NamedTuple):
+    """What was looked at, and what is wrong with it."""
+
+    units: int
+    files: int
+    bytes: int
+    problems: tuple[str, ...]
+
+
+class Orphan(NamedTuple):
+    """A file that no record names: what an attempt left that lost its race, or was killed before its record."""
+
+    key: str
+    bytes: int
+
+
+def datasets_below(folder: str) -> list[Dataset]:
+    """Every dataset in a folder, sorted. Raises ValueError naming a folder that has none."""
+    root = storage(folder).root.rstrip("/")
+    found = [Dataset(f"{root}/{key}".rstrip("/")) for key in _datasets(storage(folder), "")]
+    if not found:
+        raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
+    return found
+
+
+def _datasets(place: Storage, folder: str) -> Iterator[str]:
+    """Folders at or below `folder` that a run has begun to write to; its own folders are not looked into."""
+    names = {key.rpartition("/")[2]: key for key in place.folders(folder)}
+    own = {"_tmp"}
+    if names.keys() & {"_units", "_config"}:
+        own |= {"data", "dropped", "audit", "_units", "_config", "_tracebacks"}
+        yield folder
+    for name, key in names.items():
+        if name not in own:
+            yield from _datasets(place, key)
+
+
+def verify(dataset: Dataset) -> Verified:
+    """Check every committed unit of a dataset. A damaged record is a problem like any other."""
+    problems: list[str] = []
+    files = size = units = 0
+    for key in dataset.storage.list("_units"):
+        if not key.endswith(".json"):
+            continue
+        units += 1
+        try:
+            record = Record.from_json(dataset.storage.read(key) or b"", f"{dataset.path}/{key}")
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        problems += [f"{dataset.path}/{key}: {problem}" for problem in audit(record.counts)]
+        for output in record.outputs:
+            files, size = files + 1, size + output.bytes
+            problems += [f"{dataset.path}/{output.path}: {problem}" for problem in _file(dataset, record, output)]
+    try:
+        problems += [f"{dataset.path}/{problem}" for problem in dataset.outdated()]
+    except ValueError as error:
+        problems.append(str(error))
+    return Verified(units, files, size, tuple(problems))
+
+
+def orphans(dataset: Dataset, min_age: float) -> list[Orphan]:
+    """Files in data/, dropped/ and audit/ that no record names and that are older than `min_age` seconds.
+
+    Younger ones may belong to a unit that is being committed right now: its files come first, its record last.
+    """
+    latest = time.time() - min_age
+    old = [entry for folder in ("data", "dropped", "audit") for entry in dataset.storage.entries(folder)]
+    old = [entry for entry in old if entry.modified <= latest]
+    # After the listing: what is committed meanwhile is named.
+    named = {output.path for record in dataset.scan() for output in record.outputs} if old else set()
+    return [Orphan(entry.key, entry.size) for entry in old if entry.key not in named]
+
+
+def remove(dataset: Dataset, orphan: Orphan) -> bool:
+    """Remove an orphan, unless the unit whose name it carries has been committed with it meanwhile."""
+    unit = unit_of(orphan.key)
+    record = dataset.record(unit) if unit else None
+    if record and any(output.path == orphan.key for output in record.outputs):
+        return False
+    dataset.storage.remove(orphan.key)
+    return True
+
+
+def _file(dataset: Dataset, record: Record, output: Output) -> Iterator[str]:
+    try:
+        stream = dataset.storage.open(output.path)
+    except FileNotFoundError:
+        yield "is missing"
+        return
+    with stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        if size != output.bytes:
+            yield f"has {size} bytes, its record says {output.bytes}"
+        elif hashlib.file_digest(stream, "sha256").hexdigest() != output.sha256:
+            yield "its sha256 is not the one in its record"
+        if not output.path.endswith(".parquet"):
+            return
+        try:
+            with pq.ParquetFile(stream) as file:
+                rows = file.metadata.num_rows
+                # Without threads: one that holds a Python file when the interpreter ends aborts or hangs it,
+                # https://github.com/apache/arrow/issues/50482
+                rules = file.read(["rule"], use_threads=False).column("rule") if output.kind == "dropped" else None
+        except ConnectionError:
+            raise
+        except DAMAGED as error:
+            yield f"is damaged ({str(error).splitlines()[0]})"
+            return
+    if rows != output.rows:
+        yield f"has {rows} rows, its record says {output.rows}"
+    if rules is not None:
+        held = {str(item["values"]): item["counts"] for item in pc.value_counts(rules).to_pylist()}
+        counted = sum((Counter(account["dropped"]) for account in record.counts), Counter[str]())
+        if held != dict(counted):
+            yield "holds other drops than its record counts"

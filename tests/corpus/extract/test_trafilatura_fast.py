@@ -1,0 +1,359 @@
+"""The fast path says what trafilatura says: on real pages, on changed ones, in its parts; and steps aside elsewhere."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import random
+import re
+import resource
+import sys
+from copy import deepcopy
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trafilatura
+from hypothesis import given
+from hypothesis import strategies as st
+from justext.core import ParagraphMaker, classify_paragraphs
+from lxml.etree import XPath, tostring
+from lxml.html import document_fromstring
+from trafilatura import external, htmlprocessing, settings, xpaths
+from trafilatura.deduplication import LRUCache
+
+from corpus.extract import stage as extract
+from corpus.extract import trafilatura_fast
+from corpus.extract.trafilatura_fast import cleaning, engine, private, rescue, xpath
+from corpus.extract.trafilatura_fast.grammar import translate
+from corpus.extract.trafilatura_fast.xpath import Together
+from corpus.text.charset import decode_html
+from corpus.warc import pages as warc
+from tests.fuzz.odd_pages import NAMES, TAGS, mutated, soup
+
+ANY_SIZE = extract.Config(max_tags=10**9, max_attributes=10**9)
+SETTINGS = [
+    replace(ANY_SIZE, favor=favor, tables=tables, comments=comments, deduplicate=deduplicate)
+    for favor, tables, comments, deduplicate in product(
+        ("precision", "balanced", "recall"), (True, False), (False, True), (True, False)
+    )
+]
+EXPRESSIONS = [
+    (name, number, expression.path)
+    for name in engine._EXPRESSIONS
+    for number, expression in enumerate(getattr(xpaths, name))
+] + [("BASIC_CLEAN_XPATH", 0, settings.BASIC_CLEAN_XPATH.path)]
+REGEXP = {"re": "http://exslt.org/regular-expressions"}
+
+
+def answers(page: str, config: extract.Config) -> tuple[object, object]:
+    """What the fast path says, and what trafilatura says: a text, or why there is none."""
+    return extract._main_text(page, config), extract._main_text(page, replace(config, accelerated=False))
+
+
+def decoded(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        pages = [page for page in warc.read_pages(file, path.name) if isinstance(page, warc.Page)]
+    return [decode_html(page.html, page.charset) for page in pages]
+
+
+def same(pages: list[str], config: extract.Config) -> int:
+    """How many pages were compared; fails at the first difference."""
+    for page in pages:
+        ours, stock = answers(page, config)
+        assert ours == stock
+    return len(pages)
+
+
+def test_the_fast_path_is_the_one_that_is_tested() -> None:
+    assert trafilatura_fast.available() is None
+    assert extract._load(extract.Config()) is extract._by_fast_trafilatura
+    assert extract._load(extract.Config(accelerated=False)) is extract._by_trafilatura
+
+
+def every_page(testdata: Path) -> list[str]:
+    pages = [page for path in sorted((testdata / "warc").glob("DEV-*.warc.gz")) for page in decoded(path)]
+    assert len(pages) == 1033
+    return pages
+
+
+# Trafilatura is what takes the time: a third of the pages, the others (and all settings) in the long test below.
+@pytest.mark.parametrize("part", range(4))
+def test_real_pages(testdata: Path, part: int) -> None:
+    same(every_page(testdata)[3 * part :: 12], ANY_SIZE)
+
+
+def test_changed_pages(testdata: Path) -> None:
+    pages = decoded(min((testdata / "warc").glob("DEV-*.warc.gz")))
+    chance = random.Random(7)
+    changed = [mutated(chance.choice(pages), chance) for _ in range(200)] + [soup(chance) for _ in range(300)]
+    for number, page in enumerate(changed):
+        ours, stock = answers(page, SETTINGS[0] if number % 2 else SETTINGS[number // 2 % len(SETTINGS)])
+        assert ours == stock
+
+
+@pytest.mark.parametrize("name", ["edge-nonhtml-404-redirect-encodings.warc.gz", "corrupt-gzip-member-mid.warc.gz"])
+def test_odd_responses_in_all_settings(testdata: Path, name: str) -> None:
+    pages = decoded(testdata / "warc/edge" / name)
+    assert pages
+    for number, config in enumerate(SETTINGS):
+        same(pages[number % 4 :: 4], config)
+
+
+# The settings of FineWeb, which are the defaults, get most of it.
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("config", SETTINGS, ids=lambda c: f"{c.favor}-{c.tables}-{c.comments}-{c.deduplicate}")
+def test_all_pages_and_changed_ones_in_all_settings(testdata: Path, config: extract.Config) -> None:
+    pages = every_page(testdata)
+    number = SETTINGS.index(config)
+    same(pages if number == 0 else pages[number % 4 :: 4], config)
+    chance = random.Random(number)
+    same([mutated(chance.choice(pages), chance) for _ in range(3000 if number == 0 else 500)], config)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        " ",
+        "plain",
+        "<p>one</p>",
+        "<html/><p>text after a document that ends at once",
+        "<!DOCTYPE html /><html><body><p>doctype with a slash</p></body></html>",
+        '<?xml version="1.0" encoding="utf-8"?><html><body><p>declared</p><p>twice</p></body></html>',
+        "<html><body>\x00\x01\x0b<p>controls \ufffe and \uffff</p><p>more</p></body></html>",
+        "<html><body><p>\ud800 alone</p><p>x</p></body></html>",
+        "<html><body><div class='post'><p>" + "word " * 40 + "</p><xmp><p>raw &lt; text</p></xmp></div></body></html>",
+        "<html><body><plaintext>" + "<p>word</p>" * 30,
+        "<html><body><graphic>image</graphic><div class=nav>" + "<a href=x>link</a> " * 30 + "</div></body></html>",
+        "<html><body>" + "<div>" * 400 + "<p>deep" * 3,
+        "<html><body>" + "<ul><li>" * 300 + "item",
+        "<html><body>" + "<table><tr><td>" * 120 + "cell " * 100,
+        "<html><body><p " + " ".join(f"a{n}=1" for n in range(3000)) + ">attributes</p><p>x</p></body></html>",
+        "<html><body><div id=cookie class=x><p>" + "first of two " * 30 + "</p></div></body></html>",
+        "<html><body><div class=x id=cookie><p>" + "first of two " * 30 + "</p></div></body></html>",
+    ],
+)
+def test_small_pages_in_all_settings(page: str) -> None:
+    for config in SETTINGS[:: 1 if len(page) < 2000 else 5]:
+        ours, stock = answers(page, config)
+        assert ours == stock
+
+
+@given(st.integers(0, 2**32))
+def test_soup(seed: int) -> None:
+    chance = random.Random(seed)
+    ours, stock = answers(soup(chance), chance.choice(SETTINGS))
+    assert ours == stock
+
+
+def touched(chance: random.Random, path: str) -> Any:
+    """A tree of soup in which some elements have the tags of an expression, and pieces of it as their attributes."""
+    tree = document_fromstring("<body>" + soup(chance))
+    tags = re.findall(r"self::(\w+)", path) or re.findall(r"\.//(\w+)", path) or ["div"]
+    names = [*re.findall(r"@([\w-]+)", path), "class", "id"]
+    patterns = "|".join(re.findall("'([^']*)'", path))
+    plain = re.sub(r"\(\?:([\w-]*)[^)]*\)|\[(\w)[^]]*\]|\(\?![^)]*\)|\?", r"\1\2", patterns)
+    values = [value for value in re.findall(r"[\w -]+", plain) if value]
+    for element in tree.iterdescendants("*"):
+        if chance.random() < 0.4:
+            element.tag = chance.choice(tags)
+        for name in chance.sample(names, chance.choice((0, 1, 1, 2))):
+            value = chance.choice(values or ["x"])
+            element.set(name, chance.choice((value, value.strip(), f"x{value}", f" {value} y", value[1:], "", "N")))
+    return tree
+
+
+@pytest.mark.parametrize(("name", "number", "path"), EXPRESSIONS, ids=lambda value: str(value)[:30])
+def test_a_translated_expression_selects_what_lxml_selects(name: str, number: int, path: str) -> None:
+    chance = random.Random(f"{name}{number}")
+    selection, original = translate(path), XPath(path, namespaces=REGEXP)
+    found = 0
+    for _ in range(60):
+        tree = touched(chance, path)
+        theirs = original(tree)
+        assert selection(tree) == (theirs[:1] if selection.first else theirs)
+        found += len(theirs)
+    assert found > 20
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("RAW_TREE_PRUNE_XPATH", "REMOVE_COMMENTS_AND_LISTS_XPATH"),
+        ("OVERALL_DISCARD_XPATH", "DISCARD_IMAGE_ELEMENTS", "TEASER_DISCARD_XPATH", "PRECISION_DISCARD_XPATH"),
+    ],
+)
+def test_expressions_answered_together_delete_what_they_delete_one_by_one(names: tuple[str, ...]) -> None:
+    chance = random.Random(5)
+    paths = [expression.path for name in names for expression in getattr(xpaths, name)]
+    answer = Together([translate(path) for path in paths])
+    deleted = 0
+    for _ in range(200):
+        tree = touched(chance, " ".join(paths))
+        other = deepcopy(tree)
+        deleted -= len(list(tree.iter()))
+        htmlprocessing.prune_unwanted_nodes(tree, [XPath(path, namespaces=REGEXP) for path in paths])
+        for element in itertools.chain.from_iterable(answer(other)):
+            cleaning.delete_element(element)
+        assert tostring(other) == tostring(tree)
+        deleted += len(list(tree.iter()))
+    assert deleted < -100
+
+
+def test_what_is_remembered_of_attributes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xpath, "_REMEMBERED", 5)
+    path = ".//*[self::div or self::p][@style='s' or re:test(@id|@class, 'a|b') or re:test(@id, '^x')]"
+    selection, original = translate(path), XPath(path, namespaces=REGEXP)
+    chance = random.Random(3)
+    for _ in range(50):
+        tree = touched(chance, path)
+        for element in tree.iter("div"):
+            element.set("class", f"{chance.choice('abc')}{chance.random()}")
+        assert selection(tree) == original(tree)
+    verdicts = [*selection._any._by_tag.values()]
+    assert verdicts
+    assert all(len(known) <= 6 for v in verdicts for known in (v.of_class, v.of_id, v._of_all))
+    assert all(v.of_class[None] == v.of_id[None] == 0 for v in verdicts)
+
+
+PATTERNS = ["ab", "a(?:b|c)", "[|]x", "^a", "ab?", "b|c|ad", "a", r"\bz", "", "(?i:q|r)", "^(?:b|d)", " z", "-b|-c"]
+
+
+@given(st.lists(st.sampled_from(PATTERNS)))
+def test_alternatives_grouped_by_letter_find_the_same(patterns: list[str]) -> None:
+    grouped = re.compile(xpath.either(patterns))
+    for text in ("", "a", "b", "c", "ab", "ac", "ad", "x|x", "Q", "d z", "cab", "a" * 3, "x-b", "dx", "xd"):
+        assert bool(grouped.search(text)) == any(re.search(pattern, text) for pattern in patterns)
+
+
+@given(st.integers(0, 2**32))
+def test_the_outermost_of_elements(seed: int) -> None:
+    chance = random.Random(seed)
+    elements = list(document_fromstring("<body>" + soup(chance)).iter("*"))
+    selected = chance.choices(elements, k=chance.randint(0, 12))
+    outer = [e for e in dict.fromkeys(selected) if not any(a in selected for a in e.iterancestors())]
+    assert cleaning.outermost(selected) == outer
+
+
+def test_paragraphs_are_classified_as_by_justext(testdata: Path) -> None:
+    stop_words = external.jt_stoplist_init()
+    classes = set()
+    for page in decoded(min((testdata / "warc").glob("DEV-*.warc.gz")))[::12]:
+        tree = trafilatura.load_html(page)
+        ours, theirs = ParagraphMaker.make_paragraphs(tree), ParagraphMaker.make_paragraphs(tree)
+        rescue.classify_paragraphs(ours, (), 50, 150, 0.1, 0.2, 0.25, True)
+        classify_paragraphs(theirs, stop_words, 50, 150, 0.1, 0.2, 0.25, True)
+        assert [p.cf_class for p in ours] == [p.cf_class for p in theirs]
+        classes.update(p.cf_class for p in ours)
+    assert classes == {"bad", "short", "neargood", "good"}
+
+
+def test_the_search_for_garbage_goes_on_afterwards() -> None:
+    assert gc.isenabled()
+    extract._main_text("<html><body><p>some text</p></body></html>", extract.Config())
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        extract._main_text("<html><body><p>some text</p></body></html>", extract.Config())
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+@given(st.lists(st.sampled_from(TAGS), max_size=8), st.data())
+def test_the_first_of_two_attributes_is_the_first_in_the_tag(tags: list[str], data: st.DataObject) -> None:
+    path = ".//*[self::div or self::p][re:test(@id|@class, '^a|b$') or starts-with(@class|@id, 'c') or @style='d']"
+    parts = []
+    for tag in [*tags, "div", "p"]:
+        names = data.draw(st.lists(st.sampled_from(NAMES[:3]), unique=True))
+        values = "".join(f' {name}="{data.draw(st.sampled_from(["a", "b", "c", "d", "e", ""]))}"' for name in names)
+        parts.append(f"<{tag}{values}>x</{tag}>")
+    tree = document_fromstring("<body>" + "".join(parts))
+    assert translate(path)(tree) == XPath(path, namespaces=REGEXP)(tree)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//p", ".//p[2]", ".//*[@a and @b]", ".//*[position()=1]", ".//p | p", "(.//p)[1]|.//a", ".//*[contains(., 'x')]"],
+)
+def test_what_is_not_understood_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="XPath not understood"):
+        translate(path)
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), max_size=200), st.integers(1, 6))
+def test_what_was_seen_is_counted_as_by_trafilatura(texts: list[str], limit: int) -> None:
+    ours, theirs = cleaning.Seen(limit), LRUCache(limit)
+    assert [ours.increment(text) for text in texts] == [theirs.increment(text) for text in texts]
+
+
+@given(st.one_of(st.none(), st.text(alphabet=" \t\n\x0b\x0c\x1c\x85\xa0\u2028\u3000ab")))
+def test_trim(text: str | None) -> None:
+    assert cleaning.trim(text) == trafilatura.utils.trim(text)
+
+
+def test_trafilatura_itself_is_left_as_it_was() -> None:
+    extract.extract(b"<html><body><p>some text</p></body></html>", None, extract.Config())
+    assert all(isinstance(expression, XPath) for expression in xpaths.OVERALL_DISCARD_XPATH)
+    assert htmlprocessing.tree_cleaning.__module__ == "trafilatura.htmlprocessing"
+    assert private.load().htmlprocessing is not htmlprocessing
+
+
+@pytest.mark.parametrize("change", ["version", "sources"])
+def test_another_trafilatura_is_called_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    page = "<html><body><article><p>" + "A sentence of the page. " * 20 + "</p></article></body></html>"
+    expected = extract._main_text(page, extract.Config())
+    if change == "version":
+        monkeypatch.setattr(private, "_version", lambda: "2.4.0")
+    else:
+        monkeypatch.setattr(private, "sources_hash", lambda folder: "0")
+    monkeypatch.setattr(trafilatura_fast, "main_text", lambda *_: pytest.fail("the fast path was taken"))
+    private.load.cache_clear()
+    extract._is_fast.cache_clear()
+    try:
+        assert extract._main_text(page, extract.Config()) == expected
+        assert extract._main_text(page, extract.Config()) == expected
+    finally:
+        extract._is_fast.cache_clear()
+        private.load.cache_clear()
+    (record,) = caplog.records  # said once
+    assert "called as it is" in record.getMessage()
+    assert "2.4.0" in record.getMessage() or change == "sources"
+
+
+def test_without_trafilatura_there_is_no_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    private.load.cache_clear()
+    try:
+        assert trafilatura_fast.available() == "trafilatura is not installed"
+    finally:
+        private.load.cache_clear()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+def test_memory_is_flat_over_fifty_passes(testdata: Path) -> None:
+    pages = every_page(testdata)[::10]
+    used = []
+    for _ in range(50):
+        for page in pages:
+            extract._main_text(page, ANY_SIZE)
+        gc.collect()
+        used.append(resident())
+    # the first passes fill what remembers a limited number of values
+    assert max(used[10:]) <= 1.1 * min(used[10:])
+    print(f"resident after 10 passes {used[10]:.0f} MB, after 50 {used[-1]:.0f} MB", file=sys.stderr)
+
+
+def resident() -> float:
+    """MB of memory in use; where the system does not say, the most that ever was."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

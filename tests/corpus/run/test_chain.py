@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pytest
+
+from corpus.engine import Quarantine, TimeLimit
+from corpus.run.chain import Chain, Rows, Step
+from corpus.schema import DOCUMENTS
+from tests.support.works import Config
+
+STEP = Step("works", "tests.support.works", Config())
+
+
+class Attempt:
+    """An engine that only takes notes; `slow` texts run into the time limit."""
+
+    number = 1
+
+    def __init__(self, careful: bool = False, quarantine: Mapping[int, Quarantine] | None = None, hang: int = -1):
+        self.careful = careful
+        self.quarantine = quarantine or {}
+        self.hang = hang
+        self.guards: list[tuple[int, int]] = []
+        self.notes: list[tuple[int, Quarantine, str]] = []
+
+    @contextlib.contextmanager
+    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
+        self.guards.append((first, rows))
+        if first <= self.hang < first + rows:
+            raise TimeLimit
+        yield
+
+    def progress(self, read: int, kept: int, share: float) -> None:
+        pass
+
+    def note(self, row: int, why: Quarantine, trace: str) -> None:
+        self.notes.append((row, why, trace))
+
+
+def source(texts: list[str], size: int) -> Iterator[Rows]:
+    for start in range(0, len(texts), size):
+        part = texts[start : start + size]
+        rows = [{"text": text, "id": f"<{start + i}>", "warc_offset": start + i} for i, text in enumerate(part)]
+        yield Rows(list(range(start, start + len(part))), pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+
+
+def run(chain: Chain, texts: list[str], size: int) -> tuple[list[str], list[tuple[str, str, str]]]:
+    kept = [text for batch in chain.run(source(texts, size)) for text in batch.column("text").to_pylist()]
+    dropped = chain.dropped()
+    columns = [dropped.column(name).to_pylist() for name in ("id", "rule", "value")]
+    return kept, list(zip(*columns, strict=True))
+
+
+TEXTS = [f"bad {i}" if i % 7 == 3 else f"good {i}" for i in range(200)]
+
+
+@pytest.mark.parametrize("size", [1, 10, 64, 200])
+@pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_result_does_not_depend_on_batches(size: int, careful: bool, alone: bool) -> None:
+    second = Step("works", "tests.support.works", Config(bad="good 5"))
+    chain = Chain([STEP._replace(alone=alone), second], Attempt(careful), 1.0)
+    kept, dropped = run(chain, TEXTS, 1 if alone else size)
+    assert kept == [text for text in TEXTS if not text.startswith(("bad", "good 5"))]
+    expected = [(f"<{i}>", "works.bad", text) for i, text in enumerate(TEXTS) if text.startswith(("bad", "good 5"))]
+    assert dropped == expected
+    first, last = (account.to_json() for account in chain.accounts)
+    assert (first["read"], first["kept"], last["kept"]) == (200, last["read"], len(kept))
+
+
+def test_a_quarantined_row_is_dropped_and_never_run() -> None:
+    attempt = Attempt(quarantine={5: Quarantine("works", "crash", "SIGSEGV"), 9: Quarantine("other", "crash", "-")})
+    chain = Chain([STEP], attempt, 1.0)
+    texts = ["x"] * 5 + ["segv"] + ["x"] * 6
+    kept, dropped = run(chain, texts, 4)
+    assert kept == ["x"] * 11
+    assert dropped == [("<5>", "works.crash", "SIGSEGV")]
+
+
+def test_a_batch_over_time_is_run_again_row_by_row() -> None:
+    attempt = Attempt(hang=6)
+    chain = Chain([STEP], attempt, 2.5)
+    kept, dropped = run(chain, [str(i) for i in range(8)], 8)
+    assert kept == ["0", "1", "2", "3", "4", "5", "7"]
+    assert dropped == [("<6>", "works.timeout", "2.5")]
+    assert attempt.guards == [(0, 8)] + [(i, 1) for i in range(8)]
+
+
+def test_a_stage_that_loses_a_row_is_a_loud_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.support import works
+
+    monkeypatch.setattr(works, "process", works.forgetful)
+    with pytest.raises(RuntimeError, match="stage works read 8 rows, kept 7 and dropped 0"):
+        run(Chain([STEP], Attempt(), 1.0), ["x"] * 8, 8)
+
+
+def test_a_row_at_which_a_stage_fails_is_set_aside() -> None:
+    texts = [f"good {i}" for i in range(100)]
+    texts[5], texts[70] = "raise", "unicode"
+    attempt = Attempt()
+    chain = Chain([STEP], attempt, 1.0)
+    kept, dropped = run(chain, texts, 64)
+    assert len(kept) == 98
+    assert dropped == [
+        ("<5>", "works.error", "RuntimeError: asked for"),
+        ("<70>", "works.error", "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff in position 0: asked for"),
+    ]
+    assert chain.accounts[0].to_json() == {
+        "stage": "works",
+        "read": 100,
+        "kept": 98,
+        "dropped": {"works.error": 2},
+    }
+    assert [(row, why.kind) for row, why, _ in attempt.notes] == [(5, "error"), (70, "error")]
+    assert "in misbehave" in attempt.notes[0][2]
+
+
+@pytest.mark.parametrize(("bad", "good"), [(11, 0), (1001, 3000)])
+def test_a_stage_that_fails_everywhere_is_at_fault_itself(bad: int, good: int) -> None:
+    with pytest.raises(RuntimeError, match="asked for"):
+        run(Chain([STEP], Attempt(), 1.0), ["good"] * good + ["raise"] * bad, 64)
+
+
+def test_what_the_settings_or_the_machine_are_to_blame_for_is_no_row_s_fault() -> None:
+    with pytest.raises(ValueError, match="asked for"):
+        run(Chain([STEP], Attempt(), 1.0), ["good", "value"], 64)

@@ -1,0 +1,274 @@
+"""What a `Storage` promises, kept by the file system and by an object store alike."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from corpus.store.base import Storage
+from corpus.store.local import LocalStorage
+from corpus.store.open import children, exists, expand, fingerprint, is_dir, local_path, open_path, split, storage
+from tests.support.object_server import BUCKET, ObjectServer, object_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ObjectServer]:
+    with object_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "local":
+        (tmp_path / "out").mkdir()
+        return str(tmp_path / "out")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{tmp_path.name}/out"
+
+
+@pytest.fixture
+def place(root: str) -> Storage:
+    return storage(root)
+
+
+def write(place: Storage, key: str, data: bytes) -> None:
+    place.make_folder(key.rpartition("/")[0])
+    assert place.create(key, data)
+
+
+def test_the_first_to_create_wins(place: Storage) -> None:
+    assert place.read("_units/u.json") is None
+    place.make_folder("_units")
+    assert place.create("_units/u.json", b"first")
+    assert not place.create("_units/u.json", b"second")
+    assert not place.create("_units/u.json", b"first")  # somebody else's, if it was not ours just now
+    assert place.read("_units/u.json") == b"first"
+
+
+def test_of_16_who_create_at_once_one_wins(root: str) -> None:
+    start = threading.Barrier(16)
+    storage(root).make_folder("_units")
+
+    def create(number: int) -> bool:
+        place = storage(root)
+        start.wait()
+        return place.create("_units/u.json", b"%d" % number)
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(create, range(16)))
+    assert won.count(True) == 1
+    assert storage(root).read("_units/u.json") == b"%d" % won.index(True)
+
+
+def test_a_published_file_is_there_whole_and_is_never_replaced(place: Storage, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"first" * 1000)
+    second.write_bytes(b"second")
+    place.publish(first, "data/u-1.parquet")
+    place.publish(second, "data/u-1.parquet")
+    assert place.read("data/u-1.parquet") == b"first" * 1000
+    assert first.exists()
+
+
+def test_replacing_changes_the_stamp(place: Storage) -> None:
+    stamps = set()
+    for data in (b"one", b"two", b"three"):
+        place.replace("_manifest.parquet", data)
+        assert place.read("_manifest.parquet") == data
+        (entry,) = place.entries("")
+        assert (entry.key, entry.size) == ("_manifest.parquet", len(data))
+        stamps.add(entry.stamp)
+    assert len(stamps) == 3
+
+
+def test_a_listing_shows_one_folder(place: Storage) -> None:
+    odd = ["data/a b+c%20&=.parquet", "data/é日本.parquet", "data/~'(1)!.json"]
+    for key in [*odd, "data/deeper/x", "data-2/y", "z", "dropped/deep/er"]:
+        write(place, key, key.encode())
+    assert place.list("data") == sorted(odd)
+    assert [entry.size for entry in place.entries("data")] == [len(key.encode()) for key in sorted(odd)]
+    assert (place.list(""), place.list("deeper"), place.list("dropped")) == (["z"], [], [])
+    assert place.folders("") == ["data", "data-2", "dropped"]
+    assert place.folders("data") == ["data/deeper"]
+    assert place.folders("nothing") == []
+    assert [place.is_folder(folder) for folder in ("", "data", "data/deeper", "dat", "z")] == [1, 1, 1, 0, 0]
+    assert all(place.read(key) == key.encode() for key in odd)
+
+
+def test_ranges(place: Storage) -> None:
+    place.create("x", bytes(range(200)))
+    assert place.read_range("x", 0, 200) == bytes(range(200))
+    assert place.read_range("x", 150, 50) == bytes(range(150, 200))
+    assert place.read_range("x", 7, 0) == b""
+    for start, length in ((150, 51), (200, 1), (500, 5)):
+        with pytest.raises(ValueError, match=f"out/x: ends before byte {start + length}"):
+            place.read_range("x", start, length)
+    with pytest.raises(FileNotFoundError, match="out/nothing"):
+        place.read_range("nothing", 0, 1)
+
+
+def test_an_open_object_reads_like_a_file(place: Storage) -> None:
+    data = bytes(range(256)) * 100
+    place.create("x", data)
+    with place.open("x") as stream, io.BytesIO(data) as twin:
+        assert (stream.readable(), stream.seekable(), stream.writable()) == (True, True, False)
+        for whence, offset, length in (
+            (0, 0, 10),
+            (0, 25_590, 100),
+            (2, -8, 8),
+            (1, -500, 3),
+            (0, 30_000, 5),
+            (0, 3, -1),
+        ):
+            assert stream.seek(offset, whence) == twin.seek(offset, whence)
+            assert stream.read(length) == twin.read(length)
+            assert stream.tell() == twin.tell()
+    with pytest.raises(FileNotFoundError, match="out/nothing"):
+        place.open("nothing")
+
+
+def test_size_and_fingerprint(place: Storage) -> None:
+    place.replace("x", b"one")
+    before = place.fingerprint("x")
+    assert (before[0], place.size("x")) == (3, 3)
+    place.replace("x", b"one")
+    assert place.fingerprint("x") == before
+    place.replace("x", b"two")
+    assert place.fingerprint("x") != before
+    assert place.size("nothing") is None
+    with pytest.raises(FileNotFoundError, match="out/nothing"):
+        place.fingerprint("nothing")
+
+
+def test_removing_twice(place: Storage) -> None:
+    write(place, "data/x", b"x")
+    place.remove("data/x")
+    place.remove("data/x")
+    assert place.read("data/x") is None
+
+
+def test_scratch_is_gone_afterwards(place: Storage) -> None:
+    with contextlib.suppress(RuntimeError), place.scratch() as folder:
+        (folder / "half").write_bytes(b"x")
+        raise RuntimeError
+    assert not folder.exists()
+    assert place.list("") == []
+
+
+def test_a_file_or_a_folder_as_a_local_one(root: str, place: Storage) -> None:
+    write(place, "models/lid.bin", b"model")
+    write(place, "models/labels.txt", b"en")
+    with place.local_path("models/lid.bin") as path:
+        assert (path.name, path.read_bytes()) == ("lid.bin", b"model")
+    with local_path(f"{root}/models/") as path:
+        assert {item.name: item.read_bytes() for item in path.iterdir()} == {"lid.bin": b"model", "labels.txt": b"en"}
+    with pytest.raises(FileNotFoundError, match="out/nothing"), place.local_path("nothing"):
+        pass
+
+
+def test_paths(root: str, place: Storage) -> None:
+    write(place, "crawl/a.warc.gz", b"abc")
+    path = f"{root}/crawl/a.warc.gz"
+    holder, key = split(path)
+    assert (holder.root, key) == (f"{root}/crawl", "a.warc.gz")
+    with open_path(path) as stream:
+        assert stream.read() == b"abc"
+    assert fingerprint(path) == place.fingerprint("crawl/a.warc.gz")
+    assert children(f"{root}/crawl/") == children(f"{root}/crawl") == [path]
+    assert [exists(name) for name in (path, f"{root}/crawl", f"{root}/craw")] == [True, True, False]
+    assert [is_dir(name) for name in (path, f"{root}/crawl", f"{root}/craw")] == [False, True, False]
+    with pytest.raises(ValueError, match="names a folder"):
+        split(f"{root}/")
+
+
+def test_patterns(root: str, place: Storage) -> None:
+    for key in ("d1/s1/a.warc.gz", "d1/s2/b.warc.gz", "d2/s1/c.warc.gz", "d2/s1/c.txt", "d2/deep/er/e.warc.gz"):
+        write(place, key, b"")
+
+    def found(*patterns: str) -> list[str]:
+        return [path.removeprefix(f"{root}/") for path in expand([f"{root}/{pattern}" for pattern in patterns])]
+
+    assert found("d1/s1/*.warc.gz") == ["d1/s1/a.warc.gz"]
+    assert found("*/s1/*.warc.gz") == ["d1/s1/a.warc.gz", "d2/s1/c.warc.gz"]
+    assert found("d[2]/s?/c.*") == ["d2/s1/c.txt", "d2/s1/c.warc.gz"]
+    assert found("d2/**/*.warc.gz") == ["d2/deep/er/e.warc.gz", "d2/s1/c.warc.gz"]
+    assert found("d1", "d*", "d1/s1/a.warc.gz") == ["d1", "d2", "d1/s1/a.warc.gz"]
+    for nothing in ("d1/*.txt", "d3", "no/**/x*", "d1/s1/a.warc.gz/*"):
+        with pytest.raises(FileNotFoundError, match="no such file or directory"):
+            found(nothing)
+
+
+def test_nothing_is_unfinished(place: Storage) -> None:
+    place.create("x", b"x")
+    assert list(place.unfinished(0)) == []
+
+
+def test_addresses_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="gs://bucket/x: no storage for gs:// here"):
+        storage("gs://bucket/x")
+    with pytest.raises(ValueError, match=r"s3:///x: names no bucket; use s3://bucket/prefix"):
+        storage("s3:///x")
+    with pytest.raises(ValueError, match="s3://bucket: names a folder or a bucket"):
+        split("s3://bucket")
+
+
+def test_file_addresses_are_local_paths(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert expand([f"file://{tmp_path}/*"]) == [f"{tmp_path}/a"]
+    assert fingerprint(f"file://{tmp_path}/a") == fingerprint(tmp_path / "a")
+
+
+def test_a_root_that_was_removed_is_not_made_anew(tmp_path: Path) -> None:
+    place = LocalStorage(tmp_path / "out")
+    write(place, "_config/c.json", b"{}")
+    shard = tmp_path / "shard"
+    shard.write_bytes(b"x")
+    (tmp_path / "out").rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="out: was removed while it was being written"):
+        place.publish(shard, "data/u-1.parquet")
+    with pytest.raises(FileNotFoundError, match="out: was removed while it was being written"):
+        place.scratch()
+    for key in ("_units/u.json", "recipe.toml"):
+        with pytest.raises(FileNotFoundError, match="out: was removed while it was being written"):
+            place.create(key, b"{}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_is_not_written_into_a_folder_that_was_removed(tmp_path: Path) -> None:
+    place = LocalStorage(tmp_path)
+    with pytest.raises(FileNotFoundError, match="was removed while it was being written"):
+        place.create("_units/u.json", b"{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_writers_make_and_remove_the_same_scratch(tmp_path: Path) -> None:
+    LocalStorage(tmp_path).make_folder("_units")
+
+    def create(number: int) -> bool:
+        return LocalStorage(tmp_path).create(f"_units/{number}.json", b"x")
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(create, range(400)))
+    assert not (tmp_path / "_tmp").exists()
+
+
+def test_a_file_where_the_scratch_should_be(tmp_path: Path) -> None:
+    (tmp_path / "_tmp").write_text("in the way")
+    with pytest.raises(FileExistsError, match="_tmp"):
+        LocalStorage(tmp_path).create("x", b"")
+
+
+def test_a_folder_that_was_never_locked_is_swept_when_it_is_old(tmp_path: Path) -> None:
+    for name in (".new-old", ".new-young"):
+        (tmp_path / "_tmp" / name).mkdir(parents=True)
+    os.utime(tmp_path / "_tmp" / ".new-old", (1, 1))
+    LocalStorage(tmp_path).sweep()
+    assert [path.name for path in (tmp_path / "_tmp").iterdir()] == [".new-young"]

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from corpus.schema import DOCUMENTS, DROPPED
+from corpus.store.open import storage
+from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.verify import Orphan, datasets_below, orphans, remove, verify
+from tests.support.command import answer, command
+from tests.support.object_server import BUCKET, object_server
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of two units, each with a document and two drops."""
+    folder = tmp_path_factory.mktemp("whole") / "data set"
+    dataset = Dataset(folder)
+    digest = dataset.begin({})
+    for unit in ("a", "b"):
+        with dataset.storage.scratch() as scratch:
+            kept, dropped = ShardWriter(scratch / "k", DOCUMENTS), ShardWriter(scratch / "d", DROPPED)
+            kept.write(pa.RecordBatch.from_pylist([{"text": f"kept {unit}", "id": unit}], schema=DOCUMENTS))
+            rows = [{"id": unit, "rule": rule} for rule in ("s.x", "s.y")]
+            dropped.write(pa.RecordBatch.from_pylist(rows, schema=DROPPED))
+            for writer in (kept, dropped):
+                writer.close()
+            outputs = (kept.output(unit, "documents"), dropped.output(unit, "dropped"))
+            counts = ({"stage": "s", "read": 3, "kept": 1, "dropped": {"s.x": 1, "s.y": 1}},)
+            dataset.commit(Record(unit, "s", digest, (), outputs, counts), [kept.path, dropped.path])
+    return folder
+
+
+@pytest.fixture
+def dataset(whole: Path, tmp_path: Path) -> Dataset:
+    return Dataset(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def test_a_sound_dataset_has_no_problems(dataset: Dataset) -> None:
+    result = verify(dataset)
+    assert (result.units, result.files, result.problems) == (2, 4, ())
+    assert result.bytes == sum(path.stat().st_size for path in Path(dataset.path).rglob("*.parquet"))
+
+
+@given(st.integers(0, 3), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+@example(0, 0.30078125, 128)  # in a column's name
+def test_one_changed_byte_is_found(whole: Path, number: int, place: float, change: int) -> None:
+    path = sorted(whole.rglob("*.parquet"))[number]
+    data = path.read_bytes()
+    position = int(place * len(data))
+    try:
+        path.write_bytes(data[:position] + bytes([data[position] ^ change]) + data[position + 1 :])
+        assert any(path.name in problem for problem in verify(Dataset(whole)).problems)
+    finally:
+        path.write_bytes(data)
+
+
+def test_missing_cut_and_swapped_files(dataset: Dataset) -> None:
+    first, second, third, _ = sorted(Path(dataset.path).rglob("*.parquet"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    third.write_bytes(sorted(Path(dataset.path).rglob("*.parquet"))[-1].read_bytes())
+    problems = "\n".join(verify(dataset).problems)
+    assert f"{first.name}: is missing" in problems
+    assert f"{second.name}: has {second.stat().st_size} bytes" in problems
+    assert f"{third.name}: its sha256 is not the one in its record" in problems
+
+
+@pytest.mark.parametrize(
+    ("counts", "problem"),
+    [
+        ([{"stage": "s", "read": 4, "kept": 1, "dropped": {"s.x": 1, "s.y": 1}}], "4 read is not 1 kept + 2 dropped"),
+        (
+            [
+                {"stage": "r", "read": 5, "kept": 5, "dropped": {}},
+                {"stage": "s", "read": 3, "kept": 1, "dropped": {"s.x": 1, "s.y": 1}},
+            ],
+            "r kept 5, but s read 3",
+        ),
+        ([{"stage": "s", "read": 3, "kept": 1, "dropped": {"s.x": 2}}], "holds other drops than its record counts"),
+    ],
+)
+def test_accounts_that_do_not_add_up(dataset: Dataset, counts: list[dict[str, object]], problem: str) -> None:
+    path = Path(dataset.path, "_units", "a.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": counts}))
+    assert any(problem in found for found in verify(dataset).problems)
+
+
+def test_a_damaged_record(dataset: Dataset) -> None:
+    Path(dataset.path, "_units", "a.json").write_text("{")
+    (problem,) = verify(dataset).problems
+    assert "a.json: not a commit record" in problem
+
+
+def test_orphans_are_what_no_record_names_and_is_old_enough(dataset: Dataset) -> None:
+    zombie = Path(dataset.path, "data", "a-000000000000.parquet")
+    zombie.write_bytes(b"PAR1")
+    assert orphans(dataset, 60) == []
+    os.utime(zombie, (1, 1))
+    assert orphans(dataset, 60) == [Orphan(f"data/{zombie.name}", 4)]
+
+
+def test_an_orphan_that_was_adopted_meanwhile_stays(dataset: Dataset) -> None:
+    path = dataset.files("documents")[0].path
+    assert not remove(dataset, Orphan(path, 4))
+    assert Path(dataset.path, path).exists()
+
+
+def test_where_datasets_are(whole: Path, tmp_path: Path) -> None:
+    for folder in ("b", "a/data", "a", "a/c", "a/_dedup/bands", "a/_tmp/x"):
+        Dataset(tmp_path / folder).begin({})
+    shutil.copytree(whole, tmp_path / "data" / "d")
+    found = [str(Path(dataset.path).relative_to(tmp_path)) for dataset in datasets_below(f"{tmp_path}/")]
+    assert sorted(found) == ["a", "a/_dedup/bands", "a/c", "b", "data/d"]
+    (alone,) = datasets_below(str(tmp_path / "b"))
+    assert alone.path == str(tmp_path / "b")
+
+
+def test_a_manifest_that_differs_from_the_records(dataset: Dataset) -> None:
+    dataset.compact()
+    assert verify(dataset).problems == ()
+    path = Path(dataset.path, "_manifest.parquet")
+    rows = pq.read_table(path)
+    changed = rows.set_column(rows.schema.get_field_index("attempt"), "attempt", pa.array([1, 7], pa.int32()))
+    pq.write_table(changed, path)
+    assert verify(dataset).problems == (f"{dataset.path}/_manifest.parquet differs from _units/b.json; remove it",)
+    path.write_bytes(path.read_bytes()[:-10])
+    (problem,) = verify(dataset).problems
+    assert f"{path}: damaged" in problem
+
+
+def test_a_dataset_in_an_object_store(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with object_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        place = storage(f"s3://{BUCKET}/out/clean")
+        for path in whole.rglob("*"):
+            if path.is_file():
+                place.create(path.relative_to(whole).as_posix(), path.read_bytes())
+        (dataset,) = datasets_below(f"s3://{BUCKET}/out/")
+        assert dataset.path == f"s3://{BUCKET}/out/clean"
+        result = verify(dataset)
+        assert (result.units, result.files, result.problems) == (2, 4, ())
+        assert result.bytes == verify(Dataset(whole)).bytes
+        key = dataset.files("documents")[0].path
+        data = place.read(key) or b""
+        place.replace(key, data[:50] + bytes([data[50] ^ 1]) + data[51:])
+        place.create("data/a-000000000000.parquet", b"PAR1")
+        place.remove(dataset.files("dropped")[0].path)
+        problems = "\n".join(verify(dataset).problems)
+        assert f"{dataset.path}/{key}: its sha256 is not the one in its record" in problems
+        assert f"{dataset.path}/{dataset.files('dropped')[0].path}: is missing" in problems
+        said = command("corpus", "verify", dataset.path, code=1).stderr
+        assert said.startswith("".join(f"verify: {problem}\n" for problem in problems.split("\n")))
+        assert command("corpus", "gc", dataset.path).stderr.startswith("gc: 0 files")
+        assert answer("corpus", "gc", dataset.path, "--min-age", "0")["files"] == [
+            f"{dataset.path}/data/a-000000000000.parquet"
+        ]
+        assert orphans(dataset, 0) == []
+
+
+def test_the_commands(dataset: Dataset, tmp_path: Path) -> None:
+    zombie = Path(dataset.path, "dropped", "a-000000000000.parquet")
+    zombie.write_bytes(b"PAR1")
+    os.utime(zombie, (1, 1))
+    assert answer("corpus", "verify", tmp_path)["problems"] == []
+    assert answer("corpus", "gc", tmp_path, "--dry-run")["files"] == [str(zombie)]
+    assert zombie.exists()
+    command("corpus", "gc", tmp_path)
+    assert not zombie.exists()
+    assert answer("corpus", "verify", tmp_path)["files"] == 4
+    shard = next(Path(dataset.path, "data").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert f"{shard.name}: its sha256" in command("corpus", "verify", tmp_path, code=1).stderr
+    with pytest.raises(ValueError, match="holds no committed units"):
+        datasets_below(str(tmp_path / "nowhere"))
