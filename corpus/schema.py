@@ -8,9 +8,12 @@ either in `kept` or is one row of `dropped`, which names the rule, the value it 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 # A page as it was crawled: the body after transfer and content codings are undone.
 PAGES = pa.schema(
@@ -82,29 +85,32 @@ class Drop(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A stage's answer for one batch: `kept.num_rows + dropped.num_rows` equals the batch's rows."""
+    """A stage's answer for one batch: every row of it is either in `kept` or in `dropped`.
+
+    kept      the rows that stay, in the order of the batch
+    dropped   DROPPED rows of the others, in the order of the batch
+    mask      bool[rows of the batch]: which rows are in `kept`; None means all of them
+    sums      what the stage counted besides documents, for its account
+    audit     rows for review, by the stage's audit schema, in the order of the batch; None if none were asked for
+    measured  float32[rows of the batch] by the name of a rule: the number that the rule measured of each row, kept and
+              dropped alike; NaN where an earlier rule had decided. Stages may leave it empty
+    """
 
     kept: pa.RecordBatch
-    dropped: pa.RecordBatch  # DROPPED
-
-
-class Counted(NamedTuple):
-    """An Outcome of a stage that counts more than documents, and may have rows to show for review."""
-
-    kept: pa.RecordBatch
-    dropped: pa.RecordBatch  # DROPPED
-    sums: Mapping[str, int]  # for the stage's account
-    audit: pa.RecordBatch | None = (
-        None  # in the order of the batch, by the stage's AUDIT schema; None: none was asked for
-    )
+    dropped: pa.RecordBatch
+    mask: NDArray[np.bool_] | None = None
+    sums: Mapping[str, int] = MappingProxyType({})
+    audit: pa.RecordBatch | None = None
+    measured: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 def outcome(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> Outcome:
     """Split `batch` by `drops` (row number -> reason), keeping the order of rows on both sides."""
     if not drops:
         return Outcome(batch, dropped_rows(batch, stage, {}))
-    mask = pa.array([row not in drops for row in range(batch.num_rows)], pa.bool_())
-    return Outcome(batch.filter(mask), dropped_rows(batch, stage, drops))
+    mask = np.ones(batch.num_rows, bool)
+    mask[list(drops)] = False
+    return Outcome(batch.filter(pa.array(mask)), dropped_rows(batch, stage, drops), mask)
 
 
 # The most frequent answer; made of nulls, because a list of anything else would have Arrow load pandas.
@@ -144,6 +150,3 @@ def _shown(value: float | int | str) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return str(value)
-
-
-ROW = "lines_row"

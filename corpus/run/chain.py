@@ -8,17 +8,18 @@ shows in the result: rows are independent, and dropped rows are put back in inpu
 
 from __future__ import annotations
 
-import importlib
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from corpus.engine import Attempt, Quarantine, TimeLimit
-from corpus.schema import DROPPED, Counted, Drop, Outcome, dropped_rows
+from corpus.run import own
+from corpus.schema import DROPPED, Drop, Outcome, dropped_rows
+from corpus.stage import Stage
 
 BATCH = 64  # rows of text that go through a stage together
 _ERRORS = 1000  # rows of a shard at which a stage may fail, before the stage is at fault
@@ -26,16 +27,31 @@ _FEW = 10  # rows that it may fail at if it comes through at none
 
 
 class Step(NamedTuple):
-    """A stage with its settings: `module` has `process(batch, config)`, which returns an Outcome or Counted."""
+    """A stage with its settings.
+
+    stage   the name under which it is accounted for
+    module  the module that has the STAGE; of a user's own rule, the user's module
+    """
 
     stage: str
     module: str
     config: Any
-    alone: bool = False  # one row at a time
 
-    def process(self, batch: pa.RecordBatch) -> Outcome | Counted:
-        result: Outcome | Counted = importlib.import_module(self.module).process(batch, self.config)
-        return result
+    @property
+    def contract(self) -> Stage:
+        """What the stage says of itself."""
+        return own.declared(self.stage, self.module)
+
+    def process(self, batch: pa.RecordBatch) -> Outcome:
+        """The stage's answer for a batch."""
+        process = self.contract.process
+        assert process is not None, f"{self.stage} needs all documents"
+        return process(batch, self.config)
+
+    def counted(self, batch: pa.RecordBatch) -> Mapping[str, int]:
+        """What the stage counts in rows that all stages of a pass have kept."""
+        count = self.contract.count_kept
+        return count(batch, self.config) if count else {}
 
 
 class Rows(NamedTuple):
@@ -70,6 +86,7 @@ class Chain:
         self.steps = list(steps)
         self.attempt = attempt
         self.seconds = seconds
+        self.before: list[Account] = []  # of rows that the reader dropped before any stage saw them
         self.accounts = [Account(step.stage) for step in self.steps]
         self.audits: list[pa.RecordBatch] = []  # what a stage shows for review, in input order
         self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
@@ -82,7 +99,7 @@ class Chain:
 
     def run(self, source: Iterable[Rows]) -> Iterator[pa.RecordBatch]:
         """What the last stage keeps of the source, in input order."""
-        alone = next((i for i, step in enumerate(self.steps) if not step.alone), len(self.steps))
+        alone = next((i for i, step in enumerate(self.steps) if not step.contract.alone), len(self.steps))
         survivors = (kept for rows in source if (kept := self._through(0, alone, rows)))
         for rows in _gathered(survivors):
             kept = self._through(alone, len(self.steps), rows)
@@ -155,10 +172,9 @@ class Chain:
                 f"stage {step.stage} read {len(rows.ordinals)} rows, kept {result.kept.num_rows} "
                 f"and dropped {result.dropped.num_rows}"
             )
-        if isinstance(result, Counted):
-            self.accounts[index].sums.update(result.sums)
-            self.audits += [result.audit] if result.audit else []
-        kept, dropped = _split(rows, result)
+        self.accounts[index].sums.update(result.sums)
+        self.audits += [result.audit] if result.audit else []
+        kept, dropped = _sides(step.stage, rows.ordinals, result)
         if dropped:
             self._dropped.append((dropped, result.dropped))
             self.accounts[index].dropped.update(result.dropped.column("rule").to_pylist())
@@ -207,26 +223,21 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def _split(rows: Rows, result: Outcome | Counted) -> tuple[list[int], list[int]]:
-    """Which ordinals were kept and which dropped: both sides keep the input's order, so one walk tells."""
+def _sides(stage: str, ordinals: list[int], result: Outcome) -> tuple[list[int], list[int]]:
+    """The ordinals of the rows that were kept, and of the rows that were dropped.
+
+    Raises RuntimeError if the stage's Outcome does not say which rows it kept.
+    """
     if result.dropped.num_rows == 0:
-        return rows.ordinals, []
-    if result.kept.num_rows == 0:
-        return [], rows.ordinals
-    shared = set(rows.batch.schema.names) & set(result.kept.schema.names)
-    names = [name for name in ("id", "url", "warc_offset") if name in shared]
-    keys = list(zip(*(rows.batch.column(name).to_pylist() for name in names), strict=True))
-    kept_keys = list(zip(*(result.kept.column(name).to_pylist() for name in names), strict=True))
-    kept: list[int] = []
-    dropped: list[int] = []
-    for ordinal, key in zip(rows.ordinals, keys, strict=True):
-        if len(kept) < len(kept_keys) and kept_keys[len(kept)] == key:
-            kept.append(ordinal)
-        else:
-            dropped.append(ordinal)
-    if len(kept) != len(kept_keys):
-        raise RuntimeError("a stage changed the order of its rows")
-    return kept, dropped
+        return ordinals, []
+    mask = [False] * len(ordinals) if result.mask is None else result.mask.tolist()
+    kept = [ordinal for ordinal, is_kept in zip(ordinals, mask, strict=True) if is_kept]
+    if len(kept) != result.kept.num_rows:
+        raise RuntimeError(
+            f"stage {stage}: its Outcome keeps {result.kept.num_rows} rows, its mask {len(kept)}; "
+            "corpus.schema.outcome makes both"
+        )
+    return kept, [ordinal for ordinal, is_kept in zip(ordinals, mask, strict=True) if not is_kept]
 
 
 def _gathered(parts: Iterable[Rows]) -> Iterator[Rows]:

@@ -15,6 +15,7 @@ count, and of a module without one, its own.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -30,28 +31,34 @@ import pyarrow as pa
 
 from corpus.config import element_type
 from corpus.schema import Drop, Outcome, outcome
+from corpus.stage import Stage
 
 _TYPES = (int, float, str, bool)
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """A module's rule, with the Config of its own, under the name that the recipe gives it."""
+def declared(name: str, module: str) -> Stage:
+    """What the stage in `module` says of itself; of a user's module without a STAGE, the stage that its rule makes.
 
-    stage: str
-    module: str
-    settings: Any
+    `name` is the name that the recipe gives it. Raises ValueError if the module cannot be imported, or is none.
+    """
+    loaded = (sys.modules.get(module) if isinstance(module, str) else None) or load(module)
+    if isinstance(stage := getattr(loaded, "STAGE", None), Stage):
+        return stage
+    columns, resources = (getattr(loaded, part, None) for part in ("columns", "resources"))
+    process = getattr(loaded, "process", None) or functools.partial(_ask, name, module)
+    added = tuple(getattr(loaded, "COLUMNS", ()))
+    return Stage(name, loaded.Config, process, columns=columns or (lambda config: added), resources=resources)
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Ask the rule of each document. Raises ValueError for an answer that is none."""
-    rule = importlib.import_module(config.module).rule
+def _ask(stage: str, module: str, batch: pa.RecordBatch, settings: Any) -> Outcome:
+    """Ask the module's rule of each document. Raises ValueError for an answer that is none."""
+    rule = importlib.import_module(module).rule
     drops = {}
     for row, text in enumerate(batch.column("text").to_pylist()):
-        drop = _drop(rule(text or "", config.settings), config)
+        drop = _drop(rule(text or "", settings), stage, module)
         if drop is not None:
             drops[row] = drop
-    return outcome(batch, config.stage, drops)
+    return outcome(batch, stage, drops)
 
 
 def load(module: Any) -> ModuleType:
@@ -72,7 +79,8 @@ def load(module: Any) -> ModuleType:
         raise ValueError(
             f"module = {module!r}: cannot be imported: {' '.join(f'{type(error).__name__}: {error}'.split())}"
         ) from None
-    _check(module, loaded)
+    if not isinstance(getattr(loaded, "STAGE", None), Stage):
+        _check(module, loaded)
     return loaded
 
 
@@ -115,7 +123,7 @@ def _check(name: str, module: ModuleType) -> None:
         raise ValueError(f"module = {name!r}: {signature} should be {form}") from None
 
 
-def _drop(answer: Any, config: Config) -> Drop | None:
+def _drop(answer: Any, stage: str, module: str) -> Drop | None:
     if answer is None:
         return None
     if isinstance(answer, Drop):
@@ -126,8 +134,8 @@ def _drop(answer: Any, config: Config) -> Drop | None:
             return None
     else:
         raise ValueError(
-            f"[{config.stage}] {config.module}.rule answered {answer!r:.100}; "
+            f"[{stage}] {module}.rule answered {answer!r:.100}; "
             "should be None, Drop(rule, value, threshold) or (keep, rule, value, threshold)"
         )
-    prefix = f"{config.stage}."
+    prefix = f"{stage}."
     return Drop(rule if str(rule).startswith(prefix) else f"{prefix}{rule}", value, threshold)

@@ -62,6 +62,14 @@ def global_pass(
     return Pass(name, output, keys, lambda mine: [Unit(key, (whole,)) for key in mine], config, work)
 
 
+def documents_of(dataset: str) -> list[str]:
+    """The units that have committed documents, sorted. Raises ValueError if there are none."""
+    keys = [record.unit for record in Dataset(dataset).scan() if record.output("documents")]
+    if not keys:
+        raise ValueError(f"{dataset}: no committed documents; it should be the output folder of an earlier command")
+    return keys
+
+
 def document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
     """Units that read a shard of documents each."""
 

@@ -62,7 +62,7 @@ TEXTS = [f"bad {i}" if i % 7 == 3 else f"good {i}" for i in range(200)]
 @pytest.mark.parametrize("alone", [False, True])
 def test_the_result_does_not_depend_on_batches(size: int, careful: bool, alone: bool) -> None:
     second = Step("works", "tests.support.works", Config(bad="good 5"))
-    chain = Chain([STEP._replace(alone=alone), second], Attempt(careful), 1.0)
+    chain = Chain([STEP._replace(module="tests.support.alone_works") if alone else STEP, second], Attempt(careful), 1.0)
     kept, dropped = run(chain, TEXTS, 1 if alone else size)
     assert kept == [text for text in TEXTS if not text.startswith(("bad", "good 5"))]
     expected = [(f"<{i}>", "works.bad", text) for i, text in enumerate(TEXTS) if text.startswith(("bad", "good 5"))]
