@@ -26,6 +26,8 @@ from trafilatura.deduplication import LRUCache
 
 from corpus.extract import stage as extract
 from corpus.extract import trafilatura_fast
+from corpus.extract.extractors import load_extractor
+from corpus.extract.extractors import trafilatura as by_trafilatura
 from corpus.extract.trafilatura_fast import cleaning, engine, private, rescue, xpath
 from corpus.extract.trafilatura_fast.grammar import translate
 from corpus.extract.trafilatura_fast.xpath import Together
@@ -69,8 +71,8 @@ def same(pages: list[str], config: extract.Config) -> int:
 
 def test_the_fast_path_is_the_one_that_is_tested() -> None:
     assert trafilatura_fast.available() is None
-    assert extract._load(extract.Config()) is extract._by_fast_trafilatura
-    assert extract._load(extract.Config(accelerated=False)) is extract._by_trafilatura
+    assert load_extractor(extract.Config()) is by_trafilatura._by_fast_path
+    assert load_extractor(extract.Config(accelerated=False)) is by_trafilatura._by_trafilatura
 
 
 def every_page(testdata: Path) -> list[str]:
@@ -315,12 +317,12 @@ def test_another_trafilatura_is_called_as_it_is(
         monkeypatch.setattr(private, "sources_hash", lambda folder: "0")
     monkeypatch.setattr(trafilatura_fast, "main_text", lambda *_: pytest.fail("the fast path was taken"))
     private.load.cache_clear()
-    extract._is_fast.cache_clear()
+    by_trafilatura._is_fast.cache_clear()
     try:
         assert extract._main_text(page, extract.Config()) == expected
         assert extract._main_text(page, extract.Config()) == expected
     finally:
-        extract._is_fast.cache_clear()
+        by_trafilatura._is_fast.cache_clear()
         private.load.cache_clear()
     (record,) = caplog.records  # said once
     assert "called as it is" in record.getMessage()
