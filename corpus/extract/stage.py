@@ -1,8 +1,8 @@
 """PAGES -> DOCUMENTS: the main text of each HTML page.
 
 In: the body of a page as bytes, and the charset that its HTTP header names. Out: the text without navigation, comments
-and boilerplate, with the encoding that the page was read in; or one reason why there is no text. The text of a page that
-is plain text already (a WET file holds such pages) stays as it is.
+and boilerplate, with the encoding that the page was read in; or one reason why there is no text. A page that is plain
+text already, as in a WET file, is not searched: all of it is the text.
 
 Which library finds the text is the setting `extractor`; `corpus.extract.extractors` has the table. The answer depends
 on the page and the settings alone. So an extractor forgets one page before it reads the next, and a page that would
@@ -180,9 +180,10 @@ def _checked(text: str, config: Config) -> str | Drop:
 def _main_text(html: str, config: Config) -> str | Drop:
     """What the extractor answers for the decoded HTML of a page; "" if it finds no text."""
     find_text = load_extractor(config)
+    errors: tuple[type[Exception], ...] = (*_BUGS, *find_extractor(config.extractor).errors())
     try:
         return find_text(html, config) or ""
-    except (*_BUGS, *find_extractor(config.extractor).errors()) as error:
+    except errors as error:
         return Drop(f"{NAME}.error", type(error).__name__, "no exception")
 
 

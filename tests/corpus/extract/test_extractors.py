@@ -77,7 +77,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
         lambda: make_step("extract", {"extractor": "readability"}),
         lambda: extract.process(pages([]), extract.Config(extractor="readability")),
     ):
-        with pytest.raises(ValueError, match="^extractor = 'readability': should be one of trafilatura, resiliparse$"):
+        with pytest.raises(ValueError, match="extractor = 'readability': should be one of trafilatura, resiliparse"):
             refused()
     with pytest.raises(ValueError, match="extractor = 5: should be a string"):
         make_step("extract", {"extractor": 5})
