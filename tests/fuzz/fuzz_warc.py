@@ -32,7 +32,7 @@ from pathlib import Path
 
 import zstandard
 
-from corpus.warc.bytes import BLOCK, Window
+from corpus.warc.members import BLOCK, Window
 from corpus.warc.framing import records
 from corpus.warc.pages import Page, read_pages
 

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corpus.text import charset
-from corpus.warc.pages import Page, decode_html, read_pages
+from corpus.text.charset import decode_html
+from corpus.warc.pages import Page, read_pages
 
 GERMAN = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich – „schön“. "
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. "

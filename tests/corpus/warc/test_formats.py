@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from corpus.warc import framing as warc_records
 from corpus.warc import inflate
-from corpus.warc.bytes import Window, whole_member
 from corpus.warc.digest import expected
-from corpus.warc.framing import Record, records
+from corpus.warc.framing import WarcRecord, records
 from corpus.warc.header import BadHeader, quick_http, quick_warc, read_http
 from corpus.warc.http_body import undo_codings
+from corpus.warc.members import Window, whole_member
 from corpus.warc.pages import BadRecord, Page, read_pages, read_record
 from tests.corpus.warc.test_pages import HTML, bad_of, chunked, pages_of, read, record, response
 from tests.oracles import warc_reader
@@ -128,7 +128,7 @@ def test_damage_to_zstandard_costs_what_it_touches(data: st.DataObject) -> None:
 # --- The quick way and the slow one, isal and zlib
 
 
-def slowly(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+def slowly(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[WarcRecord]:
     with monkeypatch.context() as patch:
         patch.setattr(warc_records, "_quick", lambda *_: None)
         return list(records(Window(io.BytesIO(data), 0), LIMIT, digests=True))
