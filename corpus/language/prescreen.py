@@ -41,7 +41,8 @@ _INLINE = (
     *("em", "font", "i", "img", "ins", "kbd", "label", "mark", "meter", "nobr", "output", "q", "rb", "rp", "rt"),
     *("ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"),
 )
-# Elements whose content is no text of the page: scripts, other documents, the title, texts for browsers without scripts.
+# Elements whose content is no text of the page: scripts, other documents, the title, and what browsers without scripts
+# show.
 _SKIPPED = (
     *("script", "style", "noscript", "template", "title", "textarea", "iframe", "noembed", "noframes", "xmp"),
     *("select", "object", "canvas", "audio", "video"),

@@ -42,5 +42,5 @@ def predict(model: Any, text: str, count: int, least: float = 0.0) -> list[tuple
 
 
 def one_line(text: str) -> str:
-    """The text on one line: spaces for newlines (as FineWeb), and "?" for lone surrogates, which UTF-8 does not have."""
+    """The text on one line: spaces for newlines (as FineWeb), and "?" for lone surrogates, which UTF-8 lacks."""
     return text.replace("\n", " ").replace("\r", " ").encode("utf-8", "replace").decode("utf-8")
