@@ -101,7 +101,7 @@ def test_the_probability_of_several_languages_is_the_sum_of_theirs() -> None:
         label.removeprefix("__label__"): score
         for score, label in model.binding.predict(text + "\n", 176, 0.0, "strict")
     }
-    assert len(every) > 100  # of the others there is nothing to be seen
+    assert len(every) > 100  # the model leaves out the labels without any probability
     for labels in (("de",), ("en",), ("de", "en"), ("ja", "zh"), tuple(every)):
         expected = min(sum(every.get(label, 0) for label in labels), 1)
         assert model.probability(text, labels) == pytest.approx(expected, abs=0.001 * min(len(labels), 30))
