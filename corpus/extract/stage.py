@@ -60,7 +60,7 @@ class Config:
     deduplicate: bool = setting(True, "drop the fourth and later copies of a segment within a page (as FineWeb)")
     min_chars: int = setting(1, "shortest text to keep, in characters", low=1)
     max_tags: int = setting(
-        100_000, "drop a page with more `<` than this; real pages have some 1,400, and 20,000 at the most", low=1
+        100_000, "drop a page with more tags (`<`) than this; real pages have some 1,400, and 20,000 at the most", low=1
     )
     max_attributes: int = setting(
         10_000,

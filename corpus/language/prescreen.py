@@ -66,7 +66,7 @@ class Config:
     )
     sample: float = setting(
         0.01,
-        "share of these pages that is kept all the same, to estimate how many documents are lost",
+        "share of the pages to drop that is kept all the same, to estimate how many documents are lost",
         low=0,
         high=1,
         flag="--prescreen-sample",
@@ -80,13 +80,13 @@ class Config:
     )
     max_chars: int = setting(
         2000,
-        "judge a page by the first so many characters of these lines",
+        "judge a page by at most so many characters of such lines",
         low=100,
         high=1_000_000,
         flag="--prescreen-max-chars",
     )
     min_chars: int = setting(
-        200, "keep a page whose lines have fewer characters than this in all", low=1, flag="--prescreen-min-chars"
+        200, "keep a page with fewer characters than this in such lines", low=1, flag="--prescreen-min-chars"
     )
     languages: tuple[str, ...] = setting((), "the wanted languages, as [language] names them", of="language")
     model: str | None = setting(None, "the language model, as [language] names it", of="language", path=True)

@@ -1,9 +1,9 @@
 """The extractors that the stage `extract` chooses from, and what an extractor is.
 
-An extractor finds the main text of a page with somebody's library. To add one, write a module beside this file with a
-constant `EXTRACTOR`, an `Extractor`, and add its line to `EXTRACTORS`. The setting `extractor`, its help, the config
-hash and the errors take what they need from there. The module of an extractor is imported when a recipe or a flag
-chooses it, and its library when a page is about to be read.
+An extractor finds the main text of a page, mostly by somebody's library. To add one, write a module beside this file
+with a constant `EXTRACTOR`, which is an `Extractor`, and add its line to `EXTRACTORS`. The choices and the help of the
+setting `extractor`, the versions in the config hash and the errors are derived from these two. The module is imported
+only where the extractor is chosen, and its library only before a page is read.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ EXTRACTORS = {
     "trafilatura": Listed("corpus.extract.extractors.trafilatura", "as FineWeb"),
     "resiliparse": Listed(
         "corpus.extract.extractors.resiliparse",
-        "five times as fast, with more boilerplate and fewer whole texts; of favor, tables, comments and deduplicate it"
-        " follows tables and comments",
+        "five times as fast, with more boilerplate and fewer whole texts; it follows tables and comments, but neither"
+        " favor nor deduplicate",
     ),
 }
 
@@ -55,20 +55,20 @@ class Settings(Protocol):
     def deduplicate(self) -> bool: ...
 
 
-Extract = Callable[[str, Settings], str | None]
+Extract = Callable[[str, Settings], str | None]  # (the HTML of a page, settings) -> its main text; None if it has none
 
 
 @dataclass(frozen=True)
 class Extractor:
     """What the stage asks of an extractor.
 
-    load         (settings) -> the function that extracts: (the HTML of a page, settings) -> its main text, or None if
-                 it has none. The text depends on its two arguments alone, and not on pages before. `load` imports the
-                 library, so that a page's time does not run meanwhile; ImportError means that it is not installed
+    load         (settings) -> the function that extracts. The answer of that function depends on its two arguments
+                 alone, and not on the pages before. `load` is called for every page; it imports the library, before
+                 the time of the first page is running. ImportError means that the library is not installed
     follows      the names of the `Settings` that change its text
     libraries    the distributions whose versions show in its text; they become part of the config hash
-    requirement  what `pip install` needs for its library, where the toolkit does not bring the library along. Then
-                 `Config` refuses to choose the extractor without it
+    requirement  what to give to `pip install`, if the toolkit does not install the library itself. A recipe that
+                 chooses the extractor is then refused where the library is missing
     errors       () -> the exceptions of its library that odd markup can raise, besides Python's own
     """
 

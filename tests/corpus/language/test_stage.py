@@ -1,4 +1,4 @@
-"""Language ID: fastText's own answers, the two rules, and where the model comes from."""
+"""Language ID: answers that equal fastText's, the rules, and where the model comes from."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_score_must_be_above_the_threshold() -> None:
         assert dropped.column("value").to_pylist() == [str(score)] * len(rules)
 
 
-def test_no_wanted_languages_keep_all_that_are_clear() -> None:
+def test_without_wanted_languages_every_clear_language_is_kept() -> None:
     kept, dropped, *_ = language.process(documents([GERMAN, ENGLISH, UNCLEAR]), language.Config(languages=()))
     assert kept.column("language").to_pylist() == ["de", "en"]
     assert dropped.column("rule").to_pylist() == ["language.score"]
@@ -83,7 +83,7 @@ def test_all_is_every_language(testdata: Path) -> None:
         language.Config(languages=("all", "de"))
 
 
-def test_as_much_is_looked_at_as_is_said() -> None:
+def test_max_chars_limits_the_text_that_is_judged() -> None:
     text = f"{GERMAN} {ENGLISH * 5}"
     (whole,) = language.process(documents([text]), language.Config(threshold=0)).kept.column("language").to_pylist()
     config = language.Config(languages=("de",), max_chars=len(GERMAN))
@@ -157,7 +157,7 @@ def test_nothing_is_written_while_loading(capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_classifier_can_still_be_trained() -> None:
-    """Other stages train one; the module must be fastText itself and not a reader of its models."""
+    """Another stage trains a classifier, so the installed package must be fastText itself."""
     import fasttext
 
     assert callable(fasttext.train_supervised)

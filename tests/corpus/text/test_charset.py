@@ -1,4 +1,4 @@
-"""The text of a page whatever it says about its encoding."""
+"""The text of a page, whatever the page declares about its encoding."""
 
 from __future__ import annotations
 
