@@ -127,7 +127,7 @@ def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:
 
 
 def main_text(page: Decoded, config: Config) -> str | Drop:
-    """The main text of a page that is decoded, or why there is none; as `extract` answers."""
+    """The main text of a page that is decoded, or why there is none. The answer is as that of `extract`."""
     tags = page.text.count("<")
     if tags > config.max_tags:
         return Drop(f"{NAME}.too_many_tags", tags, config.max_tags)
@@ -172,7 +172,7 @@ def written(page: Decoded, config: Config) -> str | Drop:
 
 
 def _checked(text: str, config: Config) -> str | Drop:
-    """The text as it is written, if it is long enough."""
+    """The text without characters that cannot be written, or the reason `empty` where it is too short."""
     text = _UNWRITABLE.sub("", text).strip()
     return text if len(text) >= config.min_chars else Drop(f"{NAME}.empty", len(text), config.min_chars)
 

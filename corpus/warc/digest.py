@@ -82,7 +82,7 @@ class Hashing:
         self._source = source
         self._block = expected(headers.get("warc-block-digest"))
         self._payload = payload_expected(headers)
-        self._hashers = [(wanted.hasher(), wanted) if wanted else None for wanted in (self._block, self._payload)]
+        self._hashers = [(stated.hasher(), stated) if stated else None for stated in (self._block, self._payload)]
         self.in_payload = False
 
     def read(self, size: int) -> bytes:

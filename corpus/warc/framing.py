@@ -172,8 +172,8 @@ def _quick(window: Window, at: int, limit: int, digests: bool, small: bool) -> W
     body = _between(whole, first, stop) if digests or held else b""
     checked = UNCHECKED
     if digests:
-        wanted = expected(headers.get("warc-block-digest"))
-        block = wanted.is_of(head[start:first], body) if wanted else None
+        stated = expected(headers.get("warc-block-digest"))
+        block = stated.is_of(head[start:first], body) if stated else None
         checked = Checked(block, _payload_agrees(headers, http, body, limit))
     return WarcRecord(at, whole.end - at, headers, kind, http, body if held else b"", None, int(length), checked)
 
@@ -277,17 +277,17 @@ def _payload_agrees(headers: dict[str, str], http: Http | None, body: bytes, lim
 
     None if no such digest can be checked.
     """
-    wanted = payload_expected(headers)
-    if wanted is None:
+    stated = payload_expected(headers)
+    if stated is None:
         return None
-    if wanted.is_of(body):
+    if stated.is_of(body):
         return True
     if http is None:
         return False
     transfer, content = http.headers.get("transfer-encoding", ""), http.headers.get("content-encoding", "")
-    if "chunked" in transfer.lower() and wanted.is_of(dechunk(body)):
+    if "chunked" in transfer.lower() and stated.is_of(dechunk(body)):
         return True
-    return wanted.is_of(undo_codings(body, transfer, content, limit)[0])
+    return stated.is_of(undo_codings(body, transfer, content, limit)[0])
 
 
 def _doubted(record: WarcRecord) -> WarcRecord:

@@ -29,7 +29,7 @@ def available() -> str | None:
 
 
 def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: int) -> str | None:
-    """The main text of a page as trafilatura 2.3.1 has it, None if there is none; see `engine.main_text`."""
+    """The main text of a page, as trafilatura 2.3.1 finds it; `engine.main_text` explains the parameters."""
     from corpus.extract.trafilatura_fast import engine
 
     return engine.main_text(html, focus, tables, comments, remembered)

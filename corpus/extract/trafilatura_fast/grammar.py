@@ -38,24 +38,24 @@ def translate(expression: str) -> Selection:
 class _Tokens:
     def __init__(self, expression: str) -> None:
         self.expression = expression.strip()
-        self.found: list[tuple[str, str]] = []  # kind, text
+        self.tokens: list[tuple[str, str]] = []  # kind, text
         self.starts: list[int] = []
         at = 0
         while at < len(self.expression):
             match = _TOKEN.match(self.expression, at)
             if match is None or match.lastgroup is None:
                 raise ValueError(f"XPath not understood at {self.expression[at : at + 40]!r}")
-            self.found.append((match.lastgroup, match.group(match.lastgroup)))
+            self.tokens.append((match.lastgroup, match.group(match.lastgroup)))
             self.starts.append(match.start(match.lastgroup))
             at = match.end()
         self.starts.append(at)
         self.at = 0
 
     def peek(self) -> str:
-        return self.found[self.at][1] if self.at < len(self.found) else ""
+        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
 
     def kind(self) -> str:
-        return self.found[self.at][0] if self.at < len(self.found) else ""
+        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
 
     def take(self, token: str) -> bool:
         if self.peek() == token and self.kind() != "string":
@@ -71,13 +71,13 @@ class _Tokens:
         if self.kind() != kind:
             raise ValueError(f"XPath not understood: {self.peek()!r} where a {kind} should be")
         self.at += 1
-        return self.found[self.at - 1][1]
+        return self.tokens[self.at - 1][1]
 
     def string(self) -> str:
         return self.next("string")[1:-1]
 
     def end(self) -> None:
-        if self.at != len(self.found):
+        if self.at != len(self.tokens):
             raise ValueError(f"XPath not understood: {self.peek()!r} where it should end")
 
 

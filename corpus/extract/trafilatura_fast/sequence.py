@@ -33,14 +33,14 @@ _core, _main, _external = _private.core, _private.main_extractor, _private.exter
 _xpaths = _private.xpaths
 
 _LOGGER = logging.getLogger(private.NAME)
-_Found = tuple[Any, str, Any, str]  # body, its text, comments, their text
+_Text = tuple[Any, str, Any, str]  # body, its text, comments, their text
 # HTML parsers do not decode the content of these elements: written as XML (`&lt;`) and parsed again, it is longer.
 _RAW_TEXT = ("noembed", "noframes", "plaintext", "xmp")
 _UNCLEAN = tuple(path.removeprefix(".//") for path in _external.SANITIZED_XPATH.split("|"))
 _UNSEEN = ("script", "style")
 
 
-def sequence(tree: Any, options: Any, forum: bool) -> _Found:
+def sequence(tree: Any, options: Any, forum: bool) -> _Text:
     """(body, its text, comments, their text) of a parsed page. Changes the page."""
     precision = options.focus == "precision"
     if precision:
@@ -184,9 +184,9 @@ def _may_win(longest: int | None, body: Any, own: int, options: Any) -> bool:
     )
 
 
-def _later_stages(tree: Any, options: Any, forum: bool, posts: Any, found: _Found) -> _Found:
+def _later_stages(tree: Any, options: Any, forum: bool, posts: Any, text_so_far: _Text) -> _Text:
     """The text after the steps for pages with little text (not for precision), and with lost posts of a forum."""
-    body, text, comments, comments_text = found
+    body, text, comments, comments_text = text_so_far
     if len(text) < options.min_extracted_size and options.focus != "precision":
         other, other_text, length = _core.baseline(tree)
         if length > len(text):
