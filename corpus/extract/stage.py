@@ -127,7 +127,7 @@ def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:
 
 
 def main_text(page: Decoded, config: Config) -> str | Drop:
-    """The main text of a page that is decoded, or why there is none. The answer is as that of `extract`."""
+    """The main text of a page whose bytes are decoded, or why there is none."""
     tags = page.text.count("<")
     if tags > config.max_tags:
         return Drop(f"{NAME}.too_many_tags", tags, config.max_tags)
