@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import bpe.kernels.blocks
 import bpe.kernels.encode
 import bpe.kernels.memory
+import bpe.kernels.scan
 import bpe.kernels.split
 import bpe.kernels.tables
 import bpe.kernels.words
@@ -47,7 +49,7 @@ def encode(encoder: Encoder, texts: list[bytes], scratch: Scratch) -> list[list[
         for i, array in enumerate(arrays):
             memory.allow(f"{'output' if writable else 'input'} {i}", array.ctypes.data, array.nbytes, writable)
     names, tables = kernels(memory), Tables(*map(Int64, scratch.tables))
-    names["_tables"] = lambda address: tables
+    names["tables_at"] = lambda address: tables
     start = Int64(run.content.ctypes.data)
     numbers = (
         start,
@@ -142,8 +144,8 @@ class _Numpy:
 def kernels(memory: Memory) -> dict[str, Any]:
     """The functions of memory, split and encode by name, checked."""
     names: dict[str, Any] = {}
-    for module in (bpe.kernels.memory, bpe.kernels.split, bpe.kernels.tables, bpe.kernels.words, bpe.kernels.encode):
-        names |= vars(module)
+    for module in ("memory", "scan", "blocks", "split", "tables", "words", "encode"):
+        names |= vars(getattr(bpe.kernels, module))
     for name, value in list(names.items()):
         if hasattr(value, "py_func"):
             code = value.py_func.__code__
