@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 
 from bench import harness
 from bpe.encode import Encoder
-from bpe.files import load_vocabulary
+from bpe.files import PUBLISHED, load_vocabulary
 from bpe.patterns import REGEX
-from bpe.vocabulary import PUBLISHED, Vocabulary
+from bpe.vocabulary import Vocabulary
 
 ENGLISH_BYTES = 50_000_000
 ROUNDS = 3

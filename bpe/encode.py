@@ -152,7 +152,7 @@ class Encoder:
         return out_offsets, out
 
     def _take_scratch(self, size: int) -> Scratch:
-        """Scratch memory for `size` more bytes. A cache that is too small for all bytes so far gives way to a larger."""
+        """Scratch memory for `size` more bytes. Caches that are too small for the bytes so far are replaced, empty."""
         scratch: Scratch | None = None
         with suppress(IndexError):
             scratch = self._idle.pop()
@@ -240,7 +240,7 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
 
 
 def _lines(size: int) -> NDArray[np.uint8]:
-    """`size` bytes of zeros, aligned with the lines of the processor's cache: a third faster than malloc's alignment."""
+    """`size` bytes of zeros at the start of a line of the processor's cache: a third faster than anywhere else."""
     room = np.zeros(size + kernels.LINE_BYTES, np.uint8)
     start = -room.ctypes.data % kernels.LINE_BYTES
     return room[start : start + size]

@@ -93,19 +93,19 @@ def merge_pretokens(pretokens: Pretokens, wanted: int, progress: Progress | None
     """Up to `wanted` >= 256 tokens and the merges that made them; `ties` as of `train`."""
     byte_order = bytes(range(256)) if ties == "ids" else BYTE_ORDER
     corpus, state = _corpus(pretokens, byte_order), np.zeros(merge.STATE, np.int64)
-    pairs, tokens = _no_pairs(len(corpus.ids)), _byte_tokens(corpus, byte_order, wanted)
+    pairs, tokens = _no_pairs(len(corpus.ids)), _byte_tokens(corpus, byte_order, wanted, ties == "bytes")
+    left_side, right_side = _side(wanted), _side(wanted)
     merge.first_pairs(corpus, pairs, state)
     state[merge.THRESHOLD] = max(2, int(pairs.table[:, merge.TIMES].max()))
     state[merge.TOKENS] = 256
-    training = merge.Training(corpus, pairs, tokens, _side(wanted), _side(wanted), state, ties == "bytes")
     while True:
-        outcome = merge.merge(training, wanted, MERGES_PER_CALL)
+        outcome = merge.merge(corpus, pairs, tokens, left_side, right_side, state, wanted, MERGES_PER_CALL)
         if progress:
             progress("merging", int(state[merge.TOKENS]), wanted)
         if outcome == merge.DONE:
             break
         if outcome == merge.FULL:
-            training = training._replace(pairs=_more_room(training.pairs, state))
+            pairs = _more_room(pairs, state)
     made = int(state[merge.TOKENS])
     spans = zip(tokens.starts[:made].tolist(), tokens.lengths[:made].tolist(), strict=True)
     keys = tokens.merges[256:made]
@@ -147,13 +147,13 @@ def _corpus(pretokens: Pretokens, byte_order: bytes) -> merge.Corpus:
     return corpus
 
 
-def _byte_tokens(corpus: merge.Corpus, byte_order: bytes, wanted: int) -> merge.Tokens:
+def _byte_tokens(corpus: merge.Corpus, byte_order: bytes, wanted: int, by_bytes: bool) -> merge.Tokens:
     """Room for `wanted` tokens; the first 256, the bytes, are entered."""
     starts, lengths, prefixes, merges = (np.zeros(wanted, np.int64) for _ in range(4))
     starts[:256] = len(corpus.ids) + np.arange(256)
     lengths[:256] = 1
     prefixes[:256] = (np.frombuffer(byte_order, np.uint8).astype(np.int64) - 128) << 56
-    return merge.Tokens(starts, lengths, prefixes, merges)
+    return merge.Tokens(corpus.content, starts, lengths, prefixes, merges, by_bytes)
 
 
 def _side(wanted: int) -> merge.Side:

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bpe.files import load_vocabulary, save_vocabulary
-from bpe.vocabulary import END_OF_TEXT, HEADERS, Vocabulary
+from bpe.files import HEADERS, load_vocabulary, save_vocabulary
+from bpe.vocabulary import END_OF_TEXT, Vocabulary
 from model.checkpoint import checkpoints, save, write_atomically
 from model.config import ModelConfig, as_dict
 from model.gpt import GPT, parameter_count

@@ -90,7 +90,7 @@ def encode(
     if output is None:
         click.echo(" ".join(map(str, ids.tolist())))
         return
-    from bpe.vocabulary import write_file
+    from bpe.files import write_file
 
     kind = _width(vocabulary)
     write_file(output, _packed(ids.astype(kind), output.suffix))
@@ -230,8 +230,8 @@ def inspect(
     text = text_of((), file, errors) if file else words[0]
     split = [encoder_of(vocabulary).encode(text).tolist() for vocabulary in vocabularies]
     if html:
+        from bpe.files import write_file
         from bpe.page import Column, page
-        from bpe.vocabulary import write_file
 
         columns = [Column(*one) for one in zip(names_of(paths), vocabularies, split, strict=True)]
         write_file(html, page(columns).encode())

@@ -179,8 +179,7 @@ def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, o
     if to is None:
         raise click.UsageError("which format? Pass --to tiktoken, hf or gpt2")
     from bpe.export import export_files
-    from bpe.files import load_vocabulary
-    from bpe.vocabulary import write_file
+    from bpe.files import load_vocabulary, write_file
 
     contents = export_files(load_vocabulary(tokenizer, pattern), to)
     is_file = len(contents) == 1 and output.suffix in endings and not output.is_dir()

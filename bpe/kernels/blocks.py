@@ -20,13 +20,13 @@ from numba.extending import intrinsic
 
 from bpe.kernels import kernel
 from bpe.kernels.memory import trailing_zeros
-from bpe.kernels.scan import CL100K, GPT2, contraction
+from bpe.kernels.scan import contraction
 
 BLOCK = 64  # bytes
 
 
 def _classify(typing_context: Any, address: Any) -> Any:
-    """Reads BLOCK bytes into eight numbers: the fields of `Block`, then the bytes that are not ASCII."""
+    """Eight numbers for the BLOCK bytes at an address: the fields of `Block`, then the bytes that are not ASCII."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         lanes, word = ir.VectorType(ir.IntType(8), BLOCK), ir.IntType(BLOCK)
@@ -70,31 +70,11 @@ class Block(NamedTuple):
 
 
 @kernel
-def block_starts(scheme: int, p: int) -> int:
-    """The bits of the BLOCK bytes at p where a pretoken starts, bit 0 left out.
+def starts_gpt2(p: int, size: int, b: Block) -> int:
+    """The bits where a pretoken starts in the `size` ASCII bytes at p, where one starts too, by the rule gpt2.
 
-    A pretoken starts at p, and the first byte is ASCII. Only starts that the ASCII bytes of the block decide are
-    given; there may be none.
+    Bit 0 and the bits from `size` on are meaningless.
     """
-    classes = classify(p)
-    size = trailing_zeros(classes[7])
-    block = Block(classes[0], classes[1], classes[2], classes[3], classes[4], classes[5], classes[6])
-    if scheme == GPT2:
-        starts = _starts_gpt2(p, size, block)
-    elif scheme == CL100K:
-        starts = _starts_cl100k(p, size, block)
-    else:
-        starts = _starts_o200k(p, size, block)
-    starts &= ~1
-    if size < BLOCK:
-        starts &= (1 << size) - 1
-    return starts
-
-
-@kernel
-def _starts_gpt2(p: int, size: int, b: Block) -> int:
-    """The bits where a pretoken starts in the `size` bytes at p by the rule gpt2. Bit 0 and bits from `size` on are
-    meaningless."""
     symbols = ~(b.letters | b.numbers | b.spaces)
     starts = b.letters & ~(b.letters << 1) | b.numbers & ~(b.numbers << 1) | symbols & ~(symbols << 1)
     starts &= ~(b.blanks << 1)
@@ -108,8 +88,8 @@ def _starts_gpt2(p: int, size: int, b: Block) -> int:
 
 
 @kernel
-def _starts_cl100k(p: int, size: int, b: Block) -> int:
-    """As `_starts_gpt2`, by the rule cl100k."""
+def starts_cl100k(p: int, size: int, b: Block) -> int:
+    """As `starts_gpt2`, by the rule cl100k."""
     symbols = ~(b.letters | b.numbers | b.spaces)
     starts = _starts_in_common(size, b, symbols, _attached_newlines(b, symbols))
     quotes = b.quotes & ~((symbols | b.blanks) << 1)
@@ -120,8 +100,8 @@ def _starts_cl100k(p: int, size: int, b: Block) -> int:
 
 
 @kernel
-def _starts_o200k(p: int, size: int, b: Block) -> int:
-    """As `_starts_gpt2`, by the rule o200k."""
+def starts_o200k(p: int, size: int, b: Block) -> int:
+    """As `starts_gpt2`, by the rule o200k."""
     symbols = ~(b.letters | b.numbers | b.spaces)
     attached = _attached_newlines(b, symbols)
     starts = _starts_in_common(size, b, symbols, attached)

@@ -76,7 +76,7 @@ def _hash(low: int, high: int) -> int:
 
 @kernel
 def _count_short(low: int, high: int, times: int, short: int, mask: int) -> int:
-    """Add `times` to the count of a short pretoken in the table of records at address `short`; 1 if it is new, else 0."""
+    """Add `times` to the count of a short pretoken in the records at address `short`; 1 if it is new, else 0."""
     slot = _hash(low, high) & mask
     while True:
         at = short + 8 * RECORD * slot

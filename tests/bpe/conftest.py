@@ -11,10 +11,10 @@ import tiktoken
 from hypothesis import strategies as st
 
 from bpe.encode import Encoder
-from bpe.files import load_vocabulary
+from bpe.files import PUBLISHED, load_vocabulary
 from bpe.patterns import regex
 from bpe.train import train
-from bpe.vocabulary import PUBLISHED, Vocabulary
+from bpe.vocabulary import Vocabulary
 
 
 class Published(NamedTuple):
