@@ -46,14 +46,14 @@ def page(columns: Sequence[Column]) -> str:
 def origins(vocabulary: Vocabulary) -> Callable[[int], Origin]:
     """A function from a token's id to its rank and the two ids that merge into it.
 
-    The rank is the merge's place in the vocabulary's list of merges, or the id where there is no such list. A byte
-    and a token that no merge makes have no parents (nor a rank in a list), a special token has neither.
+    The rank is the place in the list of merges, or the id if the vocabulary has no list. A byte, and a token that no
+    merge makes, come from no merge: they have no ids, and no rank in a list. A special token has neither.
     """
     if vocabulary.merges is not None:
         listed: dict[bytes, Origin] = {}
         for rank, (left, right) in enumerate(vocabulary.merges):
             made = vocabulary.tokens[left] + vocabulary.tokens[right]
-            listed.setdefault(made, (rank, (left, right)))  # the first that is listed goes first
+            listed.setdefault(made, (rank, (left, right)))  # if several make the token, the first merges
         return lambda token_id: listed.get(_ordinary(vocabulary, token_id), (None, None))
 
     ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens) if token}
@@ -99,7 +99,6 @@ def _shown(column: Column) -> dict[str, Any]:
         "tokens": map(tokens.__getitem__, ids),
         "facts": [*_facts(vocabulary, times)],
     }
-
 
 
 def _facts(vocabulary: Vocabulary, times: Counter[int]) -> Iterator[list[Any]]:

@@ -102,7 +102,7 @@ def test_text_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "\n".join(DOCUMENTS) + "end"
     (tmp_path / "a.txt").write_text(text)
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(text.encode()))
-    monkeypatch.setattr("bpe.sources.LINE_BYTES", 50)
+    monkeypatch.setattr("bpe.sources.RUN_BYTES", 50)
     for name in ("a.txt", "a.txt.gz"):
         assert bpe("train", tmp_path / name, "--vocab-size", 300, "-o", tmp_path / f"t{name}").exit_code == 0
         assert load_vocabulary(tmp_path / f"t{name}").hash == train([text], 300).hash

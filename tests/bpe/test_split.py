@@ -69,7 +69,7 @@ def test_every_code_point_in_context(published: Published) -> None:
 
 
 def test_classes_are_hugging_faces() -> None:
-    """For every code point; tiktoken's are those that the test above meets."""
+    """Every code point; the test above shows that the classes are tiktoken's."""
     code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     text = "".join(map(chr, code_points))
     classes = {
