@@ -41,7 +41,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path, pattern: str | None = None) -> Tokenizer:
-        """A tokenizer with a vocabulary that `load_vocabulary` reads; `pattern` is for files that name no split rule."""
+        """A tokenizer of a vocabulary that `load_vocabulary` reads; `pattern` is for files without a split rule."""
         return cls(load_vocabulary(path, pattern))
 
     def __reduce__(self) -> tuple[Any, ...]:
