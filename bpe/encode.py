@@ -183,7 +183,11 @@ class Encoder:
 
 def split(text: str, pattern: str) -> list[bytes]:
     """The pretokens of `text` by the named split rule `pattern`. Raises ValueError for an unknown name."""
-    content = utf8(text)
+    return split_bytes(utf8(text), pattern)
+
+
+def split_bytes(content: bytes, pattern: str) -> list[bytes]:
+    """As `split`, for bytes that need not be valid UTF-8."""
     data, ends, classes = np.frombuffer(content, np.uint8), np.empty(len(content), np.int64), class_table()
     start = data.ctypes.data
     count = next_ends(scheme(pattern), start, start + len(data), classes.ctypes.data, ends.ctypes.data, len(ends))
