@@ -23,13 +23,14 @@ from corpus.classifier.passes import score_passes
 from corpus.decontaminate.passes import decontaminate_passes
 from corpus.dedup.lines.passes import lines_passes
 from corpus.dedup.passes import Job, dedup_passes
-from corpus.engine import Engine, Event, Failure, Unit
+from corpus.engine.base import Engine, Event, Failure, Unit
 from corpus.run.chain import Step
 from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, document_units, global_pass, removed, wait_for
 from corpus.run.recipe import Recipe, TokenizerConfig, describe
 from corpus.run.work import ChainWork, TokenizerWork
 from corpus.store.open import children, expand, fingerprint, is_dir, local_path, storage
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 
 # The datasets that a whole run writes, in the order in which documents flow through them.
 ORDER = (

@@ -14,7 +14,7 @@ import click
 from corpus.crawl.fetch import Event as FetchEvent
 from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
 from corpus.crawl.fetch import Progress as Downloaded
-from corpus.engine import Event
+from corpus.engine.base import Event
 from corpus.pipeline import PassSummary
 from corpus.run.chain import Account
 from corpus.run.plan import Pass

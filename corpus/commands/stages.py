@@ -403,7 +403,7 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
 
 
 def _started_engine(flags: dict[str, Any]) -> Any:
-    from corpus.engine import Limits
+    from corpus.engine.base import Limits
 
     limits = Limits(memory=flags["page_memory"], unit=flags["unit_limit"] * 60)
     if flags["engine"] == "ray":

@@ -25,7 +25,7 @@ from typing import NamedTuple, TypeVar
 
 import urllib3
 
-from corpus.store.local import sync
+from bpe.whole import publish
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024
@@ -165,10 +165,8 @@ class Client:
             return most
 
         version = self._retrying(url, lambda: self._attempt(url, part, note, on_bytes), reached, on_retry)
-        sync(part)
         size = part.stat().st_size
-        part.replace(target)
-        sync(target.parent)
+        publish(part, target)
         note.unlink(missing_ok=True)
         return size, version.etag
 

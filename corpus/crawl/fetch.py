@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from corpus.config import check, setting
 from corpus.crawl import paths
-from corpus.store.base import sha256
-from corpus.store.shards import Dataset, Input, Output, Record
+from corpus.store.files import sha256
+from corpus.store.records import CommitRecord, Input, Output
+from corpus.store.shards import Dataset
 
 if TYPE_CHECKING:
     from corpus.crawl.download import Client
@@ -234,7 +235,7 @@ def _receipt_size(output: Path, path: str) -> int | None:
 def _write_receipt(output: Path, path: str, size: int, etag: str, kind: str) -> None:
     name = paths.file_name(path)
     file = Output(name, kind, 0, size, sha256(output / name))
-    record = Record(name, "fetch", "", (Input(ADDRESS + path, size, etag),), (file,), ())
+    record = CommitRecord(name, "fetch", "", (Input(ADDRESS + path, size, etag),), (file,), ())
     place = Dataset(output).storage
     place.make_folder("_units")
     place.remove(f"_units/{name}.json")  # of a file that is no more

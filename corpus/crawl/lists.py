@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from corpus.crawl.fetch import user_agent
-from corpus.store.base import user_cache
+from corpus.store.files import user_cache
 
 
 def is_address(path: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from corpus.decontaminate import Apply, Search
 from corpus.decontaminate.work import ContaminationWork, IndexWork, committed
 from corpus.dedup.passes import Job, documents_behind, labelled
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
 from corpus.run.recipe import describe

@@ -33,13 +33,14 @@ from corpus.dedup.work import (
     LabelsWork,
     Shards,
 )
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import ALONE, Pass, Share, check_no_others, document_units, global_pass, wait_for
 from corpus.run.recipe import Recipe, describe
 from corpus.run.work import ChainWork
-from corpus.store.open import is_dir, storage
-from corpus.store.shards import Dataset, Input, Record
+from corpus.store.open import is_dir, is_remote, storage
+from corpus.store.records import CommitRecord, Input
+from corpus.store.shards import Dataset
 
 _PARTITION = 64 << 20  # bytes that a unit of `bands` or `decisions` brings together, if there are not too many of them
 _PARTITIONS = 1024
@@ -261,7 +262,7 @@ def _check_folders(job: Job, output: str) -> None:
 
 def _place(path: str) -> str:
     """A folder, however it is written."""
-    return path.rstrip("/") if "://" in path else os.path.realpath(path)
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
 def _index(job: Job) -> Index | None:
@@ -302,7 +303,7 @@ def _listed(data: bytes, name: str) -> dict[str, str]:
         raise ValueError(f"{name}: not a list of an index's units; use another output folder") from None
 
 
-def _contents(records: Iterable[Record]) -> dict[str, str]:
+def _contents(records: Iterable[CommitRecord]) -> dict[str, str]:
     """By unit, what tells its contents apart."""
     return {record.unit: record.outputs[0].sha256[:16] for record in records}
 
@@ -312,7 +313,7 @@ def _index_units(path: str, scheme: str) -> dict[str, str]:
     dataset = Dataset(path)
     made: dict[str, str] = {}
 
-    def checked() -> Iterator[Record]:
+    def checked() -> Iterator[CommitRecord]:
         for record in dataset.scan():
             if record.stage != "index" or not record.output("signatures"):
                 raise ValueError(

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from corpus.dedup.config import Config
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.chain import BATCH
 from corpus.run.work import check_whole, commit, commit_file, find_output
 from corpus.store.open import split
-from corpus.store.shards import ROW_GROUP, Dataset, Output, Record, ShardWriter, unit_of
+from corpus.store.records import CommitRecord, Output, unit_of
+from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 
 PUBLISHED = "@"  # before the keys of the index's shards, where they are among the corpus's own, which never have it
 _READS = 8  # ranges under way at a time
@@ -112,7 +113,7 @@ class Index:
     path: str
     listed: str  # path of the list
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[CommitRecord]:
         place, key = split(self.listed)
         names = set(json.loads(place.read(key) or b"[]"))
         return (record for record in Dataset(self.path).scan() if record.unit in names)

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
-from corpus.engine import Event, Failure, Interrupted, Limits, Quarantine, State, Unit, Work
+from corpus.engine.base import Event, Failure, Interrupted, Limits, Quarantine, State, Unit, Work
 from corpus.engine.worker import (
     BEAT,
     BEAT_EVERY,

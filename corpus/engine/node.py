@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from corpus import __version__
-from corpus.engine import Event, Interrupted, Limits, Unit, Work
+from corpus.engine.base import Event, Interrupted, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
 
 BEAT_EVERY = 1.0  # seconds between signs of life

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from corpus.engine import Event, Failure, Interrupted, Limits, Unit, Work
+from corpus.engine.base import Event, Failure, Interrupted, Limits, Unit, Work
 from corpus.engine.local import signals
 from corpus.engine.node import Answer, Beat, Board, Job, run_unit
 

@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from corpus.engine import Quarantine, TimeLimit, Work
+from corpus.engine.base import Quarantine, TimeLimit, Work
 
 # The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), the processor seconds that it had
 # used by then, the guard's limit, first row, rows, rows read, rows kept, share of the unit done, last heartbeat. The

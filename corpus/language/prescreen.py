@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from corpus.config import setting
 from corpus.language.lid import find_model, load_model, probability
 from corpus.schema import Counted, Drop, outcome
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 from corpus.text.charset import decode_html
 
 STAGE = "prescreen"

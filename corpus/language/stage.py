@@ -19,7 +19,7 @@ import pyarrow as pa
 from corpus.config import setting
 from corpus.language.lid import find_model, identify, load_model
 from corpus.schema import Counted, Drop, outcome, replace_column
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 
 STAGE = "language"
 ALL = "all"

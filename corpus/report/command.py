@@ -11,7 +11,7 @@ from typing import Any
 from corpus.pipeline import ORDER
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
-from corpus.store.open import is_dir, storage
+from corpus.store.open import is_dir, is_remote, storage
 from corpus.store.shards import Dataset
 
 _EXAMPLES = 3  # dropped documents shown for a rule
@@ -53,7 +53,7 @@ def write_report(folders: Sequence[str], training: str | None = None) -> tuple[s
     summed = funnel(_records(found))
     text = page(
         summed,
-        title=last.rpartition("/")[2] if "://" in last else Path(last).resolve().name,
+        title=last.rpartition("/")[2] if is_remote(last) else Path(last).resolve().name,
         recipe_text=recipe.decode() if recipe is not None else None,
         training=metrics or None,
         samples=_samples(metrics) or None,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Quarantine, TimeLimit
+from corpus.engine.base import Attempt, Quarantine, TimeLimit
 from corpus.schema import DROPPED, Counted, Drop, Outcome, dropped_rows
 
 BATCH = 64  # rows of text that go through a stage together

@@ -37,7 +37,7 @@ from corpus import __version__
 from corpus.config import check, setting
 from corpus.crawl.lists import fetched, is_address
 from corpus.run.chain import Step
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 
 
 class Stage(NamedTuple):

@@ -22,12 +22,13 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.chain import BATCH, Account, Chain, Rows, Step
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
-from corpus.store.base import sha256
-from corpus.store.open import local_path, open_path, split
-from corpus.store.shards import Dataset, Input, Output, Record, ShardWriter, audit, output_of
+from corpus.store.files import sha256
+from corpus.store.open import is_remote, local_path, open_path, split
+from corpus.store.records import CommitRecord, Input, Output, audit, output_of
+from corpus.store.shards import Dataset, ShardWriter
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ def _on_this_machine(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
             fetched = {
                 name: str(stack.enter_context(local_path(path)))
                 for name, path in paths.items()
-                if isinstance(path, str) and path.startswith("s3://")
+                if isinstance(path, str) and is_remote(path)
             }
             local.append(step._replace(config=dataclasses.replace(step.config, **fetched)) if fetched else step)
         yield tuple(local)
@@ -286,7 +287,7 @@ def commit(
     files: list[Path],
 ) -> None:
     """Publish finished files, and the record of them."""
-    record = Record(
+    record = CommitRecord(
         unit=unit.key,
         stage=work.name,
         config=work.config_hash,

@@ -17,16 +17,15 @@ import gc
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bpe.whole import sync, whole, write_whole
 from corpus.sample import archive
 from corpus.sample.docs import PACKAGES, Doc, documentation
 from corpus.sample.own import Response, own_pages
@@ -72,14 +71,9 @@ def write_sample(output: Path, *, pages: int | None = None, shards: int = 2, see
         return _existing(output, settings)
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
-        manifest = _write(temporary, settings)
-        os.replace(temporary, output)  # an empty folder gives way
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with whole(output) as folder:
+        folder.mkdir()
+        manifest = _write(folder, settings)
     return _summary(output, manifest, created=True)
 
 
@@ -100,8 +94,7 @@ def _write(folder: Path, settings: dict[str, int]) -> dict[str, Any]:
         part = responses[shard::shards]
         with (folder / name).open("wb") as out:
             archive.write_warc(out, name, part, seed=seed, first=shard * len(responses), damaged=damaged)
-            out.flush()
-            os.fsync(out.fileno())
+        sync(folder / name)
         data = (folder / name).read_bytes()
         files.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     manifest = {
@@ -112,7 +105,7 @@ def _write(folder: Path, settings: dict[str, int]) -> dict[str, Any]:
         "hosts": dict(sorted(Counter(urlsplit(response.url).hostname for response in responses).items())),
         "files": files,
     }
-    (folder / "sample.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_whole(folder / "sample.json", (json.dumps(manifest, indent=1) + "\n").encode())
     return manifest
 
 

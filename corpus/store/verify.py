@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from corpus.store.base import Storage
 from corpus.store.open import storage
-from corpus.store.shards import DAMAGED, Dataset, Output, Record, audit, unit_of
+from corpus.store.records import CommitRecord, Output, audit, unit_of
+from corpus.store.shards import DAMAGED, Dataset
 
 
 class Verified(NamedTuple):
@@ -68,7 +69,7 @@ def verify(dataset: Dataset) -> Verified:
             continue
         units += 1
         try:
-            record = Record.from_json(dataset.storage.read(key) or b"", f"{dataset.path}/{key}")
+            record = CommitRecord.from_json(dataset.storage.read(key) or b"", f"{dataset.path}/{key}")
         except ValueError as error:
             problems.append(str(error))
             continue
@@ -106,7 +107,7 @@ def remove(dataset: Dataset, orphan: Orphan) -> bool:
     return True
 
 
-def _file(dataset: Dataset, record: Record, output: Output) -> Iterator[str]:
+def _file(dataset: Dataset, record: CommitRecord, output: Output) -> Iterator[str]:
     try:
         stream = dataset.storage.open(output.path)
     except FileNotFoundError:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.recipe import make_step
 from corpus.run.work import ChainWork, find_output
-from corpus.store.shards import Dataset, Record
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset
 from tests.faults.works import Config, FaultyWork
 
 SECONDS = 2.0  # of a page; more than any of these needs on a busy machine
@@ -62,7 +63,7 @@ def faulty_work(output: Path, victim: str, moment: str, flags: Path, how: str = 
     )
 
 
-def record(dataset: Dataset, unit: Unit) -> Record:
+def record(dataset: Dataset, unit: Unit) -> CommitRecord:
     found = dataset.record(unit.key)
     assert found
     return found

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from corpus.engine import Limits, Unit
+from corpus.engine.base import Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.store.open import fingerprint
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 from tests.faults.chains import MEMORY, Peace, work
 from tests.faults.driver import Task, real_pages, undisturbed
 from tests.faults.works import Config

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from corpus.engine import Limits
+from corpus.engine.base import Limits
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import documents_pass, find_source, run_pass, source_keys
 from corpus.run.recipe import load_recipe

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.engine import Event, Unit
+from corpus.engine.base import Event, Unit
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import run_pass
 from corpus.run.plan import Pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from corpus.engine import Event, Interrupted, Limits, Unit
+from corpus.engine.base import Event, Interrupted, Limits, Unit
 from corpus.engine.ray import RayEngine
 from tests.faults.ray_works import ShardWork
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.engine.base import Attempt, Unit
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 
 @dataclass(frozen=True)
@@ -88,5 +89,5 @@ class ShardWork:
                 attempt.progress(row, row, row / self.rows)
             shard.close()
             counts = ({"stage": "stage", "read": self.rows, "kept": self.rows, "dropped": {}},)
-            record = Record(unit.key, "stage", self.begin(), (), (shard.output(unit.key, "documents"),), counts)
+            record = CommitRecord(unit.key, "stage", self.begin(), (), (shard.output(unit.key, "documents"),), counts)
             dataset.commit(record, [shard.path])

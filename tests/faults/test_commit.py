@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.engine import Failure, Limits, Unit
+from corpus.engine.base import Failure, Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.store.shards import Dataset
 from corpus.store.verify import verify

@@ -58,7 +58,7 @@ def test_a_driver_stopped_at_fifty_random_moments(large: Task, tmp_path: Path) -
 
 BUSY = """
 import os, sys
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.engine.local import LocalEngine
 from tests.faults.works import SleepWork
 def tell(event):

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from corpus.engine import Event, Unit
+from corpus.engine.base import Event, Unit
 from corpus.engine.local import LocalEngine
 from corpus.run.work import DROPPED_SCHEMAS, find_output
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import verify
 from tests.faults.chains import MEMORY, SECONDS, Peace, faulty_work, files, record, work

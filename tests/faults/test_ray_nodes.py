@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from corpus.engine import Event, Unit
+from corpus.engine.base import Event, Unit
 from corpus.engine.local import LocalEngine
 from corpus.engine.ray import RayEngine
 from corpus.store.shards import Dataset

@@ -17,11 +17,12 @@ from unittest import mock
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.work import ChainWork
 from corpus.schema import Outcome, outcome
 from corpus.store.local import LocalStorage
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 _HOARD = 3 << 30  # bytes: what a hoarder takes if nobody stops it
 
@@ -177,7 +178,8 @@ class SignedWork:
                 dataset.storage.publish(shard.path, written.path)
                 misbehave("kill")
             counts = {"stage": "signed", "read": 10, "kept": 10, "dropped": {}}
-            dataset.commit(Record(unit.key, "signed", self.writer, unit.inputs, (written,), (counts,)), [shard.path])
+            record = CommitRecord(unit.key, "signed", self.writer, unit.inputs, (written,), (counts,))
+            dataset.commit(record, [shard.path])
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class NoWork:
     def run(self, unit: Unit, attempt: Attempt) -> None:
         if self.output:
             counts = {"stage": "nothing", "read": 0, "kept": 0, "dropped": {}}
-            Dataset(self.output).commit(Record(unit.key, "nothing", self.config_hash, (), (), (counts,)), [])
+            Dataset(self.output).commit(CommitRecord(unit.key, "nothing", self.config_hash, (), (), (counts,)), [])
 
 
 class SleepWork:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, TimeLimit, Unit
+from corpus.engine.base import Attempt, TimeLimit, Unit
 from corpus.schema import Drop, Outcome, outcome
 
 

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from corpus.dedup.lines.apply import Config as Removal
 from corpus.dedup.lines.work import LineHashesWork, RepeatedWork, TableWork, table_of
 from corpus.dedup.passes import Job, documents_behind, ranges
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
 from corpus.run.recipe import describe
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 
 
 def lines_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:

@@ -31,7 +31,8 @@ from corpus.crawl.fetch import (
     user_agent,
 )
 from corpus.run.work import warc_address
-from corpus.store.shards import Dataset, Input, Output
+from corpus.store.records import Input, Output
+from corpus.store.shards import Dataset
 from corpus.warc.pages import Page, read_pages
 from tests.support.crawl_server import (
     Busy,

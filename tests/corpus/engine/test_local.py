@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.engine import Event, Failure, Limits, Unit, Work
+from corpus.engine.base import Event, Failure, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
 from tests.faults.driver import is_gone
 from tests.support.works import PidWork, RowsWork
@@ -164,7 +164,7 @@ def test_a_worker_whose_memory_has_grown_is_replaced(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from corpus.engine import Interrupted, Unit
+from corpus.engine.base import Interrupted, Unit
 from corpus.engine.local import LocalEngine
 from tests.support.works import RowsWork
 def tell(event):

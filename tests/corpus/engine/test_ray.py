@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import corpus.engine.ray as engine_ray
-from corpus.engine import Engine, Event, Failure, Limits, Unit, Work
+from corpus.engine.base import Engine, Event, Failure, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
 from corpus.engine.node import Job
 from corpus.engine.ray import RayEngine
@@ -239,7 +239,7 @@ def test_a_cluster_that_does_not_take_us_is_said_in_one_line(
 
 SCRIPT = """
 import sys
-from corpus.engine import Interrupted, Unit
+from corpus.engine.base import Interrupted, Unit
 from corpus.engine.ray import RayEngine
 from tests.support.works import RowsWork
 def tell(event):

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from corpus.schema import DOCUMENTS
 from corpus.store.local import LocalStorage
 from corpus.store.open import expand, fingerprint, storage
-from corpus.store.shards import ROW_GROUP, Conflict, Dataset, Input, Record, ShardWriter
+from corpus.store.records import CommitRecord, Conflict, Input
+from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 
 INPUTS = (Input("a.warc.gz", 10, "etag-a"),)
 
@@ -33,14 +34,14 @@ def write(path: Path, batches: list[pa.RecordBatch]) -> ShardWriter:
     return writer
 
 
-def commit(folder: Path, unit: str, texts: list[str], config: dict[str, object]) -> Record:
+def commit(folder: Path, unit: str, texts: list[str], config: dict[str, object]) -> CommitRecord:
     dataset = Dataset(folder)
     digest = dataset.begin(config)
     with dataset.storage.scratch() as scratch:
         writer = write(scratch / "x", [documents(texts)])
         output = writer.output(unit, "documents")
         counts = ({"stage": "s", "read": len(texts), "kept": len(texts), "dropped": {}},)
-        return dataset.commit(Record(unit, "s", digest, INPUTS, (output,), counts), [writer.path])
+        return dataset.commit(CommitRecord(unit, "s", digest, INPUTS, (output,), counts), [writer.path])
 
 
 @given(st.lists(st.integers(1, 900), max_size=6))
@@ -89,7 +90,7 @@ def test_the_manifest_stands_for_the_records(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "_manifest.parquet").stat().st_mtime_ns == before
     dataset = Dataset(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Record, "from_json", lambda data, name: pytest.fail(f"{name} was read"))
+        patch.setattr(CommitRecord, "from_json", lambda data, name: pytest.fail(f"{name} was read"))
         assert dataset.records() == records
         assert dataset.units() == sorted(keys)
         assert dataset.missing(["z", "a"]) == ["z"]
@@ -189,7 +190,7 @@ def test_scratch_of_the_dead_is_swept_that_of_the_living_is_not(tmp_path: Path) 
     place = LocalStorage(tmp_path)
     script = """
 import os, sys
-from corpus.store.open import LocalStorage
+from corpus.store.local import LocalStorage
 context = LocalStorage(sys.argv[1]).scratch()
 context.__enter__()
 os._exit(0)
