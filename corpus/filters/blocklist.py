@@ -81,6 +81,7 @@ def load(paths: Sequence[str], *, allowing: bool = False) -> Blocklist:
     if stamps != [identity(path) for path in paths]:
         raise ValueError(f"list {', '.join(paths)}: changed while it was read; run it again when it is whole")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / f"{content}.table", _packed(made))
         write_whole(note, f"{content}.table".encode())
     except OSError:  # no place to write to: this process has it, and the next makes it again
