@@ -1,24 +1,24 @@
-"""Who runs units. The engine starts, loses and retries them; what a unit means it does not know.
+"""The interface between engines and work: an engine starts units, loses them and starts them again.
 
-A `Work` is a picklable object with `run(unit, attempt)`. Before every piece of work on rows it enters
-`attempt.guard(stage, first, rows, seconds)`: first and rows say which rows of the unit (counted in input order) are
-at stake. If the guard's time runs out while Python is still in control, `TimeLimit` is raised inside it; if the
-process is stuck or dies there, the supervisor knows from the guard which rows were at work. The time is the
-processor's, within reason: a stopped process and a busy machine are not a row's fault. Of several rows the culprit is
-unknown: the next attempt is `careful` and guards every row alone. A row that takes its process along
-twice is quarantined: the next attempt finds it in `attempt.quarantine` and does not touch it. Once is not enough,
-because processes are also killed from outside, and an innocent page must not be lost for that.
+What a unit means, an engine does not know. A `Work` is a picklable object with `run(unit, attempt)`. Before every piece
+of work on rows it enters `attempt.guard(stage, first, rows, seconds)`, which says which rows of the unit, counted in
+input order, are at work.
 
-Two engines, one behaviour: `local.LocalEngine` supervises processes on this machine, `ray.RayEngine` places units on
-a cluster, where each of them runs under the same supervisor.
+- If the guard's time is over while Python is still in control, `TimeLimit` is raised inside the guard.
+- If the process hangs in C code or dies, the supervisor learns from the guard which rows were at work.
+
+The time is processor time, within reason: rows are not to blame for a stopped process or a busy machine. Of several
+rows at work the culprit is unknown, so the next attempt is `careful` and guards every row alone. A row that kills its
+process twice is quarantined: the next attempt finds it in `attempt.quarantine` and does not touch it. One time is not
+enough, because processes are also killed from outside, and an innocent page must not be lost for that.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 
@@ -31,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Quarantine(NamedTuple):
-    """Why a row must not be run again: what it did ("timeout", "crash", "memory"), where, and the detail to report."""
+    """Why a row must not be run again: in which stage, how it failed ("timeout", "crash", "memory"), and the detail."""
 
     stage: str
     kind: str
@@ -49,22 +49,25 @@ class Unit:
 class Attempt(Protocol):
     """What a running unit sees of its engine."""
 
-    number: int
-    careful: bool
-    quarantine: Mapping[int, Quarantine]
+    number: int  # from 1
+    careful: bool  # guard every row alone
+    quarantine: Mapping[int, Quarantine]  # by row: do not touch these
 
     def guard(self, stage: str, first: int, rows: int, seconds: float) -> contextlib.AbstractContextManager[None]:
-        """Mark rows [first, first + rows) as being at work in `stage`, for `seconds` at the most."""
+        """Mark rows [first, first + rows) as being at work in `stage`, for at most `seconds`."""
 
     def progress(self, read: int, kept: int, share: float) -> None:
-        """Tell how many rows have been read and kept so far, and which share of the unit that is (advisory)."""
+        """Report the rows read and kept so far, and the share of the unit that is done. This is only for display."""
 
     def note(self, row: int, why: Quarantine, trace: str) -> None:
-        """Tell that the unit itself gave up a row, and where that was at work."""
+        """Report that the unit gave up a row by itself; `trace` is the traceback of where the row was at work."""
 
 
 class Work(Protocol):
-    """What the engine is given to run; picklable."""
+    """What an engine runs. It must be picklable.
+
+    A work may have an attribute `memory`: the MiB that a unit is expected to need, by which a cluster places units.
+    """
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
         """Do the unit and commit it. An exception fails the attempt."""
@@ -91,50 +94,52 @@ class Event:
     done: int = 0  # units committed in this run
     units: int = 0  # to do in this run
     row: int = -1  # quarantine, retry: the row at work
-    trace: str = ""  # quarantine, retry: where it was at work, as a Python traceback
+    trace: str = ""  # quarantine, retry: the Python traceback of where it was at work
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How often, how long and how much."""
+    """How often a unit is tried, how long it may take, and how much memory it may use."""
 
-    attempts: int = 3  # of a unit, for failures that no row is to blame for
-    strikes: int = 2  # processes that a row takes along before it is quarantined
-    quarantines: int = 1000  # rows of one unit, after which the unit itself is at fault
+    attempts: int = 3  # at a unit, for failures that no row is to blame for
+    strikes: int = 2  # processes that a row kills before it is quarantined
+    quarantines: int = 1000  # rows of one unit; with more, the unit itself fails
     grace: float = 5.0  # seconds past a guard's own limit before the process is killed
-    heartbeat: float = 300.0  # seconds without a sign of life from a worker, outside any guard, before it is killed
+    heartbeat: float = 300.0  # seconds without a sign of life from a worker outside any guard, before it is killed
     unit: float = 0.0  # seconds for one attempt at a unit; 0: no limit
     poll: float = 0.05  # seconds between looks at the workers
     memory: int = 8192  # MiB of resident memory of a worker with rows at work; 0: no limit. Needs /proc (Linux)
-    recycle: int = 2048  # MiB of resident memory with which a worker is replaced between two units; 0: never
-    silence: float = 60.0  # seconds without a word from a cluster's node before its units are given to others
+    recycle: int = 2048  # MiB of resident memory at which a worker is replaced between two units; 0: never
+    silence: float = 60.0  # seconds without a sign of life from a cluster's node before its units go to other nodes
 
 
-class Engine(Protocol):
-    """Runs units; one engine serves all passes of a recipe."""
+class Engine(ABC):
+    """Runs units. One engine serves all passes of a recipe.
 
+    A new engine is a class with these three methods, and a line in the table of `corpus.engine.start`.
+    """
+
+    @classmethod
+    @abstractmethod
+    def started(cls, workers: int | None, limits: Limits) -> Self:
+        """The engine that the command line asks for; `workers` is the value of `--workers`, None if it is not given.
+
+        Raises ValueError, in one line, if the engine cannot be started here.
+        """
+
+    @abstractmethod
     def run(self, work: Work, units: Sequence[Unit], on_event: Callable[[Event], None]) -> list[Failure]:
         """Run every unit; returns those that failed for good.
 
         Raises Interrupted after Ctrl-C or SIGTERM, when nothing runs any more.
         """
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the workers."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *error: object) -> None: ...
-
-
-@dataclass
-class State:
-    """A unit's history within this run."""
-
-    unit: Unit
-    attempts: int = 0
-    failures: int = 0
-    losses: int = 0  # processes lost with rows at work
-    careful: bool = False
-    strikes: Counter[tuple[str, int]] = field(default_factory=Counter)  # by stage and row
-    quarantine: dict[int, Quarantine] = field(default_factory=dict)
+    def __exit__(self, *error: object) -> None:
+        self.close()

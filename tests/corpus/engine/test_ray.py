@@ -13,7 +13,7 @@ import pytest
 import corpus.engine.ray as engine_ray
 from corpus.engine.base import Engine, Event, Failure, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
-from corpus.engine.node import Job
+from corpus.engine.node import Assignment
 from corpus.engine.ray import RayEngine
 from tests.conftest import REPOSITORY
 from tests.faults import ray_cluster
@@ -166,7 +166,7 @@ def test_a_lost_board_is_no_loss(engine: RayEngine, tmp_path: Path) -> None:
 
 
 def test_a_node_with_other_code_is_named(engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_ray, "Job", functools.partial(Job, version="0.0.1"))
+    monkeypatch.setattr(engine_ray, "Assignment", functools.partial(Assignment, version="0.0.1"))
     with pytest.raises(ValueError, match=r"node 127\.0\.0\.2 has corpus .*, the driver 0\.0\.1; install one version"):
         engine.run(RowsWork(str(tmp_path), 1), units("u0"), lambda event: None)
     assert results(tmp_path) == {}
@@ -224,7 +224,7 @@ def refuse(error: Exception) -> Callable[..., None]:
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.1\n"),
             "Ray: 2.1; use the cluster's",
         ),
-        (ray.exceptions.AuthenticationError("InvalidAuthToken"), "it wants a token; .*RAY_AUTH_MODE=token"),
+        (ray.exceptions.AuthenticationError("InvalidAuthToken"), "it demands a token; .*RAY_AUTH_MODE=token"),
         (ConnectionError("No raylet\nhere"), "No raylet here; run this on one of its nodes, or as a Ray job"),
     ],
 )
