@@ -14,7 +14,7 @@ from corpus.cli import JSON, OUTPUT, make_command
 
 def report_command() -> click.Command:
     def report(folders: tuple[str, ...], training: str | None, as_json: bool) -> int:
-        from corpus.report.command import write_report
+        from corpus.report.gather import write_report
         from corpus.report.estimate import estimate, estimate_json, estimate_text
         from corpus.report.funnel import funnel_json, funnel_text
 

@@ -398,7 +398,7 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
             waiting = str(reason)
             say(f"waiting: {waiting}")
     if report and complete and not waiting and status == 0:
-        from corpus.report.command import write_report
+        from corpus.report.gather import write_report
 
         path, _ = write_report([report])
         say(f"report: {path}")
