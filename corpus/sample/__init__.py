@@ -1,12 +1,12 @@
-"""`corpus sample`: a small crawl made on this machine, so that the whole road can be tried without a network.
+"""`corpus sample`: a small crawl made on this machine, so that everything can be tried without a network.
 
-In: the Python packages that are installed anyway, and a few dozen pages of our own (sample/own.py). Out: WARC files
-laid out like Common Crawl's and `sample.json`, which says what they were made from. Some documentation pages come
-again: unchanged under another address, or with a few words edited, for the deduplicator to find. The last file ends
-in a damaged record.
+In: the Python packages that are installed anyway, and a few dozen pages of our own (`own`). Out: WARC files laid out
+like Common Crawl's, and `sample.json`, which says what they were made from. Some documentation pages have copies, for
+the deduplicator to find: unchanged at another address, or with a few words edited. The last file ends in a damaged
+record.
 
-The same installed packages, page count, shard count and seed give the same bytes. A sample is made in a folder
-beside its place and moved there whole, so a folder that exists is a finished sample.
+The same installed packages, page count, shard count and seed give the same bytes. A sample appears whole or not at all,
+so a folder that exists is a finished sample.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from corpus.sample.own import Response, own_pages
 from corpus.sample.template import page
 
 DEFAULT_PAGES = 2000
-_EXACT_COPIES, _NEAR_COPIES = 20, 12  # one documentation page in so many comes again so
+_EXACT_COPIES, _NEAR_COPIES = 20, 12  # one documentation page in so many has such copies
 _VERSIONS = ("3.11.4", "3.11.5")
 _EDITS = (("function", "routine"), ("returns", "gives back"), ("specified", "named"), ("following", "next"))
 
 
 @dataclasses.dataclass(frozen=True)
 class SampleSummary:
-    """What `write_sample` left in the folder `output`."""
+    """What is in the sample's folder."""
 
     paths: tuple[Path, ...]  # the WARC files, in order
     pages: int  # pages of documentation, copies not counted
     copies: int  # exact and near copies of some of them
     own: int  # responses of our own, pages or not
     bytes: int  # of all the WARC files
-    created: bool  # False: the sample was there already and is untouched
+    created: bool  # False: the sample was there already and stays as it is
 
     def __str__(self) -> str:
         what = f"{self.pages:,} pages of documentation, {self.copies:,} copies, {self.own} pages of our own"
@@ -57,9 +57,9 @@ class SampleSummary:
 def write_sample(output: Path, *, pages: int | None = None, shards: int = 2, seed: int = 1) -> SampleSummary:
     """Make a sample of about `pages` documentation pages (default 2,000) in `shards` WARC files under `output`.
 
-    Fewer pages come out where fewer packages are installed. A sample that is there already is left alone. Raises
-    ValueError if `pages` or `shards` is out of range, if `output` holds a sample made otherwise or damaged since, or
-    holds anything else.
+    With few packages installed, there are fewer pages. A sample that is there already stays as it is. Raises ValueError
+    if `pages` or `shards` is out of range, or if `output` holds a sample with other settings, a damaged sample, or
+    anything else.
     """
     wanted = DEFAULT_PAGES if pages is None else pages
     if wanted < 1:
@@ -85,7 +85,7 @@ def _write(folder: Path, settings: dict[str, int]) -> dict[str, Any]:
     copies = list(_copies(docs, seed))
     own = own_pages()
     originals = [Response(doc.url, doc.html.encode()) for doc in docs]
-    # In the order of a hash: copies lie far from their originals, and every shard has something of everything.
+    # In the order of a hash: copies lie far from their originals, and every shard has pages of all kinds.
     responses = sorted([*originals, *copies, *own], key=lambda response: _place(seed, response.url))
     files = []
     for shard in range(shards):
@@ -112,17 +112,17 @@ def _write(folder: Path, settings: dict[str, int]) -> dict[str, Any]:
 def _existing(output: Path, settings: dict[str, int]) -> SampleSummary:
     manifest_path = output / "sample.json"
     if not manifest_path.is_file():
-        raise ValueError(f"{output} is not empty and holds no sample: name another folder")
+        raise ValueError(f"{output}: is not empty and holds no sample; name another folder")
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     if manifest["settings"] != settings:
         raise ValueError(
-            f"{output} holds a sample made with {_shown(manifest['settings'])}, not {_shown(settings)}: "
+            f"{output}: holds a sample made with {_shown(manifest['settings'])}, not {_shown(settings)}; "
             "name another folder, or delete this one"
         )
     for file in manifest["files"]:
         path = output / file["name"]
         if not path.is_file() or path.stat().st_size != file["bytes"]:
-            raise ValueError(f"{path} is missing or changed: delete {output} and make the sample again")
+            raise ValueError(f"{path}: is missing or changed; delete {output} and make the sample again")
     return _summary(output, manifest, created=False)
 
 
@@ -140,7 +140,7 @@ def _summary(output: Path, manifest: dict[str, Any], *, created: bool) -> Sample
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Syntax trees are large and hold no cycles: looking for some took a third of the time (12.6 s against 8.0)."""
+    """Syntax trees are large and hold no cycles. Searching for cycles took a third of the time (12.6 s against 8.0)."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -151,11 +151,11 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _copies(docs: Sequence[Doc], seed: int) -> Iterable[Response]:
-    """Some pages again: as they are under another address, in another site's frame, or edited."""
+    """Copies of some pages: unchanged at another address, in the frame of another site, or edited."""
     for number, doc in enumerate(docs):
         parts = urlsplit(doc.url)
         if number % _EXACT_COPIES == 0:
-            # Every other one in the mirror's own frame: the page differs, its text does not.
+            # Every second copy is in the mirror's own frame: the page differs, its text does not.
             mirror = f"https://mirror.example/{parts.hostname}{parts.path}"
             whole = page(mirror, doc.title, doc.main) if number % (2 * _EXACT_COPIES) else doc.html
             yield Response(mirror, whole.encode())
@@ -166,7 +166,7 @@ def _copies(docs: Sequence[Doc], seed: int) -> Iterable[Response]:
 
 
 def _edited(main: str, version: str, choice: int) -> str:
-    """`main` as another release would have it: two occurrences of one word changed, the version named."""
+    """`main` as another release would have it: two occurrences of one word are changed, and the version is named."""
     before, after = _EDITS[choice % len(_EDITS)]
     edited = re.sub(rf"\b{before}\b", after, main, count=2)
     return f"{edited}\n<p>This page describes release {version}, which is not the newest one.</p>"
@@ -177,14 +177,14 @@ def _place(seed: int, url: str) -> bytes:
 
 
 def _installed() -> dict[str, str]:
-    """The versions of what the pages were made from."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of the packages that the pages were made from."""
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _shown(settings: dict[str, int]) -> str:

@@ -126,7 +126,7 @@ def test_what_is_there_is_never_overwritten(sample: SampleSummary, tmp_path: Pat
     with pytest.raises(ValueError, match=r"made with pages = 24, .* not pages = 25"):
         write_sample(sample.paths[0].parent, pages=25)
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="not empty and holds no sample"):
+    with pytest.raises(ValueError, match=": is not empty and holds no sample"):
         write_sample(tmp_path, pages=1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -134,7 +134,7 @@ def test_what_is_there_is_never_overwritten(sample: SampleSummary, tmp_path: Pat
 def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
     made = write_sample(tmp_path / "crawl", pages=1, shards=1)
     made.paths[0].write_bytes(made.paths[0].read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"SAMPLE-00000.warc.gz is missing or changed"):
+    with pytest.raises(ValueError, match=r"SAMPLE-00000.warc.gz: is missing or changed"):
         write_sample(tmp_path / "crawl", pages=1, shards=1)
 
 
