@@ -1,4 +1,4 @@
-"""A short real chain on a small crawl, run by the engine itself: what it gives in peace, how to compare with that."""
+"""A short real chain on a small crawl, run by an engine: what it writes undisturbed, and how to compare with that."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset
 from tests.faults.works import Config, FaultyWork
 
-SECONDS = 2.0  # of a page; more than any of these needs on a busy machine
+SECONDS = 2.0  # a page may take; more than any page of this crawl needs, even on a busy machine
 MEMORY = 700  # MiB
 
 
 class Peace(NamedTuple):
-    """What the chain gives when no page does any harm."""
+    """What the chain writes when no page does any harm."""
 
     units: list[Unit]
     dataset: Dataset
@@ -34,7 +34,7 @@ class Peace(NamedTuple):
 
 
 def chain(config: Config, alone: bool) -> tuple[Step, ...]:
-    """The faulty stage among others: on pages, one by one, or behind the extraction, on texts in batches."""
+    """The chain with the faulty stage: before the extraction, on single pages, or after it, on batches of texts."""
     faulty = Step("faulty", "tests.faults.works", config, alone)
     pages, text = [make_step("urls"), make_step("extract")], [make_step("gopher_quality")]
     return (*pages[:1], faulty, *pages[1:], *text) if alone else (*pages, faulty, *text)
@@ -46,7 +46,7 @@ def work(output: Path, config: Config, alone: bool = True) -> ChainWork:
 
 
 def faulty_work(output: Path, victim: str, moment: str, flags: Path, how: str = "kill", times: int = 1) -> FaultyWork:
-    """The same chain, with a fault outside of any row."""
+    """The chain without the faulty stage, and with a fault outside of any row."""
     plan = work(output, Config())
     return FaultyWork(
         plan.name,

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.ray_driver ADDRESS OUTPUT NOTES UNITS SILENCE`: ShardWork on a cluster, told line by line."""
+"""`python -m tests.faults.ray_driver ADDRESS OUTPUT NOTES UNITS SILENCE`: runs ShardWork, prints events as lines."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_all_units_run(tmp_path: Path, workers: int) -> None:
     ],
 )
 def test_a_row_that_takes_its_process_along_is_quarantined(tmp_path: Path, how: str, why: str) -> None:
-    # The hoarder gets more time than it needs to be found out.
+    # The hoarder gets so much time that its memory is noticed before its time is over.
     work = RowsWork(str(tmp_path), 6, (("u1", 2, how), ("u1", 5, how)), seconds=30.0 if how == "hoard" else 1.0)
     assert run(work, units(3), 2, lambda event: None) == []
     assert results(tmp_path) == {

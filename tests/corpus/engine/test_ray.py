@@ -48,7 +48,7 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def told(engine: Engine, work: Work, todo: list[Unit]) -> tuple[list[Failure], list[Event]]:
-    """Run; also what the user is told meanwhile."""
+    """Run; also returns the events for the user."""
     events: list[Event] = []
     failures = engine.run(work, todo, events.append)
     return failures, [event for event in events if event.kind != "tick"]
@@ -67,7 +67,7 @@ def test_all_units_run(engine: RayEngine, tmp_path: Path) -> None:
     ("faults", "seconds", "failed"),
     [
         (("exit", "segv", "kill", "once-kill", "hang", "stop", "sleep"), 1.0, []),
-        (("hoard",), 30.0, []),  # more time than it needs to be found out
+        (("hoard",), 30.0, []),  # so much time that its memory is noticed first
         (("raise", "value"), 1.0, ["raise", "value"]),
     ],
 )

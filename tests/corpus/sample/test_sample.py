@@ -1,4 +1,4 @@
-"""The sample crawl: the same bytes twice, whole or not there, and a page for every case that it promises."""
+"""The sample crawl: it has the same bytes each time, is whole or not there, and has a page for every case."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSummary:
 
 
 def members(path: Path) -> list[bytes]:
-    """The gzip members of a file, each alone; a damaged last one is left out."""
+    """The gzip members of a file, one by one; a damaged last member is left out."""
     data, found = path.read_bytes(), []
     while data:
         inflate = zlib.decompressobj(zlib.MAX_WBITS + 16)
@@ -232,7 +232,7 @@ WORDS = st.text("ab<&>*`:-=. \n>1.)", max_size=200)
 
 @given(WORDS)
 def test_any_docstring_renders_to_html_that_loses_no_letter(text: str) -> None:
-    """Except in directives (`.. name::`), which are left out on purpose."""
+    """Nothing of a docstring is lost, except directives (`.. name::`), which are left out on purpose."""
     if ".." in text:
         text = text.replace("..", ".")
     rendered = docstring.render(text)

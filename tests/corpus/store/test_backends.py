@@ -135,7 +135,7 @@ def test_the_first_to_create_wins(place: Storage) -> None:
     place.make_folder("_units")
     assert place.create("_units/u.json", b"first")
     assert not place.create("_units/u.json", b"second")
-    assert not place.create("_units/u.json", b"first")  # somebody else's, if it was not ours just now
+    assert not place.create("_units/u.json", b"first")  # an object with our bytes may be somebody else's
     assert place.read("_units/u.json") == b"first"
 
 

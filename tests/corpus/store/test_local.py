@@ -1,4 +1,4 @@
-"""What is true of the file system alone: folders that vanish, hard links that are missing, scratch of the dead."""
+"""What concerns the file system alone: removed folders, missing hard links, files of processes that were killed."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_publishing_without_hard_links(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_links")
 def test_a_killed_writer_without_hard_links_locks_nobody_out(tmp_path: Path) -> None:
     (tmp_path / "_units").mkdir()
-    (tmp_path / "_units" / "u.json.lock").touch()  # what a kill leaves
+    (tmp_path / "_units" / "u.json.lock").touch()  # left by a process that was killed
     assert LocalStorage(tmp_path).create("_units/u.json", b"mine")
     assert [path.name for path in (tmp_path / "_units").iterdir()] == ["u.json"]
 
