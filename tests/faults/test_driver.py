@@ -40,7 +40,7 @@ def stop_at_random(task: Task, output: Path, times: int) -> None:
             task.check(output)
             shutil.rmtree(output)
         else:
-            # An interpreter that is about to end dies of the signal itself, or reports it as an interrupt (130 or 143 in
+            # An interpreter that is about to end dies of the signal itself, or reports an interrupt (130 or 143 in
             # a shell).
             assert driver.returncode in ((-how,) if how is signal.SIGKILL else (130, -how, -signal.SIGINT)), errors
     task.finish(output)
