@@ -34,7 +34,7 @@ def whole(path: Path) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         yield partial
-        publish(partial, path)
+        put_in_place(partial, path)
     except BaseException:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
@@ -48,7 +48,7 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
 
 
-def publish(finished: Path, path: Path) -> None:
+def put_in_place(finished: Path, path: Path) -> None:
     """Give a finished file or folder the name `path`, in one step that outlives a power cut.
 
     Both names must be in one file system.

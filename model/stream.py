@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bpe.whole import partial_path, publish
+from bpe.whole import partial_path, put_in_place
 from corpus.store.shards import Dataset
 
 IN_MEMORY_TOKENS = 64_000_000  # up to here (128 or 256 MB) the streams are packed in memory at every start
@@ -271,7 +271,7 @@ def _write(paths: list[Path], shards: list[Shard], below: int, dtype: np.dtype[A
             _pack(shards, below, dtype, train, held_out)
         for partial, path in zip(partials, paths, strict=True):
             with contextlib.suppress(FileNotFoundError):
-                publish(partial, path)
+                put_in_place(partial, path)
     finally:
         for partial in partials:
             partial.unlink(missing_ok=True)

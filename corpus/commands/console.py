@@ -11,9 +11,7 @@ from typing import Any
 
 import click
 
-from corpus.crawl.fetch import Event as FetchEvent
-from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
-from corpus.crawl.fetch import Progress as Downloaded
+from corpus.crawl.fetch import Downloaded, Failed, FetchEvent, Finished, Listed, Retry, Skipped
 from corpus.engine.base import Event
 from corpus.pipeline import PassSummary
 from corpus.run.chain import Account

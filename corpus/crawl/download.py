@@ -29,7 +29,7 @@ from typing import NamedTuple, TypeVar
 
 import urllib3
 
-from bpe.whole import publish
+from bpe.whole import put_in_place
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024
@@ -170,7 +170,7 @@ class Client:
 
         version = self._retrying(url, lambda: self._attempt(url, part, note, on_bytes), reached, on_retry)
         size = part.stat().st_size
-        publish(part, target)
+        put_in_place(part, target)
         note.unlink(missing_ok=True)
         return size, version.etag
 

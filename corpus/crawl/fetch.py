@@ -71,7 +71,7 @@ class Skipped(NamedTuple):
     bytes: int
 
 
-class Progress(NamedTuple):
+class Downloaded(NamedTuple):
     """`done` bytes of `total` (None: the server did not say) are on disk, those of earlier attempts included."""
 
     name: str
@@ -102,7 +102,7 @@ class Failed(NamedTuple):
     reason: str
 
 
-Event = Listed | Skipped | Progress | Retry | Finished | Failed
+FetchEvent = Listed | Skipped | Downloaded | Retry | Finished | Failed
 
 
 class FetchSummary(NamedTuple):
@@ -115,7 +115,7 @@ class FetchSummary(NamedTuple):
 
 
 def fetch(
-    crawl: str, output: Path, config: FetchConfig, on_event: Callable[[Event], None] = lambda event: None
+    crawl: str, output: Path, config: FetchConfig, on_event: Callable[[FetchEvent], None] = lambda event: None
 ) -> FetchSummary:
     """Fetch the chosen files of `crawl` (`CC-MAIN-2026-43`) into the folder `output`.
 
@@ -131,7 +131,7 @@ def fetch(
     output.mkdir(parents=True, exist_ok=True)
     calls = threading.Lock()
 
-    def tell(event: Event) -> None:
+    def tell(event: FetchEvent) -> None:
         with calls:
             on_event(event)
 
@@ -175,8 +175,8 @@ def user_agent(contact: str) -> str:
 
 
 def _fetch_all(
-    client: Client, chosen: list[str], output: Path, config: FetchConfig, tell: Callable[[Event], None]
-) -> list[Event]:
+    client: Client, chosen: list[str], output: Path, config: FetchConfig, tell: Callable[[FetchEvent], None]
+) -> list[FetchEvent]:
     with ThreadPoolExecutor(config.connections, thread_name_prefix="fetch") as pool:
         futures = [pool.submit(_fetch_file, client, path, output, config, tell) for path in chosen]
         try:
@@ -188,7 +188,9 @@ def _fetch_all(
     return [future.result() for future in futures]
 
 
-def _fetch_file(client: Client, path: str, output: Path, config: FetchConfig, tell: Callable[[Event], None]) -> Event:
+def _fetch_file(
+    client: Client, path: str, output: Path, config: FetchConfig, tell: Callable[[FetchEvent], None]
+) -> FetchEvent:
     from corpus.crawl.download import FetchError, partial_files
 
     name = paths.file_name(path)
@@ -197,7 +199,7 @@ def _fetch_file(client: Client, path: str, output: Path, config: FetchConfig, te
     def on_retry(failures: int, wait: float, reason: str) -> None:
         tell(Retry(name, failures, wait, reason))
 
-    event: Event
+    event: FetchEvent
     kept = _receipt_size(output, path)
     if kept is not None and target.is_file() and target.stat().st_size == kept:
         event = Skipped(name, kept)
@@ -210,7 +212,7 @@ def _fetch_file(client: Client, path: str, output: Path, config: FetchConfig, te
             for rest in partial_files(target):
                 rest.unlink(missing_ok=True)
         else:
-            size, etag = client.download(url, target, lambda done, total: tell(Progress(name, done, total)), on_retry)
+            size, etag = client.download(url, target, lambda done, total: tell(Downloaded(name, done, total)), on_retry)
     except FetchError as error:
         event = Failed(name, str(error))
     else:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from corpus.engine.base import Engine, Limits
 
 
-class Entry(NamedTuple):
+class EngineChoice(NamedTuple):
     """An engine that can be asked for by name."""
 
     place: str  # "module:class" of an `Engine`; the module is loaded when the engine is started
@@ -21,10 +21,10 @@ class Entry(NamedTuple):
 
 
 ENGINES = {
-    "local": Entry(
+    "local": EngineChoice(
         "corpus.engine.local:LocalEngine", "processes on this machine", "worker processes (default: as many as cores)"
     ),
-    "ray": Entry(
+    "ray": EngineChoice(
         "corpus.engine.ray:RayEngine",
         "the Ray cluster that RAY_ADDRESS names",
         "units at a time (default: as many as the cluster has CPUs)",

@@ -33,9 +33,11 @@ START, USED, LIMIT, FIRST, ROWS, READ, KEPT, SHARE, BEAT = range(9)
 NUMBERS = 9
 STAGE_BYTES = 64
 BEAT_EVERY = 1.0  # seconds
-# Else a row's fate would depend on the load of the machine:
-BUSY = 0.9  # a row has had its time when it has used this share of its limit in processor time,
-PATIENCE = 4  # or after its limit so many times over, if its process was stopped or had to share its processor
+# A row has had its time when it has used the share BUSY of its limit in processor time. If its process was stopped, or
+# had to share its processor, it gets its limit PATIENCE times over. Else a row's fate would depend on the load of the
+# machine.
+BUSY = 0.9
+PATIENCE = 4
 _NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 

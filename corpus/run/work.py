@@ -27,7 +27,7 @@ from corpus.run.chain import BATCH, Account, Chain, Rows, Step
 from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, dropped_rows
 from corpus.store.files import sha256
 from corpus.store.open import is_remote, local_path, open_path, split
-from corpus.store.records import CommitRecord, Input, Output, audit, output_of
+from corpus.store.records import CommitRecord, Input, Output, account_errors, output_of
 from corpus.store.shards import Dataset, ShardWriter
 
 
@@ -352,7 +352,7 @@ def _token_count(batch: pa.RecordBatch) -> int:
 
 def _check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:
     """read = kept + dropped over the whole chain, and the files hold what the accounts say. Else: our bug."""
-    for problem in audit(accounts):
+    for problem in account_errors(accounts):
         raise RuntimeError(f"unit {unit}: {problem}")
     rows = {output.kind: output.rows for output in outputs}
     dropped = sum(sum(account["dropped"].values()) for account in accounts)

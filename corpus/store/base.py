@@ -157,7 +157,7 @@ class Storage(ABC):
         raise NotImplementedError  # `unfinished` names none
 
 
-def join(folder: str, name: str) -> str:
+def join_key(folder: str, name: str) -> str:
     """The key of `name` in a folder; "" is the root."""
     return f"{folder}/{name}" if folder else name
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-from bpe.whole import publish, sync, whole
-from corpus.store.base import Entry, Storage, join
+from bpe.whole import put_in_place, sync, whole
+from corpus.store.base import Entry, Storage, join_key
 from corpus.store.scratch import scratch_in, sweep_in
 
 _SAMPLE = 65536  # bytes that an etag takes from each of three places of a file
@@ -40,11 +40,11 @@ class LocalStorage(Storage):
                 if item.is_file():
                     status = item.stat()
                     stamp = f"{status.st_mtime_ns}-{status.st_size}"
-                    entries.append(Entry(join(prefix, item.name), status.st_size, stamp, status.st_mtime))
+                    entries.append(Entry(join_key(prefix, item.name), status.st_size, stamp, status.st_mtime))
         return sorted(entries)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        return sorted(join(prefix, item.name) for item in self._scan(prefix) if item.is_dir(follow_symlinks=False))
+        return sorted(join_key(prefix, item.name) for item in self._scan(prefix) if item.is_dir(follow_symlinks=False))
 
     def is_folder(self, prefix: str) -> bool:
         return self._path(prefix).is_dir()
@@ -108,7 +108,7 @@ class LocalStorage(Storage):
         with self._removal_explained(), self.scratch() as folder:
             local = folder / "object"
             local.write_bytes(data)
-            publish(local, self._path(key))
+            put_in_place(local, self._path(key))
 
     def remove(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-from corpus.store.base import Storage, join
+from corpus.store.base import Storage, join_key
 
 # Scheme -> "module:class" of a `Storage`, which is called with the address. A module is loaded when it is needed.
 STORAGES = {
@@ -83,7 +83,7 @@ def exists(path: str | Path) -> bool:
 
 def children(path: str | Path) -> list[str]:
     """Paths of the files directly in the folder `path`, sorted."""
-    return [join(str(path).rstrip("/"), key) for key in storage(path).list("")]
+    return [join_key(str(path).rstrip("/"), key) for key in storage(path).list("")]
 
 
 def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
@@ -117,7 +117,7 @@ def _matches(place: Storage, folder: str, parts: Sequence[str]) -> Iterator[str]
     """Keys below `folder` whose names match the parts of a pattern, as `glob` would: one listing a folder."""
     part, *rest = parts
     if rest and not glob.has_magic(part):
-        yield from _matches(place, join(folder, part), rest)
+        yield from _matches(place, join_key(folder, part), rest)
     elif rest:
         if part == "**":  # it stands for no folder, or for any number of them
             yield from _matches(place, folder, rest)

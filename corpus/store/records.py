@@ -101,7 +101,7 @@ def unit_of(path: str) -> str:
     return path.rpartition("/")[2].rpartition("-")[0]
 
 
-def audit(counts: Sequence[dict[str, Any]]) -> Iterator[str]:
+def account_errors(counts: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Every place where a unit's accounts do not add up, a line each.
 
     In each stage, read = kept + dropped; and each stage reads what the stage before it kept.

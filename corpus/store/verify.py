@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from corpus.store.base import Storage
 from corpus.store.open import storage
-from corpus.store.records import CommitRecord, Output, audit, unit_of
+from corpus.store.records import CommitRecord, Output, account_errors, unit_of
 from corpus.store.shards import DAMAGED, Dataset
 
 
@@ -73,7 +73,7 @@ def verify(dataset: Dataset) -> Verified:
         except ValueError as error:
             problems.append(str(error))
             continue
-        problems += [f"{dataset.path}/{key}: {problem}" for problem in audit(record.counts)]
+        problems += [f"{dataset.path}/{key}: {problem}" for problem in account_errors(record.counts)]
         for output in record.outputs:
             files, size = files + 1, size + output.bytes
             problems += [f"{dataset.path}/{output.path}: {problem}" for problem in _file(dataset, record, output)]

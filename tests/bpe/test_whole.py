@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bpe.whole import publish, whole, write_whole
+from bpe.whole import put_in_place, whole, write_whole
 
 
 def test_a_file_appears_whole_and_replaces_the_one_before(tmp_path: Path) -> None:
@@ -65,5 +65,5 @@ def test_a_kill_leaves_one_file_with_a_clear_name(tmp_path: Path) -> None:
 
 def test_publishing_a_file_that_was_made_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "made").write_bytes(b"x")
-    publish(tmp_path / "made", tmp_path / "file.txt")
+    put_in_place(tmp_path / "made", tmp_path / "file.txt")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file.txt", b"x")]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from corpus.crawl import paths
 from corpus.crawl.fetch import (
-    Event,
     FetchConfig,
+    FetchEvent,
     FetchSummary,
     Retry,
     fetch,
@@ -38,8 +38,8 @@ def config(server: CrawlServer, **settings: object) -> FetchConfig:
     return FetchConfig(**{"base": server.base, "backoff": 0.001, "timeout": 5.0, **settings})
 
 
-def run(server: CrawlServer, output: Path, **settings: object) -> tuple[FetchSummary, list[Event]]:
-    events: list[Event] = []
+def run(server: CrawlServer, output: Path, **settings: object) -> tuple[FetchSummary, list[FetchEvent]]:
+    events: list[FetchEvent] = []
     return fetch(CRAWL, output, config(server, **settings), events.append), events
 
 
@@ -47,7 +47,7 @@ def largest_part(folder: Path) -> int:
     return max((part.stat().st_size for part in folder.glob("*.part")), default=0)
 
 
-def retries(events: list[Event]) -> list[str]:
+def retries(events: list[FetchEvent]) -> list[str]:
     return [event.reason for event in events if isinstance(event, Retry)]
 
 

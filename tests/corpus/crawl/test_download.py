@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from corpus.crawl.fetch import (
+    Downloaded,
     Finished,
-    Progress,
     Retry,
 )
 from tests.corpus.crawl.crawls import CRAWL, NAME, ONE, WHOLE, assert_whole, noise, retries, run
@@ -194,7 +194,7 @@ def test_progress_is_told_per_file(tmp_path: Path) -> None:
     with CrawlServer(crawl_files(CRAWL, [data])) as server:
         server.fault("warc.gz", Cut(1_500_000))
         _, events = run(server, tmp_path)
-    told = [event for event in events if isinstance(event, Progress)]
+    told = [event for event in events if isinstance(event, Downloaded)]
     assert {event.total for event in told} == {3_000_000}
     done = [event.done for event in told]
     assert done == sorted(done)

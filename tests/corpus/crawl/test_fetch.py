@@ -16,12 +16,12 @@ import pytest
 from corpus.crawl import paths
 from corpus.crawl.download import FetchError, Forbidden
 from corpus.crawl.fetch import (
-    Event,
+    Downloaded,
     Failed,
     FetchConfig,
+    FetchEvent,
     FetchSummary,
     Listed,
-    Progress,
     Skipped,
     fetch,
     user_agent,
@@ -138,8 +138,8 @@ def test_403_for_the_listing(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_the_part_and_ends_the_threads(tmp_path: Path) -> None:
-    def interrupt(event: Event) -> None:
-        if isinstance(event, Progress) and event.done == 0:
+    def interrupt(event: FetchEvent) -> None:
+        if isinstance(event, Downloaded) and event.done == 0:
             raise KeyboardInterrupt  # in a worker here; the same way out as in the main thread
 
     with CrawlServer(crawl_files(CRAWL, [noise(200_000), noise(200_000, 1)])) as server:
@@ -225,7 +225,7 @@ def test_a_listing_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_two_fetches_into_one_folder_do_not_mix(tmp_path: Path) -> None:
     with CrawlServer(ONE) as server:
 
-        def second(event: Event) -> None:
+        def second(event: FetchEvent) -> None:
             if isinstance(event, Listed):
                 with pytest.raises(ValueError, match="another fetch is writing here"):
                     run(server, tmp_path)

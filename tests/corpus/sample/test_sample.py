@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from lxml import html as lxml_html
 from warcio.archiveiterator import ArchiveIterator
 
-from corpus.sample import SampleSummary, docstring, write_sample
+from corpus.sample import docstring
 from corpus.sample.docs import documentation
+from corpus.sample.make import SampleSummary, write_sample
 from corpus.sample.own import own_pages
 from corpus.sample.template import page
 
