@@ -16,14 +16,14 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from corpus.engine.base import Engine, Event, Failure, Interrupted, Limits, Quarantine, Unit, Work
+from corpus.engine.base import Engine, Event, Failure, Limits, Quarantine, Unit, Work
 from corpus.engine.history import History, Ledger
+from corpus.engine.interrupt import interruptible
 from corpus.engine.worker import (
     BEAT,
     BEAT_EVERY,
@@ -209,24 +209,19 @@ class _Supervisor:
         self.pickled = pickle.dumps(work)
         self.ledger = Ledger(units, engine.limits, on_event)
         self.busy: list[_Worker] = []
-        self.stop = False
 
     def run(self) -> list[Failure]:
         try:
-            with signals(self._interrupt):
+            with interruptible() as check:
                 while self.ledger.waiting or self.busy:
+                    check()
                     self._step()
         except BaseException:
             self.engine.close()  # no unit may commit after this process has reported the end of the run
             raise
         return self.ledger.failures
 
-    def _interrupt(self) -> None:
-        self.stop = True
-
     def _step(self) -> None:
-        if self.stop:
-            raise Interrupted
         while self.ledger.waiting and len(self.busy) < self.engine.width:
             worker = self.engine.free()
             worker.give(self.ledger.waiting.popleft(), self.pickled)
@@ -300,23 +295,3 @@ def _blank_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM call `interrupt`; the second ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(signum: int, frame: Any) -> None:
-        interrupt()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
-
-    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

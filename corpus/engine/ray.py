@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.engine.base import Engine, Event, Failure, Interrupted, Limits, Unit, Work
+from corpus.engine.base import Engine, Event, Failure, Limits, Unit, Work
 from corpus.engine.cluster import Nodes, connect, not_installed, quiet_stdout, reason
 from corpus.engine.history import History, Ledger
-from corpus.engine.local import signals
+from corpus.engine.interrupt import interruptible
 from corpus.engine.node import Answer, Assignment, Beat, Board, run_unit
 
 _LOOK_EVERY = 1.0  # seconds between two looks at the board
@@ -116,23 +116,18 @@ class _Driver:
         self.nodes = Nodes(self.limits.silence)
         self.looked = 0.0  # when the board was last read
         self.deaf = False  # whether the board did not answer
-        self.stop = False
 
     def run(self) -> list[Failure]:
         try:
-            with signals(self._interrupt):
+            with interruptible() as check:
                 while self.ledger.waiting or self.flying:
+                    check()
                     self._step()
         finally:
             self._cancel(self.flying)
         return self.ledger.failures
 
-    def _interrupt(self) -> None:
-        self.stop = True
-
     def _step(self) -> None:
-        if self.stop:
-            raise Interrupted
         self.nodes.count()
         window = self.engine.window or self.nodes.window()
         while self.ledger.waiting and len(self.flying) < window:
