@@ -225,8 +225,8 @@ class Client:
 
     def _body(self, response: urllib3.BaseHTTPResponse, limit: int | None) -> Iterator[bytes]:
         """The pieces of the body as they arrive, so that the bytes before a broken connection are not lost."""
-        taken = 0
-        while limit is None or taken < limit:
+        length = 0
+        while limit is None or length < limit:
             self._check()
             try:
                 # read1 returns after one read from the network. read would wait for more, and lose what it has if the
@@ -236,7 +236,7 @@ class Client:
                 raise _TryAgain(_reason(error)) from None
             if not piece:
                 return
-            taken += len(piece)
+            length += len(piece)
             yield piece
 
     @contextlib.contextmanager
@@ -324,10 +324,10 @@ def _length(response: urllib3.BaseHTTPResponse) -> int | None:
 
 def _content_range(response: urllib3.BaseHTTPResponse) -> tuple[int | None, int | None]:
     """(first byte, size of the whole file) of a Content-Range header."""
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if found is None:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    if match is None:
         return None, None
-    return (int(found[1]) if found[1] else None), int(found[2])
+    return (int(match[1]) if match[1] else None), int(match[2])
 
 
 def _retry_after(value: str) -> float:

@@ -131,7 +131,7 @@ def fetch(
     output.mkdir(parents=True, exist_ok=True)
     calls = threading.Lock()
 
-    def tell(event: FetchEvent) -> None:
+    def report(event: FetchEvent) -> None:
         with calls:
             on_event(event)
 
@@ -147,15 +147,15 @@ def fetch(
         listing = paths.listing_path(crawl, config.kind)
         url = paths.join(config.base, listing)
         try:
-            data = client.get(url, lambda *retry: tell(Retry(paths.file_name(listing), *retry)))
+            data = client.get(url, lambda *retry: report(Retry(paths.file_name(listing), *retry)))
         except Missing:
             raise ValueError(
                 f"{url}: there is no such crawl; names are listed at https://data.commoncrawl.org/"
             ) from None
         available = paths.parse_listing(data, url)
         chosen = paths.choose(available, config.limit, config.sample, config.seed)
-        tell(Listed(len(chosen), len(available)))
-        outcomes = _fetch_all(client, chosen, output, config, tell)
+        report(Listed(len(chosen), len(available)))
+        outcomes = _fetch_all(client, chosen, output, config, report)
     finished = [event for event in outcomes if isinstance(event, Finished)]
     return FetchSummary(
         tuple(event.name for event in finished),
@@ -175,10 +175,10 @@ def user_agent(contact: str) -> str:
 
 
 def _fetch_all(
-    client: Client, chosen: list[str], output: Path, config: FetchConfig, tell: Callable[[FetchEvent], None]
+    client: Client, chosen: list[str], output: Path, config: FetchConfig, report: Callable[[FetchEvent], None]
 ) -> list[FetchEvent]:
     with ThreadPoolExecutor(config.connections, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(_fetch_file, client, path, output, config, tell) for path in chosen]
+        futures = [pool.submit(_fetch_file, client, path, output, config, report) for path in chosen]
         try:
             for future in as_completed(futures):
                 future.result()  # raises Forbidden or a local error, which ends the run
@@ -189,7 +189,7 @@ def _fetch_all(
 
 
 def _fetch_file(
-    client: Client, path: str, output: Path, config: FetchConfig, tell: Callable[[FetchEvent], None]
+    client: Client, path: str, output: Path, config: FetchConfig, report: Callable[[FetchEvent], None]
 ) -> FetchEvent:
     from corpus.crawl.download import FetchError, partial_files
 
@@ -197,28 +197,29 @@ def _fetch_file(
     target, url = output / name, paths.join(config.base, path)
 
     def on_retry(failures: int, wait: float, reason: str) -> None:
-        tell(Retry(name, failures, wait, reason))
+        report(Retry(name, failures, wait, reason))
 
     event: FetchEvent
     kept = _receipt_size(output, path)
     if kept is not None and target.is_file() and target.stat().st_size == kept:
         event = Skipped(name, kept)
-        tell(event)
+        report(event)
         return event
     try:
-        found = client.size_and_etag(url, on_retry) if target.is_file() else (None, "")
-        if found[0] is not None and found[0] == target.stat().st_size:
-            size, etag = found[0], found[1]  # an earlier run ended between the file and its receipt
+        size, etag = client.size_and_etag(url, on_retry) if target.is_file() else (None, "")
+        if size is not None and size == target.stat().st_size:  # an earlier run ended between the file and its receipt
             for rest in partial_files(target):
                 rest.unlink(missing_ok=True)
         else:
-            size, etag = client.download(url, target, lambda done, total: tell(Downloaded(name, done, total)), on_retry)
+            size, etag = client.download(
+                url, target, lambda done, total: report(Downloaded(name, done, total)), on_retry
+            )
     except FetchError as error:
         event = Failed(name, str(error))
     else:
         _write_receipt(output, path, size, etag, config.kind)
         event = Finished(name, size)
-    tell(event)
+    report(event)
     return event
 
 

@@ -65,9 +65,9 @@ class Ledger:
             history.strikes[why.stage, first] += 1
             if history.strikes[why.stage, first] >= self._limits.strikes:
                 history.quarantine[first] = why
-                self.tell_row("quarantine", history, first, why, trace)
+                self.report_row("quarantine", history, first, why, trace)
             else:
-                self.tell_row("retry", history, first, why, trace)
+                self.report_row("retry", history, first, why, trace)
         self.waiting.appendleft(history)
 
     def lost_node(self, history: History, node: str, reason: str) -> None:
@@ -89,7 +89,7 @@ class Ledger:
         self.failures.append(Failure(history.unit.key, reason))
         self.on_event(Event("failed", history.unit.key, reason, trace=trace))
 
-    def tell_row(self, kind: str, history: History, row: int, why: Quarantine, trace: str) -> None:
+    def report_row(self, kind: str, history: History, row: int, why: Quarantine, trace: str) -> None:
         """Report what a row did."""
         detail = f"row {row}: {why.kind} in {why.stage} ({why.detail})"
         self.on_event(Event(kind, history.unit.key, detail, row=row, trace=trace))

@@ -241,7 +241,7 @@ class _Supervisor:
         for answer in worker.answers():
             if answer[0] == "note":
                 _, row, why, trace = answer
-                self.ledger.tell_row("quarantine", history, row, why, trace)
+                self.ledger.report_row("quarantine", history, row, why, trace)
             else:
                 self._ended(worker, history, error=answer[1], cure=answer[2])
                 return

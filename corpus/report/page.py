@@ -74,12 +74,12 @@ def _measure(value: Any) -> str:
 
 def _by_rule(examples: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
     """The first few examples of every rule: first the rules of `order`, then all others."""
-    found: dict[str, list[Mapping[str, Any]]] = {rule: [] for rule in order}
+    shown: dict[str, list[Mapping[str, Any]]] = {rule: [] for rule in order}
     for example in examples:
-        rows = found.setdefault(str(example["rule"]), [])
+        rows = shown.setdefault(str(example["rule"]), [])
         if len(rows) < _EXAMPLES:
             rows.append(example)
-    return {rule: rows for rule, rows in found.items() if rows}
+    return {rule: rows for rule, rows in shown.items() if rows}
 
 
 def _last(training: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

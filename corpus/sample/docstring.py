@@ -27,7 +27,7 @@ def render(text: str) -> str:
 
 def prose(text: str) -> list[str]:
     """The paragraphs of a docstring that read as prose: sentences of words, not code, formulas or parameter lists."""
-    paragraphs = (html.unescape(re.sub(r"<[^>]+>", "", found)) for found in _PARAGRAPH.findall(render(text)))
+    paragraphs = (html.unescape(re.sub(r"<[^>]+>", "", html_text)) for html_text in _PARAGRAPH.findall(render(text)))
     return [paragraph for paragraph in paragraphs if _is_prose(paragraph)]
 
 

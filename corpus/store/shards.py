@@ -124,6 +124,7 @@ class Dataset:
             raise ValueError(f"{self.path}/{manifest.NAME}: damaged ({error}); remove it") from None
 
     def record(self, unit: str) -> CommitRecord | None:
+        """The commit record of a unit, None if the unit is not committed."""
         data = self.storage.read(f"_units/{unit}.json")
         return None if data is None else CommitRecord.from_json(data, f"{self.path}/_units/{unit}.json")
 
@@ -269,6 +270,7 @@ class ShardWriter:
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows. A row group is written as soon as it is full."""
         self._pending.append(batch.select(self._schema.names).cast(self._schema))
         self._pending_rows += batch.num_rows
         self.rows += batch.num_rows

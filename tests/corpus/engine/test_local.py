@@ -1,3 +1,5 @@
+"""Units on this machine: a row that hangs, crashes or hoards memory is quarantined, and all other rows are done."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Units on a Ray cluster of one node: the same ends as on one machine, lost nodes, and errors in one line."""
+
 from __future__ import annotations
 
 import functools

@@ -1,3 +1,5 @@
+"""Datasets: the bytes of a shard, commit records and the manifest, conflicts between runs, and damage."""
+
 from __future__ import annotations
 
 import dataclasses

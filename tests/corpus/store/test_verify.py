@@ -1,3 +1,5 @@
+"""`corpus verify` and `corpus gc`: damage of any kind is found, and only files that no record names are removed."""
+
 from __future__ import annotations
 
 import json
