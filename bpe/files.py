@@ -9,8 +9,6 @@ damaged or half-written directory is detected.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from bpe.formats import MERGES_FILE, RANKS_FILE, letters, merges_file, naming, r
 from bpe.imports import read_gpt2, read_hugging_face
 from bpe.patterns import REGEX, canonical, regex
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
+from bpe.whole import write_whole
 
 HEADER_FILE = "vocab.json"
 FORMAT = 2
@@ -92,10 +91,10 @@ def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bo
     directory.mkdir(parents=True, exist_ok=True)
     for old in (*headers, directory / MERGES_FILE, directory / OLD_RANKS_FILE):
         old.unlink(missing_ok=True)
-    write_file(directory / RANKS_FILE, rank_file(vocabulary))
+    write_whole(directory / RANKS_FILE, rank_file(vocabulary))
     if vocabulary.merges is not None:
-        write_file(directory / MERGES_FILE, merges_file(vocabulary))
-    write_file(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
+        write_whole(directory / MERGES_FILE, merges_file(vocabulary))
+    write_whole(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
     return True
 
 
@@ -164,18 +163,3 @@ def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
         files = f"{ranks} and {MERGES_FILE} do" if has_merges else f"{ranks} does"
         raise ValueError(f"{files} not match the hash in {header.name}: train or copy the tokenizer again")
     return vocabulary
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 from tests.conftest import REPOSITORY
 from tests.support.command import answer, command
 
@@ -45,7 +46,7 @@ def commit(folder: Path, pages: dict[str, str] = PAGES, dump: str = "CC-MAIN-202
         writer = ShardWriter(scratch / "x", DOCUMENTS)
         writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
         writer.close()
-        dataset.commit(Record("u", "x", digest, (), (writer.output("u", "documents"),), ()), [writer.path])
+        dataset.commit(CommitRecord("u", "x", digest, (), (writer.output("u", "documents"),), ()), [writer.path])
 
 
 @pytest.fixture(scope="module")

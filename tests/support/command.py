@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 from tests.conftest import REPOSITORY
 
 
@@ -59,4 +60,4 @@ def commit_documents(folder: Path, texts: list[str], unit: str = "u", first: int
         writer = ShardWriter(scratch / "x", DOCUMENTS)
         writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
         writer.close()
-        dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
+        dataset.commit(CommitRecord(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])

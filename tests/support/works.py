@@ -1,4 +1,4 @@
-"""Works and stages that misbehave on request; in a module of their own, because spawned workers import them."""
+"""Works and stages that misbehave on request. They have a module of their own, because spawned workers import them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, TimeLimit, Unit
+from corpus.engine.base import Attempt, TimeLimit, Unit
 from corpus.schema import Drop, Outcome, outcome
 
 
@@ -26,14 +26,14 @@ def misbehave(how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    if how == "pause":  # stopped by somebody, and continued after its limit of a second
+    if how == "pause":  # stopped from outside, and continued after its limit of a second
         subprocess.Popen(["/bin/sh", "-c", f"sleep 1.2; kill -CONT {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
     if how == "sleep":
         time.sleep(60)
-    if how == "hang":  # one C call that never ends: no signal handler gets a turn
+    if how == "hang":  # a C call that never ends, so no signal handler runs
         sum(range(10**15))
-    if how == "hoard":  # a gigabyte, touched
+    if how == "hoard":  # a gigabyte of memory that is really used
         hoard = bytearray(b"x") * (1 << 30)
         time.sleep(60 if hoard else 0)
     if how == "full":
@@ -50,7 +50,7 @@ def misbehave(how: str) -> None:
 class RowsWork:
     """A unit of rows; `behaviour` says what each (unit, row) does, `batch` how many rows are guarded together.
 
-    Row -1 stands for the time before any guard. What a name that begins with `once-` asks for is done once.
+    Row -1 stands for the time before any guard. A behaviour whose name begins with `once-` happens once.
     """
 
     folder: str
@@ -91,7 +91,7 @@ class RowsWork:
 
 @dataclass(frozen=True)
 class PidWork:
-    """Says which process it ran in, and keeps `hoard` MiB for as long as that lives."""
+    """Writes down its process, and keeps `hoard` MiB as long as this process lives."""
 
     folder: str
     hoard: int = 0
@@ -106,7 +106,7 @@ KEPT: list[bytearray] = []
 
 @dataclass(frozen=True)
 class Config:
-    """For the stage below: texts that begin with `bad` are dropped, others may misbehave."""
+    """Settings of the stage below: texts that begin with `bad` are dropped, others may misbehave."""
 
     bad: str = "bad"
 

@@ -36,7 +36,8 @@ from corpus.run.barrier import BarrierJob
 from corpus.run.execute import run_pass
 from corpus.run.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 # Many short bands: whatever is a little alike is a candidate.
 CONFIG = Config(bands=60, rows=2)
@@ -67,7 +68,7 @@ def commit(folder: Path, unit: str, documents: dict[str, list[str]]) -> None:
         writer = ShardWriter(scratch / "x", DOCUMENTS)
         writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
         writer.close()
-        dataset.commit(Record(unit, "x", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
+        dataset.commit(CommitRecord(unit, "x", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
 
 
 def deduplicate(documents: Path, output: Path, config: Config = CONFIG, **more: Any) -> Deduplication:

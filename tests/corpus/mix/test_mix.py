@@ -27,7 +27,8 @@ from corpus.mix.draw import (
 from corpus.mix.passes import Mixture, mix_passes, name_sources, parts, taken
 from corpus.run.execute import run_pass
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 COLUMNS = pa.schema([*DOCUMENTS, pa.field("minhash_cluster_size", pa.int64()), pa.field("quality_score", pa.float64())])
 
@@ -52,7 +53,7 @@ def commit(folder: Path, rows: list[dict[str, Any]], shards: int) -> str:
             writer.write(pa.RecordBatch.from_pylist(rows[shard::shards], schema=COLUMNS))
             writer.close()
             output = writer.output(f"u{shard}", "documents")
-            dataset.commit(Record(f"u{shard}", "s", digest, (), (output,), ()), [writer.path])
+            dataset.commit(CommitRecord(f"u{shard}", "s", digest, (), (output,), ()), [writer.path])
     return str(folder)
 
 

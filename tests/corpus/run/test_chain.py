@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 import pytest
 
-from corpus.engine import Quarantine, TimeLimit
+from corpus.engine.base import Quarantine, TimeLimit
 from corpus.run.chain import Chain, Rows, Step
 from corpus.schema import DOCUMENTS
 from tests.support.works import Config
