@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.paths import TESTDATA
+
 # A slow shared machine is not a failure, and a test that failed once must fail again.
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
-
-REPOSITORY = Path(__file__).parent.parent
-TESTDATA = Path(os.environ.get("CORPUS_TESTDATA", REPOSITORY / "../shared/data"))
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ import pytest
 
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset, Record, ShardWriter
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command
+from tests.support.paths import REPOSITORY
 
 STORY = """It was the best of gardens, it was the worst of gardens. Nobody who passed the gate in the summer of that
 year could say whether the roses had been planted by the old man or had simply come up, and the old man did not tell.

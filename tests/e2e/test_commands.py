@@ -23,9 +23,9 @@ from corpus.engine.local import LocalEngine
 from corpus.run.chain import Step
 from corpus.run.work import ChainWork
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command, commit_documents
 from tests.support.crawl_server import Busy, CrawlServer, crawl_files
+from tests.support.paths import REPOSITORY
 from tests.support.works import Config
 
 COMMANDS = {

@@ -15,10 +15,10 @@ import pytest
 
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.faults import ray_cluster
 from tests.support.command import answer, command, commit_documents, shard_hashes
 from tests.support.object_server import BUCKET, object_server
+from tests.support.paths import REPOSITORY
 
 COLUMNS = ["text", "id"]
 BETWEEN = ["signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels"]

@@ -20,9 +20,9 @@ from bpe.files import load_vocabulary
 from corpus.schema import DOCUMENTS
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command, shard_hashes
 from tests.support.object_server import BUCKET, object_server
+from tests.support.paths import REPOSITORY
 
 PAGES = 1033
 

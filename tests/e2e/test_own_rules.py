@@ -15,8 +15,8 @@ import pytest
 from corpus.run.recipe import describe, load_recipe
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.support.command import commit_documents
+from tests.support.paths import REPOSITORY
 
 TEXTS = ["This is quiet text.", "THIS IS LOUD TEXT.", "Hm."]
 CONFIG = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Config:\n    most: int = 3\n"

@@ -21,8 +21,8 @@ from corpus.engine import Limits
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import documents_pass, find_source, run_pass, source_keys
 from corpus.run.recipe import load_recipe
-from tests.conftest import REPOSITORY, TESTDATA
 from tests.faults.soak import resident
+from tests.support.paths import REPOSITORY, TESTDATA
 
 SETTLED = 5  # passes, after which a worker has its size
 TOLERANCE = 0.10

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from corpus.run.recipe import load_recipe
 from corpus.schema import DOCUMENTS
-from tests.conftest import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 STAGES = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 Fate = tuple[str, str]  # (stage that drops it, its reason), or ("", the text as kept)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset, Record, ShardWriter
-from tests.conftest import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 
 def command(*arguments: str | Path, code: int = 0, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:

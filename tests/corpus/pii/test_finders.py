@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bench import pii_texts
 from corpus.pii import addresses
 from corpus.pii.phone_words import regions_of
 from corpus.pii.scrub import TYPES, Config, find
 from corpus.pii.text import words
 from tests.oracles import scrub_checks as oracle
-from tests.support import pii_texts
 from tests.support.pii_texts import ALL, PUBLIC, TEXTS
 
 
