@@ -1,4 +1,4 @@
-"""The benchmarks stand on their own: they import nothing from the tests."""
+"""The benchmarks import nothing from the tests, and no test module imports another (what both need is in support/)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-SOURCES = sorted((REPOSITORY / "bench").rglob("*.py"))
+BENCH = sorted((REPOSITORY / "bench").rglob("*.py"))
+TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The names of all modules that a file imports, also inside of functions."""
+    """The dotted names of all that a file imports, also inside of functions."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: imports are absolute"
-            yield node.module or ""
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BENCH, ids=lambda path: path.stem)
 def test_a_benchmark_imports_nothing_from_the_tests(path: Path) -> None:
     assert [name for name in imported(path) if name.split(".")[0] == "tests"] == []
+
+
+def test_no_test_module_imports_another() -> None:
+    def is_test(name: str) -> bool:
+        package, *parts = name.split(".")
+        return package == "tests" and any(part.startswith("test_") or part == "conftest" for part in parts)
+
+    assert [(path.name, name) for path in TESTS for name in imported(path) if is_test(name)] == []

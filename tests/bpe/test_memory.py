@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpe.encode import Encoder
-from tests.bpe.conftest import texts
 from tests.oracles import bpe_checked
+from tests.support.bpe_texts import texts
 from tests.support.guarded_encoder import TEXTS, vocabularies
 from tests.support.paths import REPOSITORY
 

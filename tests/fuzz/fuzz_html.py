@@ -16,8 +16,8 @@ from pathlib import Path
 from bench.harness import data_folder
 from corpus.extract import stage as extract
 from corpus.text.charset import decode_html
-from tests.corpus.extract.test_trafilatura_fast import SETTINGS, decoded
-from tests.fuzz.odd_pages import mutated, soup
+from tests.support.extract_pages import SETTINGS, decoded
+from tests.support.odd_pages import mutated, soup
 
 _SLOW = 20.0  # processor seconds: a page of this size that takes as long is a finding too
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, TimeLimit, Unit
+from corpus.engine import Attempt, Quarantine, TimeLimit, Unit
 from corpus.schema import Drop, Outcome, outcome
 
 
@@ -102,6 +104,32 @@ class PidWork:
 
 
 KEPT: list[bytearray] = []
+
+
+class NotingAttempt:
+    """An engine that only takes notes; `slow` texts run into the time limit."""
+
+    number = 1
+
+    def __init__(self, careful: bool = False, quarantine: Mapping[int, Quarantine] | None = None, hang: int = -1):
+        self.careful = careful
+        self.quarantine = quarantine or {}
+        self.hang = hang
+        self.guards: list[tuple[int, int]] = []
+        self.notes: list[tuple[int, Quarantine, str]] = []
+
+    @contextlib.contextmanager
+    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
+        self.guards.append((first, rows))
+        if first <= self.hang < first + rows:
+            raise TimeLimit
+        yield
+
+    def progress(self, read: int, kept: int, share: float) -> None:
+        pass
+
+    def note(self, row: int, why: Quarantine, trace: str) -> None:
+        self.notes.append((row, why, trace))
 
 
 @dataclass(frozen=True)

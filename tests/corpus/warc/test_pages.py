@@ -23,34 +23,7 @@ from corpus.warc.http_body import html_type, undo_codings
 from corpus.warc.pages import BadRecord, Page, read_pages, read_record
 from tests.oracles import warc_reader
 from tests.support.crawl_server import write_warc
-
-HTML = b"<!doctype html><html><body>" + b"".join(b"<p>paragraph %d of it</p>" % n for n in range(40)) + b"</html>"
-
-
-def read(data: bytes, **options: Any) -> list[Page | BadRecord]:
-    return list(read_pages(io.BytesIO(data), "test.warc.gz", **options))
-
-
-def pages_of(items: list[Page | BadRecord]) -> list[Page]:
-    return [item for item in items if isinstance(item, Page)]
-
-
-def bad_of(items: list[Page | BadRecord]) -> list[BadRecord]:
-    return [item for item in items if isinstance(item, BadRecord)]
-
-
-def record(kind: str, block: bytes, *, url: str = "https://a.example/", extra: str = "", length: int = -1) -> bytes:
-    """One WARC record, not compressed."""
-    header = (
-        f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{kind}>\r\nWARC-Date: 2026-10-10T00:00:00Z\r\n"
-        f"WARC-Target-URI: {url}\r\n{extra}Content-Length: {len(block) if length < 0 else length}\r\n\r\n"
-    )
-    return header.encode() + block + b"\r\n\r\n"
-
-
-def response(body: bytes, *headers: str, status: str = "200 OK", **options: Any) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *headers]
-    return record("response", "\r\n".join(lines).encode() + b"\r\n\r\n" + body, **options)
+from tests.support.warc_records import HTML, bad_of, chunked, pages_of, read, record, response
 
 
 def only(data: bytes, **options: Any) -> Page | BadRecord:
@@ -408,11 +381,6 @@ def test_lookup_of_what_is_not_there() -> None:
 
 
 # --- Codings and types
-
-
-def chunked(body: bytes, size: int) -> bytes:
-    parts = [body[at : at + size] for at in range(0, len(body), size)]
-    return b"".join(b"%x;x=y\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nT: x\r\n\r\n"
 
 
 def raw_deflate(body: bytes) -> bytes:
