@@ -39,3 +39,14 @@ def response(body: bytes, *headers: str, status: str = "200 OK", **options: Any)
 def chunked(body: bytes, size: int) -> bytes:
     parts = [body[at : at + size] for at in range(0, len(body), size)]
     return b"".join(b"%x;x=y\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nT: x\r\n\r\n"
+
+
+def only(data: bytes, **options: Any) -> Page | BadRecord:
+    (item,) = read(data, **options)
+    return item
+
+
+def rule(data: bytes, **options: Any) -> tuple[str, object, object]:
+    item = only(data, **options)
+    assert isinstance(item, BadRecord)
+    return tuple(item.drop)
