@@ -1,6 +1,6 @@
 """`python -m bench.gate [NAME ...]`: run the benchmarks and compare their ratios with floors.toml.
 
-Exit code 1 names every ratio below its floor, and every script or floor that has no counterpart.
+If a ratio is below its floor, or a script has no floors or floors have no script, the gate names each and exits with 1.
 """
 
 from __future__ import annotations

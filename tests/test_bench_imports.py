@@ -1,4 +1,4 @@
-"""The benchmarks import nothing from the tests, and no test module imports another (what both need is in support/)."""
+"""What the benchmarks import exists and is none of the tests; no test module imports another (see support/)."""
 
 from __future__ import annotations
 
@@ -35,3 +35,25 @@ def test_no_test_module_imports_another() -> None:
         return package == "tests" and any(part.startswith("test_") or part == "conftest" for part in parts)
 
     assert [(path.name, name) for path in TESTS for name in imported(path) if is_test(name)] == []
+
+
+def defined(path: Path) -> set[str]:
+    """The names that a module binds at its top level."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        else:
+            names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize("path", BENCH, ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_from_another_exists(path: Path) -> None:
+    """Benchmarks run seldom, and most of them need packages of the extra `bench`: a lost name would stay unnoticed."""
+    for module, _, name in (dotted.rpartition(".") for dotted in imported(path) if dotted.startswith("bench.")):
+        file = REPOSITORY / f"{module.replace('.', '/')}.py"
+        if file.is_file():
+            assert name in defined(file), f"{module} has no {name}"
