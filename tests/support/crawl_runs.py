@@ -8,8 +8,8 @@ from pathlib import Path
 
 from corpus.crawl import paths
 from corpus.crawl.fetch import Event, FetchConfig, FetchSummary, Retry, fetch
-from corpus.run.work import warc_address
 from corpus.store.shards import Dataset, Input, Output
+from corpus.warc.source import warc_address
 from tests.support.crawl_server import CrawlServer, crawl_files
 
 CRAWL = "CC-MAIN-2026-43"
