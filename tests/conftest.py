@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
-    for item in marked:  # compiling for CUDA warns of PyTorch's own affairs
+    for item in marked:  # compiling for CUDA warns about PyTorch's internals
         item.add_marker(pytest.mark.filterwarnings("ignore"))
     import torch
 

@@ -1,4 +1,4 @@
-"""`corpus clusters` as a person uses it who asks why a page was dropped."""
+"""`corpus clusters`, for a person who asks why a page was dropped."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_questions_that_have_no_answer(unique: Path) -> None:
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> str:
-    """What a command writes to a terminal."""
+    """The output of a command on a terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", *arguments], cwd=REPOSITORY, stdout=theirs, env=os.environ | environment

@@ -1,4 +1,4 @@
-"""`corpus dedup` as a person uses it for the first time: every command of its documentation, and the mistakes."""
+"""`corpus dedup`, used for the first time: every command of its documentation, and likely mistakes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BETWEEN = ["signatures", "keys", "bands", "blocks", "candidates", "decisions", "
 
 
 def commit_texts(folder: Path, table: pa.Table, shards: int = 4, first: int = 0) -> Path:
-    """The texts as documents, in so many shards; the id is `<row>`."""
+    """Commit the texts as documents, in several shards; the ids are `<row>`."""
     texts = table["text"].to_pylist()
     for number in range(shards):
         start, end = number * len(texts) // shards, (number + 1) * len(texts) // shards
@@ -42,7 +42,7 @@ def docs(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def few(docs: Path) -> Path:
-    """A quarter of them, in two crawls and as one."""
+    """A quarter of the pages, as two crawls and as one."""
     folder = docs.parent / "few"
     dataset = Dataset(docs)
     table = dataset.table(dataset.files("documents")[0])
@@ -71,12 +71,12 @@ def kept(folder: Path | str) -> set[str]:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """sha256 of what is for others to read."""
+    """sha256 of all files that users read."""
     return {name: digest for name, digest in shard_hashes(folder).items() if "_dedup" not in name}
 
 
 def similarity(one: str, other: str) -> float:
-    """As docs/dedup.md has it."""
+    """The similarity as docs/dedup.md defines it."""
 
     def ngrams(text: str) -> set[tuple[str, ...]]:
         words = text.lower().split()

@@ -1,4 +1,4 @@
-"""The whole chain on 1,033 real pages: every page accounted for, the same bytes whatever happens on the way."""
+"""The whole chain on 1,033 real pages: every page is accounted for, and the bytes are the same whatever happens."""
 
 from __future__ import annotations
 

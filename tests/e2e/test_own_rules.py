@@ -1,4 +1,4 @@
-"""Rules of one's own: the example of CONTRIBUTING.md as a user would try it, and what mistakes are answered."""
+"""Rules of a user: the example of CONTRIBUTING.md, and the messages for mistakes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Conf
 
 
 def corpus(folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
-    """Run the command in `folder`; returns what it says on stderr."""
+    """Run the command in `folder`; returns its stderr."""
     done = subprocess.run(
         [sys.executable, "-c", "from corpus.cli import main; main()", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""The pre-screen as a person meets it: fewer pages extracted, the same documents kept, and what it lost is said."""
+"""The pre-screen on the command line: it extracts fewer pages, keeps the same documents, and reports its loss."""
 
 from __future__ import annotations
 

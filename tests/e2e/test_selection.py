@@ -1,4 +1,4 @@
-"""Selection as a person uses it: a classifier trained and used, benchmarks removed, sources mixed."""
+"""Selection on the command line: a classifier is trained and used, benchmarks are removed, sources are mixed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slow, obviously right twins of corpus.warc.pages: a reader of sound files, and what must survive damage."""
+"""Slow, obviously right twins of corpus.warc.pages: a reader of sound files, and the pages that survive damage."""
 
 from __future__ import annotations
 

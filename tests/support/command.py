@@ -1,4 +1,4 @@
-"""Run our commands as a user does: as processes; and what they are run on."""
+"""Run our commands as a user does, as processes; and make documents for them."""
 
 from __future__ import annotations
 

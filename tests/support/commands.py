@@ -13,7 +13,7 @@ PROGRAMS = ("corpus", "bpe", "model")
 
 @cache
 def commands() -> tuple[tuple[str, ...], ...]:
-    """The words of every command that does something, as ("corpus", "classify", "train")."""
+    """The words of every command that is not a group, such as ("corpus", "classify", "train")."""
     return tuple(words for program in PROGRAMS for words in _below(_group(program), (program,)))
 
 

@@ -34,7 +34,7 @@ def signatures(rows: Sequence[Row], config: Config) -> pa.Table:
 
 
 def cut(table: pa.Table, cuts: list[int]) -> list[pa.Table]:
-    """The table cut into shards at these rows (modulo their number)."""
+    """Cut the table into shards at these rows (modulo the number of rows)."""
     ends = [0, *sorted(cut % (table.num_rows + 1) for cut in cuts), table.num_rows]
     return [table.slice(start, end - start) for start, end in itertools.pairwise(ends)]
 

@@ -20,7 +20,7 @@ _NO_PROSE = re.compile(r"https?:|www\.|\^|\|| \* |/wiki/|//|%[0-9A-F]{2}|^\s*(?:
 def articles(testdata: Path) -> dict[str, str]:
     """The running text of one encyclopedia article in many languages, by language.
 
-    The file has its Markdown; links become their text, wrapped lines paragraphs, and what is no prose goes.
+    The file holds Markdown. Links become their text, wrapped lines become paragraphs, and parts that are not prose go.
     """
     parts: dict[str, list[str]] = {}
     with gzip.open(testdata / "text/mixed_multilingual_code.jsonl.gz", "rt", encoding="utf-8") as stream:

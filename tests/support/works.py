@@ -19,7 +19,7 @@ from corpus.schema import Drop, Outcome, outcome
 
 
 def misbehave(how: str) -> None:
-    """Do what the text asks for."""
+    """Do what the text says."""
     if how == "exit":
         os._exit(3)
     if how == "segv":
@@ -52,7 +52,7 @@ def misbehave(how: str) -> None:
 class RowsWork:
     """A unit of rows; `behaviour` says what each (unit, row) does, `batch` how many rows are guarded together.
 
-    Row -1 stands for the time before any guard. What a name that begins with `once-` asks for is done once.
+    Row -1 stands for the time before any guard. A behaviour that begins with `once-` happens only once.
     """
 
     folder: str
@@ -93,7 +93,7 @@ class RowsWork:
 
 @dataclass(frozen=True)
 class PidWork:
-    """Says which process it ran in, and keeps `hoard` MiB for as long as that lives."""
+    """Writes the id of its process, and keeps `hoard` MiB for as long as the process lives."""
 
     folder: str
     hoard: int = 0
@@ -107,7 +107,7 @@ KEPT: list[bytearray] = []
 
 
 class NotingAttempt:
-    """An engine that only takes notes; `slow` texts run into the time limit."""
+    """An attempt without an engine, which notes what it is asked; the row `hang` runs into the time limit."""
 
     number = 1
 
