@@ -1,8 +1,8 @@
 """`python -m tests.fuzz.fuzz_warc --minutes 15`: mutated WARC files, and the promises that a reader must keep.
 
-The files have a few records in every form (plain, or gzip or Zstandard, by record or whole). Each file is mutated a few
-times: bytes are flipped, cut out, doubled or taken from elsewhere, and lengths are rewritten. `read_pages` reads it, and
-`verdict` names the first promise that is broken:
+The files have a few records in every form (plain, or gzip or Zstandard, by record or whole). Each file is mutated a
+few times: bytes are flipped, cut out, doubled or taken from elsewhere, and lengths are rewritten. `read_pages` reads
+it, and `verdict` names the first promise that is broken:
 
 - The reader raises nothing but the ValueError for a file without any record.
 - It ends, and has read again at most a bounded multiple of the file's length.

@@ -9,7 +9,7 @@ from corpus.dedup import Config
 
 
 def keys(row: dict[str, Any], config: Config) -> Iterator[tuple[object, ...]]:
-    """The keys of a document: the text's hash, and each band if there are words. Documents that share one are joined."""
+    """The keys of a document, the text's hash and any bands of its words. Documents that share a key are joined."""
     dump = (row["dump"],) if config.per_dump else ()
     if config.exact:
         yield ("text", row["text_hash"], *dump)

@@ -1,5 +1,5 @@
-"""The long lines of an HTML page by hand: the twin of corpus.language.kernels.page_text, one byte string after
-the other.
+"""The long lines of an HTML page by hand: the slow twin of
+corpus.language.kernels.page_text, on byte strings.
 
 First the page is cut into pieces of text, ends of lines and nothing; then lines are put together and the long ones
 taken until there is enough. Slow, and free of offsets that could point beside the page.

@@ -28,7 +28,7 @@ def finite(value: Any) -> float:
 
 
 def lowest_and_highest(values: Sequence[float], stretches: int) -> list[int]:
-    """Indices of both ends, and of the lowest and highest value of each of `stretches` equal parts (the first of equals)."""
+    """Indices of both ends, and of the lowest and highest value (the first of equals) of each of `stretches` parts."""
     size = math.ceil(len(values) / stretches)
     if size <= 2:
         return list(range(len(values)))
