@@ -12,12 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
-from tests.support.command import answer, command
+from tests.support.command import answer, command, commit_rows
 from tests.support.paths import REPOSITORY
 
 STORY = """It was the best of gardens, it was the worst of gardens. Nobody who passed the gate in the summer of that
@@ -39,13 +36,7 @@ def commit(folder: Path, pages: dict[str, str] = PAGES, dump: str = "CC-MAIN-202
         {"id": f"<urn:{number}>", "url": url, "text": text, "dump": dump}
         for number, (url, text) in enumerate(pages.items())
     ]
-    dataset = Dataset(folder)
-    digest = dataset.begin({})
-    with dataset.storage.scratch() as scratch:
-        writer = ShardWriter(scratch / "x", DOCUMENTS)
-        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
-        writer.close()
-        dataset.commit(Record("u", "x", digest, (), (writer.output("u", "documents"),), ()), [writer.path])
+    commit_rows(folder, rows)
 
 
 @pytest.fixture(scope="module")

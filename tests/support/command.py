@@ -52,11 +52,16 @@ def shard_hashes(output: Path) -> dict[str, str]:
 
 def commit_documents(folder: Path, texts: list[str], unit: str = "u", first: int = 0) -> None:
     """Commit a shard of documents with these texts; their ids are `<number>`, counted from `first`."""
+    rows = [{"text": text, "id": f"<{number}>", "warc_offset": number} for number, text in enumerate(texts, first)]
+    commit_rows(folder, rows, unit)
+
+
+def commit_rows(folder: Path, rows: list[dict[str, Any]], unit: str = "u", schema: pa.Schema = DOCUMENTS) -> None:
+    """Commit a shard of documents with these columns; the other columns are empty."""
     dataset = Dataset(folder)
     digest = dataset.begin({})
-    rows = [{"text": text, "id": f"<{number}>", "warc_offset": number} for number, text in enumerate(texts, first)]
     with dataset.storage.scratch() as scratch:
-        writer = ShardWriter(scratch / "x", DOCUMENTS)
-        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+        writer = ShardWriter(scratch / "x", schema)
+        writer.write(pa.RecordBatch.from_pylist(rows, schema=schema))
         writer.close()
         dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])

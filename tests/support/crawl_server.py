@@ -2,7 +2,7 @@
 
 files = crawl_files("CC-MAIN-2026-43", [write_warc([("https://a.example/", b"<html>...")])])
 with CrawlServer(files) as server:
-    server.fault("warc.gz", Cut(1000), Busy())      # the next two answers for paths with this end
+    server.fault("warc.gz", Cut(1000), Busy())      # the next two answers for paths that end so
     fetch("CC-MAIN-2026-43", folder, FetchConfig(base=server.base))
 """
 
@@ -30,7 +30,7 @@ DATE = "2026-10-10T00:00:00Z"
 
 @dataclass(frozen=True)
 class Busy:
-    """An error answer, as soon as `once` is true."""
+    """An error answer, when `once` has become true."""
 
     status: int = 503
     retry_after: str | None = "0"
@@ -39,33 +39,33 @@ class Busy:
 
 @dataclass(frozen=True)
 class Cut:
-    """Close the connection after this number of bytes of the body."""
+    """Hang up after so many bytes of the body."""
 
     after: int
 
 
 @dataclass(frozen=True)
 class Silent:
-    """Stop sending after this number of bytes, but keep the connection open until the server closes."""
+    """Stop sending after so many bytes, without hanging up, until the server closes."""
 
     after: int
 
 
 @dataclass(frozen=True)
 class IgnoreRange:
-    """Answer 200 with the whole file, whatever range was asked for."""
+    """200 and the whole file, whatever was asked."""
 
 
 @dataclass(frozen=True)
 class WrongLength:
-    """A Content-Length that is wrong by this number of bytes."""
+    """A Content-Length that is off by so many bytes."""
 
     by: int
 
 
 @dataclass(frozen=True)
 class WrongRange:
-    """A 206 that begins this number of bytes from the place that was asked for."""
+    """A 206 that begins so many bytes from where it was asked to."""
 
     by: int
 
@@ -85,7 +85,7 @@ class Hangup:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """The file changes before this answer."""
+    """The file becomes another one before this answer."""
 
     data: bytes
 
@@ -153,11 +153,11 @@ class CrawlServer:
         return self._state.peak
 
     def fault(self, path_end: str, *faults: Fault) -> None:
-        """Let the next answers for paths that end in `path_end` go wrong, each with one fault."""
+        """Let the next answers for paths that end in `path_end` go wrong, one fault an answer."""
         self._state.faults[path_end].extend(faults)
 
     def pending(self) -> int:
-        """The number of faults that no request has met yet."""
+        """Faults that nobody has met yet."""
         return sum(len(faults) for faults in self._state.faults.values())
 
     def for_path(self, path_end: str) -> list[Request]:

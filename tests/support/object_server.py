@@ -64,7 +64,7 @@ class ObjectServer:
         self._thread.join()
 
     def fill(self, keys: Iterable[str]) -> None:
-        """Put empty objects into the bucket, without a request for each."""
+        """Objects of no bytes in the bucket, without a request for each."""
         from moto.s3.models import s3_backends
 
         backend = s3_backends["123456789012"]["aws"]
