@@ -53,14 +53,11 @@ every_command = pytest.mark.parametrize("words", commands(), ids=" ".join)
 
 
 @cache
-def help_of(words: tuple[str, ...]) -> tuple[str, str]:
-    """The text before the options, and the options."""
-    before, _, options = command(*words, "--help").stdout.partition("Options:")
-    return before, options
-
-
-def flags_of(words: tuple[str, ...]) -> set[str]:
-    return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", help_of(words)[1]))
+def help_of(words: tuple[str, ...]) -> tuple[str, set[str]]:
+    """The help page above its options, and all flags of the options; `--[no-]x` is `--x` and `--no-x`."""
+    page = command(*words, "--help").stdout
+    above, _, options = re.sub(r"--\[no-\]([a-z-]+)", r"--\1 --no-\1", page).partition("\n  -")
+    return above, set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", f"-{options}"))
 
 
 def test_every_command_has_its_line_here() -> None:
@@ -69,13 +66,13 @@ def test_every_command_has_its_line_here() -> None:
 
 @every_command
 def test_help_has_an_example_with_options_that_exist(words: tuple[str, ...]) -> None:
-    before, options = help_of(words)
-    assert "\\b" not in before + options
+    above, flags = help_of(words)
+    assert "\\b" not in above
     name = " ".join(words)
-    _, _, examples = before.partition("Usage:")[2].partition("\n")
+    _, _, examples = above.partition("Usage:")[2].partition("\n")
     assert f"{name} " in examples
     own = " ".join(re.findall(rf"{name} [^\n&|]*", examples))  # an example may call other commands beside it
-    assert set(re.findall(r" (--[a-z][a-z-]*)", own)) <= flags_of(words)
+    assert set(re.findall(r" (--[a-z][a-z-]*)", own)) <= flags
 
 
 @every_command
@@ -183,7 +180,7 @@ def test_commands_in_the_documentation_exist(page: str) -> None:
     checked = 0
     for words, line in commands_in(page):
         flags = set(re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", line))
-        assert flags <= flags_of(words), line
+        assert flags <= help_of(words)[1], line
         checked += bool(flags)
     assert checked >= EXAMPLES.get(page, 0)
 
