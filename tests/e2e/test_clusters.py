@@ -73,7 +73,7 @@ def test_why_was_this_page_dropped(unique: Path) -> None:
     assert text.endswith("for eleven days. [-That was that.-]{+That.+}")
 
 
-def test_of_a_copy_it_is_said_that_it_is_one(tmp_path: Path) -> None:
+def test_a_copy_is_called_a_copy(tmp_path: Path) -> None:
     commit(tmp_path / "docs", {"https://example.org/1": STORY, "https://example.org/2\n\x1b[2J": STORY}, "D\x07")
     command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
     told = lines(tmp_path / "unique", "--id", "<urn:1>")
@@ -84,19 +84,19 @@ def test_of_a_copy_it_is_said_that_it_is_one(tmp_path: Path) -> None:
     assert closest.endswith(f"there is {told[0]}\n")
 
 
-def test_of_a_kept_page_the_least_similar_duplicate_is_shown(unique: Path) -> None:
+def test_a_kept_page_shows_its_least_similar_duplicate(unique: Path) -> None:
     told = lines(unique, "--id", "<urn:0>")
     assert told[2] == "kept: the longest of 3 documents that are alike"
     assert any(line.startswith("Compared with https://mirror.example.net/old-story: ") for line in told)
     assert any("only in this one-] " in line and "only in its least similar duplicate+}" in line for line in told)
 
 
-def test_a_page_alone(unique: Path) -> None:
+def test_a_page_without_duplicates(unique: Path) -> None:
     told = lines(unique, "--url", "https://example.org/other")
     assert told[2:] == ["kept: no other document has anything in common with it"]
 
 
-def test_less_can_be_asked_for(unique: Path) -> None:
+def test_members_and_diff_can_be_left_out(unique: Path) -> None:
     told = lines(unique, "--id", "<urn:2>", "--no-diff", "--members", "1")
     assert [line.split()[0] for line in told[5:]] == ["bytes", "kept", "and"]
     assert told[-1] == "  and 2 more"
@@ -112,7 +112,7 @@ def test_the_largest_clusters_in_a_table(unique: Path) -> None:
     assert (cluster["url"], cluster["representative"]) == ("https://example.org/story", "<urn:0>")
 
 
-def test_for_programs_there_is_json(unique: Path) -> None:
+def test_json_for_programs(unique: Path) -> None:
     told = answer("corpus", "clusters", unique, "--id", "<urn:2>")
     assert (told["keep"], told["rule"], told["representative"], told["cluster_size"]) == (
         False,
@@ -126,7 +126,7 @@ def test_for_programs_there_is_json(unique: Path) -> None:
     assert answer("corpus", "clusters", unique, "--id", "<urn:2>", "--no-diff")["difference"] is None
 
 
-def test_labels_alone_and_a_whole_run_answer_as_well(unique: Path, tmp_path: Path) -> None:
+def test_labels_only_and_a_whole_run_can_be_asked(unique: Path, tmp_path: Path) -> None:
     docs = unique.parent / "docs"
     command("corpus", "dedup", docs, "-o", tmp_path / "labels", "--labels-only")
     (tmp_path / "mine.toml").write_text("[dedup]\n")
@@ -136,7 +136,7 @@ def test_labels_alone_and_a_whole_run_answer_as_well(unique: Path, tmp_path: Pat
     assert lines(tmp_path / "run", "--id", "<urn:2>") == told
 
 
-def test_when_the_documents_are_gone(unique: Path, tmp_path: Path) -> None:
+def test_clusters_of_documents_that_are_gone(unique: Path, tmp_path: Path) -> None:
     shutil.copytree(unique.parent / "docs", tmp_path / "docs")
     command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
     shutil.rmtree(tmp_path / "docs")

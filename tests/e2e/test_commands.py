@@ -53,7 +53,7 @@ def test_the_whole_chain_step_by_step(testdata: Path, tmp_path: Path) -> None:
     assert "Step 6" in page
 
 
-def test_a_vocabulary_of_others(testdata: Path, tmp_path: Path) -> None:
+def test_tokens_by_a_published_vocabulary(testdata: Path, tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["hello world", "", "naïve café"])
     tokenizer = testdata / "tokenizers" / "cl100k_base.tiktoken"
     command("corpus", "tokenize", tmp_path / "docs", "-t", tokenizer, "-o", tmp_path / "tokens")
@@ -75,7 +75,7 @@ def test_tokens_counted_into_the_documents(testdata: Path, tmp_path: Path) -> No
     assert counts[:2] == [2, 0]
 
 
-def test_a_vocabulary_of_a_sample(tmp_path: Path) -> None:
+def test_a_vocabulary_trained_on_a_sample(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", [f"{letter * 40} {letter * 20}" for letter in "abcdefghijklmnopqrst"])
     (tmp_path / "mine.toml").write_text("[tokenizer]\nvocab_size = 300\nsample = 0.5\n")
     command("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
@@ -181,7 +181,7 @@ def test_fetch_then_extract_knows_the_address(testdata: Path, tmp_path: Path) ->
         assert "there is no such crawl" in unknown.stderr
 
 
-def test_text_that_was_extracted_before_goes_in_as_it_is(tmp_path: Path) -> None:
+def test_wet_files_are_taken_as_they_are(tmp_path: Path) -> None:
     """WET files, in every compression and beside each other in a folder, and the count of what was no page."""
     crawl = tmp_path / "crawl"
     crawl.mkdir()

@@ -191,7 +191,7 @@ def test_another_recipe_is_refused_naming_both(undisturbed: Path, testdata: Path
     assert "c4.min_sentences is 5 there, 3 here" in done.stderr
 
 
-def test_others_open_our_shards(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_libraries_open_the_shards(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import duckdb
     import polars
 

@@ -116,7 +116,7 @@ def test_a_rule_works_on_ray(tmp_path: Path) -> None:
         (CONFIG.replace("= 3", "= 'x'") + "def rule(text, config): ...", "most = 'x': should be a whole number"),
     ],
 )
-def test_a_module_that_is_no_rule_is_said_in_one_line(
+def test_a_module_without_a_rule_is_named_in_one_line(
     tmp_path: Path, code: str | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
