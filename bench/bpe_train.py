@@ -99,11 +99,11 @@ def _ours(file: Path, pattern: str, ties: str) -> tuple[list[bytes], float, floa
     start = time.perf_counter()
     train(["compile it"], 300, pattern, (), ties)
     compile_seconds = time.perf_counter() - start
-    made = []
+    vocabularies = []
     seconds = harness.median_seconds(
-        lambda: made.append(train(read_texts([file]), SIZE, pattern, (), ties)), 3, warmup=0
+        lambda: vocabularies.append(train(read_texts([file]), SIZE, pattern, (), ties)), 3, warmup=0
     )
-    return list(made[0].tokens), seconds, compile_seconds
+    return list(vocabularies[0].tokens), seconds, compile_seconds
 
 
 def _documents(file: Path) -> Iterator[str]:
@@ -153,15 +153,15 @@ def _rustbpe(file: Path) -> tuple[list[bytes], float]:
 def _gigatoken(file: Path) -> tuple[list[bytes], float]:
     import gigatoken
 
-    made = []
+    results = []
     text = str(file.with_suffix(".txt"))
     seconds = harness.median_seconds(
         # gigatoken counts the separator among the ids.
-        lambda: made.append(gigatoken.train_bpe(text, SIZE + 1, ["<|endoftext|>"], "huggingface", b"<|endoftext|>")),
+        lambda: results.append(gigatoken.train_bpe(text, SIZE + 1, ["<|endoftext|>"], "huggingface", b"<|endoftext|>")),
         3,
         warmup=0,
     )
-    return [b"x", *(left + right for left, right in made[0][1])], seconds
+    return [b"x", *(left + right for left, right in results[0][1])], seconds
 
 
 def scale(size: int, memory: int | None, threads: int) -> None:
@@ -175,11 +175,11 @@ def scale(size: int, memory: int | None, threads: int) -> None:
     def progress(phase: str, done: int, total: int | None) -> None:
         phases[phase] = time.perf_counter() - start
 
-    made = train(documents_of(size), SIZE, threads=threads, memory=memory, progress=progress)
+    vocabulary = train(documents_of(size), SIZE, threads=threads, memory=memory, progress=progress)
     peak = _peak_bytes() / 1e9
-    print(f"{size / 1e9:.1f} GB, {made.size} ids, {threads} threads, memory {memory or 'unbounded'}: ", end="")
+    print(f"{size / 1e9:.1f} GB, {vocabulary.size} ids, {threads} threads, memory {memory or 'unbounded'}: ", end="")
     print(f"counted (and generated) after {phases['counting']:.0f} s, done after {phases['merging']:.0f} s", end="")
-    print(f", peak {peak:.2f} GB; sha256 {made.hash[:16]}")
+    print(f", peak {peak:.2f} GB; sha256 {vocabulary.hash[:16]}")
 
 
 def _peak_bytes() -> int:

@@ -75,14 +75,14 @@ def main() -> None:
         def theirs() -> set[int]:
             return {row for row, text in enumerate(few) if step.filter(Document(text=text, id="")) is not True}
 
-        found = {"ours": ours(), "set": plain(), "datatrove": theirs()}
+        documents = {"ours": ours(), "set": plain(), "datatrove": theirs()}
         rates = {"datatrove": utf8_bytes(few) / 1e6 / median_seconds(theirs, 1, 0, time.process_time)}
     size = utf8_bytes(texts) / 1e6
     rates["set"] = size / median_seconds(plain, 3, 0, time.process_time)
     rate = size / median_seconds(ours, 9, 0, time.process_time)
     print(f"{len(texts):,} documents, {size:.1f} MB; {len(index.hashes):,} n-grams of {len(examples)} examples")
-    print("documents found: " + ", ".join(f"{name} {len(rows)}" for name, rows in found.items()))
-    for name, rows in found.items():
+    print("documents found: " + ", ".join(f"{name} {len(rows)}" for name, rows in documents.items()))
+    for name, rows in documents.items():
         if missing := [row for row in held if row not in rows and (name != "datatrove" or row < FEW)]:
             sys.exit(f"{name} does not find the passages of documents {missing}")
     print_row("find", "MB/s", rate, rates, higher_is_better=True)

@@ -131,8 +131,8 @@ def cluster_duckdb(folder: Path, documents: int, target: Path) -> dict[str, floa
         with duckdb.connect(config=config) as connection:
             connection.execute("SET enable_progress_bar = false")
             for band in range(BANDS):
-                found = connection.execute(STARS.format(wide=folder / "wide.parquet", band=band)).fetchnumpy()
-                yield np.stack([*found.values()], axis=1).astype(np.uint64)
+                rows = connection.execute(STARS.format(wide=folder / "wide.parquet", band=band)).fetchnumpy()
+                yield np.stack([*rows.values()], axis=1).astype(np.uint64)
 
     root = components(documents, edges())
     seconds = time.perf_counter() - start
@@ -200,10 +200,10 @@ def main() -> None:
         pairs = sum(path.stat().st_size for path in pairs_files(folder, documents))
         totals, processor, roots = {}, {}, {}
         for side, call in (("ours", cluster_ours), ("duckdb", cluster_duckdb)):
-            found = measured(call, warm, options.repeats, folder, documents, folder / f"{side}.npy")
-            shown = f"{found.total:.2f} s ({found.steps}), processor {found.processor:.2f} s; {found.memory}"
+            cost = measured(call, warm, options.repeats, folder, documents, folder / f"{side}.npy")
+            shown = f"{cost.total:.2f} s ({cost.steps}), processor {cost.processor:.2f} s; {cost.memory}"
             print(f"{side:<7} {shown}", flush=True)
-            totals[side], processor[side] = found.total, found.processor
+            totals[side], processor[side] = cost.total, cost.processor
             roots[side] = np.load(folder / f"{side}.npy")
         edges = sum(path.stat().st_size for path in folder.glob("*.edges"))
     if not np.array_equal(roots["ours"], roots["duckdb"]):

@@ -67,9 +67,9 @@ def main() -> None:
 
 def timed(seconds: dict[str, float], name: str, text: str, config: extract.Config) -> Any:
     start = time.process_time()
-    found = extract._main_text(text, config)
+    answer = extract._main_text(text, config)
     seconds[name] += time.process_time() - start
-    return found
+    return answer
 
 
 def stage(pages: list[warc.Page], config: extract.Config, rows: int) -> float:

@@ -119,8 +119,8 @@ def long_lines(text: str) -> str:
 
 def may_be_english(text: str, model: Any) -> bool:
     """Every label with its probability, as datatrove's LanguageFilter asks; too little text is not judged."""
-    found = {label: score for score, label in model.predict(text + "\n", -1, 0.0, "strict")}
-    return len(text) < CONFIG.min_chars or found.get("__label__en", 0.0) >= CONFIG.threshold
+    scores = {label: score for score, label in model.predict(text + "\n", -1, 0.0, "strict")}
+    return len(text) < CONFIG.min_chars or scores.get("__label__en", 0.0) >= CONFIG.threshold
 
 
 if __name__ == "__main__":

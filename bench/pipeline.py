@@ -158,18 +158,18 @@ def copy_warcs(folder: Path, limit: int | None) -> dict[str, str]:
     from corpus.warc.pages import read_pages
 
     folder.mkdir()
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for path in sorted((data_folder() / "warc").glob("DEV-*.warc.gz")):
         end = 0
         with path.open("rb") as file:
             for item in read_pages(file, path.name):
-                if limit is not None and len(found) >= limit:
+                if limit is not None and len(hashes) >= limit:
                     break
-                found[item.id] = digest(decode_html(item.html, item.charset)) if isinstance(item, WarcPage) else ""
+                hashes[item.id] = digest(decode_html(item.html, item.charset)) if isinstance(item, WarcPage) else ""
                 end = item.warc_offset + item.warc_length
         if end:
             (folder / path.name).write_bytes(path.read_bytes()[: end if limit is not None else None])
-    return found
+    return hashes
 
 
 def write_recipe(folder: Path) -> Path:
@@ -211,14 +211,14 @@ def datatrove_command(python: str, crawl: Path) -> list[str]:
 def run(command: list[str]) -> Cost:
     """Run a command to its end. Exits with its last lines if it fails."""
     began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{said.read()[-2000:]}")
+            output.seek(0)
+            sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{output.read()[-2000:]}")
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss >> 10)
 
 
@@ -258,11 +258,11 @@ def trace_datatrove(side: Side, pages: dict[str, str], folder: Path) -> None:
 
 
 def json_lines(folder: Path) -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for path in sorted(folder.glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            found += [json.loads(line) for line in file]
-    return found
+            rows += [json.loads(line) for line in file]
+    return rows
 
 
 def digest(text: str) -> str:
@@ -282,8 +282,8 @@ def print_agreement(ours: Side, peer: Side) -> None:
     alike = len(ours.pages) - len(elsewhere)
     print(f"  dropped by the same stage, or kept by both: {alike} of {len(ours.pages)} pages")
     for name in sorted(kept[0] ^ kept[1]):
-        told = [" ".join(side.pages[name].outcome).strip() for side in (ours, peer)]
-        print(f"  {name}: ours {told[0]}, theirs {told[1]}: {cause(ours, peer, name)}")
+        outcomes = [" ".join(side.pages[name].outcome).strip() for side in (ours, peer)]
+        print(f"  {name}: ours {outcomes[0]}, theirs {outcomes[1]}: {cause(ours, peer, name)}")
     for why, count in Counter(cause(ours, peer, name) for name in elsewhere).most_common():
         print(f"  {count} pages end in another stage: {why}")
     sys.stdout.flush()

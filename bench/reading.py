@@ -37,14 +37,14 @@ def main() -> None:
     readers = {"ours": ours, "warcio": warcio} | ({"fastwarc": fastwarc} if _has_fastwarc() else {})
     counts = {name: reader(files) for name, reader in readers.items()}
     assert len(set(counts.values())) == 1, counts
-    found = measured(files, readers, TURNS)
+    seconds_of = measured(files, readers, TURNS)
     backend = inflate.backend
     inflate.backend = inflate.BACKENDS["zlib"]
     with_zlib = measured(files, {"zlib": ours}, 3)["zlib"]
     inflate.backend = backend
-    rate = {name: counts["ours"] / statistics.median(seconds) for name, seconds in found.items()}
+    rate = {name: counts["ours"] / statistics.median(seconds) for name, seconds in seconds_of.items()}
     ratio = {
-        name: statistics.median(peer / mine for peer, mine in zip(found[name], found["ours"], strict=True))
+        name: statistics.median(peer / mine for peer, mine in zip(seconds_of[name], seconds_of["ours"], strict=True))
         for name in readers
         if name != "ours"
     }

@@ -111,9 +111,9 @@ def _document_array(
     shuffled = ids[places]
     pieces = shuffled[shuffled >= 0]
     pieces_until = np.concatenate([[0], np.cumsum((shuffled >= 0).sum(axis=1))])
-    taken = table.take(pa.array(pieces))
-    _, offsets, content = taken.buffers()
-    bounds = np.frombuffer(offsets, np.int64, len(taken) + 1)
+    gathered = table.take(pa.array(pieces))
+    _, offsets, content = gathered.buffers()
+    bounds = np.frombuffer(offsets, np.int64, len(gathered) + 1)
     cuts = np.append(np.concatenate([[0], ends])[:-1:SENTENCES], ends[-1])
     bytes_until = bounds[pieces_until[cuts]]
     return pa.LargeStringArray.from_buffers(len(cuts) - 1, pa.py_buffer(bytes_until.astype(np.int64)), content)

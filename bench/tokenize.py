@@ -59,8 +59,8 @@ def main(as_json: bool) -> None:
             commit(clean, unit, [f"{document}{number}" for document in documents])
         ours = list(tokenize(clean, file, Path(scratch, "tokens")))[-1]
         peer = list(by_hand(clean, file, Path(scratch, "peer")))[-1]
-        made = [Path(scratch, "tokens", shard.path) for shard in Dataset(Path(scratch, "tokens")).files("tokens")]
-        ids, theirs = all_ids(made), all_ids([Path(scratch, "peer", f"{unit}.parquet") for unit in UNITS])
+        shards = [Path(scratch, "tokens", shard.path) for shard in Dataset(Path(scratch, "tokens")).files("tokens")]
+        ids, theirs = all_ids(shards), all_ids([Path(scratch, "peer", f"{unit}.parquet") for unit in UNITS])
         if ids.to_pylist() != theirs.to_pylist():
             sys.exit("the shards differ")
     harness.print_row(f"{megabytes:.0f} MB of English", "MB/s", megabytes / ours, {"tiktoken": megabytes / peer}, True)

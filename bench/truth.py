@@ -47,11 +47,11 @@ def quality(kept: set[int], truth: NDArray[Any], documents: int) -> dict[str, fl
     covered = np.zeros(documents, np.bool_)
     covered[twins["i"][keep[twins["j"]]]] = True
     covered[twins["j"][keep[twins["i"]]]] = True
-    found = {"precision": float(covered[~keep].mean()) if not keep.all() else 1.0}
+    measures = {"precision": float(covered[~keep].mean()) if not keep.all() else 1.0}
     for limit in (0.8, 0.75):
         pairs = truth[truth["jaccard"] >= limit]
-        found[f"leak{limit:.2g}".replace("0.", ".")] = float((keep[pairs["i"]] & keep[pairs["j"]]).mean())
-    return found
+        measures[f"leak{limit:.2g}".replace("0.", ".")] = float((keep[pairs["i"]] & keep[pairs["j"]]).mean())
+    return measures
 
 
 def recall(clusters: NDArray[Any], truth: NDArray[Any], limit: float = 0.8) -> float:

@@ -49,31 +49,31 @@ def main() -> None:
         made_up = sorted(set(listed_urls(folder, addresses)))
         (folder / "urls.json").write_text(json.dumps({"real": addresses, "made_up": made_up}))
         os.environ |= {"XDG_CACHE_HOME": str(folder / "cache"), "HF_ASSETS_CACHE": str(folder / "assets")}
-        made = measured("ours", folder)  # and the table stays in the cache
+        first = measured("ours", folder)  # the table stays in the cache
         ours = measured("ours", folder)
         (folder / "ours.json").write_text(json.dumps(ours["verdicts"]))
         measured("unpack", folder)
         peer = measured("datatrove", folder)
-    print(f"{len(addresses):,} different URLs; table made in {made['load']:.2f} s, {made['peak']:.0f} MB at most")
+    print(f"{len(addresses):,} different URLs; table made in {first['load']:.2f} s, {first['peak']:.0f} MB at most")
     report(ours, peer)
 
 
 def report(ours: dict[str, Any], peer: dict[str, Any]) -> None:
-    found = {}
+    compared = {}
     for name, key, unit, more in (
         ("url_datatrove", "rate", "URLs/s", True),
         ("url_datatrove_load", "load", "s", False),
         ("url_datatrove_memory", "memory", "MB", False),
     ):
         print_row(name, unit, ours[key], {"datatrove": peer[key]}, more)
-        found |= {name: ratios(ours[key], {"datatrove": peer[key]}, more)["datatrove"]}
+        compared |= {name: ratios(ours[key], {"datatrove": peer[key]}, more)["datatrove"]}
     print(f"of ours, memory of this process alone: {ours['private']:.1f} MB; one row: {ours['row']:.1f} us")
     for name, verdicts in ours["verdicts"].items():
         drops = Counter(verdict for verdict in verdicts if verdict)
         print(f"{name}: {len(verdicts):,} URLs, {sum(drops.values()):,} dropped: {dict(drops)}")
         print(f"  verdicts that differ, by reason: {peer['reasons'][name] or 'none'}")
     if "--json" in sys.argv:
-        print_json("urls", found, {key: ours[key] for key in ours if key != "verdicts"}, peer)
+        print_json("urls", compared, {key: ours[key] for key in ours if key != "verdicts"}, peer)
 
 
 def real_urls() -> Iterator[str]:

@@ -146,13 +146,13 @@ def negatives(seed: int = 1, each: int = 4) -> list[str]:
     random_ = random.Random(seed)
 
     def filled(pattern: str) -> str:
-        made = pattern
+        line = pattern
         for name, pool in (("d", string.digits), ("h", "0123456789abcdef")):
             for size in range(64, 0, -1):
                 for key in (f"{{{name}{size}}}", f"{{{name}}}" if size == 1 else ""):
-                    while key and key in made:
+                    while key and key in line:
                         digits = [random_.choice(pool[1:]), *(random_.choice(pool) for _ in range(size - 1))]
-                        made = made.replace(key, "".join(digits), 1)
-        return made
+                        line = line.replace(key, "".join(digits), 1)
+        return line
 
     return [filled(pattern) for pattern in HARD for _ in range(each)]

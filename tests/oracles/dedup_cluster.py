@@ -31,12 +31,12 @@ def band_key(minima: Sequence[int], band: int) -> int:
 def edges(rows: Sequence[dict[str, Any]], config: Config) -> set[tuple[int, int]]:
     """(first document with a key, another with that key), for all keys."""
     first: dict[tuple[object, ...], int] = {}
-    found = set()
+    pairs = set()
     for number, row in enumerate(rows):
         for key in keys(row, config):
             if first.setdefault(key, number) != number:
-                found.add((first[key], number))
-    return found
+                pairs.add((first[key], number))
+    return pairs
 
 
 def roots(count: int, joined: set[tuple[int, int]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Slow, obviously right twins of the functions that prepare the metrics of a run for `model plot`."""
+"""Slow, obviously right twins of what `model plot` does to the metrics of a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def finite(value: Any) -> float:
 
 
 def lowest_and_highest(values: Sequence[float], stretches: int) -> list[int]:
-    """Indices of both ends, and of the lowest and highest value (the first of equals) of each of `stretches` parts."""
+    """Indices of the lowest and highest of each of so many equal stretches (the first of equals), and of both ends."""
     size = math.ceil(len(values) / stretches)
     if size <= 2:
         return list(range(len(values)))
@@ -40,6 +40,6 @@ def lowest_and_highest(values: Sequence[float], stretches: int) -> list[int]:
 
 
 def mean_around(values: Sequence[float], at: int, half: int) -> float:
-    """The mean of the value at `at` and of up to `half` values on each side."""
+    """Of `half` values on each side of `at`, as far as there are any."""
     window = values[max(0, at - half) : at + half + 1]
     return math.fsum(window) / len(window)

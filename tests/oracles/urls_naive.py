@@ -89,13 +89,13 @@ def verdict(
         return "domain", domain
     if page and page in blocked.pages:
         return "url", "".join(page)
-    found = url_words(url)
+    words_of_url = url_words(url)
     hard, soft, parts_of_words = words
-    if seen := sorted(hard & set(found)):
+    if seen := sorted(hard & set(words_of_url)):
         return "hard_word", " ".join(seen)
-    if len(seen := sorted(soft & set(found))) >= limit:
+    if len(seen := sorted(soft & set(words_of_url))) >= limit:
         return "soft_words", " ".join(seen)
-    text = "".join(found)
+    text = "".join(words_of_url)
     places = [(text.index(part), -len(part), part) for part in parts_of_words if part in text]
     return ("subword", min(places)[2]) if places else None
 

@@ -32,12 +32,12 @@ def articles(testdata: Path) -> dict[str, str]:
 
 def samples(testdata: Path) -> dict[str, str]:
     """Some paragraphs of the Universal Declaration of Human Rights in each language, joined by line breaks."""
-    found: dict[str, list[str]] = {}
+    paragraphs: dict[str, list[str]] = {}
     with (testdata / "lid/lid_samples.jsonl").open(encoding="utf-8") as stream:
         for row in map(json.loads, stream):
             if not row.get("short"):
-                found.setdefault(row["lang"], []).append(row["text"])
-    return {language: "\n".join(texts) for language, texts in found.items()}
+                paragraphs.setdefault(row["lang"], []).append(row["text"])
+    return {language: "\n".join(texts) for language, texts in paragraphs.items()}
 
 
 def _prose(markdown: str) -> str:
