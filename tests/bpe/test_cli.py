@@ -18,12 +18,12 @@ import pytest
 import tiktoken
 from click.testing import CliRunner, Result
 
-from bpe.cli import main
-from bpe.commands.common import size_of
+from bpe.cli import COMMANDS, main
 from bpe.encode import Encoder
 from bpe.files import load_vocabulary
 from bpe.patterns import REGEX
 from bpe.sources import read_texts
+from bpe.terminal.text import size_of
 from bpe.train import train
 
 DOCUMENTS = [
@@ -352,7 +352,7 @@ def test_usage_and_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert bpe("train").exit_code == 2
     assert bpe("train", tmp_path, "-o", "x", "--pattern", "llama").exit_code == 2
     assert bpe("train", tmp_path, "-o", "x", "--limit", "ten").exit_code == 2
-    for command in main.commands:
+    for command in COMMANDS:
         assert "Example" in bpe(command, "--help").stdout
         assert bpe(command).exit_code == 2
     assert bpe("--version").stdout.startswith("bpe, version ")
