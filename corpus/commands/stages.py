@@ -39,13 +39,13 @@ def extract_command() -> click.Command:
         stages,
         """WARC -> DOCUMENTS: every HTML page becomes a document, or one row that says why not.
 
+        Examples:
+          corpus extract crawl/*.warc.gz -o docs/
+          corpus extract crawl/ -o docs/ --language en --language de
+          corpus extract crawl/ -o docs/ --language all
+
         INPUTS are WARC files, patterns, or folders of them. Pages that are hardly in a wanted language are dropped
         before their text is extracted, if 1 to 5 languages are wanted; --no-prescreen extracts them all.
-
-        \b
-        corpus extract crawl/*.warc.gz -o docs/
-        corpus extract crawl/ -o docs/ --language en --language de
-        corpus extract crawl/ -o docs/ --language all
         """,
     )
 
@@ -59,11 +59,11 @@ def scrub_command() -> click.Command:
         ("scrub",),
         """Mask e-mail and public IP addresses, phone, card, IBAN and US social security numbers, keys.
 
-        \b
-        corpus scrub unique/ -o clean/
-        corpus scrub unique/ -o clean/ --type email --type ip
-        corpus scrub unique/ -o clean/ --style tags --audit
-        corpus scrub unique/ -o clean/ --style hash --hash-key secret.key
+        Examples:
+          corpus scrub unique/ -o clean/
+          corpus scrub unique/ -o clean/ --type email --type ip
+          corpus scrub unique/ -o clean/ --style tags --audit
+          corpus scrub unique/ -o clean/ --style hash --hash-key secret.key
         """,
     )
 
@@ -102,16 +102,16 @@ def dedup_command() -> click.Command:
         ("dedup", "lines"),
         """Drop copies: equal texts, and near-duplicates by MinHash over word n-grams, verified.
 
+        Examples:
+          corpus dedup docs/ -o unique/
+          corpus dedup docs/ -o unique/ --preset fineweb
+          corpus dedup docs/ -o unique/ --threshold 0.8 --keep score:language_score
+          corpus dedup new/ -o unique-new/ --against index/ --update-index
+          corpus dedup docs/ -o labels/ --labels-only
+          corpus dedup docs/ -o unique/ --lines
+
         A document goes only if it is itself similar enough to one that stays. What is found out on the way is kept
         below OUTPUT/_dedup.
-
-        \b
-        corpus dedup docs/ -o unique/
-        corpus dedup docs/ -o unique/ --preset fineweb
-        corpus dedup docs/ -o unique/ --threshold 0.8 --keep score:language_score
-        corpus dedup new/ -o unique-new/ --against index/ --update-index
-        corpus dedup docs/ -o labels/ --labels-only
-        corpus dedup docs/ -o unique/ --lines
         """,
         *_dedup_options(),
         click.Option(["--lines"], is_flag=True, help="then remove lines that many of the remaining documents have"),
@@ -178,8 +178,8 @@ def tokenize_command() -> click.Command:
         tokenize,
         """Documents -> TOKENS: a row a document, ids of a byte-level BPE vocabulary.
 
-        \b
-        corpus tokenize clean/ -t tokenizer/ -o tokens/
+        Examples:
+          corpus tokenize clean/ -t tokenizer/ -o tokens/
         """,
         [_inputs(), OUTPUT, tokenizer, *engine_options(), JSON],
     )
@@ -238,15 +238,15 @@ def run_command() -> click.Command:
         run,
         """Run a whole recipe: WARC files in, clean documents, vocabulary and token shards out.
 
+        Examples:
+          corpus run recipes/fineweb.toml --input 'crawl/*.warc.gz' -o out/
+          corpus run recipes/fineweb.toml --input crawl/ -o out/ --language en --language de
+          corpus run recipes/fineweb.toml --input crawl/ -o out/ --set language.threshold=0.5
+          corpus run recipes/fineweb.toml --input crawl/ -o out/ --units 3/100 --wait 60
+          corpus run recipes/fineweb.toml --input s3://bucket/crawl/ -o s3://bucket/out --engine ray
+
         What is done is skipped: after an interruption the same command goes on. With --units, many tasks of a
         batch system share the work; with --engine ray, a cluster does.
-
-        \b
-        corpus run recipes/fineweb.toml --input 'crawl/*.warc.gz' -o out/
-        corpus run recipes/fineweb.toml --input crawl/ -o out/ --language en --language de
-        corpus run recipes/fineweb.toml --input crawl/ -o out/ --set language.threshold=0.5
-        corpus run recipes/fineweb.toml --input crawl/ -o out/ --units 3/100 --wait 60
-        corpus run recipes/fineweb.toml --input s3://bucket/crawl/ -o s3://bucket/out --engine ray
         """,
         options,
     )
@@ -315,7 +315,7 @@ def _mebibytes(context: click.Context, option: click.Parameter, value: str) -> i
     """MiB of a size such as 2GB, rounded up; a plain number is MiB."""
     if re.fullmatch("[0-9]+", value):
         return int(value)
-    from bpe.commands.common import size_of
+    from bpe.terminal.text import size_of
 
     try:
         if not value[-1:].isalpha():
