@@ -52,15 +52,15 @@ tokenizer_option = FILES.option(
     "--tokenizer",
     required=True,
     type=PATH,
-    help="Directory made by `bpe train`, .tiktoken file, tokenizer.json, or folder with GPT-2's two files.",
+    help="directory made by `bpe train`, .tiktoken file, tokenizer.json, or folder with GPT-2's two files",
 )
 rank_file_pattern_option = pattern_option(
-    "Split rule of a .tiktoken file whose name does not tell it: gpt2, cl100k, o200k or a regular expression."
+    "split rule of a .tiktoken file whose name does not tell it: gpt2, cl100k, o200k or a regular expression"
 )
 column_option = TEXTS.option(
-    "--column", default="text", show_default=True, help="Column of Parquet files, field of JSON lines."
+    "--column", default="text", show_default=True, help="column of Parquet files, field of JSON lines"
 )
-overwrite_option = FILES.option("--overwrite", is_flag=True, help="Replace an output that is there and differs.")
+overwrite_option = FILES.option("--overwrite", is_flag=True, help="replace an output that is there and differs")
 
 
 def start_compiled(what: str) -> None:

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from bpe.vocabulary import Vocabulary
 
 IDS_SHOWN = 100  # tokens up to which `inspect` prints the ids below the colours
-file_option = FILES.option("--file", type=PATH, help="File with the text; - is standard input.")
+file_option = FILES.option("--file", type=PATH, help="file with the text; - is standard input")
 errors_option = FILES.option(
     "--errors",
     type=click.Choice(["strict", "replace"]),
     default="strict",
     show_default=True,
-    help="Bytes that are not UTF-8: refuse the text, or replace them by U+FFFD.",
+    help="bytes that are not UTF-8: refuse the text, or replace them by U+FFFD",
 )
 
 
@@ -53,14 +53,14 @@ errors_option = FILES.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write the ids to: .npy or .bin (uint16 for a vocabulary of up to 65,536 ids, else uint32; "
-    "little-endian), or .txt.",
+    help="file to write the ids to: .npy or .bin (uint16 for a vocabulary of up to 65,536 ids, else uint32; "
+    "little-endian), or .txt",
 )
 @TOKENIZER.option(
     "--allow-special",
     multiple=True,
     metavar="NAME",
-    help="Special token whose name in the text becomes the token, or `all` (repeatable). Other names are plain text.",
+    help="special token whose name in the text becomes the token, or `all` (repeatable). Other names are plain text",
 )
 @errors_option
 @rank_file_pattern_option
@@ -136,7 +136,7 @@ def _packed(ids: NDArray[Any], ending: str) -> bytes:
 @command()
 @tokenizer_option
 @click.argument("words", nargs=-1, metavar="[FILE | ID...]")
-@FILES.option("--file", type=PATH, help="File with the ids; - is standard input.")
+@FILES.option("--file", type=PATH, help="file with the ids; - is standard input")
 @rank_file_pattern_option
 def decode(tokenizer: Path, words: tuple[str, ...], file: Path | None, pattern: str | None) -> None:
     """Write the text that token ids stand for.
@@ -191,7 +191,7 @@ def _numbers(name: str, content: bytes) -> list[int]:
 @command()
 @click.argument("arguments", nargs=-1, required=True, metavar="TOKENIZER... [TEXT]")
 @file_option
-@FILES.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Web page to write, with the tokens.")
+@FILES.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="web page to write, with the tokens")
 @json_option
 @errors_option
 @rank_file_pattern_option
@@ -289,13 +289,13 @@ def _written(token: bytes) -> str:
     multiple=True,
     required=True,
     type=PATH,
-    help="Texts to compare on: any SOURCE of `bpe train` (repeatable).",
+    help="texts to compare on: any SOURCE of `bpe train` (repeatable)",
 )
 @column_option
 @TEXTS.option(
-    "--by", show_default="language, if there is one", help="Column; the table has a row for each of its values."
+    "--by", show_default="language, if there is one", help="column; the table has a row for each of its values"
 )
-@TEXTS.option("--limit", type=SIZE, help="Stop after so much text, such as 100MB.")
+@TEXTS.option("--limit", type=SIZE, help="stop after so much text, such as 100MB")
 @json_option
 @rank_file_pattern_option
 def compare(

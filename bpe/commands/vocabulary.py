@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +21,13 @@ from bpe.commands.common import (
     rank_file_pattern_option,
     start_compiled,
 )
-from bpe.terminal.help import FILES, SIZE, Heading, command, json_option
+from bpe.terminal.help import FILES, SIZE, WORK, command, json_option
+from bpe.terminal.program import cores
 from bpe.terminal.text import duration, say
 
 if TYPE_CHECKING:
     from bpe.vocabulary import Vocabulary
 
-WORK = Heading("Work")
 END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep --help light
 
 
@@ -39,11 +38,11 @@ END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep
     type=click.IntRange(min=257),
     default=32768,
     show_default=True,
-    help="Number of ids, including the 256 bytes and the special tokens.",
+    help="number of ids, including the 256 bytes and the special tokens",
 )
 @pattern_option(
-    "Split rule, which cuts text into the pretokens that merges stay within: gpt2, cl100k, o200k, or a regular "
-    "expression (slower).",
+    "split rule, which cuts text into the pretokens that merges stay within: gpt2, cl100k, o200k, or a regular "
+    "expression (slower)",
     default="cl100k",
 )
 @TOKENIZER.option(
@@ -52,41 +51,41 @@ END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep
     multiple=True,
     metavar="NAME",
     show_default=END_OF_TEXT,
-    help="Special token, instead of the default (repeatable).",
+    help="special token, instead of the default (repeatable)",
 )
 @TOKENIZER.option("--special-token", "special_tokens_too", multiple=True, hidden=True)  # an older name of --special
 @column_option
-@TEXTS.option("--limit", type=SIZE, help="Stop after so much text, such as 10GB.")
+@TEXTS.option("--limit", type=SIZE, help="stop after so much text, such as 10GB")
 @TEXTS.option(
     "--sample",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Take each document with this probability, such as 0.1.",
+    help="take each document with this probability, such as 0.1",
 )
 @TEXTS.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
     show_default=True,
-    help="Another seed samples other documents.",
+    help="another seed samples other documents",
 )
 @TOKENIZER.option(
     "--ties",
     type=click.Choice(["bytes", "hf", "ids"]),
     default="bytes",
     show_default=True,
-    help="Which of several equally frequent pairs is merged first: that of the greatest bytes (as GPT-2), or the one "
-    "that Hugging Face's tokenizers (hf) or rustbpe (ids) takes.",
+    help="which of several equally frequent pairs is merged first: that of the greatest bytes (as GPT-2), or the one "
+    "that Hugging Face's tokenizers (hf) or rustbpe (ids) takes",
 )
 @TOKENIZER.option(
     "--min-count",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Leave out pretokens that occur less often: less memory, but no longer exact.",
+    help="leave out pretokens that occur less often: less memory, but no longer exact",
 )
-@WORK.option("--memory", type=SIZE, help="Most memory for the tables, such as 4GB; other counts go to temporary files.")
-@WORK.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads that count.")
-@FILES.option("-o", "--output", required=True, type=PATH, help="Directory to write.")
+@WORK.option("--memory", type=SIZE, help="most memory for the tables, such as 4GB; other counts go to temporary files")
+@WORK.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="threads that count")
+@FILES.option("-o", "--output", required=True, type=PATH, help="directory to write")
 @overwrite_option
 @json_option
 def train(
@@ -133,7 +132,7 @@ def train(
             (special_tokens + special_tokens_too) or (END_OF_TEXT,),
             ties=ties,
             progress=progress,
-            threads=threads or _cores(),
+            threads=threads or cores(),
             memory=memory,
             min_count=min_count,
         )
@@ -158,21 +157,16 @@ def _save(vocabulary: Vocabulary, output: Path, overwrite: bool, note: str = "")
     return written
 
 
-def _cores() -> int:
-    """The cores that this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @command()
 @click.argument("tokenizer", type=PATH)
-@FILES.option("-o", "--output", required=True, type=PATH, help="File or folder to write.")
+@FILES.option("-o", "--output", required=True, type=PATH, help="file or folder to write")
 @FILES.option(
     "--to",
     "--format",
     "to",
     type=click.Choice(["tiktoken", "hf", "gpt2"]),
     show_default="by the ending of the output",
-    help="Format: a rank file, Hugging Face's tokenizer.json, or GPT-2's vocab.json and merges.txt.",
+    help="format: a rank file, Hugging Face's tokenizer.json, or GPT-2's vocab.json and merges.txt",
 )
 @rank_file_pattern_option
 @overwrite_option
@@ -212,7 +206,7 @@ def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, o
 
 @command("import")
 @click.argument("source", metavar="FILE", type=PATH)
-@FILES.option("-o", "--output", required=True, type=PATH, help="Directory to write.")
+@FILES.option("-o", "--output", required=True, type=PATH, help="directory to write")
 @rank_file_pattern_option
 @overwrite_option
 def import_(source: Path, output: Path, pattern: str | None, overwrite: bool) -> None:

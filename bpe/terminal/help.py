@@ -3,9 +3,10 @@
 The page comes from the docstring of the command's function and from the headings that its options were made with:
 
     FILES = Heading("Input and output")
+WORK = Heading("Work")
 
     @command()
-    @FILES.option("-o", "--output", required=True, help="Folder to write.")
+    @FILES.option("-o", "--output", required=True, help="folder to write")
     def extract(output: str) -> int:
         \"\"\"Make documents of the pages of WARC files.
 
@@ -32,6 +33,7 @@ from bpe.terminal.text import size_of
 
 WIDTH = 100  # characters of a line
 _TERM = 36  # characters of an option and its value beside which its help still begins
+_VALUE_NAMES = {"integer": "N", "integer range": "N", "float": "X", "float range": "X", "text": "TEXT"}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -88,7 +90,10 @@ def write_options(params: Iterable[click.Parameter], ctx: click.Context, formatt
 
 
 class Option(click.Option):
-    """An option that knows the heading under which help lists it."""
+    """An option that knows the heading under which help lists it.
+
+    Its first long name is shown; further long names are older ones, which still work.
+    """
 
     def __init__(self, *args: Any, heading: str, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -97,9 +102,11 @@ class Option(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         if self.hidden:
             return None
-        names = ", ".join(self.opts)
+        short = [name for name in self.opts if not name.startswith("--")]
+        long = [name for name in self.opts if name.startswith("--")][:1]
+        names = ", ".join(short + long)
         if self.secondary_opts:
-            names = f"{names}/{self.secondary_opts[0]}"
+            names = names.replace("--", "--[no-]", 1)
         value = "" if self.is_flag or self.count else f" {_value_name(self)}"
         return names + value, f"{self.help or ''}{_note(self)}".strip()
 
@@ -111,9 +118,7 @@ def _value_name(option: click.Option) -> str:
         return "|".join(map(str, option.type.choices))
     if isinstance(option.type, click.Path):
         return "PATH"
-    return {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}.get(
-        option.type.name, option.type.name.upper()
-    )
+    return _VALUE_NAMES.get(option.type.name, option.type.name)
 
 
 def _note(option: click.Option) -> str:
@@ -126,7 +131,7 @@ def _note(option: click.Option) -> str:
 
 def _default(option: click.Option) -> str:
     if option.secondary_opts:
-        return (option.opts if option.default else option.secondary_opts)[0].lstrip("-")
+        return "on" if option.default else "off"
     values = option.default if isinstance(option.default, list | tuple) else [option.default]
     return ", ".join(str(value) for value in values if isinstance(value, str | int | float))
 
@@ -143,7 +148,8 @@ class Heading:
 
 
 FILES = Heading("Input and output")
-json_option = FILES.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+WORK = Heading("Work")
+json_option = FILES.option("--json", "as_json", is_flag=True, help="print the result as JSON on standard output")
 
 
 def together(*decorators: Decorator[Any]) -> Decorator[Any]:
@@ -160,7 +166,7 @@ def together(*decorators: Decorator[Any]) -> Decorator[Any]:
 class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """The value of an option that is a number of bytes, written as 10GB, 4GiB or 500MB."""
 
-    name = "size"
+    name = "SIZE"
 
     @overload
     def convert(self, value: None, param: click.Parameter | None, ctx: click.Context | None) -> None: ...

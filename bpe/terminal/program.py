@@ -139,6 +139,11 @@ class Program(Commands):
         return code
 
 
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _explained(error: click.ClickException) -> str:
     """click's message; where it names what is wrong but no fix, the way to the list of options too."""
     message = error.format_message()

@@ -1,4 +1,4 @@
-"""The subcommand of `corpus` that keeps good documents: the quality rules, and a classifier."""
+"""`corpus filter`: keeps the documents that pass quality rules and a classifier."""
 
 from __future__ import annotations
 
@@ -7,58 +7,52 @@ from typing import Any
 
 import click
 
-from corpus.commands.stages import (
+from bpe.terminal.help import FILES, command
+from corpus.commands.common import (
     bare_recipe,
     documents_command,
+    documents_options,
     documents_source,
     execute,
     given_option,
-    stage_command,
     stage_steps,
 )
 
 FILTERS = ("gopher_repetition", "gopher_quality", "c4", "fineweb", "classifier")
 
 
-def filter_command() -> click.Command:
-    def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
-        stages = [stage for stage in FILTERS if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
-        steps = stage_steps(tuple(stages), recipe, own=True)
-        known = [step.stage for step in steps]
-        if wrong := [name for name in only if name not in known]:
-            raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
-        steps = [step for step in steps if not only or step.stage in only]
-        *before, last = steps
-        if last.stage != "classifier" or not last.config.keep_top:
-            return documents_command("filter", steps, inputs, output, flags)
-        return _best_command(before, last, inputs, output, flags)
+@command("filter")
+@FILES.option("--only", multiple=True, metavar="STAGE", help="run this stage alone (repeatable)")
+@documents_options(*FILTERS)
+def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
+    """Keep good documents: rules of Gopher, C4 and FineWeb with their published constants, and a classifier.
 
-    only = click.Option(["--only"], multiple=True, metavar="STAGE", help="run just this stage (repeatable)")
-    return stage_command(
-        filter_,
-        FILTERS,
-        """Quality rules: Gopher repetition, Gopher quality, C4, FineWeb, with their published constants; a classifier.
+    Examples:
+      corpus filter docs/ -o filtered/
+      corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30 --max-hash-ratio off
+      corpus filter docs/ -o filtered/ --recipe mine.toml
+      corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-above 0.5
+      corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-top 10%
 
-        INPUT is the output folder of an earlier command. A threshold that is "off" drops nothing. The classifier runs
-        where --classifier names a model, after the rules; with --keep-top, what is found out on the way is kept below
-        OUTPUT/_scores. With --recipe, the stages are those that the recipe names, in its order, with its own rules:
-        [loud] with module = "loud" asks loud.py in this folder.
-
-        \b
-        corpus filter docs/ -o filtered/
-        corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30 --max-hash-ratio off
-        corpus filter docs/ -o filtered/ --recipe mine.toml
-        corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-above 0.5
-        corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-top 10%
-        """,
-        only,
-    )
+    INPUTS are the output folder of an earlier command. A threshold that is "off" drops nothing. The classifier runs
+    after the rules, if --classifier names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe,
+    the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
+    loud.py in this folder decides.
+    """
+    stages = [stage for stage in FILTERS if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
+    steps = stage_steps(tuple(stages), recipe, own=True)
+    known = [step.stage for step in steps]
+    if wrong := [name for name in only if name not in known]:
+        raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
+    steps = [step for step in steps if not only or step.stage in only]
+    *before, last = steps
+    if last.stage != "classifier" or not last.config.keep_top:
+        return documents_command("filter", steps, inputs, output, flags)
+    return _keep_top(before, last, inputs, output, flags)
 
 
-def _best_command(
-    before: list[Any], classifier: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]
-) -> int:
-    """The share of the best, of all documents or of what the stages before leave."""
+def _keep_top(before: list[Any], classifier: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
+    """Keep the documents of the highest scores, among those that the stages before the classifier keep."""
     from corpus.classifier.passes import score_passes
     from corpus.dedup.passes import Job
     from corpus.pipeline import documents_pass, source_keys
@@ -74,7 +68,7 @@ def _best_command(
 
 
 def _wanted(stage: str, recipe: str | None) -> bool:
-    """Whether a setting of a stage that not every call has is on the command line, or the recipe has the stage."""
+    """Whether a setting of the stage is on the command line, or the recipe has the stage."""
     from corpus.run.recipe import load_recipe
 
     if given_option(f"{stage}__"):

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from bpe.terminal.help import Heading
+from bpe.terminal.help import WORK
 
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-WORK = Heading("Work")
 
 device_option = WORK.option(
-    "--device", default="auto", show_default=True, metavar="NAME", help="auto (CUDA if there is a GPU), cpu or cuda."
+    "--device", default="auto", show_default=True, metavar="NAME", help="auto (CUDA if there is a GPU), cpu or cuda"
 )
 run_argument = click.argument("run", type=PATH)

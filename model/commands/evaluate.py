@@ -18,26 +18,26 @@ SCORES = Heading("Scores")
 @command("eval")
 @run_argument
 @FILES.option(
-    "--data", multiple=True, metavar="[NAME=]DIR", help="Directory of token shards, and a name for it (repeatable)."
+    "--data", multiple=True, metavar="[NAME=]DIR", help="directory of token shards, and a name for it (repeatable)"
 )
 @FILES.option(
-    "--choices", type=FILE, multiple=True, help="JSON lines of multiple choice, as of HellaSwag and ARC (repeatable)."
+    "--choices", type=FILE, multiple=True, help="JSON lines of multiple choice, as of HellaSwag and ARC (repeatable)"
 )
 @json_option
-@SCORES.option("--by-shard", is_flag=True, help="A row for each shard instead of each sub-folder.")
+@SCORES.option("--by-shard", is_flag=True, help="a row for each shard instead of each sub-folder")
 @SCORES.option(
     "--stride",
     type=click.IntRange(0),
     default=0,
     show_default="the context",
-    help="Tokens from the beginning of one window to that of the next.",
+    help="tokens from the beginning of one window to that of the next",
 )
 @SCORES.option(
     "--windows",
     type=click.IntRange(0),
     default=0,
     show_default="all",
-    help="Most windows of a row, spread evenly over the row's tokens.",
+    help="most windows of a row, spread evenly over the row's tokens",
 )
 @device_option
 def evaluate(

@@ -16,9 +16,9 @@ MODEL = Heading("Model")
 
 @command()
 @run_argument
-@FILES.option("-o", "--output", type=PATH, required=True, help="Directory to write.")
+@FILES.option("-o", "--output", type=PATH, required=True, help="directory to write")
 @FILES.option(
-    "--to", type=click.Choice(["hf"]), default="hf", show_default=True, help="hf: for Hugging Face's transformers."
+    "--to", type=click.Choice(["hf"]), default="hf", show_default=True, help="hf: for Hugging Face's transformers"
 )
 @json_option
 @MODEL.option(
@@ -26,7 +26,7 @@ MODEL = Heading("Model")
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="Type of the written weights.",
+    help="type of the written weights",
 )
 def export(run: Path, output: Path, to: str, dtype: str, as_json: bool) -> None:
     """Write a run's model, with its tokenizer, for Hugging Face's transformers.
@@ -55,12 +55,12 @@ def export(run: Path, output: Path, to: str, dtype: str, as_json: bool) -> None:
 
 @command("import")
 @click.argument("folder", type=PATH)
-@FILES.option("-o", "--output", "run", type=PATH, required=True, help="Run directory to make.")
+@FILES.option("-o", "--output", "run", type=PATH, required=True, help="run directory to make")
 @FILES.option(
-    "--tokenizer/--no-tokenizer", default=True, show_default="if there is one", help="Also import tokenizer.json."
+    "--tokenizer/--no-tokenizer", default=True, show_default="if there is one", help="also import tokenizer.json"
 )
 @json_option
-@MODEL.option("--context", type=int, show_default="the model's", help="Longest sequence, in tokens.")
+@MODEL.option("--context", type=int, show_default="the model's", help="longest sequence, in tokens")
 def import_(folder: Path, run: Path, context: int | None, tokenizer: bool, as_json: bool) -> None:
     """Make a run of a Hugging Face model.
 

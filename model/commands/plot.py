@@ -14,7 +14,7 @@ from model.commands.common import PATH
 @command()
 @click.argument("runs", type=PATH, nargs=-1, required=True)
 @FILES.option(
-    "-o", "--output", type=PATH, default="plot.html", show_default=True, help="Page to write, replaced if it exists."
+    "-o", "--output", type=PATH, default="plot.html", show_default=True, help="page to write, replaced if it exists"
 )
 @json_option
 def plot(runs: tuple[Path, ...], output: Path, as_json: bool) -> None:

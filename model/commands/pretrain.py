@@ -12,10 +12,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from bpe.terminal.help import FILES, Heading, command, json_option
+from bpe.terminal.help import FILES, WORK, Heading, command, json_option
 from bpe.terminal.program import INTERRUPTED
 from bpe.terminal.text import say
-from model.commands.common import PATH, WORK, device_option
+from model.commands.common import PATH, device_option
 from model.config import OPTIMIZERS, SCHEDULES, SHARDINGS, TRACKERS, ModelConfig, RunOptions, TrainConfig
 from model.presets import PRESETS
 
@@ -40,70 +40,70 @@ def token_count(text: str) -> int:
 
 
 @command()
-@FILES.option("--data", type=PATH, help="Directory of token shards.")
-@FILES.option("-o", "--output", "run", type=PATH, help="Run directory; an existing run is resumed.")
+@FILES.option("--data", type=PATH, help="directory of token shards")
+@FILES.option("-o", "--output", "run", type=PATH, help="run directory; an existing run is resumed")
 @FILES.option(
-    "--resume", type=PATH, metavar="RUN", help="Run to resume with the options it was started with; new options win."
+    "--resume", type=PATH, metavar="RUN", help="run to resume with the options it was started with; new options win"
 )
-@FILES.option("--from", "start", type=PATH, metavar="RUN", help="Run whose weights and shape the new run begins with.")
-@FILES.option("--tokenizer", type=PATH, show_default="`tokenizer` beside --data", help="Tokenizer of the shards.")
+@FILES.option("--from", "start", type=PATH, metavar="RUN", help="run whose weights and shape the new run begins with")
+@FILES.option("--tokenizer", type=PATH, show_default="`tokenizer` beside --data", help="tokenizer of the shards")
 @TRAINING.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
     metavar="NAME",
     default="tiny",
     show_default=True,
-    help=f"Shape and training settings to begin with: {_PRESET_HELP}.",
+    help=f"shape and training settings to begin with: {_PRESET_HELP}",
 )
-@TRAINING.option("--tokens", type=token_count, metavar="COUNT", help="Tokens in all, such as 10B, instead of --steps.")
-@TRAINING.option("--steps", type=int, help="Updates in all.")
-@TRAINING.option("--batch-tokens", type=token_count, metavar="COUNT", help="Tokens an update; a multiple of --context.")
-@TRAINING.option("--context", type=int, help="Tokens a sequence.")
-@TRAINING.option("--lr", type=float, help="Peak learning rate.")
-@TRAINING.option("--optimizer", type=click.Choice(OPTIMIZERS), help="muon: Muon for the blocks' matrices, AdamW else.")
-@TRAINING.option("--schedule", type=click.Choice(SCHEDULES), help="Learning rate after the warm-up.")
-@TRAINING.option("--warmup-steps", type=int, help="Steps in which the learning rate rises from 0 to its peak.")
-@TRAINING.option("--doc-mask/--no-doc-mask", default=None, help="Attention stays within a document.")
-@TRAINING.option("--seed", type=int, help="Seed of the initial weights and of the order of the data.")
+@TRAINING.option("--tokens", type=token_count, metavar="COUNT", help="tokens in all, such as 10B, instead of --steps")
+@TRAINING.option("--steps", type=int, help="updates in all")
+@TRAINING.option("--batch-tokens", type=token_count, metavar="COUNT", help="tokens an update; a multiple of --context")
+@TRAINING.option("--context", type=int, help="tokens a sequence")
+@TRAINING.option("--lr", type=float, help="peak learning rate")
+@TRAINING.option("--optimizer", type=click.Choice(OPTIMIZERS), help="muon: Muon for the blocks' matrices, AdamW else")
+@TRAINING.option("--schedule", type=click.Choice(SCHEDULES), help="learning rate after the warm-up")
+@TRAINING.option("--warmup-steps", type=int, help="steps in which the learning rate rises from 0 to its peak")
+@TRAINING.option("--doc-mask/--no-doc-mask", default=None, help="attention stays within a document")
+@TRAINING.option("--seed", type=int, help="seed of the initial weights and of the order of the data")
 @TRAINING.option(
     "--set",
     "settings",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Any other setting of model or training (repeatable): activation=relu2, window=512, soft_cap=15, tied=false, "
+    help="any other setting of model or training (repeatable): activation=relu2, window=512, soft_cap=15, tied=false, "
     "weight_decay=0.05, ...",
 )
 @device_option
-@WORK.option("--compile/--no-compile", default=None, show_default="on CUDA", help="Use torch.compile.")
+@WORK.option("--compile/--no-compile", default=None, show_default="on CUDA", help="use torch.compile")
 @WORK.option(
-    "--micro-batch-tokens", type=int, default=0, show_default="by device and model", help="Tokens of one forward pass."
+    "--micro-batch-tokens", type=int, default=0, show_default="by device and model", help="tokens of one forward pass"
 )
-@WORK.option("--checkpoint-activations", is_flag=True, help="Compute activations twice: less memory, a third slower.")
-@WORK.option("--fp8-head", is_flag=True, help="Compute the output head in 8 bits, on Ada, Hopper and later GPUs.")
+@WORK.option("--checkpoint-activations", is_flag=True, help="compute activations twice: less memory, a third slower")
+@WORK.option("--fp8-head", is_flag=True, help="compute the output head in 8 bits, on Ada, Hopper and later GPUs")
 @WORK.option(
     "--sharding",
     type=click.Choice(SHARDINGS),
     default="none",
     show_default=True,
-    help="Under torchrun. none: each process has the whole model (DDP); full: each has a part (FSDP2).",
+    help="under torchrun. none: each process has the whole model (DDP); full: each has a part (FSDP2)",
 )
-@WATCHING.option("--log-every", type=int, default=10, show_default=True, help="Steps between progress lines.")
+@WATCHING.option("--log-every", type=int, default=10, show_default=True, help="steps between progress lines")
 @WATCHING.option(
-    "--validate-every", type=int, default=100, show_default=True, help="Steps between validations; 0: none."
+    "--validate-every", type=int, default=100, show_default=True, help="steps between validations; 0: none"
 )
-@WATCHING.option("--sample-every", type=int, default=100, show_default=True, help="Steps between samples; 0: none.")
+@WATCHING.option("--sample-every", type=int, default=100, show_default=True, help="steps between samples; 0: none")
 @WATCHING.option(
-    "--sample-prompt", multiple=True, default=("The",), show_default=True, help="Prompt to sample from (repeatable)."
+    "--sample-prompt", multiple=True, default=("The",), show_default=True, help="prompt to sample from (repeatable)"
 )
 @WATCHING.option(
     "--checkpoint-every",
     type=int,
     default=100,
     show_default=True,
-    help="Steps between checkpoints; 0: only when training ends or is stopped.",
+    help="steps between checkpoints; 0: only when training ends or is stopped",
 )
-@WATCHING.option("--keep", type=int, default=3, show_default=True, help="Checkpoints to keep.")
-@WATCHING.option("--track", type=click.Choice(TRACKERS), multiple=True, help="Also send the metrics to (repeatable).")
+@WATCHING.option("--keep", type=int, default=3, show_default=True, help="checkpoints to keep")
+@WATCHING.option("--track", type=click.Choice(TRACKERS), multiple=True, help="also send the metrics to (repeatable)")
 @json_option
 @click.pass_context
 def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given: Any) -> int:

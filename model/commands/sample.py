@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bpe.terminal.help import FILES, Heading, command
+from bpe.terminal.help import FILES, WORK, Heading, command
 from bpe.terminal.text import say
-from model.commands.common import FILE, WORK, device_option, run_argument
+from model.commands.common import FILE, device_option, run_argument
 
 if TYPE_CHECKING:
     from model.prompt import Ending, Examples
@@ -23,35 +23,35 @@ SAMPLING = Heading("Sampling")
 
 @command()
 @run_argument
-@FILES.option("--prompt", show_default="begin a document", help="Text to continue.")
-@FILES.option("--prompts", "prompts_file", type=FILE, help="File of prompts: one a line, or JSON lines with `prompt`.")
+@FILES.option("--prompt", show_default="begin a document", help="text to continue")
+@FILES.option("--prompts", "prompts_file", type=FILE, help="file of prompts: one a line, or JSON lines with `prompt`")
 @FILES.option(
     "--few-shot",
     type=FILE,
-    help="Examples to put before the prompt: JSON lines with `input` and `output`, or paragraphs of text.",
+    help="examples to put before the prompt: JSON lines with `input` and `output`, or paragraphs of text",
 )
-@FILES.option("--json", "as_json", is_flag=True, help="Print a JSON object for each prompt, with its samples.")
-@SAMPLING.option("-n", "--count", type=click.IntRange(1), default=1, show_default=True, help="Samples for each prompt.")
-@SAMPLING.option("--max-tokens", type=int, default=200, show_default=True, help="Most tokens of a sample.")
+@FILES.option("--json", "as_json", is_flag=True, help="print a JSON object for each prompt, with its samples")
+@SAMPLING.option("-n", "--count", type=click.IntRange(1), default=1, show_default=True, help="samples for each prompt")
+@SAMPLING.option("--max-tokens", type=int, default=200, show_default=True, help="most tokens of a sample")
 @SAMPLING.option(
-    "--temperature", type=float, default=0.8, show_default=True, help="0 always takes the most probable token."
-)
-@SAMPLING.option(
-    "--top-k", type=int, default=50, show_default=True, help="Draw from this many most probable tokens; 0: from all."
+    "--temperature", type=float, default=0.8, show_default=True, help="0 always takes the most probable token"
 )
 @SAMPLING.option(
-    "--top-p", type=float, default=1.0, show_default=True, help="Draw from the tokens that have this much probability."
+    "--top-k", type=int, default=50, show_default=True, help="draw from this many most probable tokens; 0: from all"
+)
+@SAMPLING.option(
+    "--top-p", type=float, default=1.0, show_default=True, help="draw from the tokens that have this much probability"
 )
 @SAMPLING.option(
     "--stop",
     "stops",
     multiple=True,
     show_default="newline after JSON lines of --few-shot",
-    help="Text that ends a sample (repeatable).",
+    help="text that ends a sample (repeatable)",
 )
-@SAMPLING.option("--seed", type=int, default=0, show_default=True, help="Another seed draws other samples.")
+@SAMPLING.option("--seed", type=int, default=0, show_default=True, help="another seed draws other samples")
 @device_option
-@WORK.option("--graph/--no-graph", default=True, show_default=True, help="On CUDA: decode by a CUDA graph.")
+@WORK.option("--graph/--no-graph", default=True, show_default=True, help="on CUDA: decode by a CUDA graph")
 def sample(
     run: Path,
     prompt: str | None,

@@ -30,7 +30,7 @@ MORE = Heading("More")
 @command()
 @FILES.option("--raise", "error", type=click.Choice(list(ERRORS)), help="What to raise.")
 @MORE.option("--code", type=int, default=0, show_default=True, help="Exit code.")
-@MORE.option("--size", type=SIZE, help="Bytes.")
+@MORE.option("--size", "--older", type=SIZE, help="Bytes.")
 @MORE.option("--fast/--no-fast", default=True, show_default=True, help="Be fast.")
 @MORE.option("--name", multiple=True, default=("x", "y"), show_default=True, metavar="NAME", help="Names.")
 @FILES.option("-o", "--output", required=True, help="Where to write.")
@@ -108,7 +108,7 @@ def broken() -> None:
 
 
 def test_what_a_command_returns_is_the_exit_code() -> None:
-    done = tool("act", "-o", "x", "--code", "3", "--size", "2kB")
+    done = tool("act", "-o", "x", "--code", "3", "--older", "2kB")
     assert (done.exit_code, done.stdout) == (3, "2000 True ('x', 'y') x\n")
     assert TOOL.main(["act", "-o", "x", "--code", "3"], standalone_mode=False) == 3
     with pytest.raises(ValueError, match="no text"):
@@ -133,11 +133,11 @@ def test_a_help_page() -> None:
     assert "  -o, --output TEXT" in page.partition("Where to write.  [required]\n\nMore:\n")[0]
     more = page.partition("\n\nMore:\n")[2].splitlines()
     assert more == [
-        "  --code N          Exit code.  [default: 0]",
-        "  --size SIZE       Bytes.",
-        "  --fast/--no-fast  Be fast.  [default: fast]",
-        "  --name NAME       Names.  [default: x, y]",
-        "  -h, --help        Show this message and exit.",
+        "  --code N     Exit code.  [default: 0]",
+        "  --size SIZE  Bytes.",
+        "  --[no-]fast  Be fast.  [default: on]",
+        "  --name NAME  Names.  [default: x, y]",
+        "  -h, --help   Show this message and exit.",
     ]
     assert max(map(len, page.splitlines())) <= WIDTH
 

@@ -31,9 +31,9 @@ from tests.support.works import Config
 COMMANDS = {
     "corpus": [
         *("sample", "records", "fetch", "extract", "filter", "dedup", "clusters", "scrub", "tokenize"),
-        *("run", "verify", "gc", "report"),
+        *("run", "verify", "gc", "report", "optout", "decontaminate", "mix"),
     ],
-    "bpe": ["train", "encode", "decode", "inspect", "export"],
+    "bpe": ["train", "encode", "decode", "inspect", "export", "import", "compare"],
     "model": ["pretrain", "sample", "eval", "export", "import", "plot"],
 }
 
@@ -131,17 +131,26 @@ def test_a_page_over_its_time_is_dropped_with_the_limit(testdata: Path, tmp_path
     assert sum(row["rule"] == "extract.timeout" for row in rows) > 6
 
 
+def flags_of(program: str, name: str) -> tuple[str, set[str]]:
+    """A help page up to its options, and the flags of the options: `--[no-]x` is `--x` and `--no-x`."""
+    page = command(program, name, "--help").stdout
+    examples, _, options = page.partition("Input and output:")
+    options = re.sub(r"--\[no-\]([a-z-]+)", r"--\1 --no-\1", options)
+    return examples, set(re.findall(r"--?[a-z][a-z0-9-]*", options))
+
+
 @pytest.mark.parametrize("program", COMMANDS)
 def test_help_and_version(program: str) -> None:
     assert "0.1.0" in command(program, "--version").stdout
     listing = command(program, "--help").stdout
     for name in COMMANDS[program]:
         assert name in listing
-        page = command(program, name, "--help").stdout
-        examples, _, options = page.partition("Options:")
-        assert f"{program} {name} " in examples.partition("Usage:")[2].partition("\n")[2]
+        examples, flags = flags_of(program, name)
+        assert examples.startswith(f"Usage: {program} {name} ")
+        assert re.search(rf"^Usage: .*\n\n  .*(\n  .*)?\n\n  Examples:\n    {program} {name} ", examples)
         own = " ".join(re.findall(rf"{program} {name} [^\n&]*", examples))  # an example may call others beside it
-        assert set(re.findall(r" (--[a-z][a-z-]*)", own)) <= set(re.findall(r"--[a-z][a-z-]*", options))
+        assert set(re.findall(r" (--[a-z][a-z-]*)", own)) <= flags
+        assert "\\b" not in examples
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "Makefile", "docs/train.md"])
@@ -151,9 +160,8 @@ def test_commands_in_the_documentation_exist(page: str) -> None:
     checked = 0
     for program, name, rest in found:
         if name in COMMANDS[program]:
-            options = command(program, name, "--help").stdout.partition("Options:")[2]
             flags = re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest)
-            assert set(flags) <= set(re.findall(r"--?[a-z][a-z-]*", options)), (program, name, rest)
+            assert set(flags) <= flags_of(program, name)[1], (program, name, rest)
             checked += bool(flags)
     assert checked >= {"README.md": 12, "CONTRIBUTING.md": 0, "Makefile": 4, "docs/train.md": 12}[page]
 
