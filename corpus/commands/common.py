@@ -197,7 +197,7 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
     the report of the folder `report`.
     """
     from corpus.commands.console import Progress, say_summary, summary_json
-    from corpus.pipeline import run_pass
+    from corpus.run.execute import run_pass
     from corpus.run.plan import Waiting
 
     summaries: list[dict[str, Any]] = []

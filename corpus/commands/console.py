@@ -14,9 +14,10 @@ from corpus.crawl.fetch import Event as FetchEvent
 from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
 from corpus.crawl.fetch import Progress as Downloaded
 from corpus.engine import Event
-from corpus.pipeline import PassSummary
 from corpus.run.chain import Account
+from corpus.run.execute import PassSummary
 from corpus.run.plan import Pass
+from corpus.stage import sums_meanings
 from corpus.store.shards import Dataset
 
 
@@ -135,23 +136,16 @@ def say_summary(summary: PassSummary) -> None:
 
 
 def _flow(summary: PassSummary) -> str:
+    texts = {name: text for name, text in sums_meanings().items() if not name.endswith("_")}
     read = kept = 0
     sums: Counter[str] = Counter()
     for record in Dataset(summary.output).records():
         read += record.counts[0]["read"] if record.counts else 0
         kept += record.counts[-1]["kept"] if record.counts else 0
         for account in record.counts:
-            sums.update({name: account[name] for name in _REMARKS if name in account})
-    remarks = "".join(f"; {text.format(sums[name])}" for name, text in _REMARKS.items() if sums[name])
+            sums.update({name: account[name] for name in texts if name in account})
+    remarks = "".join(f"; {sums[name]:,} {text}" for name, text in texts.items() if sums[name])
     return f" ({read:,} read, {kept:,} kept{remarks})"
-
-
-# Counts of a stage that belong in the line of its pass.
-_REMARKS = {
-    "capped": "{:,} had more candidates than --checks, and were kept unless a compared one was similar",
-    "wordless": "{:,} without words",
-    "lines_removed": "{:,} lines removed",
-}
 
 
 def summary_json(summary: PassSummary) -> dict[str, Any]:

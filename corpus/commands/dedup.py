@@ -45,8 +45,10 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
     results, such as signatures and decisions.
     """
     from corpus.dedup.lines.passes import lines_passes
-    from corpus.dedup.passes import Job, dedup_passes
+    from corpus.dedup.passes import dedup_passes
+    from corpus.dedup.published import IndexOptions
     from corpus.pipeline import source_keys
+    from corpus.run.barrier import BarrierJob
 
     if flags["lines"] and flags["labels_only"]:
         raise click.UsageError("give --labels-only or --lines, not both: labels are about whole documents")
@@ -54,16 +56,14 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
         raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
     dedup, lines = stage_steps(("dedup", "lines"), recipe)
     source = documents_source("dedup", inputs)
-    job = Job(
+    job = BarrierJob(
         source.dataset,
         source_keys(source),
         bare_recipe([dedup], flags),
         f"{output}/_dedup",
         flags["share"],
         flags["memory"],
-        flags["against"],
-        flags["update_index"],
-        flags["labels_only"],
+        IndexOptions(flags["against"], flags["update_index"], flags["labels_only"]),
     )
     if not flags["lines"]:
         return execute(dedup_passes(job, [dedup], output), flags)

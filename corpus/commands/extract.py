@@ -11,8 +11,9 @@ from corpus.commands.common import (
     execute,
     stage_steps,
 )
+from corpus.stage import stages_of
 
-STAGES = ("urls", "optout", "prescreen", "extract", "language")
+STAGES = stages_of("extract")
 
 
 @command()

@@ -17,13 +17,14 @@ from corpus.commands.common import (
     given_option,
     stage_steps,
 )
+from corpus.stage import stages_of
 
-FILTERS = ("gopher_repetition", "gopher_quality", "c4", "fineweb", "classifier")
+STAGES = stages_of("filter")
 
 
 @command("filter")
 @FILES.option("--only", multiple=True, metavar="STAGE", help="run this stage alone (repeatable)")
-@documents_options(*FILTERS)
+@documents_options(*STAGES)
 def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
     """Keep good documents: rules of Gopher, C4 and FineWeb with their published constants, and a classifier.
 
@@ -39,14 +40,14 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
     the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
     loud.py in this folder decides.
     """
-    stages = [stage for stage in FILTERS if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
+    stages = [stage for stage in STAGES if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
     steps = stage_steps(tuple(stages), recipe, own=True)
     known = [step.stage for step in steps]
     if wrong := [name for name in only if name not in known]:
         raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
     steps = [step for step in steps if not only or step.stage in only]
     *before, last = steps
-    if last.stage != "classifier" or not last.config.keep_top:
+    if not last.contract.barrier_of(last.config):
         return documents_command("filter", steps, inputs, output, flags)
     return _keep_top(before, last, inputs, output, flags)
 
@@ -54,8 +55,8 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
 def _keep_top(before: list[Any], classifier: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     """Keep the documents of the highest scores, among those that the stages before the classifier keep."""
     from corpus.classifier.passes import score_passes
-    from corpus.dedup.passes import Job
     from corpus.pipeline import documents_pass, source_keys
+    from corpus.run.barrier import BarrierJob
 
     source = documents_source("filter", inputs)
     keys, plans = source_keys(source), []
@@ -63,7 +64,7 @@ def _keep_top(before: list[Any], classifier: Any, inputs: tuple[str, ...], outpu
     if before:
         documents = f"{output}/_scores/filtered"
         plans.append(documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags)))
-    job = Job(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
+    job = BarrierJob(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
     return execute(itertools.chain(plans, score_passes(job, [classifier], output)), flags)
 
 

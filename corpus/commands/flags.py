@@ -15,7 +15,8 @@ from click.core import ParameterSource
 from bpe.terminal.help import Decorator, Heading, together
 from corpus.config import OFF, check, element_type
 from corpus.run.chain import Step
-from corpus.run.recipe import STAGES, config_class, in_force, load_recipe, make_step
+from corpus.run.recipe import in_force, load_recipe, make_step
+from corpus.stage import STAGES, load_stage
 
 
 def stage_options(*stages: str) -> Decorator[Any]:
@@ -23,14 +24,14 @@ def stage_options(*stages: str) -> Decorator[Any]:
 
     The destination is `stage__setting`. A flag that two stages would share begins with the stage's name.
     """
-    classes = {stage: config_class(stage) for stage in stages}
+    classes = {stage: load_stage(stage).config for stage in stages}
     names = Counter(field.name for cls in classes.values() for field in _own_fields(cls) if not field.metadata["flag"])
     shared = {name for name, count in names.items() if count > 1}
     options = []
     for stage, cls in classes.items():
         source = _source(cls)
         heading = Heading(f"Settings of {stage}, with their defaults{source}")
-        if presets := getattr(cls, "PRESETS", {}):
+        if presets := load_stage(stage).presets:
             help = "settings to begin with, which the options below change"
             options.append(heading.option("--preset", f"{stage}__preset", type=click.Choice(list(presets)), help=help))
         options += _options(heading, stage, cls, shared, source)

@@ -12,6 +12,7 @@ from bpe.terminal.text import say
 
 if TYPE_CHECKING:
     from corpus.warc.inspect import Line
+    from corpus.warc.pages import Page
 
 RECORD = Heading("One record")
 
@@ -121,5 +122,19 @@ def _show(path: str, name: str, value: Any, show: str) -> int:
     if show == "html":
         click.echo(page.html, nl=False)
     else:
-        click.echo(records.text(page))
+        click.echo(_text(page))
     return 0
+
+
+def _text(page: Page) -> str:
+    """The text that extraction with its default settings makes of a page. Raises ValueError with the reason if none."""
+    import pyarrow as pa
+
+    from corpus.extract.stage import Config, process
+    from corpus.schema import PAGES
+
+    answer = process(pa.RecordBatch.from_pylist([page._asdict()], schema=PAGES), Config())
+    if answer.kept.num_rows:
+        return str(answer.kept.column("text")[0].as_py())
+    row = answer.dropped.to_pylist()[0]
+    raise ValueError(f"{page.url}: no text: {row['rule']}: {row['value']}, threshold {row['threshold']}")

@@ -44,6 +44,7 @@ def run(
 
     A run that was interrupted goes on when the command is repeated.
     """
+    from corpus.dedup.published import IndexOptions
     from corpus.pipeline import passes
     from corpus.run.recipe import load_recipe, parse_override
 
@@ -55,5 +56,6 @@ def run(
         loaded = load_recipe(recipe, overrides)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    of_dedup = {name: flags[name] for name in ("memory", "against", "update_index")}
-    return execute(passes(loaded, inputs, output, flags["share"], **of_dedup), flags, report=output)
+    options = {"dedup": IndexOptions(flags["against"], flags["update_index"])}
+    plans = passes(loaded, inputs, output, flags["share"], flags["memory"], options)
+    return execute(plans, flags, report=output)

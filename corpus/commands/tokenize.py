@@ -28,7 +28,8 @@ def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any)
 
     `bpe train` makes the vocabulary; `model pretrain` reads the shards.
     """
-    from corpus.pipeline import source_keys, tokens_pass
+    from corpus.pipeline import source_keys
+    from corpus.tokens.passes import tokens_pass
 
     source = documents_source("tokenize", inputs)
     return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
