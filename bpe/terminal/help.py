@@ -79,14 +79,18 @@ def write_options(params: Iterable[click.Parameter], ctx: click.Context, formatt
     An option without a heading (--help) is listed under the last one.
     """
     sections: dict[str, list[tuple[str, str]]] = {}
+    others = []
     for param in params:
         record = None if isinstance(param, click.Argument) else param.get_help_record(ctx)
-        if record:
-            heading = param.heading if isinstance(param, Option) else next(reversed(sections), "Options")
-            sections.setdefault(heading, []).append(record)
-    for heading in sorted(sections, key=lambda title: title != FILES.title):
-        with formatter.section(heading):
-            formatter.write_dl(sections[heading], col_max=_TERM)
+        if record and isinstance(param, Option):
+            sections.setdefault(param.heading, []).append(record)
+        elif record:
+            others.append(record)
+    titles = sorted(sections, key=lambda title: title != FILES.title) or ["Options"]
+    sections.setdefault(titles[-1], []).extend(others)
+    for title in titles:
+        with formatter.section(title):
+            formatter.write_dl(sections[title], col_max=_TERM)
 
 
 class Option(click.Option):
@@ -132,8 +136,14 @@ def _note(option: click.Option) -> str:
 def _default(option: click.Option) -> str:
     if option.secondary_opts:
         return "on" if option.default else "off"
-    values = option.default if isinstance(option.default, list | tuple) else [option.default]
-    return ", ".join(str(value) for value in values if isinstance(value, str | int | float))
+    return as_text(option.default) if isinstance(option.default, str | int | float | list | tuple) else ""
+
+
+def as_text(default: Any) -> str:
+    """A default as one would type it: 3.0 is 3; the values of a repeatable option are separated by commas."""
+    if isinstance(default, list | tuple):
+        return ", ".join(map(as_text, default))
+    return str(int(default)) if isinstance(default, float) and default.is_integer() else str(default)
 
 
 class Heading:

@@ -48,13 +48,13 @@ def clusters(
         raise click.UsageError("say which cluster: one of --url URL, --id ID and --largest N")
     from corpus.dedup.clusters import cluster_of, find_id, find_url, largest, open_deduplication
 
-    found = open_deduplication(folder)
+    deduplication = open_deduplication(folder)
     colours = in_colour()
     if count is not None:
-        _show_largest(found, largest(found, count), as_json, colours)
+        _show_largest(deduplication, largest(deduplication, count), as_json, colours)
         return 0
-    place = find_url(found, url, _progress()) if url is not None else find_id(found, id or "")
-    answer = _answer(found, cluster_of(found, place), members, diff)
+    place = find_url(deduplication, url, _progress()) if url is not None else find_id(deduplication, id or "")
+    answer = _answer(deduplication, cluster_of(deduplication, place), members, diff)
     click.echo(json.dumps(_json(answer), indent=1, ensure_ascii=False) if as_json else _text(answer, colours))
     return 0
 
@@ -71,51 +71,51 @@ def _progress() -> Callable[[int], None]:
 
 
 class Answer(NamedTuple):
-    """All that is told about one document, as text or as JSON."""
+    """What is known about one document, to be printed as text or as JSON."""
 
-    found: Deduplication
+    deduplication: Deduplication
     cluster: Cluster
-    shown: list[Member]  # of the cluster; empty if it is one document
-    nearest: Nearest | None  # where others were candidates and none was similar enough
+    shown: list[Member]  # the first members of the cluster; empty for a cluster of one document
+    nearest: Nearest | None  # the candidates, if none was similar enough
     documents: dict[Place, Document]
-    missing: str | None  # path of documents that are gone
-    other: Member | None  # with whom the text is compared
-    common: tuple[int, int] | None  # n-grams that both have, n-grams of the two
+    missing: str | None  # path of documents that no longer exist
+    other: Member | None  # the document that the text is compared with
+    common: tuple[int, int] | None  # n-grams that both texts have, n-grams of either
     difference: Difference | None
 
     def document(self, member: Member) -> Document | None:
         return self.documents.get(member.place) if member.place else None
 
 
-def _answer(found: Deduplication, cluster: Cluster, members: int, diff: bool) -> Answer:
+def _answer(deduplication: Deduplication, cluster: Cluster, members: int, diff: bool) -> Answer:
     from corpus.dedup.clusters import load, nearest, ngrams_in_common
     from corpus.dedup.difference import difference
 
     near = None
     if cluster.size == 1 and not cluster.alone:
-        near = nearest(found, cluster.asked.place, max(1, members)) if cluster.asked.place else None
+        near = nearest(deduplication, cluster.asked.place, max(1, members)) if cluster.asked.place else None
         near = near and near._replace(members=near.members[:members] or near.members)
     shown = _first(cluster, members) if cluster.size > 1 else []
     asked, other = cluster.asked, _compared_with(cluster, near)
-    told = [asked, cluster.kept, *shown, *(near.members if near else ()), *([other] if other else ())]
+    needed = [asked, cluster.kept, *shown, *(near.members if near else ()), *([other] if other else ())]
     texts = [member.place for member in (asked, other) if member and member.place]
-    documents, missing = load(found, [member.place for member in told if member.place], texts)
+    documents, missing = load(deduplication, [member.place for member in needed if member.place], texts)
     common = differing = None
     if len(texts) == 2 and all(place in documents for place in texts):
         kept, copy = (documents[place].text for place in (texts if asked.keep else reversed(texts)))
-        common = ngrams_in_common(kept, copy, found.config)
+        common = ngrams_in_common(kept, copy, deduplication.config)
         differing = difference(kept, copy) if diff else None
-    return Answer(found, cluster, shown, near, documents, missing, other, common, differing)
+    return Answer(deduplication, cluster, shown, near, documents, missing, other, common, differing)
 
 
 def _first(cluster: Cluster, count: int) -> list[Member]:
-    """The kept one, the one that was asked about, and the others until there are `count`."""
+    """The first `count` members: the kept document, the document that was asked about, then the others."""
     ahead = [cluster.kept] if cluster.asked is cluster.kept else [cluster.kept, cluster.asked]
     return [*ahead, *(member for member in cluster.members if member not in ahead)][:count]
 
 
 def _compared_with(cluster: Cluster, near: Nearest | None) -> Member | None:
-    """The one that is kept; if that is the asked one, the least similar of its duplicates, or what came nearest."""
+    """The kept document; for the kept document itself its least similar duplicate, or the nearest candidate."""
     if not cluster.asked.keep:
         return cluster.kept
     if near:
@@ -124,8 +124,8 @@ def _compared_with(cluster: Cluster, near: Nearest | None) -> Member | None:
 
 
 def _decision(answer: Answer) -> str:
-    """The decision in words."""
-    config, cluster, asked = answer.found.config, answer.cluster, answer.cluster.asked
+    """Why the document was kept or dropped."""
+    config, cluster, asked = answer.deduplication.config, answer.cluster, answer.cluster.asked
     if cluster.alone:
         return f"kept: no other document{' of its dump' if config.per_dump else ''} has anything in common with it"
     if cluster.size == 1:
@@ -149,17 +149,17 @@ def _decision(answer: Answer) -> str:
 
 
 def _not_similar(answer: Answer) -> str:
-    """Why a document stays that others were candidates to resemble."""
-    config, near = answer.found.config, answer.nearest
+    """Why a document that has candidates stays nevertheless."""
+    config, near = answer.deduplication.config, answer.nearest
     if not near or not near.members:
         return f"none of its candidates is similar enough (threshold {config.threshold:g})"
     candidates = "1 candidate, not" if near.candidates == 1 else f"{near.candidates:,} candidates, none"
-    said = f"{candidates} similar enough (threshold {config.threshold:g})"
+    outcome = f"{candidates} similar enough (threshold {config.threshold:g})"
     closest = near.members[0]
     if (closest.similarity or 0) < config.threshold:
-        return said
+        return outcome
     if not closest.keep:
-        return f"{said} among those that stay; the nearest was dropped itself, for {closest.representative}"
+        return f"{outcome} among those that stay; the nearest was dropped itself, for {closest.representative}"
     unseen = f"the nearest has no band in common with it, or came after {config.checks} others"
     return f"{candidates} of those compared is; {unseen}"
 
@@ -191,7 +191,7 @@ def _text(answer: Answer, colours: bool) -> str:
 
 
 def _compared(answer: Answer, colours: bool) -> list[str]:
-    """How the asked document differs from the other one, if both have a text."""
+    """How the text of the asked document differs from the text it is compared with; no lines if one is missing."""
     from corpus.dedup.difference import shown
 
     if not answer.difference or not answer.common or not answer.other:
@@ -200,7 +200,7 @@ def _compared(answer: Answer, colours: bool) -> list[str]:
     one, two = _names(answer)
     lines = []
     if answer.cluster.asked.keep:
-        grams = f"{common:,} of {total:,} distinct {answer.found.config.ngram}-grams in common"
+        grams = f"{common:,} of {total:,} distinct {answer.deduplication.config.ngram}-grams in common"
         lines.append(f"Compared with {_name(answer.other, answer.document(answer.other))}: {grams}")
     same, moved, changes = difference.same, difference.moved(), any(difference.changes())
     removed, added = len(difference.kept.spans) - same, len(difference.other.spans) - same
@@ -253,14 +253,14 @@ def _table(answer: Answer, members: list[Member], marked: Member | None, colours
     return lines
 
 
-def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
+def _show_largest(deduplication: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
     from corpus.dedup.clusters import GONE, load
     from corpus.dedup.difference import readable_line
 
-    documents, missing = load(found, [size.kept for size in sizes if size.kept])
+    documents, missing = load(deduplication, [size.kept for size in sizes if size.kept])
     urls = [documents[size.kept].url if size.kept in documents else None for size in sizes]
     if as_json:
-        told = [
+        rows_json = [
             {
                 "cluster_id": size.cluster_id,
                 "cluster_size": size.size,
@@ -272,7 +272,7 @@ def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, co
             }
             for size, url in zip(sizes, urls, strict=True)
         ]
-        click.echo(json.dumps({"clusters": told, "missing": missing}, indent=1, ensure_ascii=False))
+        click.echo(json.dumps({"clusters": rows_json, "missing": missing}, indent=1, ensure_ascii=False))
         return
     rows = [("size", "exact", "minhash", "similarity", "kept")]
     for size, url in zip(sizes, urls, strict=True):
@@ -290,7 +290,7 @@ def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, co
 def _json(answer: Answer) -> dict[str, Any]:
     cluster, near = answer.cluster, answer.nearest
 
-    def told(member: Member) -> dict[str, Any]:
+    def facts(member: Member) -> dict[str, Any]:
         document = answer.document(member)
         return {
             "id": member.id,
@@ -309,15 +309,15 @@ def _json(answer: Answer) -> dict[str, Any]:
         "cut": answer.difference.cut,
         "changes": [change._asdict() for change in answer.difference.changes()],
     }
-    return told(cluster.asked) | {
+    return facts(cluster.asked) | {
         "decision": _decision(answer),
         "representative": cluster.kept.id,
         "cluster_size": cluster.size,
         "alone": cluster.alone,
         "rules": dict(sorted(cluster.rules.items())),
-        "members": [told(member) for member in answer.shown],
+        "members": [facts(member) for member in answer.shown],
         "candidates": near and near.candidates,
-        "nearest": [told(member) for member in near.members] if near else [],
+        "nearest": [facts(member) for member in near.members] if near else [],
         "compared_with": answer.other and answer.other.id,
         "ngrams_in_common": answer.common and answer.common[0],
         "ngrams": answer.common and answer.common[1],

@@ -130,7 +130,7 @@ work_options = together(
 
 
 def documents_options(*stages: str) -> Decorator[Any]:
-    """What a command has that runs these stages: inputs, outputs, the settings of the stages, and how to work."""
+    """The options of a command that runs these stages: inputs and outputs, settings of the stages, and work."""
     from corpus.commands.flags import stage_options
 
     return together(

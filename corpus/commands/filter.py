@@ -23,7 +23,7 @@ STAGES = stages_of("filter")
 
 
 @command("filter")
-@FILES.option("--only", multiple=True, metavar="STAGE", help="run this stage alone (repeatable)")
+@FILES.option("--only", multiple=True, metavar="STAGE", help=f"run one stage alone: {', '.join(STAGES)} (repeatable)")
 @documents_options(*STAGES)
 def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
     """Keep good documents: rules of Gopher, C4 and FineWeb with their published constants, and a classifier.
@@ -40,22 +40,22 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
     the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
     loud.py in this folder decides.
     """
-    stages = [stage for stage in STAGES if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
+    from corpus.pipeline import barrier_of
+
+    stages = [stage for stage in STAGES if _runs_by_default(stage) or _wanted(stage, recipe) or stage in only]
     steps = stage_steps(tuple(stages), recipe, own=True)
     known = [step.stage for step in steps]
     if wrong := [name for name in only if name not in known]:
         raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
     steps = [step for step in steps if not only or step.stage in only]
-    *before, last = steps
-    if not last.contract.barrier_of(last.config):
+    if not barrier_of(steps[-1]):
         return documents_command("filter", steps, inputs, output, flags)
-    return _keep_top(before, last, inputs, output, flags)
+    return _keep_top(steps[:-1], steps[-1], inputs, output, flags)
 
 
-def _keep_top(before: list[Any], classifier: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
-    """Keep the documents of the highest scores, among those that the stages before the classifier keep."""
-    from corpus.classifier.passes import score_passes
-    from corpus.pipeline import documents_pass, source_keys
+def _keep_top(before: list[Any], last: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
+    """Run the stages before the last one, then the last one, which needs the scores of all documents."""
+    from corpus.pipeline import barrier_of, documents_pass, source_keys
     from corpus.run.barrier import BarrierJob
 
     source = documents_source("filter", inputs)
@@ -64,8 +64,21 @@ def _keep_top(before: list[Any], classifier: Any, inputs: tuple[str, ...], outpu
     if before:
         documents = f"{output}/_scores/filtered"
         plans.append(documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags)))
-    job = BarrierJob(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
-    return execute(itertools.chain(plans, score_passes(job, [classifier], output)), flags)
+    job = BarrierJob(documents, keys, bare_recipe([last], flags), f"{output}/_scores", flags["share"])
+    barrier = barrier_of(last)
+    assert barrier is not None
+    return execute(itertools.chain(plans, barrier.passes(job, [last], output)), flags)
+
+
+def _runs_by_default(stage: str) -> bool:
+    """Whether the stage can run with its defaults; the classifier cannot, because it has no model."""
+    from corpus.run.recipe import make_step
+
+    try:
+        make_step(stage)
+    except ValueError:
+        return False
+    return True
 
 
 def _wanted(stage: str, recipe: str | None) -> bool:

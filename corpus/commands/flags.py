@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from bpe.terminal.help import Decorator, Heading, together
+from bpe.terminal.help import Decorator, Heading, as_text, together
 from corpus.config import OFF, check, element_type
 from corpus.run.chain import Step
 from corpus.run.recipe import in_force, load_recipe, make_step
@@ -139,7 +139,7 @@ def _option(
     if optional and not choices and scalar in (int, float):
         kind = _OrOff(scalar)
     default: Any = field.default
-    shown = ", ".join(map(str, default)) if many else str(default)
+    shown = as_text(default)
     is_number = isinstance(default, int | float) and scalar is not bool
     return heading.option(
         flag,

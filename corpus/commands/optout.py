@@ -33,8 +33,8 @@ def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_jso
       corpus extract crawl/ -o docs/ --opt-out-hosts optout.arrow
       corpus extract crawl/ -o docs/ --opt-out-hosts optout.arrow --drop-opt-out tdm --drop-opt-out robots
 
-    corpus extract and corpus run take the file by the setting opt_out_hosts. What a page itself says about its use is
-    found without this file.
+    corpus extract takes the file by --opt-out-hosts, a recipe by the setting hosts of [optout]. What a page itself says
+    about its use needs no such file.
     """
     from corpus.filters.optout import AI_AGENTS
     from corpus.filters.optout_build import build_hosts

@@ -83,9 +83,8 @@ def _check(path: str, as_json: bool) -> int:
 
     report = records.check(path)
     if as_json:
-        found = report._asdict()
-        found |= {name: [records.as_json(line) for line in found[name]] for name in ("wrong", "damaged")}
-        click.echo(json.dumps({"file": path, **found}, indent=1))
+        lines = {name: [records.as_json(line) for line in getattr(report, name)] for name in ("wrong", "damaged")}
+        click.echo(json.dumps({"file": path, **report._asdict(), **lines}, indent=1))
         return 1 if report.damaged else 0
     total = sum(report.sound.values())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.sound.items())
