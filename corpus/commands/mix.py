@@ -73,7 +73,7 @@ def mix(
     totals = {name: flags[name] for name in ("documents", "tokens", "bytes") if flags[name] is not None}
     try:
         if len(totals) > 1:
-            raise ValueError(f"--{' and --'.join(totals)}: give one of them, it says how much is wanted")
+            raise ValueError(f"--{' and --'.join(totals)}: give one of them, not both")
         weighed = _weighed(sources, by, weights, clusters, next(iter(totals), None))
         cluster_weights = parse_clusters(clusters) if clusters else ()
     except ValueError as error:

@@ -146,10 +146,11 @@ def test_a_help_page() -> None:
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_interrupts(stop: signal.Signals) -> None:
     code = (
-        "import sys, time; from bpe.terminal.program import Program; from bpe.terminal.help import command\n"
+        "import signal, sys, time; from bpe.terminal.program import Program; from bpe.terminal.help import command\n"
         "wait = command()(lambda: print('ready', flush=True) or time.sleep(100))\n"
         "sys.modules['here'] = sys.modules['__main__']\n"
-        "Program('tool', {'wait': ('here:wait', '')}, help='A tool.').main(['wait'])\n"
+        "table, both = {'wait': ('here:wait', '')}, (signal.SIGINT, signal.SIGTERM)\n"
+        "Program('tool', table, help='A tool.', signals=both).main(['wait'])\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], text=True, stdout=-1, stderr=-1, cwd=Path.cwd()) as process:
         assert process.stdout
