@@ -28,6 +28,7 @@ from bpe.terminal.text import say
 DISTRIBUTION = "corpus-toolkit"
 FAILED, WRONG_USAGE, FORBIDDEN, INTERRUPTED = 1, 2, 4, 130
 _OURS = ("bpe", "corpus", "model")
+_NO_FIX = (click.MissingParameter, click.NoSuchOption, click.BadOptionUsage, click.BadArgumentUsage)
 
 Table = Mapping[str, tuple[str, str]]  # name -> (module:function, one line of help)
 
@@ -147,7 +148,8 @@ def cores() -> int:
 def _explained(error: click.ClickException) -> str:
     """click's message; where it names what is wrong but no fix, the way to the list of options too."""
     message = error.format_message()
-    unclear = click.MissingParameter, click.NoSuchOption, click.BadOptionUsage, click.BadArgumentUsage
-    if isinstance(error, unclear) and error.ctx:
-        return f"{message} See {error.ctx.command_path} --help."
+    no_fix = isinstance(error, _NO_FIX) or message.startswith("Got unexpected extra argument")
+    if no_fix and isinstance(error, click.UsageError) and error.ctx:
+        end = "" if message.endswith((".", "?")) else "."
+        return f"{message}{end} See {error.ctx.command_path} --help."
     return message

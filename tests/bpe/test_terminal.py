@@ -79,6 +79,7 @@ def test_an_error_is_one_line_and_an_exit_code(error: str, code: int, line: str)
     [
         (["act"], "tool: Missing option '-o' / '--output'. See tool act --help."),
         (["act", "-o", "x", "--codes", "1"], "See tool act --help."),
+        (["act", "-o", "x", "y"], "tool: Got unexpected extra argument (y). See tool act --help."),
         (["act", "-o", "x", "--code", "one"], "tool: Invalid value for '--code': 'one' is not a valid integer."),
         (["act", "-o", "x", "--size", "much"], "write a number of bytes such as 10GB, 4GiB or 500MB"),
         (["frobnicate"], "tool: No such command 'frobnicate'; choose one of act, gone"),
