@@ -60,7 +60,9 @@ def token_count(text: str) -> int:
 @TRAINING.option("--batch-tokens", type=token_count, metavar="COUNT", help="tokens an update; a multiple of --context")
 @TRAINING.option("--context", type=int, help="tokens a sequence")
 @TRAINING.option("--lr", type=float, help="peak learning rate")
-@TRAINING.option("--optimizer", type=click.Choice(OPTIMIZERS), help="muon: Muon for the blocks' matrices, AdamW else")
+@TRAINING.option(
+    "--optimizer", type=click.Choice(OPTIMIZERS), help="muon: Muon for the matrices of the blocks, AdamW otherwise"
+)
 @TRAINING.option("--schedule", type=click.Choice(SCHEDULES), help="learning rate after the warm-up")
 @TRAINING.option("--warmup-steps", type=int, help="steps in which the learning rate rises from 0 to its peak")
 @TRAINING.option("--doc-mask/--no-doc-mask", default=None, help="attention stays within a document")
@@ -103,7 +105,9 @@ def token_count(text: str) -> int:
     help="steps between checkpoints; 0: only when training ends or is stopped",
 )
 @WATCHING.option("--keep", type=int, default=3, show_default=True, help="checkpoints to keep")
-@WATCHING.option("--track", type=click.Choice(TRACKERS), multiple=True, help="also send the metrics to (repeatable)")
+@WATCHING.option(
+    "--track", type=click.Choice(TRACKERS), multiple=True, help="where to send the metrics as well (repeatable)"
+)
 @json_option
 @click.pass_context
 def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given: Any) -> int:
