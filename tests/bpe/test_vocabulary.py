@@ -20,7 +20,7 @@ from bpe.files import load_vocabulary, save_vocabulary
 from bpe.formats import rank_file
 from bpe.patterns import REGEX
 from bpe.vocabulary import Vocabulary
-from tests.bpe.conftest import texts
+from tests.support.bpe_texts import texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 

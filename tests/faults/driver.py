@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from corpus.store.verify import datasets_below, orphans
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command, shard_hashes
+from tests.support.paths import REPOSITORY
 
 
 @dataclass(frozen=True)

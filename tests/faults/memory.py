@@ -22,8 +22,8 @@ from corpus.engine.local import LocalEngine
 from corpus.pipeline import documents_pass, find_source, source_keys
 from corpus.run.execute import run_pass
 from corpus.run.recipe import load_recipe
-from tests.conftest import REPOSITORY, TESTDATA
 from tests.faults.soak import resident
+from tests.support.paths import REPOSITORY, TESTDATA
 
 SETTLED = 5  # passes after which a worker should grow no more
 TOLERANCE = 0.10

@@ -21,9 +21,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conftest import TESTDATA
 from tests.faults.driver import Task, is_gone, living, real_pages, undisturbed, workers_of
 from tests.support.command import command
+from tests.support.paths import TESTDATA
 
 FAULTS = {  # name -> the process and the signal that it gets
     "worker killed": signal.SIGKILL,

@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from corpus.store.verify import datasets_below, orphans
-from tests.conftest import REPOSITORY
 from tests.faults.driver import await_that, is_gone
 from tests.support.command import answer, command, commit_documents, shard_hashes
+from tests.support.paths import REPOSITORY
 
 # The first record of a pass.
 MOMENTS = [

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.faults.driver import Task, is_gone
+from tests.support.paths import REPOSITORY
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 

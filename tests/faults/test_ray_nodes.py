@@ -17,12 +17,12 @@ from corpus.engine.base import Event, Unit
 from corpus.engine.local import LocalEngine
 from corpus.engine.ray import RayEngine
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.faults import ray_cluster
 from tests.faults.driver import Task, await_that, is_gone
 from tests.faults.ray_cluster import Cable, Node
 from tests.faults.ray_works import FullDiskWork, ShardWork
 from tests.support.command import command
+from tests.support.paths import REPOSITORY
 
 pytest.importorskip("ray")
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine.base import Attempt, TimeLimit, Unit
+from corpus.engine.base import Attempt, Quarantine, TimeLimit, Unit
 from corpus.schema import Drop, Outcome, outcome
 
 
 def misbehave(how: str) -> None:
-    """Do what the text asks for."""
+    """Do what the text says."""
     if how == "exit":
         os._exit(3)
     if how == "segv":
@@ -50,7 +52,7 @@ def misbehave(how: str) -> None:
 class RowsWork:
     """A unit of rows; `behaviour` says what each (unit, row) does, `batch` how many rows are guarded together.
 
-    Row -1 stands for the time before any guard. A behaviour whose name begins with `once-` happens once.
+    Row -1 stands for the time before any guard. A behaviour that begins with `once-` happens only once.
     """
 
     folder: str
@@ -91,7 +93,7 @@ class RowsWork:
 
 @dataclass(frozen=True)
 class PidWork:
-    """Writes down its process, and keeps `hoard` MiB as long as this process lives."""
+    """Writes the id of its process, and keeps `hoard` MiB for as long as the process lives."""
 
     folder: str
     hoard: int = 0
@@ -102,6 +104,32 @@ class PidWork:
 
 
 KEPT: list[bytearray] = []
+
+
+class NotingAttempt:
+    """An attempt without an engine, which notes what it is asked; the row `hang` runs into the time limit."""
+
+    number = 1
+
+    def __init__(self, careful: bool = False, quarantine: Mapping[int, Quarantine] | None = None, hang: int = -1):
+        self.careful = careful
+        self.quarantine = quarantine or {}
+        self.hang = hang
+        self.guards: list[tuple[int, int]] = []
+        self.notes: list[tuple[int, Quarantine, str]] = []
+
+    @contextlib.contextmanager
+    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
+        self.guards.append((first, rows))
+        if first <= self.hang < first + rows:
+            raise TimeLimit
+        yield
+
+    def progress(self, read: int, kept: int, share: float) -> None:
+        pass
+
+    def note(self, row: int, why: Quarantine, trace: str) -> None:
+        self.notes.append((row, why, trace))
 
 
 @dataclass(frozen=True)

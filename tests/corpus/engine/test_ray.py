@@ -17,10 +17,10 @@ from corpus.engine.base import Engine, Event, Failure, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
 from corpus.engine.node import Assignment
 from corpus.engine.ray import RayEngine
-from tests.conftest import REPOSITORY
 from tests.faults import ray_cluster
 from tests.faults.driver import await_that, workers_of
 from tests.faults.ray_works import FileWork, ShardWork, SignalWork
+from tests.support.paths import REPOSITORY
 from tests.support.works import RowsWork
 
 ray = pytest.importorskip("ray")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from corpus.report.estimate import Estimate, estimate, estimate_json, estimate_text, interval
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
-from tests.corpus.report.test_funnel import count, record
+from tests.support.funnels import count, record
 
 
 def screened(dropped: int, sampled: int, kept: int) -> Funnel:

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from corpus.store import s3 as object_store
 from corpus.store.s3 import READ_AHEAD, S3Storage, _RangeReader, connect
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command
 from tests.support.object_server import BUCKET, ObjectServer, Request, error, object_server
+from tests.support.paths import REPOSITORY
 
 PART = 8 << 20  # the size of boto3's parts; larger uploads are sent in parts
 
