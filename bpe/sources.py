@@ -134,7 +134,7 @@ def _documents_of(record: Path) -> list[Path]:
     files = [record.parent.parent / path for path in paths]
     for file in files:
         if not file.is_file():
-            raise FileNotFoundError(f"{file}: named by {record.name} but missing; copy the whole dataset")
+            raise FileNotFoundError(f"{file}: named by {record.name} but not there; copy the whole dataset")
     return files
 
 
