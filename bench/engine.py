@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.harness import data_folder, print_json, print_row
-from corpus.engine import Engine
+from corpus.engine.base import Engine
 from corpus.engine.local import LocalEngine
 from corpus.engine.ray import RayEngine
 from corpus.pipeline import passes

@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from bench.harness import data_folder, read_documents
 from bench.recombine import recombined
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 DUMP = "CC-MAIN-2026-43"
 TEXT_BYTES = 3_100  # median; log-normal of SIGMA, so that the mean is 1.6 times that
@@ -76,7 +77,7 @@ def write_dataset(folder: Path, texts: list[str], shards: int = 8, seed: int = 0
             writer.close()
             output = writer.output(unit, "documents")
             count = {"stage": "planted", "read": stop - start, "kept": stop - start, "dropped": {}}
-            dataset.commit(Record(unit, "planted", digest, (), (output,), (count,)), [writer.path])
+            dataset.commit(CommitRecord(unit, "planted", digest, (), (output,), (count,)), [writer.path])
 
 
 def make_documents(documents: int = _WHOLE, seed: int = 0) -> Planted:

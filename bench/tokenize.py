@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 from bench import harness
 from bench.encode import english
 from bpe.files import load_vocabulary
-from corpus.engine import Quarantine
+from corpus.engine.base import Quarantine
 from corpus.pipeline import tokens_pass
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 NAME = "cl100k_base"
 UNITS = ("a", "b")
@@ -83,7 +84,7 @@ def commit(folder: Path, unit: str, texts: list[str]) -> None:
         writer = ShardWriter(scratch / "x", DOCUMENTS)
         writer.write(pa.record_batch(columns, schema=DOCUMENTS))
         writer.close()
-        dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
+        dataset.commit(CommitRecord(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
 
 
 def tokenize(clean: Path, tokenizer: Path, output: Path) -> Iterator[float]:

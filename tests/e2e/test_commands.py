@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from bpe.files import load_vocabulary
-from corpus.engine import Limits, Unit
+from corpus.engine.base import Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.run.chain import Step
 from corpus.run.work import ChainWork

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 from tests.support.paths import REPOSITORY
 
 
@@ -64,4 +65,4 @@ def commit_rows(folder: Path, rows: list[dict[str, Any]], unit: str = "u", schem
         writer = ShardWriter(scratch / "x", schema)
         writer.write(pa.RecordBatch.from_pylist(rows, schema=schema))
         writer.close()
-        dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
+        dataset.commit(CommitRecord(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])

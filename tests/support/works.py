@@ -1,4 +1,4 @@
-"""Works and stages that misbehave on request; in a module of their own, because spawned workers import them."""
+"""Works and stages that misbehave on request. They have a module of their own, because spawned workers import them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Quarantine, TimeLimit, Unit
+from corpus.engine.base import Attempt, Quarantine, TimeLimit, Unit
 from corpus.schema import Drop, Outcome, outcome
 
 
@@ -28,14 +28,14 @@ def misbehave(how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    if how == "pause":  # stopped by somebody, and continued after its limit of a second
+    if how == "pause":  # stopped from outside, and continued after its limit of a second
         subprocess.Popen(["/bin/sh", "-c", f"sleep 1.2; kill -CONT {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
     if how == "sleep":
         time.sleep(60)
-    if how == "hang":  # one C call that never ends: no signal handler gets a turn
+    if how == "hang":  # a C call that never ends, so no signal handler runs
         sum(range(10**15))
-    if how == "hoard":  # a gigabyte, touched
+    if how == "hoard":  # a gigabyte of memory that is really used
         hoard = bytearray(b"x") * (1 << 30)
         time.sleep(60 if hoard else 0)
     if how == "full":
@@ -134,7 +134,7 @@ class NotingAttempt:
 
 @dataclass(frozen=True)
 class Config:
-    """For the stage below: texts that begin with `bad` are dropped, others may misbehave."""
+    """Settings of the stage below: texts that begin with `bad` are dropped, others may misbehave."""
 
     bad: str = "bad"
 

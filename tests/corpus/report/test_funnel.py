@@ -72,6 +72,21 @@ def test_documents_lost_between_stages_or_datasets_are_flagged() -> None:
     assert found.errors == ("warc kept 10 but c4 read 9", "c4 kept 9 but dedup read 8")
 
 
+def test_only_passes_that_write_documents_or_tokens_have_lines() -> None:
+    kept = count("c4", 10, {"c4.few_sentences": 2})
+    passes = [
+        ("crawl", record("A-0.warc.gz", kind="warc")),  # what `corpus fetch` writes
+        ("documents", record("A-0", kept)),
+        ("scores", record("A-0", count("classify", 8, {}), kind="labels")),
+        ("tokenizer", record("all", count("tokenizer", 8, {}), kind="vocabulary")),
+        ("mixed", record("A-0", count("mix", 8, {}, copies=4))),
+        ("tokens", record("A-0", count("tokens", 12, {}, tokens=500), kind="tokens")),
+    ]
+    found = funnel(passes)
+    assert [line.stage for line in found.lines] == ["c4", "mix", "tokens"]
+    assert (found.units, found.seconds, found.errors) == (6, 9.0, ())
+
+
 def test_a_unit_that_is_counted_twice_is_flagged() -> None:
     found = funnel([("documents", record("A-0", count("warc", 1, {})))] * 2)
     assert found.errors == ("documents: unit A-0 is counted 2 times",)

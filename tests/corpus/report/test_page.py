@@ -1,4 +1,4 @@
-"""The report page: self-contained, escaped, readable without eyes, the same bytes every time."""
+"""The report page: self-contained, escaped, readable by a screen reader, the same bytes every time."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from corpus.engine import Quarantine
+from corpus.engine.base import Quarantine
 from corpus.run.chain import Chain, Rows, Step
 from corpus.schema import DOCUMENTS
 from tests.support.works import Config, NotingAttempt
