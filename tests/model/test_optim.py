@@ -19,8 +19,8 @@ from model import muon as muon_module
 from model.config import TrainConfig
 from model.device import autocast
 from model.gpt import GPT
-from model.muon import Muon, orthogonalise
-from model.optim import learning_rate, make_optimizers, row_parts, set_learning_rate, zero_gradients
+from model.muon import Muon, orthogonalise, row_parts
+from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
 from tests.oracles.model_muon import muon
 from tests.support.model_shards import small_model, small_training
 
