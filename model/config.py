@@ -92,8 +92,8 @@ class TrainConfig:
     batch_tokens: int  # tokens an update, a multiple of the context
     lr: float  # peak learning rate
     warmup_steps: int  # updates in which the learning rate rises linearly from 0 to the peak
-    # After the warm-up. "cosine" and "linear" decay to the last update; "wsd" stays at the peak and decays linearly over
-    # the last part.
+    # The learning rate after the warm-up. "cosine" and "linear" decay until the last update; "wsd" stays at the peak
+    # and decays linearly over the last part of the run.
     schedule: str = "cosine"
     min_lr_ratio: float = 0.1  # learning rate at the end / peak (Chinchilla, arXiv:2203.15556)
     decay_fraction: float = 0.2  # share of the steps that the decay of "wsd" takes (arXiv:2405.18392 finds 10-20%)

@@ -2,8 +2,8 @@
 
 One program computes one row: the logits of one token. It reads the row twice, the second time from the cache, and
 writes it once. The first pass keeps, in each thread, the highest logit and the sum of the exponentials relative to it
-(online softmax, arXiv:1805.02867). The second pass writes p - 1[target]. All arithmetic is fp32. The gradient overwrites
-the logits; for products in fp8 it goes into a matrix of its own, multiplied by GRADIENT_SCALE.
+(online softmax, arXiv:1805.02867). The second pass writes p - 1[target]. All arithmetic is fp32. The gradient
+overwrites the logits; for products in fp8 it goes into a matrix of its own, multiplied by GRADIENT_SCALE.
 
 The number of instructions decides the speed. A version that rescaled the sum for every logit, not once for the EACH
 logits that a thread reads at a time, and that compared every position with the target, was limited by arithmetic and
@@ -49,8 +49,8 @@ def _kernel(
     # Blocks of THREADS * EACH logits that lie inside the vocabulary are read without a mask: a mask that ends at a
     # vocabulary size that is no multiple of 8 would forbid wide loads.
     whole = vocab_size // (THREADS * EACH) * (THREADS * EACH)
-    # Each thread has a highest logit and a sum of its own, so that one rescaling serves the EACH logits that it reads at
-    # a time. The start is finite, because a thread may read nothing but -inf, and -inf - -inf is not a number.
+    # Each thread has a highest logit and a sum of its own, so that one rescaling serves the EACH logits that it reads
+    # at a time. The start is finite, because a thread may read nothing but -inf, and -inf - -inf is not a number.
     highest = tl.full((THREADS,), -1e30, tl.float32)
     total = tl.zeros((THREADS,), tl.float32)
     for start in range(0, whole, THREADS * EACH):

@@ -215,10 +215,10 @@ def test_several_may_write_the_same_streams_at_once(tmp_path: Path, monkeypatch:
     together, names = threading.Barrier(6), []
     pack = model.stream._pack
 
-    def pack_together(shards: Any, below: int, dtype: Any, train: Any, held_out: Any) -> None:
+    def pack_together(shards: Any, limit: int, dtype: Any, train: Any, held_out: Any) -> None:
         names.append(train.name)
         together.wait(60)
-        pack(shards, below, dtype, train, held_out)
+        pack(shards, limit, dtype, train, held_out)
 
     for shard in range(4):
         write_shard(tmp_path / f"tokens/{shard}.parquet", random_documents(200, seed=shard))

@@ -40,8 +40,8 @@ def forced_logits(
     logits_NBV = torch.zeros(steps, len(texts), model.config.vocab_size, device=device)
 
     def draw(logits_BV: Tensor, _: Tensor) -> Tensor:
-        logits_NBV.index_copy_(0, decoder.number_1, logits_BV[None])
-        return forced_BN.index_select(1, decoder.number_1)[:, 0]
+        logits_NBV.index_copy_(0, decoder.step_number_1, logits_BV[None])
+        return forced_BN.index_select(1, decoder.step_number_1)[:, 0]
 
     longest = max(starts) + steps
     decoder = Decoder(model, torch.zeros(len(texts), steps), draw, longest, graph)

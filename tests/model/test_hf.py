@@ -255,7 +255,7 @@ def test_settings_may_be_as_older_versions_wrote_them(
         ("Qwen3", {"num_key_value_heads": 3}, "kv_heads = 3: should divide heads = 4"),
         ("Qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type = 'yarn': only 'default'"),
         ("Qwen3", {"rope_parameters": 7}, "config.json: "),
-        ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention"] * 3}, "layer_types: here every so manieth layer"),
+        ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention"] * 3}, "layer_types: every n-th layer"),
         ("Qwen3", {"quantization_config": {"bits": 4}}, "its weights are quantized"),
         ("Qwen3", {"intermediate_size": 97}, r"gate_proj.weight has shape \[96, 64\], config.json asks for \[97, 64\]"),
         ("Qwen3", {"num_hidden_layers": 4}, "holds no tensor model.layers.3.input_layernorm.weight"),
@@ -303,7 +303,7 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
     (tmp_path / "one/config.json").write_text("{")
     refused("one", ValueError, "config.json: damaged")
     (tmp_path / "one/config.json").write_text("[]")
-    refused("one", ValueError, "config.json: holds a list, no settings")
+    refused("one", ValueError, "config.json: should be a JSON object, not a list")
 
 
 # --- the tokenizer, and the commands -----------------------------------------------------------------------

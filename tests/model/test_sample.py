@@ -116,7 +116,7 @@ def test_rarer_looks_give_the_same(gpt: GPT, monkeypatch: pytest.MonkeyPatch) ->
     several = partial(generate, gpt, [1, 2], 7, Sampling(max_tokens=45, temperature=3.0, top_k=0), 6)
     often = several()
     assert any(sample.ended for sample in often)
-    monkeypatch.setitem(sampler.STEPS_A_LOOK, "cpu", 16)
+    monkeypatch.setitem(sampler.STEPS_A_READ, "cpu", 16)
     assert several() == often
 
 

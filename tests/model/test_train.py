@@ -22,7 +22,7 @@ from torch import Tensor
 
 import model.train
 from model.checkpoint import checkpoints, is_whole, newest, truncate_metrics
-from model.config import RunOptions, TrainConfig
+from model.config import RunOptions, Settings, TrainConfig
 from model.data import Stream, make_batches, open_stream
 from model.gpt import GPT
 from model.presets import from_preset
@@ -46,7 +46,7 @@ def run_training(
     training: TrainConfig | None = None,
     options: RunOptions = OPTIONS,
 ) -> Summary:
-    return pretrain(stream, run, small_model(), training or small_training(), options, log)
+    return pretrain(stream, run, Settings(small_model(), training or small_training(), options), log)
 
 
 def stop_at(step: int) -> Callable[[str], None]:
