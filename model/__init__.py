@@ -5,7 +5,7 @@ The modules by subject:
     settings      config (the dataclasses), presets (named settings)
     model         gpt, attention, swiglu (CUDA), loss, loss_kernel (CUDA), loss_fp8 (CUDA)
     data          stream (shards to ids), data (ids to batches), permutation (their order), prefetch
-    training      train (start here), optim, adamw, muon, guard (bad updates), meter (speed), parallel, device, stop, track
+    training      train (start here), optim, adamw, muon, guard (bad updates), parallel, device, stop, meter, track
     run on disk   checkpoint, resume, initial (weights of another run), tokenizer, files
     use           sample, decode (KV cache), draw, prompt; evaluate, choices; hf, hf_shapes (Hugging Face)
     plot          history (metrics of a run), chart, plot (the page), table (text)

@@ -1,4 +1,4 @@
-"""Multiple choice: what is read, what the model sees of it, and that it is scored as one ending at a time would be."""
+"""Multiple choice: reading questions, encoding them, and scores equal to those of one ending at a time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def gpt(tokenizer: Tokenizer) -> GPT:
-    """A model with opinions: large random weights."""
+    """A model with large random weights, so that its logits differ clearly."""
     model = GPT(small_model(vocab_size=tokenizer.vocabulary.size, context=24), seed=1)
     generator = torch.Generator().manual_seed(2)
     for weight in model.parameters():
@@ -73,7 +73,7 @@ def test_hellaswag_is_put_together_as_the_harness_does() -> None:
     }
     context = "Home and Garden: How to clean. Wipe it. Use a cloth."
     assert parsed(wikihow) == Question(context, (" Dry it.", "Wet it. Again."), 0)
-    assert clean("a   b") == "a  b"  # once over, not until nothing is left to do
+    assert clean("a   b") == "a  b"  # one pass, which leaves two spaces
 
 
 def test_other_forms() -> None:
@@ -143,7 +143,7 @@ def test_boundary_lies_where_the_texts_meet(tokenizer: Tokenizer, context: str, 
     assert len(kept) <= len(context.encode()) < len(kept) + len(tokenizer.vocabulary.tokens[own[0]])
     assert whole == f"{context} {ending}".encode()
     if context and not context[-1].isspace() and not ending[0].isspace():
-        assert before == tokenizer.encode(context)  # a space begins a word, so nothing merges across
+        assert before == tokenizer.encode(context)  # a space begins a pretoken, so that no merge crosses it
 
 
 def brute_force(gpt: GPT, tokenizer: Tokenizer, example: Question) -> list[float]:
@@ -179,7 +179,7 @@ def test_batches_score_what_one_ending_at_a_time_does(
     gpt: GPT, tokenizer: Tokenizer, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.choices, "TILE", tile)
-    monkeypatch.setattr(model.choices, "micro_batch_tokens", lambda device, config: 100)  # several batches
+    monkeypatch.setattr(model.choices, "micro_batch_tokens", lambda device, config: 100)  # several forward passes
     examples = [*random_questions(25, seed=3), Question("The cat sat " * 9, ("on the mat.", "by the door " * 9), 0)]
     by_hand = [brute_force(gpt, tokenizer, example) for example in examples]
     right, right_by_length = 0, 0
@@ -203,7 +203,7 @@ def test_batches_score_what_one_ending_at_a_time_does(
 
 
 def test_cut_from_the_left(gpt: GPT, tokenizer: Tokenizer) -> None:
-    """Of a long context the model sees the end, of a long ending only its end is scored."""
+    """If a text is too long, the beginning of the context is cut; of a too long ending only the end is scored."""
     for context, ending in (("The cat sat on the mat. " * 8, "The dog."), ("A man", "sat by the door " * 12)):
         example = Question(context.strip(), (ending.strip(), "x"), 0)
         row = encode(tokenizer, example.context, example.endings[0])
@@ -240,7 +240,7 @@ SENTENCES = ["the cat sat on the mat", "the dog sat by the door", "the bird sat 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has learnt three sentences by heart."""
+    """A run whose model has memorised three sentences."""
     vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": 256})
     gpt = GPT(small_model(vocab_size=257, context=32), seed=0)
     optimizer = torch.optim.AdamW(gpt.parameters(), 5e-3)

@@ -1,4 +1,4 @@
-"""transformers computes with what we export what we compute, and we with what it saves."""
+"""transformers computes our logits from our exports, and our model computes its logits from its files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLASSES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GP
 def assert_same_logits(ours: GPT, theirs: Any, ids_BT: torch.Tensor) -> None:
     ours_BTV, theirs_BTV = ours.logits(ids_BT), theirs(ids_BT).logits
     assert theirs_BTV.shape == ours_BTV.shape
-    assert float(ours_BTV.std()) > 0.1  # there is something to compare
+    assert float(ours_BTV.std()) > 0.1  # the logits are not all alike
     torch.testing.assert_close(ours_BTV, theirs_BTV, atol=1e-4, rtol=0)
 
 
@@ -74,7 +74,7 @@ def test_transformers_writes_the_same_text_with_its_cache(tmp_path: Path, name: 
 
 
 def test_exported_weights_are_qwen3_by_its_names(tmp_path: Path) -> None:
-    """Read by a forward pass of our own, which no version of transformers can change."""
+    """The export is read by a forward pass in the tests, which does not depend on the version of transformers."""
     gpt = random_model(small_model())
     written = export(gpt, tmp_path, END_OF_TEXT, tokenizer=None)
     assert {path.name for path in written} == {"config.json", "generation_config.json", "model.safetensors"}
@@ -109,7 +109,7 @@ def test_bfloat16_is_half_the_bytes_of_the_rounded_weights(tmp_path: Path) -> No
         ({"bias": True}, "bias = True"),
         ({"norm": "layer"}, "norm = layer"),
         ({"positions": "learned"}, "positions = learned"),
-        ({"qk_norm": False, "heads": 6, "kv_heads": 3}, "qk_norm = False"),  # nor would Llama have it
+        ({"qk_norm": False, "heads": 6, "kv_heads": 3}, "qk_norm = False"),  # Llama has no such shape either
         ({"qk_norm": False, "bias": True, "window": 4}, "window = 4"),
         ({**GPT2, "kv_heads": 2}, "kv_heads = 2"),
         ({**GPT2, "head_dim": 8}, "head_dim = 8"),
@@ -134,7 +134,7 @@ def test_window_that_no_layer_has_is_none(tmp_path: Path) -> None:
 
 
 def saved_by_transformers(folder: Path, kind: str, shard: str = "5GB", **settings: Any) -> Any:
-    """A random model of theirs, written by them."""
+    """A random model that transformers made and wrote."""
     import transformers
 
     common = {"vocab_size": VOCAB, "bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT}
@@ -163,7 +163,7 @@ SLIDING = {"use_sliding_window": True, "sliding_window": 4}
         ("Qwen3", {"tie_word_embeddings": True, "rms_norm_eps": 1e-5}),
         ("Qwen3", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
         ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}),
-        ("Qwen3", {**SLIDING, "max_window_layers": 3}),  # from the fourth layer on, of three
+        ("Qwen3", {**SLIDING, "max_window_layers": 3}),  # windows begin at the fourth layer, and there are three
         ("Llama", {}),
         ("Llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
         ("GPT2", {}),
@@ -319,7 +319,7 @@ def run_command(*arguments: object) -> Result:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run that was trained, as far as the commands can tell."""
+    """A run directory that looks trained to the commands."""
     gpt, vocabulary = random_model(small_model(vocab_size=257)), bytes_vocabulary()
     folder = tmp_path / "trained"
     save_vocabulary(vocabulary, folder / "tokenizer")
@@ -372,12 +372,12 @@ def test_a_run_goes_out_and_comes_back_by_command(run: Path, tmp_path: Path) -> 
     again = run_command("import", tmp_path / "hf", "-o", tmp_path / "back")
     assert again.exit_code == 1
     assert again.stderr == f"error: {tmp_path / 'back'}: holds a run already; choose another -o\n"
-    told = run_command("import", tmp_path / "hf", "-o", tmp_path / "more")
-    assert "Qwen3ForCausalLM, 82,304 parameters, context 16, tokenizer " in told.stderr
+    result = run_command("import", tmp_path / "hf", "-o", tmp_path / "more")
+    assert "Qwen3ForCausalLM, 82,304 parameters, context 16, tokenizer " in result.stderr
 
 
 def test_a_model_may_have_more_ids_than_its_tokenizer(tmp_path: Path) -> None:
-    """As published ones do, whose embeddings are rounded up: what has no text is written as nothing."""
+    """Published models round their embeddings up; an id without a token is left out of the text."""
     export(GPT(small_model(vocab_size=2000)), tmp_path / "hf", 256, Tokenizer(bytes_vocabulary()))
     import_folder(tmp_path / "hf", tmp_path / "run")
     arguments = ["--max-tokens", 12, "--temperature", 2, "--top-k", 0]
@@ -388,7 +388,7 @@ def test_a_model_may_have_more_ids_than_its_tokenizer(tmp_path: Path) -> None:
 
 
 def test_an_imported_model_is_scored_by_command(run: Path, tmp_path: Path) -> None:
-    """To the same loss as the run that it was exported from, with and without its tokenizer."""
+    """The loss equals that of the run that was exported, with and without its tokenizer."""
     documents = [list(b"The cat sat on the mat, and the dog by the door.")] * 3
     write_shard(tmp_path / "tokens/a.parquet", documents, 257, 256, bytes_vocabulary().hash)
     run_command("export", run, "-o", tmp_path / "hf")

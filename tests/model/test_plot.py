@@ -1,4 +1,4 @@
-"""`model plot`: what is read from a run's files, what is drawn of it, and the page."""
+"""`model plot`: reading a run's files, drawing charts, and the page."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_command(*arguments: object) -> Result:
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed out of turn, and keeps what can be asked about the page."""
+    """Parses the page, fails on a tag that is closed out of order, and keeps what the tests ask about."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Balanced(HTMLParser):
 
 
 def checked(html: str) -> Balanced:
-    """The page parsed: whole, its pictures well-formed, and nothing in it fetched."""
+    """The parsed page, after checks: it is complete, its charts are well-formed XML, and it loads nothing."""
     found = Balanced()
     found.feed(html)
     found.close()
@@ -135,7 +135,7 @@ def test_columns_are_those_of_the_rows_that_count(
     assert [(sample.step, sample.texts) for sample in run.samples] == wrote
 
 
-def test_a_line_cut_short_at_the_end_is_a_run_in_progress_and_elsewhere_is_told(tmp_path: Path) -> None:
+def test_a_line_cut_short_at_the_end_is_a_run_in_progress_and_elsewhere_is_reported(tmp_path: Path) -> None:
     whole = b'{"step": 1, "loss": 2.5}\n{"step": 2, "loss": NaN}\n'
     run = read_run(make_run(tmp_path / "a", whole + b'{"step": 3, "lo'))
     assert run.step_N.tolist() == [1, 2]
@@ -152,14 +152,19 @@ def test_figures_of_a_run(tmp_path: Path) -> None:
     rows[3].update(loss=None, grad_norm=None, skipped=True, reason="loss spike")
     rows[7].update(validation_loss=2.0, bits_per_byte=1.5)
     rows[9].update(validation_loss=2.25, bits_per_byte=1.625, loss=None)
-    told = figures(read_run(make_run(tmp_path / "a", rows)))
-    assert (told.name, told.step, told.steps, told.tokens) == ("a", 10, 100, 10_000)
-    assert told.loss == rows[8]["loss"]
-    assert told.recent_loss == pytest.approx(np.mean([row["loss"] for row in rows if row["loss"] is not None]))
-    assert (told.validation_loss, told.best_validation_loss, told.best_validation_step) == (2.25, 2.0, 8)
-    assert told.bits_per_byte == 1.625
-    assert told.tokens_per_second == 905.5
-    assert (told.mfu, told.memory_bytes, told.skipped, told.reasons) == (0.4, 2**30, 1, {"loss spike": 1})
+    result = figures(read_run(make_run(tmp_path / "a", rows)))
+    assert (result.name, result.step, result.steps, result.tokens) == ("a", 10, 100, 10_000)
+    assert result.loss == rows[8]["loss"]
+    assert result.recent_loss == pytest.approx(np.mean([row["loss"] for row in rows if row["loss"] is not None]))
+    assert (result.validation_loss, result.best_validation_loss, result.best_validation_step) == (2.25, 2.0, 8)
+    assert result.bits_per_byte == 1.625
+    assert result.tokens_per_second == 905.5
+    assert (result.mfu, result.memory_bytes, result.skipped, result.reasons) == (
+        0.4,
+        2**30,
+        1,
+        {"loss spike": 1},
+    )
 
 
 def test_size_is_counted_as_the_model_counts_it_and_gpt2_as_published() -> None:
@@ -305,12 +310,12 @@ def test_what_a_model_wrote_is_shown_as_text_and_thinned(tmp_path: Path) -> None
     assert "alert(300)&lt;/script&gt; &amp; {{ x }}" in html
     assert html.count("<script>") == html.count("</style>") == 1
     checked(html)
-    told = samples(run)
-    assert told["all"] == 300
-    numbers = [int(shown["step"]) for shown in told["shown"]]
+    sampled = samples(run)
+    assert sampled["all"] == 300
+    numbers = [int(shown["step"]) for shown in sampled["shown"]]
     assert (numbers[0], numbers[-1]) == (1, 300)
     assert len(numbers) <= 24
-    assert sorted(np.diff(numbers)) == list(np.diff(numbers))  # ever further apart
+    assert sorted(np.diff(numbers)) == list(np.diff(numbers))  # the distances grow
     assert len(html) < 400_000
 
 
@@ -365,7 +370,7 @@ def test_page_of_a_long_run_is_small(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs as `model pretrain` leaves them, at two learning rates."""
+    """Two runs of `model pretrain` with different learning rates."""
     root = tmp_path_factory.mktemp("work")
     vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": 256})
     save_vocabulary(vocabulary, root / "tokenizer")
@@ -386,11 +391,11 @@ def test_plot_writes_a_page_of_trained_runs(trained: list[Path], tmp_path: Path)
     target = tmp_path / "new/compared.html"
     result = run_command("plot", *trained, "-o", target, "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["page"] == str(target)
-    assert told["differing"] == {"train.lr": [1e-3, 4e-3]}
+    summary = json.loads(result.stdout)
+    assert summary["page"] == str(target)
+    assert summary["differing"] == {"train.lr": [1e-3, 4e-3]}
     rows = [json.loads(line) for line in (trained[0] / "metrics.jsonl").read_text().splitlines()]
-    low, high = told["runs"]
+    low, high = summary["runs"]
     assert (low["name"], high["name"]) == ("low", "high")
     assert low["validation_loss"] == rows[-1]["validation_loss"]
     assert low["preset"] == "tiny"
@@ -442,7 +447,7 @@ def test_plot_does_without_torch(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").is_file()
 
 
-def test_missing_package_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_summary_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path / "a", steps(3))
     monkeypatch.setitem(sys.modules, "jinja2", None)
     result = run_command("plot", tmp_path / "a", "-o", tmp_path / "page.html")

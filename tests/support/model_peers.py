@@ -1,4 +1,4 @@
-"""Models of transformers beside ours."""
+"""Models of transformers, for comparison with ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.gpt import GPT
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# `small_model` in the shapes that transformers has.
+# Changes that give `small_model` the shapes that transformers has.
 GPT2 = {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "bias": True, "kv_heads": 4}
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3": {},
@@ -29,7 +29,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def random_model(config: ModelConfig, noise: float = 0.1) -> GPT:
-    """Biases and norms are random as well, which new models have at 0 and 1."""
+    """A model whose biases and norms are random too; in a new model they are 0 and 1."""
     gpt = GPT(config, seed=1)
     generator = torch.Generator().manual_seed(2)
     for weight in gpt.parameters():
@@ -38,10 +38,12 @@ def random_model(config: ModelConfig, noise: float = 0.1) -> GPT:
 
 
 def transformers_model(folder: Path, **more: Any) -> Any:
+    """The model in a folder as transformers loads it."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **more).eval()
 
 
 def random_ids(vocab_size: int, *shape: int) -> torch.Tensor:
+    """Random ids of this shape, int64, every time the same."""
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(3))
