@@ -18,6 +18,8 @@ from model.config import ModelConfig, as_dict, differences
 
 
 class InitialModel(NamedTuple):
+    """A model that a new run begins with."""
+
     source: Path  # the run that the weights come from
     config: ModelConfig
     weights: dict[str, Tensor]

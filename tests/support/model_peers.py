@@ -10,6 +10,7 @@ import torch
 
 from model.config import ModelConfig
 from model.gpt import GPT
+from tests.support.model_shards import END_OF_TEXT, VOCAB
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -42,6 +43,26 @@ def transformers_model(folder: Path, **more: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **more).eval()
+
+
+def saved_by_transformers(folder: Path, kind: str, shard: str = "5GB", **settings: Any) -> Any:
+    """A random model that transformers made, and wrote to a folder in shards of this size."""
+    import transformers
+
+    common = {"vocab_size": VOCAB, "bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT}
+    if kind == "GPT2":
+        sizes = {"n_positions": 16, "n_embd": 64, "n_layer": 2, "n_head": 4}
+    else:
+        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "max_position_embeddings": 16}
+        sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    config = getattr(transformers, f"{kind}Config")(**{**common, **sizes, **settings})
+    head = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
+    model = getattr(transformers, kind + head)(config).eval()
+    generator = torch.Generator().manual_seed(4)
+    for weight in model.parameters():
+        weight.data += 0.1 * torch.randn(weight.shape, generator=generator)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return model
 
 
 def random_ids(vocab_size: int, *shape: int) -> torch.Tensor:
