@@ -26,8 +26,8 @@ from datatrove.utils.hashing import HashConfig
 from datatrove.utils.text import ngrams, simplify_text
 
 from bench.harness import data_folder, print_json, print_row, ratios, utf8_bytes
-from corpus.decontaminate import Config
 from corpus.decontaminate.benchmarks import EXAMPLES, make_index, make_table
+from corpus.decontaminate.config import Config
 from corpus.decontaminate.overlaps import find
 
 NGRAM = 13

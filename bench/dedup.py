@@ -51,10 +51,11 @@ from bench.planted import write_corpus, write_dataset
 from bench.truth import quality, recall, truth
 from corpus.dedup.config import Config
 from corpus.dedup.signatures import sign
+from corpus.dedup.stage import STAGE
 from corpus.store.shards import Dataset
 from corpus.text.fold import PUNCTUATION
 
-FINEWEB = Config(**Config.PRESETS["fineweb"])
+FINEWEB = Config(**STAGE.presets["fineweb"])
 SUBSET = 3_000  # documents for the peers that take minutes otherwise
 FEW = 50  # documents that take as long as starting
 BATCH = 1024  # documents

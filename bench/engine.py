@@ -24,7 +24,8 @@ from bench.harness import data_folder, print_json, print_row
 from corpus.engine import Engine
 from corpus.engine.local import LocalEngine
 from corpus.engine.ray import RayEngine
-from corpus.pipeline import passes, run_pass
+from corpus.pipeline import passes
+from corpus.run.execute import run_pass
 from corpus.run.recipe import Recipe, load_recipe
 from tests.faults import ray_cluster
 

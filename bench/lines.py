@@ -71,7 +71,7 @@ def our_removal(batches: list[pa.RecordBatch], folder: Path) -> list[pa.Array]:
     table = open_repeated(folder / "repeated")
     row, result = 0, []
     for batch in batches:
-        kept, _ = remove_lines(batch, row, table, CONFIG)
+        kept, *_ = remove_lines(batch, row, table, CONFIG)
         result.append(kept.column("text"))
         row += batch.num_rows
     return result

@@ -8,9 +8,12 @@ either in `kept` or is one row of `dropped`, which names the rule, the value it 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 # A page as it was crawled: the body after transfer and content codings are undone.
 PAGES = pa.schema(
@@ -21,12 +24,9 @@ PAGES = pa.schema(
         ("date", pa.string()),  # WARC-Date, ISO 8601
         ("file_path", pa.string()),  # the WARC file's own address
         ("warc_offset", pa.int64()),  # the record's first byte in that file
-        ("warc_length", pa.int64()),  # and its bytes there (compressed, if the file is)
+        ("warc_length", pa.int64()),  # its length in that file, in bytes (compressed, if the file is)
         ("charset", pa.string()),  # from the HTTP header; null where it names none
-        (
-            "robots_headers",
-            pa.string(),
-        ),  # X-Robots-Tag and TDM-Reservation, `name: value` a line; null where it has none
+        ("robots_headers", pa.string()),  # X-Robots-Tag, TDM-Reservation: lines `name: value`; null where it has none
         ("media", pa.string()),  # "text/html", or "text/plain" for text extracted before (WET); null means HTML
         ("html", pa.binary()),
     ]
@@ -82,32 +82,35 @@ class Drop(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A stage's answer for one batch: `kept.num_rows + dropped.num_rows` equals the batch's rows."""
+    """A stage's answer for one batch: every row of it is either in `kept` or in `dropped`.
+
+    kept      the rows that stay, in the order of the batch
+    dropped   DROPPED rows of the others, in the order of the batch
+    mask      bool[rows of the batch]: which rows are in `kept`; None means all of them
+    sums      what the stage counted besides documents, for its account
+    audit     rows for review, by the stage's audit schema, in the order of the batch; None if none were asked for
+    measured  float32[rows of the batch] by the name of a rule: the number that the rule measured of each row, kept and
+              dropped alike; NaN where an earlier rule had decided. Stages may leave it empty
+    """
 
     kept: pa.RecordBatch
-    dropped: pa.RecordBatch  # DROPPED
-
-
-class Counted(NamedTuple):
-    """An Outcome of a stage that counts more than documents, and may have rows to show for review."""
-
-    kept: pa.RecordBatch
-    dropped: pa.RecordBatch  # DROPPED
-    sums: Mapping[str, int]  # for the stage's account
-    audit: pa.RecordBatch | None = (
-        None  # in the order of the batch, by the stage's AUDIT schema; None: none was asked for
-    )
+    dropped: pa.RecordBatch
+    mask: NDArray[np.bool_] | None = None
+    sums: Mapping[str, int] = MappingProxyType({})
+    audit: pa.RecordBatch | None = None
+    measured: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 def outcome(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> Outcome:
     """Split `batch` by `drops` (row number -> reason), keeping the order of rows on both sides."""
     if not drops:
         return Outcome(batch, dropped_rows(batch, stage, {}))
-    mask = pa.array([row not in drops for row in range(batch.num_rows)], pa.bool_())
-    return Outcome(batch.filter(mask), dropped_rows(batch, stage, drops))
+    mask = np.ones(batch.num_rows, bool)
+    mask[list(drops)] = False
+    return Outcome(batch.filter(pa.array(mask)), dropped_rows(batch, stage, drops), mask)
 
 
-# The most frequent answer; made of nulls, because a list of anything else would have Arrow load pandas.
+# The answer of most batches. It is made of nulls, because a list of anything else would make Arrow load pandas.
 _NONE_DROPPED = pa.record_batch([pa.nulls(0, field.type) for field in DROPPED], schema=DROPPED)
 
 
@@ -144,6 +147,3 @@ def _shown(value: float | int | str) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return str(value)
-
-
-ROW = "lines_row"

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from corpus.classifier import score as classifier
 from corpus.schema import Outcome, replace_column
+from corpus.stage import Labels, Stage
 
 PREFIX = "scored_"
 
@@ -39,3 +40,6 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     for name in labels(config):
         batch = replace_column(batch, name, batch.column(PREFIX + name)).drop_columns([PREFIX + name])
     return classifier.split(batch, batch.column(classifier.SCORE), config.cutoff)
+
+
+STAGE = Stage("classifier", Config, process, columns=columns, labels=Labels(PREFIX, labels))

@@ -11,15 +11,16 @@ from collections.abc import Iterator, Sequence
 
 from corpus.classifier.apply import Config as Apply
 from corpus.classifier.work import CutoffWork, cutoff_of
-from corpus.dedup.passes import Job, documents_behind, labelled
+from corpus.run.barrier import BarrierJob, documents_behind, labelled, shard_pass
 from corpus.run.chain import Step
-from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
+from corpus.run.plan import Pass, global_pass, wait_for, with_no_others
 from corpus.run.recipe import describe
-from corpus.run.work import ChainWork
 from corpus.store.shards import Dataset
 
+DATASETS = ("scores", "cutoff")
 
-def score_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+
+def score_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     """All passes, `steps` being the stage `classifier` and those behind it; each planned when the last one is done.
 
     Raises Conflict if a folder holds other units.
@@ -27,18 +28,11 @@ def score_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
     yield from with_no_others(_passes(job, steps, output))
 
 
-def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     config = steps[0].config
     scores, cutoff = f"{job.work}/scores", f"{job.work}/cutoff"
     score = Step("scores", "corpus.classifier.scores", config)
-    yield Pass(
-        "scores",
-        scores,
-        job.keys,
-        document_units(job.documents),
-        describe(steps[:1]),
-        lambda digest: ChainWork("scores", (score,), scores, digest, job.documents, kind="labels"),
-    )
+    yield shard_pass(job, score, scores, "labels", describe(steps[:1]))
     wait_for(scores, job.keys, job.share)
     yield global_pass(
         "cutoff",
@@ -52,4 +46,4 @@ def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     found = cutoff_of(Dataset(cutoff))
     apply = Step("classifier", "corpus.classifier.apply", Apply(found, config))
     units = labelled(job.documents, scores)
-    yield documents_behind(job, apply, steps, output, units, {"cutoff": found}, labels=scores)
+    yield documents_behind(job, apply, steps, output, units, {"cutoff": found}, scores)

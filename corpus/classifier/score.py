@@ -27,7 +27,7 @@ from corpus.config import setting
 from corpus.schema import Drop, Outcome, dropped_rows, outcome, replace_column
 from corpus.text.fasttext_model import ALL, LABEL_PREFIX, load_model, predict
 
-STAGE = "classifier"
+NAME = "classifier"
 SCORE, GRADE = "quality_score", "quality_int_score"
 POSITIVE = f"{LABEL_PREFIX}hq"  # DCLM's name of what is to be kept
 _DEFAULT_SCORE, _DEFAULT_GRADE = 0.5, 3.0
@@ -100,18 +100,18 @@ def keep(batch: pa.RecordBatch, values: pa.Array, threshold: float | None, grade
 def split(batch: pa.RecordBatch, values: pa.Array, threshold: float) -> Outcome:
     """Drop the rows whose value is below the threshold."""
     drops = {
-        row: Drop(f"{STAGE}.score", value, threshold)
+        row: Drop(f"{NAME}.score", value, threshold)
         for row, value in enumerate(values.to_pylist())
         if value < threshold
     }
-    return outcome(batch, STAGE, drops)
+    return outcome(batch, NAME, drops)
 
 
 def score(batch: pa.RecordBatch, config: Config) -> Outcome:
     """The ids of a batch with their scores, in place of the documents; nothing is dropped."""
     names = [field.name for field in columns(config)]
     kept = keep(batch, scores(batch.column("text"), config), 0.0, len(names) > 1).kept
-    return Outcome(kept.select(["id", *names]), dropped_rows(batch, STAGE, {}))
+    return Outcome(kept.select(["id", *names]), dropped_rows(batch, NAME, {}))
 
 
 def scores(texts: pa.Array, config: Config) -> pa.Array:

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from corpus.classifier.score import Config, columns, score
 from corpus.schema import Outcome
-
-__all__ = ["Config", "process", "schema"]
+from corpus.stage import Stage
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -21,3 +20,6 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 def schema(config: Config) -> pa.Schema:
     """SCORES."""
     return pa.schema([("id", pa.string()), *columns(config)])
+
+
+STAGE = Stage("scores", Config, process, schema=schema)

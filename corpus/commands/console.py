@@ -15,9 +15,10 @@ from corpus.crawl.fetch import Event as FetchEvent
 from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
 from corpus.crawl.fetch import Progress as Downloaded
 from corpus.engine import Event
-from corpus.pipeline import PassSummary
 from corpus.run.chain import Account
+from corpus.run.execute import PassSummary
 from corpus.run.plan import Pass
+from corpus.stage import sums_meanings
 from corpus.store.shards import Dataset
 
 _EVERY = 10.0  # seconds between plain progress lines
@@ -178,23 +179,16 @@ def say_summary(summary: PassSummary) -> None:
 
 
 def _flow(summary: PassSummary) -> str:
+    texts = {name: text for name, text in sums_meanings().items() if not name.endswith("_")}
     read = kept = 0
     sums: Counter[str] = Counter()
     for record in Dataset(summary.output).records():
         read += record.counts[0]["read"] if record.counts else 0
         kept += record.counts[-1]["kept"] if record.counts else 0
         for account in record.counts:
-            sums.update({name: account[name] for name in _TOLD if name in account})
-    told = "".join(f"; {text.format(sums[name])}" for name, text in _TOLD.items() if sums[name])
-    return f" ({read:,} read, {kept:,} kept{told})"
-
-
-# What a person should hear of what stages count besides.
-_TOLD = {
-    "capped": "{:,} met more candidates than --checks, and were kept unless one of those compared was similar",
-    "wordless": "{:,} without words",
-    "lines_removed": "{:,} lines removed",
-}
+            sums.update({name: account[name] for name in texts if name in account})
+    counted = "".join(f"; {sums[name]:,} {text}" for name, text in texts.items() if sums[name])
+    return f" ({read:,} read, {kept:,} kept{counted})"
 
 
 def summary_json(summary: PassSummary) -> dict[str, Any]:

@@ -17,26 +17,28 @@ from corpus.commands.stages import (
     stage_steps,
 )
 
-FILTERS = ("gopher_repetition", "gopher_quality", "c4", "fineweb", "classifier")
-
 
 def filter_command() -> click.Command:
+    from corpus.stage import stages_of
+
+    offered = stages_of("filter")
+
     def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
-        stages = [stage for stage in FILTERS if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
+        stages = [stage for stage in offered if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
         steps = stage_steps(tuple(stages), recipe, own=True)
         known = [step.stage for step in steps]
         if wrong := [name for name in only if name not in known]:
             raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
         steps = [step for step in steps if not only or step.stage in only]
         *before, last = steps
-        if last.stage != "classifier" or not last.config.keep_top:
+        if not last.contract.barrier_of(last.config):
             return documents_command("filter", steps, inputs, output, flags)
         return _best_command(before, last, inputs, output, flags)
 
     only = click.Option(["--only"], multiple=True, metavar="STAGE", help="run just this stage (repeatable)")
     return stage_command(
         filter_,
-        FILTERS,
+        offered,
         """Quality rules: Gopher repetition, Gopher quality, C4, FineWeb, with their published constants; a classifier.
 
         INPUT is the output folder of an earlier command. A threshold that is "off" drops nothing. The classifier runs
@@ -60,8 +62,8 @@ def _best_command(
 ) -> int:
     """The share of the best, of all documents or of what the stages before leave."""
     from corpus.classifier.passes import score_passes
-    from corpus.dedup.passes import Job
     from corpus.pipeline import documents_pass, source_keys
+    from corpus.run.barrier import BarrierJob
 
     source = documents_source("filter", inputs)
     keys, plans = source_keys(source), []
@@ -69,7 +71,7 @@ def _best_command(
     if before:
         documents = f"{output}/_scores/filtered"
         plans.append(documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags)))
-    job = Job(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
+    job = BarrierJob(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
     return execute(itertools.chain(plans, score_passes(job, [classifier], output)), flags)
 
 

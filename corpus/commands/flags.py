@@ -13,26 +13,27 @@ from click.core import ParameterSource
 
 from corpus.config import OFF, element_type
 from corpus.run.chain import Step
-from corpus.run.recipe import STAGES, config_class, in_force, load_recipe, make_step
+from corpus.run.recipe import in_force, load_recipe, make_step
+from corpus.stage import STAGES, load_stage
 
 
 def stage_options(stages: Sequence[str]) -> list[click.Option]:
     """An option for every setting of the stages; one that two stages share carries its stage's name."""
-    fields = [(stage, field) for stage in stages for field in _own_fields(config_class(stage))]
+    fields = [(stage, field) for stage in stages for field in _own_fields(load_stage(stage).config)]
     shared = Counter(field.name for _, field in fields if not field.metadata["flag"])
     options = []
     for stage, field in fields:
         name = field.name.replace("_", "-")
         if shared[field.name] > 1:
             name = f"{stage.replace('_', '-')}-{name}"
-        hint = typing.get_type_hints(config_class(stage))[field.name]
+        hint = typing.get_type_hints(load_stage(stage).config)[field.name]
         options.append(_option(field.metadata["flag"] or f"--{name}", f"{stage}__{field.name}", hint, field))
     return [*(option for stage in stages for option in _preset(stage)), *options]
 
 
 def _preset(stage: str) -> list[click.Option]:
     """The option that names a preset, for a stage that has some."""
-    presets = getattr(config_class(stage), "PRESETS", {})
+    presets = load_stage(stage).presets
     help = "settings to begin with, which the flags below change"
     choice = click.Choice(list(presets))
     return [click.Option(["--preset", f"{stage}__preset"], type=choice, help=help)] if presets else []

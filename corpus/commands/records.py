@@ -11,6 +11,7 @@ from corpus.cli import JSON, make_command
 
 if TYPE_CHECKING:
     from corpus.warc.inspect import Line
+    from corpus.warc.pages import Page
 
 
 def records_command() -> click.Command:
@@ -124,5 +125,19 @@ def _show(path: str, name: str, value: Any, show: str) -> int:
     if show == "html":
         click.echo(page.html, nl=False)
     else:
-        click.echo(records.text(page))
+        click.echo(_text(page))
     return 0
+
+
+def _text(page: Page) -> str:
+    """The text that extraction with its default settings makes of a page. Raises ValueError with the reason if none."""
+    import pyarrow as pa
+
+    from corpus.extract.stage import Config, process
+    from corpus.schema import PAGES
+
+    answer = process(pa.RecordBatch.from_pylist([page._asdict()], schema=PAGES), Config())
+    if answer.kept.num_rows:
+        return str(answer.kept.column("text")[0].as_py())
+    row = answer.dropped.to_pylist()[0]
+    raise ValueError(f"{page.url}: no text: {row['rule']}: {row['value']}, threshold {row['threshold']}")

@@ -15,13 +15,13 @@ from corpus.commands.stages import bare_recipe, documents_source, engine_options
 def decontaminate_command() -> click.Command:
     def decontaminate(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.decontaminate.passes import decontaminate_passes
-        from corpus.dedup.passes import Job
         from corpus.pipeline import source_keys
+        from corpus.run.barrier import BarrierJob
 
         steps = stage_steps(("decontaminate",), recipe)
         source = documents_source("decontaminate", inputs)
         work = f"{output}/_decontaminate"
-        job = Job(source.dataset, source_keys(source), bare_recipe(steps, flags), work, flags["share"])
+        job = BarrierJob(source.dataset, source_keys(source), bare_recipe(steps, flags), work, flags["share"])
 
         def plans() -> Iterator[Any]:
             for plan in decontaminate_passes(job, steps, output):

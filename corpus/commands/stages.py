@@ -22,7 +22,9 @@ _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the 
 
 
 def extract_command() -> click.Command:
-    stages = ("urls", "optout", "prescreen", "extract", "language")
+    from corpus.stage import stages_of
+
+    stages = stages_of("extract")
 
     def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.pipeline import documents_pass, find_source, source_keys
@@ -71,8 +73,10 @@ def scrub_command() -> click.Command:
 def dedup_command() -> click.Command:
     def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
         from corpus.dedup.lines.passes import lines_passes
-        from corpus.dedup.passes import Job, dedup_passes
+        from corpus.dedup.passes import dedup_passes
+        from corpus.dedup.published import IndexOptions
         from corpus.pipeline import source_keys
+        from corpus.run.barrier import BarrierJob
 
         if flags["lines"] and flags["labels_only"]:
             raise click.UsageError("--labels-only: says which documents go; it has nothing to say with --lines")
@@ -80,16 +84,14 @@ def dedup_command() -> click.Command:
             raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
         dedup, lines = stage_steps(("dedup", "lines"), recipe)
         source = documents_source("dedup", inputs)
-        job = Job(
+        job = BarrierJob(
             source.dataset,
             source_keys(source),
             bare_recipe([dedup], flags),
             f"{output}/_dedup",
             flags["share"],
             flags["memory"],
-            flags["against"],
-            flags["update_index"],
-            flags["labels_only"],
+            IndexOptions(flags["against"], flags["update_index"], flags["labels_only"]),
         )
         unique = f"{output}/_dedup/unique" if flags["lines"] else output
         plans = dedup_passes(job, [dedup], unique)
@@ -163,7 +165,8 @@ def _dedup_options() -> list[click.Option]:
 
 def tokenize_command() -> click.Command:
     def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any) -> int:
-        from corpus.pipeline import source_keys, tokens_pass
+        from corpus.pipeline import source_keys
+        from corpus.tokens.passes import tokens_pass
 
         source = documents_source("tokenize", inputs)
         return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
@@ -196,6 +199,7 @@ def run_command() -> click.Command:
         changes: tuple[str, ...],
         **flags: Any,
     ) -> int:
+        from corpus.dedup.published import IndexOptions
         from corpus.pipeline import passes
         from corpus.run.recipe import load_recipe, parse_override
 
@@ -207,8 +211,9 @@ def run_command() -> click.Command:
             loaded = load_recipe(recipe, overrides)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        of_dedup = {name: flags[name] for name in ("memory", "against", "update_index")}
-        return execute(passes(loaded, inputs, output, flags["share"], **of_dedup), flags, report=output)
+        options = {"dedup": IndexOptions(flags["against"], flags["update_index"])}
+        plans = passes(loaded, inputs, output, flags["share"], flags["memory"], options)
+        return execute(plans, flags, report=output)
 
     options: list[click.Parameter] = [
         click.Argument(["recipe"]),
@@ -372,7 +377,7 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
     When all is done, write the report of the folder `report`.
     """
     from corpus.commands.console import Progress, say, say_summary, summary_json
-    from corpus.pipeline import run_pass
+    from corpus.run.execute import run_pass
     from corpus.run.plan import Waiting
 
     summaries: list[dict[str, Any]] = []

@@ -16,14 +16,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.decontaminate import Apply, Config
 from corpus.decontaminate.benchmarks import Index, load_index
+from corpus.decontaminate.config import Apply, Config
 from corpus.decontaminate.decide import Hit, hits, sizes
 from corpus.decontaminate.overlaps import find, same
 from corpus.decontaminate.words import split_words
 from corpus.schema import Drop, Outcome, outcome, replace_column
+from corpus.stage import Labels, Stage
 
-STAGE = "decontaminate"
+NAME = "decontaminate"
 PREFIX = "overlap_"
 CUTS = "contaminated_cuts"
 _BETWEEN = "\n\n"  # the pieces that are left
@@ -56,9 +57,9 @@ def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
         text = batch.column("text")[row].as_py()
         pieces, cuts[row] = _pieces(text, found, config, ignored)
         if not pieces:
-            drops[row] = Drop(f"{STAGE}.nothing_left", _name(index, found[0]), config.settings.min_piece)
+            drops[row] = Drop(f"{NAME}.nothing_left", _name(index, found[0]), config.settings.min_piece)
         elif len(pieces) > config.settings.max_pieces:
-            drops[row] = Drop(f"{STAGE}.pieces", len(pieces), config.settings.max_pieces)
+            drops[row] = Drop(f"{NAME}.pieces", len(pieces), config.settings.max_pieces)
         else:
             texts[row] = _BETWEEN.join(pieces)
     if texts:
@@ -66,12 +67,12 @@ def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
         batch = replace_column(batch, "text", pa.array(values, batch.schema.field("text").type))
     if columns(config):
         batch = replace_column(batch, CUTS, pa.array(cuts))
-    return outcome(batch, STAGE, drops)
+    return outcome(batch, NAME, drops)
 
 
 def _drop(index: Index, hit: Hit, settings: Config) -> Drop:
     threshold = f"{settings.min_overlap:g} or {settings.min_ngrams}"
-    return Drop(f"{STAGE}.overlap", f"{_name(index, hit)} {hit.ngrams}/{hit.of}", threshold)
+    return Drop(f"{NAME}.overlap", f"{_name(index, hit)} {hit.ngrams}/{hit.of}", threshold)
 
 
 def _name(index: Index, hit: Hit) -> str:
@@ -108,3 +109,6 @@ def _ignored(index: str, path: str) -> tuple[Any, Any]:
     if len(ignored) != len(loaded.hashes):
         raise ValueError(f"{path}: not of this index; remove its folder to make it again")
     return ignored, sizes(loaded, ignored)
+
+
+STAGE = Stage(NAME, Apply, process, columns=columns, labels=Labels(PREFIX, labels))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bpe.sources import JSON_ENDINGS, files_of
 from bpe.texts import from_arrow
-from corpus.decontaminate import Config
+from corpus.decontaminate.config import Config
 from corpus.decontaminate.words import split_words, word_table
 from corpus.text.words import scratch_for
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.decontaminate import Config
 from corpus.decontaminate.benchmarks import Index
+from corpus.decontaminate.config import Config
 
 _EXCERPT = 200  # characters of an example in the report
 _WORST = 1000  # examples in it

@@ -11,13 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow
-from corpus.decontaminate import Search
 from corpus.decontaminate.benchmarks import Index, Table, load_index, ngram_words
+from corpus.decontaminate.config import Search
 from corpus.decontaminate.words import Word, split_words, word_table
 from corpus.schema import Outcome, dropped_rows
+from corpus.stage import Stage
 from corpus.text.words import scratch_for
 
-STAGE = "overlaps"
+NAME = "overlaps"
 OVERLAPS = pa.schema([("id", pa.string()), ("ngrams", pa.list_(pa.int64()))])
 
 
@@ -37,7 +38,7 @@ def process(batch: pa.RecordBatch, config: Search) -> Outcome:
         found[row] = sorted({number for at, number in hits if same(words, at, index, number, config.settings.ngram)})
     overlaps = pa.array(found, OVERLAPS.field("ngrams").type)
     kept = pa.record_batch([batch.column("id").cast(pa.string()), overlaps], schema=OVERLAPS)
-    return Outcome(kept, dropped_rows(batch, STAGE, {}))
+    return Outcome(kept, dropped_rows(batch, NAME, {}))
 
 
 def find(texts: pa.Array, index: Index, table: Table, ngram: int) -> NDArray[np.int64]:
@@ -63,3 +64,6 @@ def _by_text(found: NDArray[np.int64]) -> tuple[list[int], list[list[tuple[int, 
     rows, first = np.unique(found[:, 0], return_index=True)
     parts = np.split(found[:, 1:], first[1:]) if len(rows) else []
     return rows.tolist(), [[(at, number) for at, number in part.tolist()] for part in parts]
+
+
+STAGE = Stage(NAME, Search, process, schema=schema)

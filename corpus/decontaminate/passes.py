@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from corpus.decontaminate import Apply, Search
-from corpus.decontaminate.work import ContaminationWork, IndexWork, committed
-from corpus.dedup.passes import Job, documents_behind, labelled
+from corpus.decontaminate.config import Apply, Search
+from corpus.decontaminate.work import BenchmarksWork, ContaminationWork, committed
 from corpus.engine import Unit
+from corpus.run.barrier import BarrierJob, documents_behind, labelled, shard_pass
 from corpus.run.chain import Step
-from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
+from corpus.run.plan import Pass, global_pass, wait_for, with_no_others
 from corpus.run.recipe import describe
-from corpus.run.work import ChainWork
 from corpus.store.shards import Dataset
 
+DATASETS = ("benchmarks", "overlaps", "contamination")
 
-def decontaminate_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+
+def decontaminate_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     """All passes, `steps` being the stage `decontaminate` and those behind it; each planned when the last one is done.
 
     Raises Conflict if a folder holds other units.
@@ -29,29 +30,22 @@ def decontaminate_passes(job: Job, steps: Sequence[Step], output: str) -> Iterat
     yield from with_no_others(_passes(job, steps, output))
 
 
-def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     config = steps[0].config
     described = describe(steps[:1])
-    benchmarks, overlaps, found = (f"{job.work}/{name}" for name in ("benchmarks", "overlaps", "contamination"))
+    benchmarks, overlaps, found = (f"{job.work}/{name}" for name in DATASETS)
     yield Pass(
         "benchmarks",
         benchmarks,
         ["all"],
         lambda keys: [Unit(key, ()) for key in keys],
         described,
-        lambda digest: IndexWork("benchmarks", config, benchmarks, digest),
+        lambda digest: BenchmarksWork("benchmarks", config, benchmarks, digest),
     )
     wait_for(benchmarks, ["all"], job.share)
     index = committed(benchmarks, "index")
     search = Step("overlaps", "corpus.decontaminate.overlaps", Search(index, config))
-    yield Pass(
-        "overlaps",
-        overlaps,
-        job.keys,
-        document_units(job.documents),
-        described,
-        lambda digest: ChainWork("overlaps", (search,), overlaps, digest, job.documents, kind="labels"),
-    )
+    yield shard_pass(job, search, overlaps, "labels", described)
     wait_for(overlaps, job.keys, job.share)
     yield global_pass(
         "contamination",
@@ -65,4 +59,4 @@ def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     ignored = Dataset(found).whole("ignored")
     apply = Step("decontaminate", "corpus.decontaminate.apply", Apply(index, committed(found, "ignored"), config))
     units = labelled(job.documents, overlaps)
-    yield documents_behind(job, apply, steps, output, units, {"ignored": ignored.etag}, labels=overlaps)
+    yield documents_behind(job, apply, steps, output, units, {"ignored": ignored.etag}, overlaps)

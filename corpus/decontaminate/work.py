@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.engine import Attempt, Unit
-from corpus.run.work import check_whole, commit, commit_file, find_output
+from corpus.run.commit import check_whole, commit, commit_file, find_output
 from corpus.store.open import local_path
 from corpus.store.shards import ROW_GROUP, Dataset, output_of
 
 
 @dataclass(frozen=True)
-class IndexWork:
+class BenchmarksWork:
     """Benchmark files in, the index of their n-grams out."""
 
     name: str

@@ -13,21 +13,15 @@ import pyarrow.compute as pc
 
 from corpus.dedup.config import Config
 from corpus.schema import Drop, Outcome, outcome, replace_column
-
-__all__ = ["COLUMNS", "LABELS", "Config", "process"]
+from corpus.stage import Labels, Stage
 
 # What this stage adds to DOCUMENTS: documents in the cluster that this one stands for, itself included.
-COLUMNS = (pa.field("minhash_cluster_size", pa.int64()),)
+CLUSTER_SIZE = pa.field("minhash_cluster_size", pa.int64())
 
 # The labels that it reads, and takes away.
 PREFIX = "dedup_"
 LABELS = ("keep", "cluster_size", "rule", "similarity", "threshold", "representative")
 REASONS = ("rule", "similarity", "threshold")  # what a Drop is made of
-
-
-def labels(config: Config) -> list[str]:
-    """The columns of LABELS that it reads."""
-    return list(LABELS)
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -47,6 +41,12 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     told = zip(*(batch.column(columns[name]).take(rows).to_pylist() for name in REASONS), strict=True)
     drops = {row: Drop(*why) for row, why in zip(rows.to_pylist(), told, strict=True)}
     size = batch.column(columns["cluster_size"]).cast(pa.int64())
-    documents = replace_column(batch.drop_columns(list(columns.values())), "minhash_cluster_size", size)
-    kept, dropped = outcome(documents, "dedup", drops)
-    return Outcome(kept, replace_column(dropped, "duplicate_of", batch.column(columns["representative"]).take(rows)))
+    documents = replace_column(batch.drop_columns(list(columns.values())), CLUSTER_SIZE.name, size)
+    split = outcome(documents, "dedup", drops)
+    twins = batch.column(columns["representative"]).take(rows)
+    return split._replace(dropped=replace_column(split.dropped, "duplicate_of", twins))
+
+
+STAGE = Stage(
+    "dedup", Config, process, columns=lambda config: (CLUSTER_SIZE,), labels=Labels(PREFIX, lambda config: LABELS)
+)

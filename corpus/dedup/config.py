@@ -13,7 +13,6 @@ document in input order is kept, each dump by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from corpus.config import setting
 
@@ -31,11 +30,6 @@ class Config:
     per_dump: bool = setting(False, "each dump by itself, as in FineWeb")
     seed: int = setting(1, "seed of the MinHash permutations, as in datasketch", low=0, high=2**32 - 1)
     checks: int = setting(128, "comparisons for one document at the most; what meets more is counted", low=1)
-
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "verified": {},
-        "fineweb": {"bands": 14, "rows": 8, "verify": False, "keep": "first", "per_dump": True},
-    }
 
     def __post_init__(self) -> None:
         if self.keep not in ("longest", "first") and not (self.keep[:6] == "score:" and self.keep[6:]):

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow
 from corpus.dedup.config import Config
 from corpus.dedup.kernels import sign as kernels
 from corpus.schema import Outcome, dropped_rows
+from corpus.stage import Stage
 from corpus.text import fold
 from corpus.text.kernels.blocks import LANES
 from corpus.text.words import scratch_for
@@ -158,3 +160,14 @@ def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[
 def _fixed_binary(rows: NDArray[Any], width: int) -> pa.Array:
     """The rows of a contiguous little-endian array as `fixed_size_binary(width)`, without a copy."""
     return pa.Array.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(rows)])
+
+
+def count_kept(batch: pa.RecordBatch, config: Config) -> dict[str, int]:
+    """How many folded n-grams the documents of a batch of SIGNATURES have, and how many documents have no word."""
+    if not config.minhash:
+        return {}
+    counts = batch.column("shingles")
+    return {"shingles": pc.sum(counts).as_py() or 0, "wordless": pc.sum(pc.equal(counts, 0)).as_py() or 0}
+
+
+STAGE = Stage("signatures", Config, process, schema=schema, count_kept=count_kept)

@@ -9,7 +9,6 @@ Only `BlocksWork` is one unit for the whole corpus, and it holds a few bytes a d
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from corpus.dedup.config import Config
+from corpus.dedup.published import PublishedIndex
 from corpus.engine import Attempt, Unit
 from corpus.run.chain import BATCH
-from corpus.run.work import check_whole, commit, commit_file, find_output
-from corpus.store.open import split
-from corpus.store.shards import ROW_GROUP, Dataset, Output, Record, ShardWriter, unit_of
+from corpus.run.commit import check_whole, commit, commit_file, find_output
+from corpus.store.shards import ROW_GROUP, Dataset, Output, ShardWriter, unit_of
 
 PUBLISHED = "@"  # before the keys of the index's shards, where they are among the corpus's own, which never have it
 _READS = 8  # ranges under way at a time
@@ -67,11 +66,11 @@ class Group(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shards:
+class SignedShards:
     """Every shard that is signed, in order: where they are, and how many documents make a group of them."""
 
     signatures: str
-    index: Index | None
+    index: PublishedIndex | None
     documents: int  # in a group, if its last shard is not a large one
 
     def signed(self) -> Iterator[Signed]:
@@ -104,21 +103,6 @@ class Shards:
 
 
 @dataclass(frozen=True)
-class Index:
-    """What stands in an index at the moment when it is first asked: a file that lists its units, so that what is added
-    later does not change the answer.
-    """
-
-    path: str
-    listed: str  # path of the list
-
-    def records(self) -> Iterator[Record]:
-        place, key = split(self.listed)
-        names = set(json.loads(place.read(key) or b"[]"))
-        return (record for record in Dataset(self.path).scan() if record.unit in names)
-
-
-@dataclass(frozen=True)
 class KeysWork:
     """The signatures of a group in, what its documents can have in common with others out, by ranges of keys."""
 
@@ -126,7 +110,7 @@ class KeysWork:
     config: Config
     output: str
     config_hash: str
-    shards: Shards
+    shards: SignedShards
 
     @property
     def memory(self) -> int:
@@ -165,7 +149,7 @@ class BandsWork:
     name: str
     output: str
     config_hash: str
-    shards: Shards
+    shards: SignedShards
     pairs: str
     bytes: int  # of pairs in a range
 
@@ -199,7 +183,7 @@ class BlocksWork:
     name: str
     output: str
     config_hash: str
-    shards: Shards  # in the groups of the candidates
+    shards: SignedShards  # in the groups of the candidates
     edges: str
     rows: int  # documents
 
@@ -235,7 +219,7 @@ class CandidatesWork:
     output: str
     config_hash: str
     documents: str
-    shards: Shards
+    shards: SignedShards
     blocks: str
     parts: int
     memory: int = 1024
@@ -287,7 +271,7 @@ class DecisionsWork:
     config: Config
     output: str
     config_hash: str
-    shards: Shards
+    shards: SignedShards
     candidates: str
     bytes: int  # of candidates in a partition
 
@@ -320,7 +304,7 @@ class LabelsWork:
     name: str
     output: str
     config_hash: str
-    shards: Shards
+    shards: SignedShards
     decisions: str
     memory: int = 1024
 
@@ -349,7 +333,7 @@ class LabelsWork:
 
 
 @dataclass(frozen=True)
-class IndexWork:
+class PublishWork:
     """What a shard keeps, into the index."""
 
     name: str

@@ -40,10 +40,13 @@ class Quarantine(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work: its key, and the files that it reads."""
+    """A piece of work: its key, the files that it reads, and the number of its first row over all units (0 where
+    nobody counts rows over all units).
+    """
 
     key: str
     inputs: tuple[Any, ...]
+    first_row: int = 0
 
 
 class Attempt(Protocol):

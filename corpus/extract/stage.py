@@ -28,11 +28,12 @@ import pyarrow as pa
 
 from corpus.config import setting
 from corpus.extract import trafilatura_fast
-from corpus.schema import DOCUMENTS, PAGES, Drop, Outcome, dropped_rows
+from corpus.schema import DOCUMENTS, PAGES, Drop, Outcome, outcome
+from corpus.stage import Stage
 from corpus.text.charset import Decoded, decode
 
-STAGE = "extract"
-COLUMNS = (pa.field("encoding", pa.string()),)  # as the WHATWG Encoding Standard names it; "utf-8", "windows-1252"
+NAME = "extract"
+ENCODING = pa.field("encoding", pa.string())  # as the WHATWG Encoding Standard names it; "utf-8", "windows-1252"
 
 # lone surrogates cannot be written as UTF-8; NUL is refused by many readers of text
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
@@ -106,15 +107,16 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
         else:
             texts.append(text)
             encodings.append(page.encoding)
-    kept = batch.filter(pa.array([row not in drops for row in range(batch.num_rows)], pa.bool_()))
+    split = outcome(batch, NAME, drops)
+    kept = split.kept
     schema = pa.schema([*DOCUMENTS, *(field for field in kept.schema if field.name not in PAGES.names)])
     columns = [
         kept.column(field.name) if field.name in kept.schema.names else pa.nulls(kept.num_rows, field.type)
         for field in schema
     ]
     columns[0] = pa.array(texts, pa.string())
-    encoded = pa.record_batch(columns, schema=schema).append_column(COLUMNS[0], pa.array(encodings, pa.string()))
-    return Outcome(encoded, dropped_rows(batch, STAGE, drops))
+    encoded = pa.record_batch(columns, schema=schema).append_column(ENCODING, pa.array(encodings, pa.string()))
+    return split._replace(kept=encoded)
 
 
 def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:
@@ -130,10 +132,10 @@ def main_text(page: Decoded, config: Config) -> str | Drop:
     """`extract`, of a page that is decoded."""
     tags = page.text.count("<")
     if tags > config.max_tags:
-        return Drop(f"{STAGE}.too_many_tags", tags, config.max_tags)
+        return Drop(f"{NAME}.too_many_tags", tags, config.max_tags)
     attributes = most_attributes(page.text, config.max_attributes)
     if attributes > config.max_attributes:
-        return Drop(f"{STAGE}.too_many_attributes", attributes, config.max_attributes)
+        return Drop(f"{NAME}.too_many_attributes", attributes, config.max_attributes)
     text = _main_text(page.text, config)
     return text if isinstance(text, Drop) else _checked(text, config)
 
@@ -171,7 +173,7 @@ def written(page: Decoded, config: Config) -> str | Drop:
 
 def _checked(text: str, config: Config) -> str | Drop:
     text = _UNWRITABLE.sub("", text).strip()
-    return text if len(text) >= config.min_chars else Drop(f"{STAGE}.empty", len(text), config.min_chars)
+    return text if len(text) >= config.min_chars else Drop(f"{NAME}.empty", len(text), config.min_chars)
 
 
 def _main_text(html: str, config: Config) -> str | Drop:
@@ -182,7 +184,7 @@ def _main_text(html: str, config: Config) -> str | Drop:
     try:
         return _load(config)(html, config) or ""
     except (LxmlError, *bugs) as error:
-        return Drop(f"{STAGE}.error", type(error).__name__, "no exception")
+        return Drop(f"{NAME}.error", type(error).__name__, "no exception")
 
 
 def _load(config: Config) -> Callable[[str, Config], str | None]:
@@ -247,3 +249,17 @@ def _silence(logger_name: str) -> None:
     logger = logging.getLogger(logger_name)
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+
+
+STAGE = Stage(
+    NAME,
+    Config,
+    process,
+    command="extract",
+    reads="pages",
+    alone=True,
+    libraries=("trafilatura", "lxml", "charset-normalizer"),
+    implies=("prescreen",),
+    columns=lambda config: (ENCODING,),
+    resources=resources,
+)

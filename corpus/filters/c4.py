@@ -22,8 +22,9 @@ from corpus.filters.rules import below
 from corpus.filters.statistics import ready, words_of
 from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome, replace_column
+from corpus.stage import Stage
 
-STAGE = "c4"
+NAME = "c4"
 
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 _POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -62,8 +63,8 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
             drops[row] = cleaned
         else:
             texts.append(cleaned)
-    kept, dropped = outcome(batch, STAGE, drops)
-    return Outcome(replace_column(kept, "text", pa.array(texts, pa.string())), dropped)
+    split = outcome(batch, NAME, drops)
+    return split._replace(kept=replace_column(split.kept, "text", pa.array(texts, pa.string())))
 
 
 def resources(config: Config) -> dict[str, str]:
@@ -89,7 +90,7 @@ def clean(text: str, language: str | None, config: Config) -> str | Drop:
     if drop := _few_sentences(kept, kind_of(language, config.words), config):
         return drop
     cleaned = "\n".join(kept).strip()
-    return cleaned or Drop(f"{STAGE}.empty", 0, 1)
+    return cleaned or Drop(f"{NAME}.empty", 0, 1)
 
 
 def _phrases_in(text: str, config: Config) -> tuple[str, ...]:
@@ -113,9 +114,9 @@ def _unfit(line: str, phrases: tuple[str, ...]) -> Drop | bool:
     for phrase in phrases:
         if phrase in lower:
             if phrase == "lorem ipsum":
-                return Drop(f"{STAGE}.lorem_ipsum", lower.count(phrase), 0)
+                return Drop(f"{NAME}.lorem_ipsum", lower.count(phrase), 0)
             if phrase == "{":
-                return Drop(f"{STAGE}.curly_bracket", line.count(phrase), 0)
+                return Drop(f"{NAME}.curly_bracket", line.count(phrase), 0)
             return True
     return False
 
@@ -129,7 +130,7 @@ def _few_sentences(kept: list[str], kind: str, config: Config) -> Drop | None:
         sentences += words_of(line, kind).sentences()
         if sentences >= config.min_sentences:
             return None
-    return below(f"{STAGE}.few_sentences", sentences, config.min_sentences)
+    return below(f"{NAME}.few_sentences", sentences, config.min_sentences)
 
 
 def _fit_line(line: str, config: Config) -> str | None:
@@ -144,3 +145,6 @@ def _fit_line(line: str, config: Config) -> str | None:
     if config.terminal_punctuation and (not line.endswith((".", "?", "!", '"', "'")) or line.endswith("...")):
         return None
     return line if enough else None
+
+
+STAGE = Stage(NAME, Config, process, command="filter", resources=resources)

@@ -21,8 +21,9 @@ from corpus.filters.rules import above, below
 from corpus.filters.statistics import ready, words_of
 from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome
+from corpus.stage import Stage
 
-STAGE = "fineweb"
+NAME = "fineweb"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_splitter(self.words)
-        check_tables(STAGE, self)
+        check_tables(NAME, self)
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -51,9 +52,9 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     drops = {}
     texts, languages = batch.column("text").to_pylist(), batch.column("language").to_pylist()
     for row, (text, language) in enumerate(zip(texts, languages, strict=True)):
-        if (drop := judge(text or "", language, for_language(STAGE, config, language))) is not None:
+        if (drop := judge(text or "", language, for_language(NAME, config, language))) is not None:
             drops[row] = drop
-    return outcome(batch, STAGE, drops)
+    return outcome(batch, NAME, drops)
 
 
 def resources(config: Config) -> dict[str, Any]:
@@ -66,19 +67,22 @@ def judge(text: str, language: str | None, config: Config) -> Drop | None:
     lines = [line for line in text.split("\n") if line and not line.isspace()]
     total = max(len(lines), 1)
     punctuated = sum(line[-1] in SENTENCE_TERMINAL for line in lines) / total
-    if drop := below(f"{STAGE}.line_punctuation", punctuated, config.min_line_punctuation):
+    if drop := below(f"{NAME}.line_punctuation", punctuated, config.min_line_punctuation):
         return drop
     short = sum(length <= config.short_line_chars for length in map(len, lines)) / total
-    if drop := above(f"{STAGE}.short_lines", short, config.max_short_lines):
+    if drop := above(f"{NAME}.short_lines", short, config.max_short_lines):
         return drop
     newlines = text.count("\n")
     unique = set(lines)
     if len(unique) < len(lines):
         repeated = sum(map(len, lines)) - sum(map(len, unique))
         share = repeated / max(len(text) - newlines, 1)
-        if drop := above(f"{STAGE}.duplicate_line_chars", share, config.max_duplicate_line_chars):
+        if drop := above(f"{NAME}.duplicate_line_chars", share, config.max_duplicate_line_chars):
             return drop
     if newlines == 0 or config.max_newline_ratio is None:
         return None
     words = words_of(text, kind_of(language, config.words)).number
-    return above(f"{STAGE}.newline_ratio", newlines / max(words, 1), config.max_newline_ratio)
+    return above(f"{NAME}.newline_ratio", newlines / max(words, 1), config.max_newline_ratio)
+
+
+STAGE = Stage(NAME, Config, process, command="filter", resources=resources)

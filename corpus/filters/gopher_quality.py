@@ -22,8 +22,9 @@ from corpus.filters.rules import above, below
 from corpus.filters.statistics import Words, ready, words_of
 from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome
+from corpus.stage import Stage
 
-STAGE = "gopher_quality"
+NAME = "gopher_quality"
 _PAPER = "(Gopher, A.1.1)"
 
 
@@ -53,7 +54,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_splitter(self.words)
-        check_tables(STAGE, self)
+        check_tables(NAME, self)
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -62,9 +63,9 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     drops = {}
     texts, languages = batch.column("text").to_pylist(), batch.column("language").to_pylist()
     for row, (text, language) in enumerate(zip(texts, languages, strict=True)):
-        if (drop := judge(text or "", language, for_language(STAGE, config, language))) is not None:
+        if (drop := judge(text or "", language, for_language(NAME, config, language))) is not None:
             drops[row] = drop
-    return outcome(batch, STAGE, drops)
+    return outcome(batch, NAME, drops)
 
 
 def resources(config: Config) -> dict[str, Any]:
@@ -85,22 +86,22 @@ def judge(text: str, language: str | None, config: Config) -> Drop | None:
 
 def _word_rules(words: Words, config: Config) -> Drop | None:
     if drop := (
-        below(f"{STAGE}.few_words", words.real, config.min_words)
-        or above(f"{STAGE}.many_words", words.real, config.max_words)
+        below(f"{NAME}.few_words", words.real, config.min_words)
+        or above(f"{NAME}.many_words", words.real, config.max_words)
     ):
         return drop
     if not words.real:
         return None
     mean = words.real_characters / words.real
-    return below(f"{STAGE}.short_words", mean, config.min_word_length) or above(
-        f"{STAGE}.long_words", mean, config.max_word_length
+    return below(f"{NAME}.short_words", mean, config.min_word_length) or above(
+        f"{NAME}.long_words", mean, config.max_word_length
     )
 
 
 def _symbol_rules(text: str, words: int, config: Config) -> Drop | None:
     ellipses = text.count("...") + text.count("…")
-    return above(f"{STAGE}.hash_ratio", text.count("#") / max(words, 1), config.max_hash_ratio) or above(
-        f"{STAGE}.ellipsis_ratio", ellipses / max(words, 1), config.max_ellipsis_ratio
+    return above(f"{NAME}.hash_ratio", text.count("#") / max(words, 1), config.max_hash_ratio) or above(
+        f"{NAME}.ellipsis_ratio", ellipses / max(words, 1), config.max_ellipsis_ratio
     )
 
 
@@ -109,16 +110,19 @@ def _line_rules(text: str, config: Config) -> Drop | None:
         return None
     lines = text.splitlines()
     bullets = sum(line.lstrip().startswith(("•", "-")) for line in lines) / max(len(lines), 1)
-    if drop := above(f"{STAGE}.bullet_lines", bullets, config.max_bullet_lines):
+    if drop := above(f"{NAME}.bullet_lines", bullets, config.max_bullet_lines):
         return drop
     ellipses = sum(line.rstrip().endswith(("...", "…")) for line in lines) / max(len(lines), 1)
-    return above(f"{STAGE}.ellipsis_lines", ellipses, config.max_ellipsis_lines)
+    return above(f"{NAME}.ellipsis_lines", ellipses, config.max_ellipsis_lines)
 
 
 def _meaning_rules(words: Words, language: str | None, config: Config) -> Drop | None:
     share = words.with_letter / words.number if words.number else 1.0
-    if drop := below(f"{STAGE}.alphabetic_words", share, config.min_alphabetic_words):
+    if drop := below(f"{NAME}.alphabetic_words", share, config.min_alphabetic_words):
         return drop
     if config.min_stop_words is None or language not in (None, config.stop_words_language):
         return None
-    return below(f"{STAGE}.stop_words", words.present(config.stop_words, config.min_stop_words), config.min_stop_words)
+    return below(f"{NAME}.stop_words", words.present(config.stop_words, config.min_stop_words), config.min_stop_words)
+
+
+STAGE = Stage(NAME, Config, process, command="filter", resources=resources)

@@ -28,8 +28,9 @@ from corpus.filters.rules import above
 from corpus.filters.statistics import ready, words_of
 from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome
+from corpus.stage import Stage
 
-STAGE = "gopher_repetition"
+NAME = "gopher_repetition"
 _TABLE = "(Gopher, Table A1)"
 
 _PARAGRAPH_BREAK = re.compile(r"\n{2,}")
@@ -78,7 +79,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_splitter(self.words)
-        check_tables(STAGE, self)
+        check_tables(NAME, self)
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -87,9 +88,9 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     drops = {}
     texts, languages = batch.column("text").to_pylist(), batch.column("language").to_pylist()
     for row, (text, language) in enumerate(zip(texts, languages, strict=True)):
-        if (drop := judge(text or "", language, for_language(STAGE, config, language))) is not None:
+        if (drop := judge(text or "", language, for_language(NAME, config, language))) is not None:
             drops[row] = drop
-    return outcome(batch, STAGE, drops)
+    return outcome(batch, NAME, drops)
 
 
 def resources(config: Config) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def duplicates(items: Sequence[str]) -> tuple[int, int]:
 def _repeated_lines(text: str, config: Config) -> Drop | None:
     paragraphs = _PARAGRAPH_BREAK.split(text.strip()) if "\n\n" in text else [text]
     count, chars = duplicates(paragraphs)
-    rule = f"{STAGE}.duplicate_paragraph"
+    rule = f"{NAME}.duplicate_paragraph"
     if count and (
         drop := above(f"{rule}_fraction", count / len(paragraphs), config.duplicate_paragraph_fraction)
         or above(f"{rule}_chars", chars / len(text), config.duplicate_paragraph_chars)
@@ -123,7 +124,7 @@ def _repeated_lines(text: str, config: Config) -> Drop | None:
         return drop
     lines = _LINE_BREAK.split(text)
     count, chars = duplicates(lines)
-    rule = f"{STAGE}.duplicate_line"
+    rule = f"{NAME}.duplicate_line"
     return above(f"{rule}_fraction", count / len(lines), config.duplicate_line_fraction) or above(
         f"{rule}_chars", chars / len(text), config.duplicate_line_chars
     )
@@ -133,5 +134,8 @@ def _repeated_grams(text: str, kind: str, config: Config) -> Drop | None:
     measured = words_of(text, kind).repetition()
     for name, n in _GRAMS:
         if (limit := getattr(config, name)) is not None and measured[n] / len(text) > limit:
-            return Drop(f"{STAGE}.{name}", measured[n] / len(text), limit)
+            return Drop(f"{NAME}.{name}", measured[n] / len(text), limit)
     return None
+
+
+STAGE = Stage(NAME, Config, process, command="filter", resources=resources)

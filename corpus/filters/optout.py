@@ -27,10 +27,11 @@ import pyarrow as pa
 
 from corpus.config import setting
 from corpus.filters.optout_hosts import forbidden, load_hosts
-from corpus.schema import Counted, Drop, outcome, replace_column
+from corpus.schema import Drop, Outcome, outcome, replace_column
+from corpus.stage import Stage
 
-STAGE = "optout"
-COLUMNS = (pa.field("opt_out", pa.string()),)
+NAME = "optout"
+OPT_OUT = pa.field("opt_out", pa.string())
 SIGNALS = ("noai", "noimageai", "noml", "tdm", "robots", "ai.txt")
 
 # Crawlers that say of themselves that they gather text to train models, as they are named in robots.txt; those that
@@ -63,7 +64,7 @@ class Config:
     agents: tuple[str, ...] = setting(AI_AGENTS, "crawlers for AI whose rules in robots.txt count", flag="--ai-agent")
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Counted:
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Look at every page of a PAGES batch; kept rows get `opt_out`, and pages with each signal are counted.
 
     Raises ValueError if the file `hosts` was not made by corpus optout.
@@ -84,9 +85,9 @@ def process(batch: pa.RecordBatch, config: Config) -> Counted:
         recorded.append(" ".join(f"{name}:{place}" for name, place in found) or None)
         unwanted = next(((name, place) for name, place in found if name in config.drop), None)
         if unwanted:
-            drops[row] = Drop(f"{STAGE}.{unwanted[0].replace('.', '_')}", unwanted[1], "no opt-out")
-    kept, dropped = outcome(replace_column(batch, "opt_out", pa.array(recorded, pa.string())), STAGE, drops)
-    return Counted(kept, dropped, _sums(kept.column("opt_out").to_pylist()))
+            drops[row] = Drop(f"{NAME}.{unwanted[0].replace('.', '_')}", unwanted[1], "no opt-out")
+    split = outcome(replace_column(batch, OPT_OUT.name, pa.array(recorded, pa.string())), NAME, drops)
+    return split._replace(sums=_sums(split.kept.column(OPT_OUT.name).to_pylist()))
 
 
 def _sums(recorded: list[str | None]) -> dict[str, int]:
@@ -145,3 +146,15 @@ def _addressed(value: str, names: frozenset[str]) -> list[str]:
     if colon and "," not in name:
         return _tokens(rest) if name.strip().lower() in names else []
     return _tokens(value)
+
+
+STAGE = Stage(
+    NAME,
+    Config,
+    process,
+    command="extract",
+    reads="pages",
+    alone=True,
+    columns=lambda config: (OPT_OUT,),
+    sums={"opt_out_": "opt-outs of pages that stay"},
+)

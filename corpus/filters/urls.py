@@ -26,11 +26,12 @@ which has the last word.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -41,8 +42,9 @@ from corpus.filters import blocklist, urlwords
 from corpus.filters.addresses import host_of, page_of
 from corpus.filters.blocklist import Blocklist
 from corpus.schema import Drop, Outcome, outcome
+from corpus.stage import Stage
 
-STAGE = "urls"
+NAME = "urls"
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,6 @@ class Config:
     soft_words: str | None = setting(None, "file of words counted in a URL; replaces the built-in list", path=True)
     subwords: str | None = setting(None, "file of parts of words; replaces the built-in list", path=True)
     soft_word_limit: int = setting(2, "different soft words that drop a URL (RefinedWeb)", low=1)
-
-    FETCHED: ClassVar[tuple[str, ...]] = ("blocklist", "allowlist")  # may be web addresses
 
 
 class Lists(NamedTuple):
@@ -93,21 +93,21 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
         url = urls.content[urls.offsets[row] : urls.offsets[row + 1]].tobytes().decode("utf-8", "replace")
         if (flags[row] or _is_expressed(url, lists)) and (drop := judge(url, lists, config)):
             drops[row] = drop
-    return outcome(batch, STAGE, drops)
+    return outcome(batch, NAME, drops)
 
 
 def judge(url: str, lists: Lists, config: Config) -> Drop | None:
     """The first rule that `url` fails, with what was found and where it is listed; None if it passes all."""
     host = host_of(url)
     if not host:
-        return Drop(f"{STAGE}.invalid", url[:100], "http or https, and a host")
+        return Drop(f"{NAME}.invalid", url[:100], "http or https, and a host")
     page = page_of(url)
     if blocklist.find_host(host, lists.allowed) or (page and blocklist.find_page(page, lists.allowed)):
         return None
     if listed := blocklist.find_host(host, lists.blocked):
-        return Drop(f"{STAGE}.domain", *listed)
+        return Drop(f"{NAME}.domain", *listed)
     if page and (category := blocklist.find_page(page, lists.blocked)):
-        return Drop(f"{STAGE}.url", page.key, category)
+        return Drop(f"{NAME}.url", page.key, category)
     return _judge_expressions(url, lists) or judge_words(url, lists, config)
 
 
@@ -115,12 +115,12 @@ def judge_words(url: str, lists: Lists, config: Config) -> Drop | None:
     """The first word rule that `url` fails, or None. The value names the words; the threshold, the list or limit."""
     words = urlwords.split_url(url)
     if found := lists.hard.intersection(words):
-        return Drop(f"{STAGE}.hard_word", " ".join(sorted(found)), _list_name(config.hard_words, "hard words"))
+        return Drop(f"{NAME}.hard_word", " ".join(sorted(found)), _list_name(config.hard_words, "hard words"))
     found = lists.soft.intersection(words)
     if len(found) >= config.soft_word_limit:
-        return Drop(f"{STAGE}.soft_words", " ".join(sorted(found)), config.soft_word_limit)
+        return Drop(f"{NAME}.soft_words", " ".join(sorted(found)), config.soft_word_limit)
     if part := urlwords.first_part(lists.parts, "".join(words)):
-        return Drop(f"{STAGE}.subword", part, _list_name(config.subwords, "subwords"))
+        return Drop(f"{NAME}.subword", part, _list_name(config.subwords, "subwords"))
     return None
 
 
@@ -170,9 +170,30 @@ def _is_expressed(url: str, lists: Lists) -> bool:
 def _judge_expressions(url: str, lists: Lists) -> Drop | None:
     for category, expression in lists.expressions:
         if found := expression.search(url):
-            return Drop(f"{STAGE}.expression", found.group()[:100], category)
+            return Drop(f"{NAME}.expression", found.group()[:100], category)
     return None
 
 
 def _list_name(path: str | None, built_in: str) -> str:
     return built_in if path is None else path.rpartition("/")[2]
+
+
+def localize(config: Config) -> Config:
+    """The settings with local files in the place of lists that are named by a web address.
+
+    Raises ValueError naming the setting whose list cannot be fetched.
+    """
+    from corpus.crawl.lists import fetched, is_address
+
+    lists = {name: getattr(config, name) for name in ("blocklist", "allowlist")}
+    for name, paths in lists.items():
+        try:
+            lists[name] = tuple(str(fetched(path)) if is_address(path) else path for path in paths)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return dataclasses.replace(config, **lists)
+
+
+STAGE = Stage(
+    NAME, Config, process, command="extract", reads="pages", alone=True, resources=resources, localize=localize
+)

@@ -2,8 +2,9 @@
 
 Extraction is nine tenths of what a page costs, and most pages are dropped behind it for their language alone. So the
 long lines of a page's text are read from its bytes (corpus.language.kernels.page_text), up to some 2,000
-characters, and lid.176 says how probable the wanted languages are. Only where they are hardly possible is the page dropped: the
-verdict stays that of the stage `language`, on the extracted text. A page with too little text to judge goes on.
+characters, and lid.176 says how probable the wanted languages are. Only where they are hardly possible is the page
+dropped: the verdict stays that of the stage `language`, on the extracted text. A page with too little text to judge
+goes on.
 
 What this costs in documents is measured as it runs: a share of the pages that would be dropped, chosen by a hash of
 their ids, goes on as well, and how many of them are kept in the end is known by `prescreen_score`. The answer depends
@@ -24,13 +25,14 @@ import pyarrow.compute as pc
 
 from corpus.config import setting
 from corpus.language.lid import find_model, load_model, probability
-from corpus.schema import Counted, Drop, outcome
+from corpus.schema import Drop, Outcome, outcome
+from corpus.stage import Stage
 from corpus.store.base import sha256
 from corpus.text.charset import decode_html
 
-STAGE = "prescreen"
+NAME = "prescreen"
 SCORE = "prescreen_score"
-COLUMNS = (pa.field(SCORE, pa.float64()),)  # what this stage adds; null where nothing was judged
+SCORE_FIELD = pa.field(SCORE, pa.float64())  # null where nothing was judged
 MOST_LANGUAGES = 5  # of more, hardly a page can be ruled out
 
 # Elements that do not break a line (HTML standard, "phrasing content"), and those whose content is not text of the
@@ -76,13 +78,13 @@ class Config:
     languages: tuple[str, ...] = setting((), "those of [language]", of="language")
     model: str | None = setting(None, "that of [language]", of="language", path=True)
 
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.enabled or not 1 <= len(self.languages) <= MOST_LANGUAGES
+
+def is_idle(config: Config) -> bool:
+    """Whether the settings leave nothing to do: it is switched off, or all or too many languages are wanted."""
+    return not config.enabled or not 1 <= len(config.languages) <= MOST_LANGUAGES
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Counted:
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Split a PAGES batch by what its languages may be; kept rows get `prescreen_score`, a probability.
 
     Counted are the pages that only the sample let through.
@@ -97,10 +99,10 @@ def process(batch: pa.RecordBatch, config: Config) -> Counted:
         text = "" if plain else snippet(html.as_buffer() or b"", charset.as_py(), config)
         score = probability(text, config.languages, model) if len(text) >= config.min_chars else None
         if score is not None and score < config.threshold and not is_sampled(identifier.as_py() or "", config.sample):
-            drops[row] = Drop(f"{STAGE}.language", score, config.threshold)
+            drops[row] = Drop(f"{NAME}.language", score, config.threshold)
         scores.append(score)
-    kept, dropped = outcome(batch.append_column(COLUMNS[0], pa.array(scores, pa.float64())), STAGE, drops)
-    return Counted(kept, dropped, {"sampled": under_threshold(kept, config)})
+    split = outcome(batch.append_column(SCORE_FIELD, pa.array(scores, pa.float64())), NAME, drops)
+    return split._replace(sums={"sampled": under_threshold(split.kept, config)})
 
 
 def under_threshold(batch: pa.RecordBatch, config: Config) -> int:
@@ -157,3 +159,18 @@ def tables() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     kinds = {INLINE: _INLINE, SKIPPED: _SKIPPED, FOREIGN: _FOREIGN, BODY: ("body",)}
     entities = [(name, code + 1) for name, code in name2codepoint.items() if len(name) <= 8]
     return table((name, kind) for kind, names in kinds.items() for name in names), table([*entities, ("apos", 40)])
+
+
+STAGE = Stage(
+    NAME,
+    Config,
+    process,
+    command="extract",
+    reads="pages",
+    alone=True,
+    libraries=("fasttext", "charset-normalizer"),
+    columns=lambda config: (SCORE_FIELD,),
+    resources=resources,
+    is_idle=is_idle,
+    count_kept=lambda batch, config: {"sampled_kept": under_threshold(batch, config)},
+)

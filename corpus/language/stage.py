@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from corpus.config import setting
 from corpus.language.lid import find_model, identify, load_model
-from corpus.schema import Counted, Drop, outcome, replace_column
+from corpus.schema import Drop, Outcome, outcome, replace_column
+from corpus.stage import Stage
 from corpus.store.base import sha256
 
-STAGE = "language"
+NAME = "language"
 ALL = "all"
 
 
@@ -50,7 +51,7 @@ class Config:
             raise ValueError(f"languages = {list(languages)!r}: should be all alone, or labels without it")
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Counted:
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Split a DOCUMENTS batch by language; kept rows get `language` and `language_score`, of the text as it came.
 
     Counted are the paragraphs that were cut.
@@ -64,7 +65,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Counted:
         drop = _judge(label, score, config)
         left, removed = _without_foreign(text, label, model, config) if config.paragraphs and not drop else (text, 0)
         if drop is None and not (left or "").strip():
-            drop = Drop(f"{STAGE}.paragraphs", 0, 1) if removed else None
+            drop = Drop(f"{NAME}.paragraphs", 0, 1) if removed else None
         if drop is not None:
             drops[row] = drop
         else:
@@ -72,12 +73,13 @@ def process(batch: pa.RecordBatch, config: Config) -> Counted:
             scores.append(score)
             texts.append(left)
             cut += removed
-    kept, dropped = outcome(batch, STAGE, drops)
+    split = outcome(batch, NAME, drops)
+    kept = split.kept
     if cut:
         kept = replace_column(kept, "text", pa.array(texts, pa.string()))
     kept = replace_column(kept, "language", pa.array(labels, pa.string()))
     kept = replace_column(kept, "language_score", pa.array(scores, pa.float64()))
-    return Counted(kept, dropped, {"paragraphs_cut": cut} if config.paragraphs else {})
+    return split._replace(kept=kept, sums={"paragraphs_cut": cut} if config.paragraphs else {})
 
 
 def _without_foreign(text: str, label: str, model: Any, config: Config) -> tuple[str, int]:
@@ -101,7 +103,10 @@ def resources(config: Config) -> dict[str, str]:
 
 def _judge(label: str, score: float, config: Config) -> Drop | None:
     if config.languages and label not in config.languages:
-        return Drop(f"{STAGE}.other", label, ",".join(config.languages))
+        return Drop(f"{NAME}.other", label, ",".join(config.languages))
     if score <= config.threshold:
-        return Drop(f"{STAGE}.score", score, config.threshold)
+        return Drop(f"{NAME}.score", score, config.threshold)
     return None
+
+
+STAGE = Stage(NAME, Config, process, command="extract", libraries=("fasttext",), resources=resources)

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from corpus.schema import Drop
 
-STAGE = "mix"
+NAME = "mix"
 GROUP, COPY = "mix_group", "mix_copy"  # columns that this adds
 FINEWEB2 = "1:1,2:2,3:3,5:5,100:8,1000:1"
 MEASURES = ("documents", "tokens", "bytes")
@@ -191,5 +191,5 @@ def copies(factor: float, drawn: float) -> int:
 def judge(group: str | None, value: str, factor: float, drawn: float) -> Drop | None:
     """Why a document is not taken at all, None if it is."""
     if group is None:
-        return Drop(f"{STAGE}.no_weight", value, "none")
-    return None if copies(factor, drawn) else Drop(f"{STAGE}.sampled_out", drawn, factor)
+        return Drop(f"{NAME}.no_weight", value, "none")
+    return None if copies(factor, drawn) else Drop(f"{NAME}.sampled_out", drawn, factor)

@@ -17,8 +17,7 @@ import pyarrow as pa
 from corpus.engine import Unit
 from corpus.mix.draw import COPY, GROUP, Grouping, Part, plan
 from corpus.mix.work import GroupsWork, MixWork, Shard, sizes_of
-from corpus.pipeline import source_keys
-from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, document_units, wait_for
+from corpus.run.plan import ALONE, Pass, Share, check_no_others, document_units, documents_of, wait_for
 from corpus.run.recipe import describe
 from corpus.store.shards import Dataset
 
@@ -57,7 +56,7 @@ def mix_passes(mixture: Mixture) -> Iterator[Pass]:
     shards = {
         f"{name}-{unit}": Shard(path, unit, name)
         for name, path in mixture.sources.items()
-        for unit in source_keys(Source(dataset=path))
+        for unit in documents_of(path)
     }
     keys = sorted(shards)
     for path in mixture.sources.values():

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from corpus.engine import Attempt, Unit
 from corpus.mix.draw import COPY, GROUP, Grouping, copies, draw, judge, size_up
-from corpus.run.work import DROPPED_SCHEMAS, commit, commit_file, find_output
+from corpus.run.commit import DROPPED_SCHEMAS, commit, commit_file, find_output
 from corpus.schema import dropped_rows, replace_column
 from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 

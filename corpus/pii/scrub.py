@@ -24,12 +24,11 @@ from corpus.pii.find import TYPES
 from corpus.pii.masks import STYLES, Masker, masker
 from corpus.pii.phone_words import regions_of
 from corpus.pii.text import Span
-from corpus.schema import Counted, dropped_rows, replace_column
+from corpus.schema import Outcome, dropped_rows, replace_column
+from corpus.stage import Stage
 
 # What this stage adds to DOCUMENTS: how many values were masked in the text.
-COLUMNS = (pa.field("pii_spans", pa.int64()),)
-# The file beside the documents that the setting `audit` asks for.
-AUDIT = audit.SCHEMA
+PII_SPANS = pa.field("pii_spans", pa.int64())
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Config:
             raise ValueError(f"hash_key = {self.hash_key!r}: is the key of style hash, not of {self.style}")
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Counted:
+def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Mask the texts of a batch with a string column `text`; nothing is dropped.
 
     Columns `language` (ISO 639) and `url`, where there are any, say whose phone numbers to expect. Raises ValueError if
@@ -71,7 +70,8 @@ def process(batch: pa.RecordBatch, config: Config) -> Counted:
         masked = [pii.mask(text, spans, write) if spans else text for text, spans in zip(texts, found, strict=True)]
         batch = replace_column(batch, "text", pa.array(masked, batch.schema.field("text").type))
     counted = replace_column(batch, "pii_spans", pa.array([len(spans) for spans in found], pa.int64()))
-    return Counted(counted, dropped, {f"pii_{kind}": counts[f"pii_{kind}"] for kind in config.types}, beside)
+    sums = {f"pii_{kind}": counts[f"pii_{kind}"] for kind in config.types}
+    return Outcome(counted, dropped, sums=sums, audit=beside)
 
 
 def find(text: str, config: Config, regions: Sequence[str] = ()) -> list[Span]:
@@ -109,3 +109,15 @@ def _audit(batch: pa.RecordBatch, texts: list[str], found: list[list[Span]]) -> 
         names = {name: batch.column(name)[row].as_py() for name in ("id", "url")} if spans else {}
         rows += [names | item for item in audit.rows(texts[row], spans)]
     return pa.RecordBatch.from_pylist(rows, schema=audit.SCHEMA)
+
+
+STAGE = Stage(
+    "scrub",
+    Config,
+    process,
+    command="scrub",
+    libraries=("phonenumbers",),
+    columns=lambda config: (PII_SPANS,),
+    audit=lambda config: audit.SCHEMA if config.audit else None,
+    sums={"pii_": "masked"},
+)

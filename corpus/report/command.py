@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from corpus.pipeline import ORDER
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
+from corpus.stage import output_folders
 from corpus.store.open import is_dir, storage
 from corpus.store.shards import Dataset
 
@@ -31,7 +31,7 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
         inside = (
             [f"{folder}/_scores/filtered", f"{folder}/_dedup/unique", folder]
             if is_dir(f"{folder}/_units")
-            else [f"{folder}/{name}" for name in ORDER]
+            else [f"{folder}/{name}" for name in output_folders()]
         )
         present = [(PurePosixPath(path).name, Dataset(path)) for path in inside if is_dir(f"{path}/_units")]
         if not present:

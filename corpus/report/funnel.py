@@ -14,14 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from corpus.stage import sums_meanings
+
 # Passes over the whole dataset that judge nothing: they read documents again, beside the line of stages.
 BESIDE = frozenset(
     {"signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "index"}
     | {"hashes", "repeated", "table", "scores", "cutoff", "groups"}
     | {"benchmarks", "overlaps", "contamination", "tokenizer"}
 )
-# What else stages count, by the beginning of its name.
-_COUNTED = {"skipped_": "records without a page", "opt_out_": "opt-outs of pages that stay", "pii_": "masked"}
+_SKIPPED = {"skipped_": "records without a page"}  # what the reading of WARC files counts beside pages
 _FIELDS = frozenset({"stage", "read", "kept", "dropped"})
 
 
@@ -151,9 +152,10 @@ def funnel_text(funnel: Funnel, color: bool) -> str:
 
 def counted(funnel: Funnel) -> list[str]:
     """`masked, scrub: 1,204 email, 55 ip`: what stages counted besides documents, most first."""
+    families = _SKIPPED | {name: text for name, text in sums_meanings().items() if name.endswith("_")}
     lines = []
     for line in funnel.lines:
-        for prefix, what in _COUNTED.items():
+        for prefix, what in families.items():
             sums = {name.removeprefix(prefix): n for name, n in line.sums.items() if name.startswith(prefix) and n}
             if sums:
                 ordered = sorted(sums.items(), key=lambda item: (-item[1], item[0]))

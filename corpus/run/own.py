@@ -1,20 +1,22 @@
-"""A rule of one's own: a module that a recipe names, made a stage.
+"""A user's own rule: makes a stage of a module that a recipe names.
 
     [loud]                      # any name that no stage has
     module = "loud"             # loud.py in this folder, or anything that can be imported
     max_upper = 0.2             # settings of its Config
 
-The module has a frozen dataclass `Config`, and either `rule(text, config)`, asked of each document, or, where a rule
-needs the other columns or writes some, `process(batch, config)` as every stage has it. A rule answers None where the
-document stays, and else `Drop(rule, value, threshold)` or `(keep, rule, value, threshold)`.
+The module has a frozen dataclass `Config`, and either `rule(text, config)`, which is called for each document, or,
+where a rule needs other columns or adds columns, `process(batch, config)`, as in our own stages. A rule answers None
+where the document stays, and else `Drop(rule, value, threshold)` or `(keep, rule, value, threshold)`. A module may
+declare a `STAGE` (corpus.stage.Stage) as our own stages do, and then needs nothing else.
 
-What the module says is part of what a run is known by: a changed rule is a changed recipe. All files of its package
-count, and of a module without one, its own.
+The source code of the module is part of the config hash, so that a changed rule is a changed recipe: all Python files
+of its package, or the file of a module that is in no package.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -30,28 +32,34 @@ import pyarrow as pa
 
 from corpus.config import element_type
 from corpus.schema import Drop, Outcome, outcome
+from corpus.stage import Stage
 
 _TYPES = (int, float, str, bool)
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """A module's rule, with the Config of its own, under the name that the recipe gives it."""
+def declared(name: str, module: str) -> Stage:
+    """The STAGE of `module`, or the stage made of a user's module that has a rule or a process instead.
 
-    stage: str
-    module: str
-    settings: Any
+    `name` is the name that the recipe gives it. Raises ValueError if the module cannot be imported, or is none.
+    """
+    loaded = (sys.modules.get(module) if isinstance(module, str) else None) or load(module)
+    if isinstance(stage := getattr(loaded, "STAGE", None), Stage):
+        return stage
+    columns, resources = (getattr(loaded, part, None) for part in ("columns", "resources"))
+    process = getattr(loaded, "process", None) or functools.partial(_ask, name, module)
+    added = tuple(getattr(loaded, "COLUMNS", ()))
+    return Stage(name, loaded.Config, process, columns=columns or (lambda config: added), resources=resources)
 
 
-def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Ask the rule of each document. Raises ValueError for an answer that is none."""
-    rule = importlib.import_module(config.module).rule
+def _ask(stage: str, module: str, batch: pa.RecordBatch, settings: Any) -> Outcome:
+    """Call the module's rule for each document. Raises ValueError for an answer of the wrong form."""
+    rule = importlib.import_module(module).rule
     drops = {}
     for row, text in enumerate(batch.column("text").to_pylist()):
-        drop = _drop(rule(text or "", config.settings), config)
+        drop = _drop(rule(text or "", settings), stage, module)
         if drop is not None:
             drops[row] = drop
-    return outcome(batch, config.stage, drops)
+    return outcome(batch, stage, drops)
 
 
 def load(module: Any) -> ModuleType:
@@ -72,7 +80,8 @@ def load(module: Any) -> ModuleType:
         raise ValueError(
             f"module = {module!r}: cannot be imported: {' '.join(f'{type(error).__name__}: {error}'.split())}"
         ) from None
-    _check(module, loaded)
+    if not isinstance(getattr(loaded, "STAGE", None), Stage):
+        _check(module, loaded)
     return loaded
 
 
@@ -115,7 +124,7 @@ def _check(name: str, module: ModuleType) -> None:
         raise ValueError(f"module = {name!r}: {signature} should be {form}") from None
 
 
-def _drop(answer: Any, config: Config) -> Drop | None:
+def _drop(answer: Any, stage: str, module: str) -> Drop | None:
     if answer is None:
         return None
     if isinstance(answer, Drop):
@@ -126,8 +135,8 @@ def _drop(answer: Any, config: Config) -> Drop | None:
             return None
     else:
         raise ValueError(
-            f"[{config.stage}] {config.module}.rule answered {answer!r:.100}; "
+            f"[{stage}] {module}.rule answered {answer!r:.100}; "
             "should be None, Drop(rule, value, threshold) or (keep, rule, value, threshold)"
         )
-    prefix = f"{config.stage}."
+    prefix = f"{stage}."
     return Drop(rule if str(rule).startswith(prefix) else f"{prefix}{rule}", value, threshold)

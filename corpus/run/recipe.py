@@ -12,18 +12,17 @@ A recipe reads like the paper that it follows: a table a stage, in the order in 
     [tokenizer]
     vocab_size = 32768
 
-A table with `module = "..."` is a rule of one's own (corpus.run.own).
+A table with `module = "..."` is a user's own rule (corpus.run.own).
 
-Every setting is declared once, in its stage's `Config` (corpus.config.setting). Here they are only looked up,
-checked, hashed and, for a flag or a `--set`, replaced. A stage that takes its settings from another one needs no
-table: [prescreen] comes before [extract] by itself, and is left out where it has nothing to do.
+Every setting is declared once, in its stage's `Config` (corpus.config.setting). This module looks settings up, checks
+them, hashes them and, for a flag or a `--set`, replaces them. A stage that another stage implies needs no table:
+[prescreen] runs before [extract] without being named, and does not run where its settings leave it nothing to do.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 import importlib.metadata
 import re
 import tomllib
@@ -31,66 +30,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from corpus import __version__
-from corpus.config import check, setting
-from corpus.crawl.lists import fetched, is_address
+from corpus.config import check
+from corpus.run import own
 from corpus.run.chain import Step
+from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.base import sha256
-
-
-class Stage(NamedTuple):
-    """Where a stage lives, whether it takes one row at a time, which libraries' versions show in its output."""
-
-    module: str
-    alone: bool = False
-    libraries: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """The vocabulary: trained on the clean documents, or read from `path`."""
-
-    vocab_size: int = setting(32768, "symbols to train, with the 256 bytes and <|endoftext|>", low=257, high=2**20)
-    pattern: str = setting("cl100k", "split rule", choices=("gpt2", "cl100k", "o200k"))
-    sample: float = setting(1.0, "share of the documents to train on; a hash of the text decides", low=1e-6, high=1)
-    path: str = setting("", "use this vocabulary instead of training one", path=True)
-
-
-STAGES = {
-    "urls": Stage("corpus.filters.urls", alone=True),
-    "optout": Stage("corpus.filters.optout", alone=True),
-    "prescreen": Stage("corpus.language.prescreen", alone=True, libraries=("fasttext", "charset-normalizer")),
-    "extract": Stage("corpus.extract.stage", alone=True, libraries=("trafilatura", "lxml", "charset-normalizer")),
-    "language": Stage("corpus.language.stage", libraries=("fasttext",)),
-    "gopher_repetition": Stage("corpus.filters.gopher_repetition"),
-    "gopher_quality": Stage("corpus.filters.gopher_quality"),
-    "c4": Stage("corpus.filters.c4"),
-    "fineweb": Stage("corpus.filters.fineweb"),
-    "classifier": Stage("corpus.classifier.score", libraries=("fasttext",)),
-    "dedup": Stage("corpus.dedup"),
-    "lines": Stage("corpus.dedup.lines.config"),
-    "decontaminate": Stage("corpus.decontaminate"),
-    "scrub": Stage("corpus.pii.scrub", libraries=("phonenumbers",)),
-    "token_count": Stage("corpus.tokens.count"),
-    "tokenizer": Stage("corpus.run.recipe"),
-}
-_IMPLIED = {"prescreen": "extract"}  # a stage that runs without being named, and the one that it comes before
-_OF_PAGES = {"urls", "optout", "prescreen"}  # stages before the extraction
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do, in order. `tokenizer` None: stop at documents.
+    """Stages with their settings, in order.
 
-    `written` are the stages as the recipe has them, `steps` those that run.
+    steps      the stages that run
+    written    the stages that the recipe names, with the settings as written there
+    tokenizer  settings of the vocabulary (corpus.tokens.vocabulary.Config); None: the run ends with documents
     """
 
     name: str
     steps: tuple[Step, ...]
     written: tuple[Step, ...] = ()
-    tokenizer: TokenizerConfig | None = None
+    tokenizer: Any | None = None
     keep_dropped_text: bool = False
     text: str = ""  # the file as it was written
 
@@ -99,81 +61,51 @@ class Recipe:
         return next((step.config for step in self.steps if step.stage == stage), None)
 
 
-def config_class(stage: str) -> type:
-    """The Config of a stage."""
-    if stage == "tokenizer":
-        return TokenizerConfig
-    cls: type = importlib.import_module(STAGES[stage].module).Config
-    return cls
-
-
 def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
     """A stage with its settings checked. Raises ValueError naming the setting and the fix.
 
-    A stage that is none of ours has its module among its settings.
+    A stage that is not in STAGES is a user's own rule, which has its module among its settings.
     """
+    settings = dict(settings or {})
+    module = STAGES[stage] if stage in STAGES else settings.pop("module")
     if stage not in STAGES:
-        return _own_step(stage, dict(settings or {}))
-    return Step(stage, STAGES[stage].module, _checked(stage, config_class(stage), settings), STAGES[stage].alone)
+        own.load(module)
+    return Step(stage, module, _checked(stage, own.declared(stage, module), settings))
 
 
-def _own_step(stage: str, settings: dict[str, Any]) -> Step:
-    from corpus.run import own
-
-    name = settings.pop("module")
-    module = own.load(name)
-    config = _checked(stage, module.Config, settings)
-    if hasattr(module, "process"):
-        return Step(stage, name, config)
-    return Step(stage, own.__name__, own.Config(stage, name, config))
-
-
-def _checked(stage: str, cls: type, settings: Mapping[str, Any] | None) -> Any:
-    known = [field.name for field in dataclasses.fields(cls) if not field.metadata.get("of")]
-    settings = _with_preset(cls, dict(settings or {}))
-    for name in settings:
-        if name not in known:
-            raise ValueError(f"{name}: unknown setting of [{stage}]{_suggestion(name, known)}")
-    config = _with_lists(check(cls(**settings)))
-    for field in dataclasses.fields(cls):
+def _checked(name: str, stage: Stage, settings: dict[str, Any]) -> Any:
+    fields = dataclasses.fields(stage.config)
+    known = [field.name for field in fields if not field.metadata.get("of")]
+    settings = _with_preset(stage, settings)
+    for setting in settings:
+        if setting not in known:
+            raise ValueError(f"{setting}: unknown setting of [{name}]{_suggestion(setting, known)}")
+    config = stage.localize(check(stage.config(**settings)))
+    for field in fields:
         if field.metadata.get("path"):
             _check_paths(field.name, getattr(config, field.name))
     return config
 
 
-def _with_preset(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, over those of the preset that they name, where the stage has presets."""
-    presets: dict[str, dict[str, Any]] = getattr(cls, "PRESETS", {})
-    if not presets or "preset" not in settings:
+def _with_preset(stage: Stage, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, over the settings of the preset that they name, where the stage has presets."""
+    if not stage.presets or "preset" not in settings:
         return settings
     name = settings.pop("preset")
-    if name not in presets:
-        raise ValueError(f"preset = {name!r}: should be one of {', '.join(presets)}")
-    return presets[name] | settings
+    if name not in stage.presets:
+        raise ValueError(f"preset = {name!r}: should be one of {', '.join(stage.presets)}")
+    return {**stage.presets[name], **settings}
 
 
 def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The stages that run: with settings that are another stage's filled in, without those that have nothing to do."""
+    """The stages that run: settings that belong to another stage are filled in, and idle stages are left out."""
     configs = {step.stage: step.config for step in steps}
     filled = []
     for step in steps:
         fields = [field for field in dataclasses.fields(step.config) if field.metadata.get("of") in configs]
         taken = {field.name: getattr(configs[field.metadata["of"]], field.name) for field in fields}
         filled.append(step._replace(config=dataclasses.replace(step.config, **taken)) if taken else step)
-    return tuple(step for step in filled if not getattr(step.config, "idle", False))
-
-
-def _with_lists(config: Any) -> Any:
-    """The settings with local files in the place of those lists that are named by a web address."""
-    for name in getattr(config, "FETCHED", ()):
-        paths = getattr(config, name)
-        if any(map(is_address, paths)):
-            try:
-                local = tuple(str(fetched(path)) if is_address(path) else path for path in paths)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-            config = dataclasses.replace(config, **{name: local})
-    return config
+    return tuple(step for step in filled if not step.contract.is_idle(step.config))
 
 
 def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()) -> Recipe:
@@ -203,10 +135,10 @@ def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()
             raise ValueError(f"{where}: {key}: a rule's name should be of letters, digits and _")
         else:
             steps.append(_step_from(str(path), text, key, value, overrides))
-    for stage, before in _IMPLIED.items():
-        if before in data and stage not in data:
-            at = [step.stage for step in steps].index(before)
-            steps.insert(at, _step_from(str(path), text, stage, {}, overrides))
+    for step in tuple(steps):
+        for stage in step.contract.implies:
+            if stage not in data:
+                steps.insert(steps.index(step), _step_from(str(path), text, stage, {}, overrides))
     stages = [step.stage for step in steps]
     for stage, name, _ in overrides:
         if stage not in stages:
@@ -225,44 +157,31 @@ def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()
 
 
 def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
-    """Everything that decides the bytes a pass writes: settings, the content of files they name, versions.
+    """Everything that decides the bytes that a pass writes: settings, the contents of files that they name, versions.
 
-    Its canonical JSON is what the config hash of a commit record is taken over.
+    The config hash of a commit record is the hash of this, as canonical JSON.
     """
     described: dict[str, Any] = {"order": [step.stage for step in steps], **more}
     versions = {"corpus": __version__}
     for step in steps:
-        if step.stage not in STAGES:
-            described[step.stage] = _described_own(step)
-            continue
+        stage = step.contract
         settings = _settings(step.config)
-        resources = getattr(importlib.import_module(step.module), "resources", None)
-        if resources:
-            settings["resources"] = resources(step.config)
+        if stage.resources:
+            settings["resources"] = stage.resources(step.config)
+        if step.stage not in STAGES:
+            settings = {"module": step.module, "source": own.source_hash(step.module), **settings}
         described[step.stage] = settings
-        versions |= {library: importlib.metadata.version(library) for library in STAGES[step.stage].libraries}
+        versions |= {library: importlib.metadata.version(library) for library in stage.libraries}
     return described | {"versions": versions}
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    """The settings, with the content of files for their names."""
+    """The settings, with hashes of files in the place of the files' names."""
     settings = dataclasses.asdict(config)
     for field in dataclasses.fields(config):
         if field.metadata.get("path"):
             settings[field.name] = _contents(settings[field.name])
     return settings
-
-
-def _described_own(step: Step) -> dict[str, Any]:
-    from corpus.run import own
-
-    wrapped = isinstance(step.config, own.Config)
-    module, config = (step.config.module, step.config.settings) if wrapped else (step.module, step.config)
-    settings = _settings(config)
-    resources = getattr(importlib.import_module(module), "resources", None)
-    if resources:
-        settings["resources"] = resources(config)
-    return {"module": module, "source": own.source_hash(module), **settings}
 
 
 def parse_override(text: str) -> tuple[str, str, Any]:
@@ -294,7 +213,7 @@ def _step_from(
 
 
 def _check_order(path: str, text: str, stages: list[str]) -> None:
-    """What must come before what, whatever else a recipe shuffles: stages of pages, extract, the others, tokenizer."""
+    """Check the order that every recipe must keep: stages of pages, [extract], stages of documents, [tokenizer]."""
 
     def refuse(stage: str, fix: str) -> None:
         raise ValueError(f"{path}:{_line(text, None, stage)}: [{stage}] should {fix}")
@@ -304,11 +223,15 @@ def _check_order(path: str, text: str, stages: list[str]) -> None:
     if "extract" in stages:
         at = stages.index("extract")
         for stage in stages[at:]:
-            if stage in _OF_PAGES:
+            if stage != "extract" and _reads_pages(stage):
                 refuse(stage, "come before [extract]")
         for stage in stages[:at]:
-            if stage not in _OF_PAGES:
+            if not _reads_pages(stage):
                 refuse("extract", f"come before [{stage}]")
+
+
+def _reads_pages(stage: str) -> bool:
+    return stage in STAGES and load_stage(stage).reads == "pages"
 
 
 def _check_paths(name: str, value: Any) -> None:
@@ -318,7 +241,7 @@ def _check_paths(name: str, value: Any) -> None:
 
 
 def _contents(value: Any) -> Any:
-    """A path setting by what it names: the hash of the file, or of the files of a folder and those below it."""
+    """What a path setting names: the hash of the file, or the hashes of all files in and below a folder, by name."""
     if isinstance(value, list | tuple):
         return [_contents(item) for item in value]
     if not value:
@@ -333,12 +256,12 @@ def _contents(value: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _content(path: Path, *state: int) -> str:
-    """The hash of a file, taken once where several settings name it, as long as it does not change."""
+    """The hash of a file. It is computed once as long as `state` (inode, size, time of change) stays the same."""
     return sha256(path)
 
 
 def _line(text: str, table: str | None, key: str) -> int:
-    """The line of `key` in `[table]` (of the table's header if the key is the table), 1 if it is not to be seen."""
+    """The line of `key` in `[table]`, or of the table's header if `key` is the table itself; 1 if neither is found."""
     current: str | None = None
     header = 1
     for number, line in enumerate(text.splitlines(), 1):

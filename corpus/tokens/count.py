@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from corpus.config import setting
 from corpus.schema import Outcome, dropped_rows, replace_column
+from corpus.stage import Stage
 
-STAGE = "token_count"
+NAME = "token_count"
 
 
 @dataclass(frozen=True)
@@ -32,4 +33,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 
     offsets, _ = load_encoder(config.tokenizer).encode_batch(batch.column("text"))
     counts = pa.array(np.diff(offsets), pa.int64())
-    return Outcome(replace_column(batch, "token_count", counts), dropped_rows(batch, STAGE, {}))
+    return Outcome(replace_column(batch, "token_count", counts), dropped_rows(batch, NAME, {}))
+
+
+STAGE = Stage(NAME, Config, process)

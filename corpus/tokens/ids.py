@@ -7,6 +7,7 @@ Ids take two bytes while the vocabulary has at most 65,536 of them, else four.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import pyarrow as pa
 from bpe.vocabulary import Vocabulary
 from corpus.config import setting
 from corpus.schema import Outcome, dropped_rows, tokens_schema
+from corpus.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,14 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     return Outcome(kept, dropped_rows(batch, "tokens", {}))
 
 
-def footer(config: Config, total: int) -> dict[str, str]:
+def footer(config: Config, sums: Mapping[str, int]) -> dict[str, str]:
     """What a TOKENS shard says of itself: the vocabulary's hash and size, the end-of-text id, the ids in the shard."""
     vocabulary = _vocabulary(config)
     return {
         "tokenizer_hash": vocabulary.hash,
         "vocab_size": str(vocabulary.size),
         "end_of_text": str(vocabulary.end_of_text),
-        "token_total": str(total),
+        "token_total": str(sums["tokens"]),
     }
 
 
@@ -57,3 +59,12 @@ def _vocabulary(config: Config) -> Vocabulary:
     from bpe.encode import load_encoder
 
     return load_encoder(config.tokenizer).vocabulary
+
+
+def count_kept(batch: pa.RecordBatch, config: Config) -> dict[str, int]:
+    """How many ids a batch of TOKENS holds."""
+    column = batch.column("tokens")
+    return {"tokens": int(column.offsets[-1].as_py() - column.offsets[0].as_py()) if len(column) else 0}
+
+
+STAGE = Stage("tokens", Config, process, schema=schema, footer=footer, count_kept=count_kept)

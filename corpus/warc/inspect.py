@@ -18,7 +18,7 @@ from corpus.warc.framing import PAGE_TYPES, Record, records
 from corpus.warc.pages import MAX_PAGE_BYTES, BadRecord, Page, page_of, window_at
 from corpus.warc.zstd import FRAME
 
-__all__ = ["PAGE_TYPES", "Line", "Report", "as_json", "body", "check", "find", "lines", "raw", "text"]
+__all__ = ["PAGE_TYPES", "Line", "Report", "as_json", "body", "check", "find", "lines", "raw"]
 
 
 class Line(NamedTuple):
@@ -120,21 +120,6 @@ def body(path: str, record: Record, limit: int = MAX_PAGE_BYTES) -> Page:
     raise ValueError(
         f"{path}: the record at byte {record.offset} is no page: {rule}: {value}, not {threshold}; --raw shows it"
     )
-
-
-def text(page: Page) -> str:
-    """What extraction with its default settings makes of a page. Raises ValueError with the reason if nothing."""
-    import pyarrow as pa
-
-    from corpus.extract import stage as extract
-    from corpus.schema import PAGES
-
-    batch = pa.RecordBatch.from_pylist([page._asdict()], schema=PAGES)
-    kept, dropped = extract.process(batch, extract.Config())
-    if kept.num_rows:
-        return str(kept.column("text")[0].as_py())
-    row = dropped.to_pylist()[0]
-    raise ValueError(f"{page.url}: no text: {row['rule']}: {row['value']}, threshold {row['threshold']}")
 
 
 def _read(path: str, limit: int) -> Iterator[tuple[Line, Record]]:

@@ -164,7 +164,7 @@ def test_answers_of_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "mine.toml").write_text('[mine]\nmodule = "forms.a_rule"\n')
     (step,) = load_recipe("mine.toml").steps
     rows = [{"text": text, "id": text} for text in ("none", "keep", "tuple", "drop")]
-    kept, drops = step.process(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+    kept, drops, *_ = step.process(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
     assert kept.column("id").to_pylist() == ["none", "keep"]
     assert [(row["rule"], row["value"], row["threshold"]) for row in drops.to_pylist()] == [
         ("mine.x", "1", "0.5"),

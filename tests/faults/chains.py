@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from corpus.engine import Unit
 from corpus.run.chain import Step
+from corpus.run.commit import find_output
 from corpus.run.recipe import make_step
-from corpus.run.work import ChainWork, find_output
+from corpus.run.work import ChainWork
 from corpus.store.shards import Dataset, Record
+from corpus.warc.source import WarcPages
 from tests.faults.works import Config, FaultyWork
 
 SECONDS = 2.0  # of a page; more than any of these needs on a busy machine
@@ -34,14 +36,14 @@ class Peace(NamedTuple):
 
 def chain(config: Config, alone: bool) -> tuple[Step, ...]:
     """The faulty stage among others: on pages, one by one, or behind the extraction, on texts in batches."""
-    faulty = Step("faulty", "tests.faults.works", config, alone)
+    faulty = Step("faulty", "tests.faults.page_works" if alone else "tests.faults.works", config)
     pages, text = [make_step("urls"), make_step("extract")], [make_step("gopher_quality")]
     return (*pages[:1], faulty, *pages[1:], *text) if alone else (*pages, faulty, *text)
 
 
 def work(output: Path, config: Config, alone: bool = True) -> ChainWork:
     digest = Dataset(output).begin({"chain": "faults"})
-    return ChainWork("faults", chain(config, alone), str(output), digest, None, seconds=SECONDS)
+    return ChainWork("faults", chain(config, alone), str(output), digest, WarcPages(), seconds=SECONDS)
 
 
 def faulty_work(output: Path, victim: str, moment: str, flags: Path, how: str = "kill", times: int = 1) -> FaultyWork:
@@ -52,7 +54,7 @@ def faulty_work(output: Path, victim: str, moment: str, flags: Path, how: str = 
         plan.steps,
         plan.output,
         plan.config_hash,
-        plan.source,
+        plan.reader,
         seconds=plan.seconds,
         victim=victim,
         moment=moment,

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from corpus.engine import Limits
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import documents_pass, find_source, run_pass, source_keys
+from corpus.pipeline import documents_pass, find_source, source_keys
+from corpus.run.execute import run_pass
 from corpus.run.recipe import load_recipe
 from tests.conftest import REPOSITORY, TESTDATA
 from tests.faults.soak import resident

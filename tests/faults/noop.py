@@ -16,7 +16,7 @@ from pathlib import Path
 
 from corpus.engine import Event, Unit
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import run_pass
+from corpus.run.execute import run_pass
 from corpus.run.plan import Pass
 from corpus.store.shards import Dataset
 from tests.faults.works import NoWork

@@ -16,7 +16,7 @@ import pytest
 
 from corpus.engine import Event, Unit
 from corpus.engine.local import LocalEngine
-from corpus.run.work import DROPPED_SCHEMAS, find_output
+from corpus.run.commit import DROPPED_SCHEMAS, find_output
 from corpus.store.base import sha256
 from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import verify

@@ -45,7 +45,7 @@ def our_fates(texts: list[str]) -> list[Fate]:
     fates: dict[str, Fate] = {}
     for step in load_recipe(REPOSITORY / "recipes/fineweb.toml").steps:
         if step.stage in STAGES:
-            kept, dropped = step.process(kept)
+            kept, dropped, *_ = step.process(kept)
             rules = zip(dropped["id"].to_pylist(), dropped["rule"].to_pylist(), strict=True)
             fates |= {row: (step.stage, rule) for row, rule in rules}
     fates |= {row["id"]: ("", row["text"]) for row in kept.to_pylist()}

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from corpus.dedup.lines import hashes as lines
-from corpus.dedup.lines.hashes import COLUMNS
-from corpus.schema import ROW, Outcome
+from corpus.dedup.lines.hashes import LINES_REMOVED
+from corpus.schema import Outcome
+from corpus.stage import Stage
 
-__all__ = ["COLUMNS", "Config", "process"]
+ROW = "lines_row"  # the column with the number of each row over all units
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,18 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     return Outcome(
         pa.concat_batches([outcome.kept for outcome in outcomes]),
         pa.concat_batches([outcome.dropped for outcome in outcomes]),
+        np.concatenate([outcome.mask for outcome in outcomes]),
     )
 
 
 @functools.lru_cache(1)
 def _table(path: str) -> lines.Repeated:
     return lines.open_repeated(Path(path))
+
+
+def count_kept(batch: pa.RecordBatch, config: Config) -> dict[str, int]:
+    """How many lines were removed from the documents of a batch."""
+    return {"lines_removed": pc.sum(batch.column(LINES_REMOVED.name)).as_py() or 0}
+
+
+STAGE = Stage("lines", Config, process, columns=lambda config: (LINES_REMOVED,), row_column=ROW, count_kept=count_kept)

@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from corpus.dedup.exchange import Source
 
 __all__ = [
-    "COLUMNS",
+    "LINES_REMOVED",
+    "NAME",
     "SLOTS",
-    "STAGE",
     "Config",
     "Repeated",
     "open_repeated",
@@ -68,8 +68,8 @@ __all__ = [
     "write_repeated",
 ]
 
-STAGE = "lines"
-COLUMNS = (pa.field("lines_removed", pa.int32()),)  # what this stage adds to DOCUMENTS
+NAME = "lines"
+LINES_REMOVED = pa.field("lines_removed", pa.int32())  # the column that the stage adds to DOCUMENTS
 SLOTS = 1024
 
 _HEADER = 8 * (SLOTS + 1)
@@ -234,10 +234,10 @@ def remove_lines(batch: pa.RecordBatch, first_row: int, repeated: Repeated, conf
         kept = replace_column(kept, "text", pc.if_else(column.is_valid(), texts, None) if column.null_count else texts)
     few = (removed > 0) & (words < config.min_kept_words)
     drops = {
-        row: Drop(f"{STAGE}.min_kept_words", int(words[row]), config.min_kept_words)
+        row: Drop(f"{NAME}.min_kept_words", int(words[row]), config.min_kept_words)
         for row in np.flatnonzero(few).tolist()
     }
-    return Outcome(kept.filter(pa.array(~few)) if drops else kept, dropped_rows(batch, STAGE, drops))
+    return Outcome(kept.filter(pa.array(~few)) if drops else kept, dropped_rows(batch, NAME, drops), ~few)
 
 
 class _Scratch(NamedTuple):

@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 from corpus.dedup.lines.apply import Config as Removal
 from corpus.dedup.lines.work import LineHashesWork, RepeatedWork, TableWork, table_of
-from corpus.dedup.passes import Job, documents_behind, ranges
 from corpus.engine import Unit
+from corpus.run.barrier import BarrierJob, documents_behind, ranges
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
 from corpus.run.recipe import describe
 from corpus.store.shards import Dataset, Input
 
+DATASETS = ("hashes", "repeated", "table")
 
-def lines_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+
+def lines_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     """All passes, `steps` being the stage `lines` and those behind it; each planned when the one before it is done.
 
     Raises Conflict if a folder holds other units.
@@ -28,10 +30,10 @@ def lines_passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]
     yield from with_no_others(_passes(job, steps, output))
 
 
-def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
+def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     config = steps[0].config
     described = describe(steps[:1])
-    hashes, repeated, table = (f"{job.work}/{name}" for name in ("hashes", "repeated", "table"))
+    hashes, repeated, table = (f"{job.work}/{name}" for name in DATASETS)
     yield Pass(
         "hashes",
         hashes,
@@ -64,7 +66,7 @@ def _passes(job: Job, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     path = f"{table}/{table_of(Dataset(table)).path}"
     remove = Step("lines", "corpus.dedup.lines.apply", Removal(path, config))
     units = _numbered_units(job.documents, hashes, Dataset(table).whole("table"))
-    yield documents_behind(job, remove, steps, output, units, {}, numbered=True)
+    yield documents_behind(job, remove, steps, output, units, {})
 
 
 def _numbered_units(documents: str, hashes: str, table: Input) -> Callable[[Sequence[str]], list[Unit]]:
@@ -76,8 +78,7 @@ def _numbered_units(documents: str, hashes: str, table: Input) -> Callable[[Sequ
             first[record.unit] = rows
             rows += record.counts[-1]["kept"]
         return [
-            Unit(unit.key, (*unit.inputs, Input(f"rows before {unit.key}", first[unit.key], ""), table))
-            for unit in document_units(documents)(keys)
+            Unit(unit.key, (*unit.inputs, table), first_row=first[unit.key]) for unit in document_units(documents)(keys)
         ]
 
     return units

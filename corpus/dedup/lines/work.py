@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.engine import Attempt, Unit
-from corpus.run.work import check_whole, commit_file, find_output
+from corpus.run.commit import check_whole, commit_file, find_output
 from corpus.store.shards import ROW_GROUP, Dataset, Output
 
 _READS = 8  # ranges under way at a time

@@ -7,8 +7,8 @@ Trafilatura finds navigation, comments, adverts and the article itself by XPath 
 in which every `re:test` calls from libxml2 back into Python, some thirty times an element. But pages have few
 different values of `class` and `id`, and the same ones recur from page to page. So an expression is read once (by
 `corpus.extract.trafilatura_fast.grammar`), and what it says of a class or an id is remembered; what several
-expressions say, as the bits of one number. Of elements that have another attribute that is asked for (few: `role`, `style`), the
-values of all those attributes are remembered together.
+expressions say, as the bits of one number. Of elements that have another attribute that is asked for (few: `role`,
+`style`), the values of all those attributes are remembered together.
 
 Two facts of lxml are relied on, and tested: a set of attributes (`@id|@class`) taken as a string is the one that
 comes first in the tag, and none at all is the empty string.

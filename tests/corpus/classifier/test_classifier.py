@@ -151,14 +151,14 @@ def test_scores_are_those_of_fasttext(model: Path) -> None:
         float(dict(zip(names, probabilities, strict=True))["__label__hq"])
         for names, probabilities in zip(labels, values, strict=True)
     ]
-    kept, dropped = process(documents([*given, None, " \n"]), Config(model=str(model), keep_above=0.0))
+    kept, dropped, *_ = process(documents([*given, None, " \n"]), Config(model=str(model), keep_above=0.0))
     assert dropped.num_rows == 0
     assert kept.column(SCORE).to_pylist() == pytest.approx([*np.minimum(expected, 1.0), 0, 0], abs=1e-6)
     assert columns(Config(model=str(model))) == [pa.field(SCORE, pa.float64())]
 
 
 def test_dropped_documents_name_their_score(model: Path) -> None:
-    kept, dropped = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4)]), Config(model=str(model)))
+    kept, dropped, *_ = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4)]), Config(model=str(model)))
     assert kept.column("id").to_pylist() == [f"<{number}>" for number in range(5)]
     assert min(kept.column(SCORE).to_pylist()) >= 0.5
     assert dropped.schema == DROPPED
@@ -168,13 +168,15 @@ def test_dropped_documents_name_their_score(model: Path) -> None:
 
 
 def test_the_other_label_may_be_asked_for(model: Path) -> None:
-    kept, _ = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4)]), Config(model=str(model), label="__label__cc"))
+    kept, *_ = process(
+        documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4)]), Config(model=str(model), label="__label__cc")
+    )
     assert kept.column("id").to_pylist() == [f"<{number}>" for number in range(5, 10)]
 
 
 def test_a_model_of_grades_gives_their_mean_and_keeps_from_three(grader: Path) -> None:
     given = [" ".join([f"level{grade}"] * 10) for grade in range(6)]
-    kept, dropped = process(documents([*given, None]), Config(model=str(grader)))
+    kept, dropped, *_ = process(documents([*given, None]), Config(model=str(grader)))
     assert kept.column(GRADE).to_pylist() == [3, 4, 5]
     assert kept.column(SCORE).to_pylist() == pytest.approx([3, 4, 5], abs=0.5)
     assert dropped.column("value").to_pylist() == ["0", "1", "2", "0"]
@@ -278,6 +280,6 @@ def test_other_models_are_asked_themselves(tmp_path: Path, settings: dict[str, A
     classify.fit(files | {"thread": 1, "bucket": 500, "dim": 8} | settings, SMALL.lr)
     config = Config(model=str(tmp_path / "m.bin"))
     assert multiply_out(load_model(tmp_path / "m.bin", "")) is None
-    kept, dropped = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4), None]), config)
+    kept, dropped, *_ = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4), None]), config)
     assert kept.column("id").to_pylist() == [f"<{number}>" for number in range(5)]
     assert dropped.num_rows == 6

@@ -15,9 +15,10 @@ from corpus.classifier.passes import score_passes
 from corpus.classifier.train import Config as Training
 from corpus.classifier.train import train_classifier
 from corpus.decontaminate.passes import decontaminate_passes
-from corpus.dedup.passes import Job
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import run_pass, source_keys
+from corpus.pipeline import source_keys
+from corpus.run.barrier import BarrierJob
+from corpus.run.execute import run_pass
 from corpus.run.plan import Source
 from corpus.run.recipe import load_recipe, make_step
 from corpus.store.shards import Dataset
@@ -54,7 +55,7 @@ def rows(folder: Path, kind: str = "documents") -> dict[str, dict[str, Any]]:
 def run(passes_of: Any, stage: str, settings: dict[str, Any], source: str, output: Path, engine: LocalEngine) -> None:
     steps = (make_step(stage, settings),)
     recipe = dataclasses.replace(load_recipe("recipes/demo.toml"), steps=steps, tokenizer=None)
-    job = Job(source, source_keys(Source(dataset=source)), recipe, f"{output}/work")
+    job = BarrierJob(source, source_keys(Source(dataset=source)), recipe, f"{output}/work")
     for plan in passes_of(job, steps, str(output)):
         assert run_pass(plan, engine, lambda event: None).failures == []
     for plan in passes_of(job, steps, str(output)):

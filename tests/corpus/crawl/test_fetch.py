@@ -30,9 +30,9 @@ from corpus.crawl.fetch import (
     fetch,
     user_agent,
 )
-from corpus.run.work import warc_address
 from corpus.store.shards import Dataset, Input, Output
 from corpus.warc.pages import Page, read_pages
+from corpus.warc.source import warc_address
 from tests.support.crawl_server import (
     Busy,
     CrawlServer,

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.decontaminate import Apply, Config, Search, apply, overlaps
+from corpus.decontaminate import apply, overlaps
 from corpus.decontaminate.benchmarks import (
     EXAMPLES,
     load_index,
@@ -26,6 +26,7 @@ from corpus.decontaminate.benchmarks import (
     read_examples,
     save_index,
 )
+from corpus.decontaminate.config import Apply, Config, Search
 from corpus.decontaminate.decide import hits, report, sizes, too_frequent
 from corpus.decontaminate.words import split_words
 from corpus.run.recipe import make_step
@@ -149,7 +150,7 @@ def test_a_question_is_found_however_it_is_written(tmp_path: Path) -> None:
         QUESTION[:60],
         QUESTION.replace("48", "49").replace("half", "twice"),
     ]
-    kept, dropped = run([*texts, None], [QUESTION, "too short to be found"], tmp_path, config(ngram=13))
+    kept, dropped, *_ = run([*texts, None], [QUESTION, "too short to be found"], tmp_path, config(ngram=13))
     assert kept.column("id").to_pylist() == ["<0>", "<2>", "<3>", "<4>"]
     (row,) = dropped.to_pylist()
     assert (row["id"], row["rule"], row["value"]) == ("<1>", "decontaminate.overlap", "b:1 19/19")
@@ -158,7 +159,7 @@ def test_a_question_is_found_however_it_is_written(tmp_path: Path) -> None:
 
 def test_two_words_with_one_hash_are_no_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlaps, "same", lambda *_: False)
-    kept, dropped = run([QUESTION], [QUESTION], tmp_path, config())
+    kept, dropped, *_ = run([QUESTION], [QUESTION], tmp_path, config())
     assert (kept.num_rows, dropped.num_rows) == (1, 0)
     monkeypatch.undo()
     index = make_index(table([QUESTION]), config())
@@ -173,30 +174,30 @@ def test_boilerplate_of_the_benchmarks_and_of_documents_says_nothing(tmp_path: P
     examples = [f"{template}. {name} {QUESTION}" for name in ("Ann", "Bob", "Cy")]
     examples = [example.replace("Natalia", f"Person{number}") for number, example in enumerate(examples)]
     settings = config(min_overlap=0.0, min_ngrams=1, max_examples=2)
-    kept, _ = run([template], examples, tmp_path, settings)
+    kept, *_ = run([template], examples, tmp_path, settings)
     assert kept.num_rows == 1
-    _, dropped = run([template], examples, tmp_path, config(min_overlap=0.0, min_ngrams=1, max_examples=3))
+    _, dropped, *_ = run([template], examples, tmp_path, config(min_overlap=0.0, min_ngrams=1, max_examples=3))
     assert dropped.num_rows == 1
 
     quotation = "Four score and seven years ago our fathers brought forth on this continent a new nation"
     texts = [f"{FILLER}{number} {quotation}" for number in range(4)]
-    _, dropped = run(texts, [quotation], tmp_path, config(max_documents=4))
+    _, dropped, *_ = run(texts, [quotation], tmp_path, config(max_documents=4))
     assert dropped.num_rows == 4
-    kept, _ = run(texts, [quotation], tmp_path, config(max_documents=3))
+    kept, *_ = run(texts, [quotation], tmp_path, config(max_documents=3))
     assert kept.num_rows == 4
 
 
 def test_what_overlaps_is_cut_out(tmp_path: Path) -> None:
     settings = config(ngram=13, action="cut", window=20, min_piece=50)
     before, after = FILLER * 2, "And so on and so forth until the very end of this page. " * 3
-    kept, dropped = run([FILLER, before + QUESTION + after, QUESTION], [QUESTION], tmp_path, settings)
+    kept, dropped, *_ = run([FILLER, before + QUESTION + after, QUESTION], [QUESTION], tmp_path, settings)
     assert kept.column("text").to_pylist() == [FILLER, f"{before[:-20].strip()}\n\n{after[19:].strip()}"]
     assert kept.column("contaminated_cuts").to_pylist() == [0, 1]
     (row,) = dropped.to_pylist()
     assert (row["rule"], row["value"], row["threshold"]) == ("decontaminate.nothing_left", "b:1", "50")
     many = "".join(f"{FILLER}{QUESTION}" for _ in range(5)) + FILLER
     settings = config(ngram=13, action="cut", window=0, min_piece=0, max_pieces=5)
-    _, dropped = run([many], [QUESTION], tmp_path, settings)
+    _, dropped, *_ = run([many], [QUESTION], tmp_path, settings)
     assert dropped.select(["rule", "value", "threshold"]).to_pylist() == [
         {"rule": "decontaminate.pieces", "value": "6", "threshold": "5"}
     ]

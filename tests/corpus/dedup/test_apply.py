@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from corpus.dedup import Config
-from corpus.dedup.apply import COLUMNS, LABELS, process
+from corpus.dedup.apply import CLUSTER_SIZE, LABELS, process
 from corpus.schema import DOCUMENTS, DROPPED
 
 
@@ -33,8 +33,8 @@ def labelled(twins: list[int | None]) -> pa.RecordBatch:
 
 
 def test_duplicates_are_dropped_with_rule_value_threshold_and_twin() -> None:
-    kept, dropped = process(labelled([None, None, 0, 0]), Config())
-    assert kept.schema.equals(DOCUMENTS.append(COLUMNS[0]))
+    kept, dropped, *_ = process(labelled([None, None, 0, 0]), Config())
+    assert kept.schema.equals(DOCUMENTS.append(CLUSTER_SIZE))
     assert kept.column("id").to_pylist() == ["doc0", "doc1"]
     assert kept.column("minhash_cluster_size").to_pylist() == [3, 1]
     assert dropped.schema.equals(DROPPED)
@@ -47,11 +47,11 @@ def test_duplicates_are_dropped_with_rule_value_threshold_and_twin() -> None:
 
 def test_nothing_to_drop_and_no_rows() -> None:
     batch = labelled([None, None])
-    kept, dropped = process(batch, Config())
+    kept, dropped, *_ = process(batch, Config())
     assert (kept.num_rows, dropped.num_rows) == (2, 0)
-    kept, dropped = process(batch.slice(0, 0), Config())
+    kept, dropped, *_ = process(batch.slice(0, 0), Config())
     assert (kept.num_rows, dropped.num_rows) == (0, 0)
-    assert kept.schema.equals(DOCUMENTS.append(COLUMNS[0]))
+    assert kept.schema.equals(DOCUMENTS.append(CLUSTER_SIZE))
 
 
 def test_an_older_cluster_size_is_replaced() -> None:

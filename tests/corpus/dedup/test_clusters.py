@@ -28,9 +28,12 @@ from corpus.dedup.clusters import (
     ngrams_in_common,
     open_deduplication,
 )
-from corpus.dedup.passes import Job, dedup_passes
+from corpus.dedup.passes import dedup_passes
+from corpus.dedup.published import IndexOptions
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import run_pass
+from corpus.run import barrier
+from corpus.run.barrier import BarrierJob
+from corpus.run.execute import run_pass
 from corpus.run.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset, Record, ShardWriter
@@ -69,7 +72,8 @@ def commit(folder: Path, unit: str, documents: dict[str, list[str]]) -> None:
 
 def deduplicate(documents: Path, output: Path, config: Config = CONFIG, **more: Any) -> Deduplication:
     steps = (make_step("dedup")._replace(config=config),)
-    job = Job(str(documents), Dataset(documents).units(), Recipe("x", steps), f"{output}/_dedup", **more)
+    keys = Dataset(documents).units()
+    job = BarrierJob(str(documents), keys, Recipe("x", steps), f"{output}/_dedup", options=IndexOptions(**more))
     with LocalEngine(1) as engine:
         for plan in dedup_passes(job, steps, str(output)):
             assert run_pass(plan, engine, lambda event: None).failures == []
@@ -80,7 +84,7 @@ def deduplicate(documents: Path, output: Path, config: Config = CONFIG, **more: 
 def small_parts() -> Iterator[None]:
     """Many partitions, and groups of one shard."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes_dedup, "_PARTITION", 2000)
+        patch.setattr(barrier, "_PARTITION", 2000)
         patch.setattr(passes_dedup, "_SMALLEST_GROUP", 1)
         yield
 

@@ -18,11 +18,15 @@ import pytest
 from corpus.dedup import Config
 from corpus.dedup import passes as passes_dedup
 from corpus.dedup.index import fill_lsh
-from corpus.dedup.passes import Job, dedup_passes
+from corpus.dedup.passes import dedup_passes
+from corpus.dedup.published import IndexOptions
 from corpus.dedup.signatures import to_datasketch
-from corpus.dedup.work import Shards
+from corpus.dedup.work import SignedShards
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import run_pass, source_keys
+from corpus.pipeline import source_keys
+from corpus.run import barrier
+from corpus.run.barrier import BarrierJob
+from corpus.run.execute import run_pass
 from corpus.run.plan import ALONE, Share, Source, Waiting
 from corpus.run.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
@@ -64,7 +68,9 @@ def deduplicate(
     """Runs all passes; units by pass."""
     steps = (make_step("dedup")._replace(config=config or Config()),)
     keys = source_keys(Source(dataset=documents))
-    job = Job(documents, keys, Recipe("x", steps), f"{output}/work", share, **more)
+    memory = more.pop("memory", None)
+    options = IndexOptions(**more)
+    job = BarrierJob(documents, keys, Recipe("x", steps), f"{output}/work", share, memory, options)
     units = {}
     for plan in dedup_passes(job, steps, str(output)):
         summary = run_pass(plan, engine, lambda event: None, share)
@@ -87,7 +93,7 @@ def test_partitions_do_not_show(
 ) -> None:
     one = deduplicate(documents, tmp_path / "one", engine)
     assert one == dict.fromkeys(WORKED, 1) | {"signatures": 4, "dedup": 4}
-    monkeypatch.setattr(passes_dedup, "_PARTITION", 20_000)
+    monkeypatch.setattr(barrier, "_PARTITION", 20_000)
     monkeypatch.setattr(passes_dedup, "_SMALLEST_GROUP", 10_000)
     many = deduplicate(documents, tmp_path / "many", engine)
     assert [many[name] for name in WORKED] == [4, 4, 4, 1, 4, 16, 4]
@@ -101,16 +107,16 @@ def test_partitions_do_not_show(
 
 def test_the_number_of_partitions_grows_with_the_bytes_and_less_with_more_memory() -> None:
     sizes = [1, 64 << 20, (64 << 20) + 1, 10**9, 15 * 10**10, 15 * 10**11]
-    assert [len(passes_dedup.ranges(size, None)) for size in sizes] == [1, 1, 2, 16, 1024, 1024]
-    assert passes_dedup.ranges(1 << 30, memory=1024)[-1] == "0003-of-0004"
-    assert len(passes_dedup.ranges(1 << 30, memory=16)) == 256
+    assert [len(barrier.ranges(size, None)) for size in sizes] == [1, 1, 2, 16, 1024, 1024]
+    assert barrier.ranges(1 << 30, memory=1024)[-1] == "0003-of-0004"
+    assert len(barrier.ranges(1 << 30, memory=16)) == 256
 
 
 def test_a_part_of_what_a_group_writes_is_a_megabyte_where_there_is_much() -> None:
     documents = 600_000_000
     for each in (276, 4_000):
-        shards = passes_dedup._grouped(Shards("", None, 0), each * documents, documents)
-        assert shards.documents * each // len(passes_dedup.ranges(each * documents, None)) > 1_000_000
+        shards = passes_dedup._grouped(SignedShards("", None, 0), each * documents, documents)
+        assert shards.documents * each // len(barrier.ranges(each * documents, None)) > 1_000_000
 
 
 def test_one_keep_set_however_documents_are_cut_and_shuffled(engine: LocalEngine, tmp_path: Path) -> None:
@@ -375,7 +381,7 @@ def test_a_task_waits_where_others_are_needed(documents: str, engine: LocalEngin
 def test_what_vanished_is_not_waited_for(documents: str, engine: LocalEngine, tmp_path: Path) -> None:
     deduplicate(documents, tmp_path, engine)
     steps = (make_step("dedup"),)
-    job = Job(documents, ["u0", "u1", "u2", "u3"], Recipe("x", steps), f"{tmp_path}/work")
+    job = BarrierJob(documents, ["u0", "u1", "u2", "u3"], Recipe("x", steps), f"{tmp_path}/work")
     plans = dedup_passes(job, steps, str(tmp_path))
     next(plans)
     (tmp_path / "work/signatures/_units/u2.json").unlink()

@@ -88,8 +88,8 @@ def test_acceptance_score_on_annotated_pages(testdata: Path) -> None:
 
 
 def test_kept_pages_are_documents() -> None:
-    kept, dropped = extract.process(pages([html(ARTICLE), b""]), extract.Config())
-    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, *extract.COLUMNS]), DROPPED)
+    kept, dropped, *_ = extract.process(pages([html(ARTICLE), b""]), extract.Config())
+    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, extract.ENCODING]), DROPPED)
     (row,) = kept.to_pylist()
     assert SENTENCE.strip(" ,") in row.pop("text")
     assert row == {
@@ -184,7 +184,7 @@ def test_resiliparse() -> None:
     comment = "<div id='comments'><div class='comment'><p>A reader was here and liked it.</p></div></div>"
     table = "<table><tr><td>First harbour cell</td><td>Second harbour cell</td></tr></table>"
     batch = pages([html(f"<article><h1>Town</h1>{ARTICLE}{table}</article>{comment}"), b"", html("<p> </p>")])
-    kept, dropped = extract.process(batch, RESILIPARSE)
+    kept, dropped, *_ = extract.process(batch, RESILIPARSE)
     (text,) = kept.column("text").to_pylist()
     assert SENTENCE.strip(" ,") in text
     assert "Basket" not in text
@@ -212,7 +212,7 @@ def test_resiliparse() -> None:
     ],
 )
 def test_resiliparse_survives_drawings(body: str) -> None:
-    kept, dropped = extract.process(pages([html(body)]), RESILIPARSE)
+    kept, dropped, *_ = extract.process(pages([html(body)]), RESILIPARSE)
     assert kept.num_rows + dropped.num_rows == 1
 
 
@@ -278,7 +278,7 @@ def test_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
 def test_text_that_was_extracted_before_is_taken_as_it_is() -> None:
     bodies = [b"\n<b>one</b>\r\ntwo\rthree\0\n", "\ufeffżółw".encode(), b" \n"]
     batch = replace_column(pages(bodies), "media", pa.array(["text/plain"] * 3))
-    kept, dropped = extract.process(batch, extract.Config())
+    kept, dropped, *_ = extract.process(batch, extract.Config())
     assert kept.column("text").to_pylist() == ["<b>one</b>\ntwo\nthree", "żółw"]
     assert kept.column("encoding").to_pylist() == ["utf-8", "utf-8"]
     assert dropped.column("rule").to_pylist() == ["extract.empty"]
@@ -287,12 +287,12 @@ def test_text_that_was_extracted_before_is_taken_as_it_is() -> None:
 def test_the_encoding_is_told() -> None:
     german = html(f"<p>Grüße. {SENTENCE * 9}</p>").decode()
     bodies = [german.encode(), german.encode("cp1252"), german.encode("utf-16")]
-    kept, _ = extract.process(pages(bodies), extract.Config())
+    kept, *_ = extract.process(pages(bodies), extract.Config())
     assert kept.column("encoding").to_pylist() == ["utf-8", "windows-1252", "utf-16le"]
     assert len(set(kept.column("text").to_pylist())) == 1
 
 
 def test_an_empty_batch() -> None:
-    kept, dropped = extract.process(pages([]), extract.Config())
+    kept, dropped, *_ = extract.process(pages([]), extract.Config())
     assert (kept.num_rows, dropped.num_rows) == (0, 0)
-    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, *extract.COLUMNS]), DROPPED)
+    assert (kept.schema, dropped.schema) == (pa.schema([*DOCUMENTS, extract.ENCODING]), DROPPED)

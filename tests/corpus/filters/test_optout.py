@@ -133,7 +133,7 @@ def test_recorded_and_counted_but_kept() -> None:
         {"url": "https://x.example/3", "html": b"<p>"},
         {"url": "https://x.example/4"},
     )
-    kept, dropped, sums, _ = optout.process(batch, optout.Config())
+    kept, dropped, _, sums, *_ = optout.process(batch, optout.Config())
     assert (kept.num_rows, dropped.num_rows) == (4, 0)
     assert kept.column("opt_out").to_pylist() == ["noai:meta", "tdm:header", None, None]
     assert sums == {"opt_out_noai": 1, "opt_out_tdm": 1}

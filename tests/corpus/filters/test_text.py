@@ -145,7 +145,7 @@ CASES = {
     fineweb: (FINEWEB, fineweb.Config()),
 }
 TABLE = [
-    pytest.param(stage, f"{stage.STAGE}.{rule}", dropped, value, limit, kept, id=f"{stage.STAGE}.{rule}")
+    pytest.param(stage, f"{stage.NAME}.{rule}", dropped, value, limit, kept, id=f"{stage.NAME}.{rule}")
     for stage, (cases, _) in CASES.items()
     for rule, dropped, value, limit, kept in cases
 ]
@@ -168,7 +168,7 @@ def test_each_rule_drops_and_keeps(
     assert outcome.dropped.schema == DROPPED
     assert outcome.kept.schema == DOCUMENTS
     (row,) = outcome.dropped.to_pylist()
-    assert (row["id"], row["stage"], row["rule"]) == ("<urn:uuid:0>", stage.STAGE, rule)
+    assert (row["id"], row["stage"], row["rule"]) == ("<urn:uuid:0>", stage.NAME, rule)
     assert float(row["value"]) == pytest.approx(value)
     assert float(row["threshold"]) == limit
     assert row["text"] == dropped
@@ -212,7 +212,7 @@ def test_an_empty_or_missing_text_has_an_outcome() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_empty_batch_has_an_empty_outcome(stage: ModuleType) -> None:
-    kept, dropped = stage.process(documents([]), CASES[stage][1])
+    kept, dropped, *_ = stage.process(documents([]), CASES[stage][1])
     assert (kept.num_rows, dropped.num_rows) == (0, 0)
     assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
 

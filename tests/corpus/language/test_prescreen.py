@@ -46,7 +46,7 @@ def scores(batch: pa.RecordBatch) -> list[Any]:
 
 def test_a_page_in_another_language_is_dropped_with_its_probability() -> None:
     kept, dropped, *_ = prescreen.process(utf8(GERMAN, ENGLISH, RUSSIAN), EVERYTHING)
-    assert kept.schema == PAGES.append(prescreen.COLUMNS[0])
+    assert kept.schema == PAGES.append(prescreen.SCORE_FIELD)
     assert kept.column("id").to_pylist() == ["<1>"]
     assert 0.5 < scores(kept)[0] <= 1
     assert dropped.schema == DROPPED
@@ -98,7 +98,7 @@ def test_other_encodings_are_read_as_their_text(text: str, codec: str, charset: 
 def test_the_sample_goes_on_with_its_score_and_is_chosen_by_the_id() -> None:
     batch = utf8(*[GERMAN] * 400)
     some, more = (prescreen.Config(languages=("en",), sample=share) for share in (0.1, 0.3))
-    kept, dropped, sums, _ = prescreen.process(batch, some)
+    kept, dropped, _, sums, *_ = prescreen.process(batch, some)
     assert 20 <= kept.num_rows <= 60
     assert all(score < 0.1 for score in scores(kept))
     assert kept.num_rows + dropped.num_rows == 400
@@ -114,13 +114,13 @@ def test_the_sample_goes_on_with_its_score_and_is_chosen_by_the_id() -> None:
 def test_the_score_goes_through_the_extraction_into_the_documents() -> None:
     screened = prescreen.process(utf8(ENGLISH, "short"), EVERYTHING).kept
     documents = extract.process(screened, extract.Config()).kept
-    assert documents.schema == DOCUMENTS.append(prescreen.COLUMNS[0]).append(extract.COLUMNS[0])
+    assert documents.schema == DOCUMENTS.append(prescreen.SCORE_FIELD).append(extract.ENCODING)
     assert scores(documents) == scores(screened)
     assert scores(documents)[1] is None
 
 
 def test_the_account_counts_what_only_the_sample_let_through() -> None:
-    step = Step("prescreen", "corpus.language.prescreen", prescreen.Config(languages=("en",), sample=0.1), alone=True)
+    step = Step("prescreen", "corpus.language.prescreen", prescreen.Config(languages=("en",), sample=0.1))
     batch = utf8(*[GERMAN] * 200, ENGLISH)
     chain = Chain([step], Attempt(), 30.0)
     kept = list(chain.run(Rows([row], batch.slice(row, 1)) for row in range(batch.num_rows)))

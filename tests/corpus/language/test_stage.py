@@ -166,7 +166,7 @@ PARAGRAPHS = [f"{ENGLISH} {ENGLISH}", f"{GERMAN} {GERMAN}", "Kurz.", " ".join([E
 def test_paragraphs_in_another_language_are_cut_if_asked() -> None:
     batch = documents(["\n".join(PARAGRAPHS), ENGLISH])
     config = language.Config(threshold=0.5, paragraphs=True)
-    kept, _, sums, _ = language.process(batch, config)
+    kept, _, _, sums, *_ = language.process(batch, config)
     assert kept.column("text").to_pylist() == ["\n".join([PARAGRAPHS[0], *PARAGRAPHS[2:]]), ENGLISH]
     assert sums == {"paragraphs_cut": 1}
     as_it_was = language.process(batch, replace(config, paragraphs=False))

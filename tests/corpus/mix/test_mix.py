@@ -25,7 +25,7 @@ from corpus.mix.draw import (
     size_up,
 )
 from corpus.mix.passes import Mixture, mix_passes, name_sources, parts, taken
-from corpus.pipeline import run_pass
+from corpus.run.execute import run_pass
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset, Record, ShardWriter
 

@@ -82,8 +82,8 @@ def documents(texts: list[str | None]) -> pa.RecordBatch:
 
 def test_process_masks_and_counts() -> None:
     texts = ["Write to a@b.example or c@d.example, 212-555-0199 from 8.8.8.8", "nothing", None, ""]
-    kept, dropped, sums, shown = process(documents(texts), Config(style="tags"))
-    assert kept.schema.equals(DOCUMENTS.append(scrub.COLUMNS[0]))
+    kept, dropped, _, sums, shown, _ = process(documents(texts), Config(style="tags"))
+    assert kept.schema.equals(DOCUMENTS.append(scrub.PII_SPANS))
     masked = "Write to <EMAIL> or <EMAIL>, <PHONE> from <IP>"
     assert kept.column("text").to_pylist() == [masked, "nothing", None, ""]
     assert kept.column("pii_spans").to_pylist() == [4, 0, 0, 0]

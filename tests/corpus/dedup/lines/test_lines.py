@@ -112,7 +112,7 @@ def find_repeated(units: Sequence[Sequence[pa.RecordBatch]], config: Config, par
 def left(outcomes: Sequence[Outcome], total: int) -> dict[str, tuple[Any, ...]]:
     """By id: text and lines removed, or the reason for which a document was dropped and its text."""
     found: dict[str, tuple[Any, ...]] = {}
-    for kept, dropped in outcomes:
+    for kept, dropped, *_ in outcomes:
         found.update({row["id"]: (row["text"], row["lines_removed"]) for row in kept.to_pylist()})
         for row in dropped.to_pylist():
             found[row["id"]] = (row["rule"], row["value"], row["threshold"], row["text"])
@@ -125,7 +125,7 @@ def deduplicated(texts: Sequence[str | None], config: Config = SMALL) -> list[An
     batch = documents(texts)
     with tempfile.TemporaryDirectory() as folder:
         table = find_repeated([[batch]], config, 1, Path(folder))
-        kept, _ = remove_lines(batch, 0, table, config)
+        kept, *_ = remove_lines(batch, 0, table, config)
     by_id = {row["id"]: row["text"] for row in kept.to_pylist()}
     return [by_id.get(f"doc{i}") for i in range(len(texts))]
 
@@ -232,7 +232,7 @@ def test_a_document_of_which_too_little_is_left_is_dropped_with_its_text() -> No
     config = Config(documents=2, min_kept_words=3)
     batch = documents(["a repeated line\nand one more", "a repeated line\nshort rest", "short"])
     with tempfile.TemporaryDirectory() as folder:
-        kept, dropped = remove_lines(batch, 0, find_repeated([[batch]], config, 1, Path(folder)), config)
+        kept, dropped, *_ = remove_lines(batch, 0, find_repeated([[batch]], config, 1, Path(folder)), config)
     assert kept.column("id").to_pylist() == ["doc0", "doc2"]  # nothing was removed from doc2
     assert dropped.select(["id", "stage", "rule", "value", "threshold", "text"]).to_pylist() == [
         {
@@ -250,15 +250,15 @@ def test_a_document_of_which_too_little_is_left_is_dropped_with_its_text() -> No
 def test_nulls_and_types_of_columns_are_kept(kind: pa.DataType) -> None:
     batch = documents(["one line here\nmore", None, "", "one line here\nrest"], kind)
     with tempfile.TemporaryDirectory() as folder:
-        kept, _ = remove_lines(batch, 0, find_repeated([[batch]], SMALL, 1, Path(folder)), SMALL)
-    assert kept.schema == batch.schema.append(lines.COLUMNS[0])
+        kept, *_ = remove_lines(batch, 0, find_repeated([[batch]], SMALL, 1, Path(folder)), SMALL)
+    assert kept.schema == batch.schema.append(lines.LINES_REMOVED)
     assert kept.column("text").to_pylist() == ["one line here\nmore", None, "", "rest"]
     assert kept.column("lines_removed").to_pylist() == [0, 0, 0, 1]
 
 
 def test_a_batch_without_repeated_lines_keeps_its_texts_memory() -> None:
     batch = documents(["one", "two"])
-    kept, dropped = remove_lines(batch, 0, repeated_table(np.empty(0, np.uint64), np.empty(0, np.uint64)), SMALL)
+    kept, dropped, *_ = remove_lines(batch, 0, repeated_table(np.empty(0, np.uint64), np.empty(0, np.uint64)), SMALL)
     assert kept.column("text").buffers()[2].address == batch.column("text").buffers()[2].address
     assert dropped.num_rows == 0
 
@@ -281,7 +281,7 @@ def test_bytes_that_are_no_utf_8_are_letters_and_stay() -> None:
     texts = pa.array(raw, pa.binary()).view(pa.string())
     batch = pa.record_batch({"text": texts, "id": pa.array(["doc0", "doc1"])})
     with tempfile.TemporaryDirectory() as folder:
-        kept, _ = remove_lines(batch, 0, find_repeated([[batch]], SMALL, 1, Path(folder)), SMALL)
+        kept, *_ = remove_lines(batch, 0, find_repeated([[batch]], SMALL, 1, Path(folder)), SMALL)
     assert kept.column("text").view(pa.binary()).to_pylist() == [raw[0], b"three \xe2\x80"]
 
 
@@ -354,7 +354,7 @@ def test_any_bytes_may_be_wrong_in_the_table(changes: list[tuple[float, int]], k
         path.write_bytes(wrong)
         told = ""
         try:
-            kept, dropped = remove_lines(batch, 0, open_repeated(path), config)
+            kept, dropped, *_ = remove_lines(batch, 0, open_repeated(path), config)
             assert kept.num_rows + dropped.num_rows == 300
         except ValueError as error:
             told = str(error)
@@ -368,7 +368,7 @@ def test_a_table_with_wrong_places_finds_nothing_beyond_its_end(tmp_path: Path) 
     for place in (2**40, -(2**40)):
         words[-4] = np.array(place, np.int64).view(np.uint64)  # where the last but one of the starts leads
         words.tofile(tmp_path / "repeated")
-        kept, dropped = remove_lines(batch, 0, open_repeated(tmp_path / "repeated"), SMALL)
+        kept, dropped, *_ = remove_lines(batch, 0, open_repeated(tmp_path / "repeated"), SMALL)
         assert kept.num_rows + dropped.num_rows == 54
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from corpus.dedup import passes as passes_dedup
 from corpus.dedup.lines.hashes import Config
 from corpus.dedup.lines.passes import lines_passes
-from corpus.dedup.passes import Job
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import passes, run_pass, source_keys
+from corpus.pipeline import passes, source_keys
+from corpus.run import barrier
+from corpus.run.barrier import BarrierJob
+from corpus.run.execute import run_pass
 from corpus.run.plan import Source
 from corpus.run.recipe import load_recipe, make_step
 from corpus.store.shards import Dataset
@@ -49,7 +50,7 @@ def texts(folder: str | Path) -> dict[str, str]:
 def trim(documents: str, output: Path, engine: LocalEngine, **more: Any) -> None:
     steps = (make_step("lines")._replace(config=CONFIG),)
     recipe = dataclasses.replace(load_recipe("recipes/demo.toml"), steps=steps, tokenizer=None)
-    job = Job(documents, source_keys(Source(dataset=documents)), recipe, f"{output}/work", **more)
+    job = BarrierJob(documents, source_keys(Source(dataset=documents)), recipe, f"{output}/work", **more)
     for plan in lines_passes(job, steps, str(output)):
         assert run_pass(plan, engine, lambda event: None).failures == []
 
@@ -74,7 +75,7 @@ def test_neither_shards_nor_partitions_show(
     for unit in range(3):
         commit_documents(tmp_path / "three", given[20 * unit : 20 * unit + 20], f"u{unit}", first=20 * unit)
     trim(str(tmp_path / "one"), tmp_path / "out1", engine)
-    monkeypatch.setattr(passes_dedup, "_PARTITION", 1000)
+    monkeypatch.setattr(barrier, "_PARTITION", 1000)
     trim(str(tmp_path / "three"), tmp_path / "out3", engine)
     assert len(Dataset(tmp_path / "out3/work/repeated").units()) > 2
     assert texts(tmp_path / "out1") == texts(tmp_path / "out3")
