@@ -211,7 +211,7 @@ def notes(runs: Sequence[History]) -> list[str]:
         if run.unreadable:
             lines.append(f"{run.name}: {run.unreadable:,} lines of metrics.jsonl cannot be read and are left out.")
         if len(run.step_N) and math.isnan(run.tokens_N[-1]):
-            lines.append(f"{run.name}: neither rows nor config.json tell its tokens, so it has curves over steps only.")
+            lines.append(f"{run.name}: its number of tokens is not known, so that it has curves over steps only.")
         if not section(run.config, "model"):
             lines.append(f"{run.name}: no config.json with the model's shape, so its settings and size are not known.")
     return lines

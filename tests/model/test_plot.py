@@ -218,7 +218,7 @@ def test_page_of_little(tmp_path: Path, rows: list[Any] | bytes, pictures: int) 
 def test_run_without_a_configuration_has_curves_over_steps(tmp_path: Path) -> None:
     html = page(read_runs([make_run(tmp_path / "a", steps(5), None)]))
     text = " ".join(checked(html).text)
-    assert "No run tells its tokens." in text
+    assert "The number of tokens is not known for any run." in text
     assert "a: no config.json" in text
     assert html.count('<svg class="chart"') == 4
 
