@@ -138,7 +138,7 @@ def progress(row: Mapping[str, Any], steps: int, remaining: float | None = None)
 
 
 def duration(seconds: float) -> str:
-    """A duration in at most two units: 45s, 3m05s, 1h02m, 4d07h."""
+    """Two units at most: 45s, 3m05s, 1h02m, 4d07h."""
     whole = round(seconds)
     for large, small, size, part in (("d", "h", 86_400, 3_600), ("h", "m", 3_600, 60), ("m", "s", 60, 1)):
         if whole >= size:

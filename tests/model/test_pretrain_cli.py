@@ -71,7 +71,7 @@ def steps(run: Path) -> list[tuple[int, int]]:
 
 
 def refused(result: Result, code: int, message: str) -> None:
-    """One line on stderr says why, and stdout is empty. For wrong usage, click's two lines of help stand before it."""
+    """One line says why, and nothing is on stdout. Where usage is wrong, click's two lines of help stand before it."""
     assert result.exit_code == code, result.output
     last = result.stderr.splitlines()[-1]
     assert message in last
