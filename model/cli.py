@@ -20,9 +20,8 @@ from click.core import ParameterSource
 
 from model.commands.console import DIRECTORY, STOPPED, log, one_line_errors
 from model.commands.runs import evaluate, export, import_, plot, sample
-from model.config import OPTIMIZERS, SCHEDULES, SHARDINGS, ModelConfig, RunOptions, TrainConfig
+from model.config import OPTIMIZERS, SCHEDULES, SHARDINGS, TRACKERS, ModelConfig, RunOptions, TrainConfig
 from model.presets import PRESETS
-from model.track import TRACKERS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -27,6 +27,7 @@ SCHEDULES = ("cosine", "wsd", "linear")
 SHARDINGS = ("none", "full")
 # The table of optimizers: a name, and the module that has its `make` (model/optim.py).
 OPTIMIZERS: Mapping[str, str] = {"adamw": "model.adamw", "muon": "model.muon"}
+TRACKERS = ("tensorboard", "wandb")  # the names in the table of model/track.py
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class RunOptions:
     sample_tokens: int = 48  # most tokens of a sample
     checkpoint_every: int = 100
     keep_checkpoints: int = 3  # newest checkpoints that are kept
-    trackers: tuple[str, ...] = ()  # names in model.track.TRACKERS: they get the metrics too, beside metrics.jsonl
+    trackers: tuple[str, ...] = ()  # names in TRACKERS: programs that get the metrics too, beside metrics.jsonl
 
     def __post_init__(self) -> None:
         for name in ("micro_batch_tokens", "log_every", "validate_every", "sample_every", "checkpoint_every"):

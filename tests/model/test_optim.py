@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from model import muon as muon_module
-from model.config import TrainConfig
+from model.config import OPTIMIZERS, TrainConfig
 from model.device import autocast
 from model.gpt import GPT
 from model.muon import Muon, orthogonalise, row_parts
@@ -60,6 +60,19 @@ def names_of(gpt: GPT, weights: Sequence[Tensor]) -> list[str]:
 
 
 # --- which optimizer has what ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_the_table_holds_each_weight_once(name: str) -> None:
+    gpt = GPT(small_model())
+    optimizers = make_optimizers(gpt, training(optimizer=name))
+    held = [names_of(gpt, group["params"]) for optimizer in optimizers for group in optimizer.param_groups]
+    assert sorted(itertools.chain(*held)) == sorted(name for name, _ in gpt.named_parameters())
+
+
+def test_an_unknown_optimizer_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="optimizer = 'sgd': should be adamw or muon"):
+        training(optimizer="sgd")
 
 
 def test_adamw_decays_matrices_only() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from model import config, track
 from model.track import Trackers
 
 CONFIG = {"model": {"layers": 2}, "train": {"lr": 1e-3}}
@@ -156,6 +157,10 @@ def test_an_unknown_tracker_is_named_before_any_starts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tracker 'comet': should be tensorboard or wandb"):
         Trackers(("wandb", "comet"), tmp_path, CONFIG, pytest.fail)
     assert made == []
+
+
+def test_the_names_known_without_the_table_are_those_of_the_table() -> None:
+    assert config.TRACKERS == tuple(track.TRACKERS)
 
 
 def test_a_tracker_that_fails_is_reported_once_and_left_out(tmp_path: Path) -> None:
