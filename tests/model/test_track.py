@@ -160,7 +160,7 @@ def test_an_unknown_tracker_is_named_before_any_starts(tmp_path: Path) -> None:
 
 
 def test_the_names_known_without_the_table_are_those_of_the_table() -> None:
-    assert config.TRACKERS == tuple(track.TRACKERS)
+    assert tuple(track.TRACKERS) == config.TRACKERS
 
 
 def test_a_tracker_that_fails_is_reported_once_and_left_out(tmp_path: Path) -> None:
