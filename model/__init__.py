@@ -6,7 +6,7 @@ The modules by subject:
     model         gpt, attention, swiglu (CUDA), loss, loss_kernel (CUDA), loss_fp8 (CUDA)
     data          stream (shards to ids), data (ids to batches), permutation (their order), prefetch
     training      train (start here), optim, adamw, muon, guard (bad updates), parallel, device, stop, meter, track
-    run on disk   checkpoint, resume, initial (weights of another run), tokenizer, files
+    run on disk   checkpoint, resume, initial (weights of another run), tokenizer
     use           sample, decode (KV cache), draw, prompt; evaluate, choices; hf, hf_shapes (Hugging Face)
     plot          history (metrics of a run), chart, plot (the page), table (text)
     commands/     the `model` command

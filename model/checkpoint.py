@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from bpe.whole import whole, write_whole
 from model.config import ModelConfig
-from model.files import write_atomically
 from model.gpt import GPT
 
 NAME = re.compile(r"checkpoint-(\d+)\.pt")
@@ -31,12 +31,9 @@ def save(run: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     `state` holds tensors and plain values, which `torch.load` reads with `weights_only=True`.
     """
     path = run / f"checkpoint-{step:06d}.pt"
-
-    def write(partial: Path) -> None:
+    with whole(path) as partial:
         torch.save({"step": step, **state}, partial)
         seal(partial)
-
-    write_atomically(path, write)
     for old in checkpoints(run)[keep:]:
         old.unlink()
     return path
@@ -113,4 +110,4 @@ def truncate_metrics(path: Path, step: int) -> None:
         return
     lines = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
-    write_atomically(path, lambda partial: partial.write_bytes(b"".join(kept)))
+    write_whole(path, b"".join(kept))

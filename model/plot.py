@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bpe.whole import write_whole
 from model.chart import INNER, LEFT, WIDTH, Chart, Curve, chart, short
-from model.files import write_atomically
 from model.history import Figures, History, differing, figures, section, settings
 
 _SAMPLES = 24  # most steps of a run whose samples are shown
@@ -51,7 +51,7 @@ def write_page(runs: Sequence[History], path: Path) -> None:
     """Write the page to `path`, atomically, and the folders above it if they do not exist."""
     text = page(runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_whole(path, text.encode())
 
 
 def page(runs: Sequence[History]) -> str:

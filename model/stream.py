@@ -20,8 +20,6 @@ import contextlib
 import hashlib
 import io
 import math
-import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +31,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bpe.whole import partial_path, put_in_place
 from corpus.store.shards import Dataset
-from model.files import flush_directory
 
 IN_MEMORY_TOKENS = 64_000_000  # up to so many tokens (128 or 256 MB) the streams are packed in memory at every start
 HASHES = 2**64  # number of different hashes
@@ -269,27 +267,23 @@ def _write(paths: list[Path], shards: list[TokenShard], limit: int, dtype: np.dt
 
     Each process writes temporary files of its own, with equal bytes. The first process to finish removes the temporary
     files of all processes, so that nothing stays behind of a process that was killed. A process that is still writing
-    then finds no file to rename, and needs none.
+    then finds no file to rename, and needs none; `bpe.whole.whole` would take the missing file for an error.
     """
-    folder, attempt = paths[0].parent, uuid.uuid4().hex
+    folder = paths[0].parent
     folder.mkdir(parents=True, exist_ok=True)
-    partials = [path.with_name(f".{path.name}.{attempt}.partial") for path in paths]
+    partials = [partial_path(path) for path in paths]
     try:
         with partials[0].open("wb") as train, partials[1].open("wb") as held_out:
             _pack(shards, limit, dtype, train, held_out)
-            for file in (train, held_out):
-                file.flush()
-                os.fsync(file.fileno())
         for partial, path in zip(partials, paths, strict=True):
             with contextlib.suppress(FileNotFoundError):
-                partial.replace(path)
+                put_in_place(partial, path)
     finally:
         for partial in partials:
             partial.unlink(missing_ok=True)
     for path in paths:
         for partial in folder.glob(f".{path.name}.*.partial"):
             partial.unlink(missing_ok=True)
-    flush_directory(folder)
 
 
 def _pack(shards: list[TokenShard], limit: int, dtype: np.dtype[Any], train: IO[bytes], held_out: IO[bytes]) -> None:

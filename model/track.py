@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from bpe.whole import write_whole
+
 
 class Tracker(Protocol):
     """Something that receives the rows of a run. Its methods raise what goes wrong."""
@@ -63,7 +65,7 @@ class WandB:
         self.html: Any = wandb.Html
         id_file = run / "wandb-id"
         if not id_file.is_file():
-            id_file.write_text(uuid.uuid4().hex[:16] + "\n", encoding="utf-8")
+            write_whole(id_file, f"{uuid.uuid4().hex[:16]}\n".encode())
         self.run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "pretrain",
             name=run.resolve().name,

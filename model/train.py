@@ -22,13 +22,13 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bpe.whole import write_whole
 from model import attention
 from model.checkpoint import checkpoints, truncate_metrics
 from model.config import Settings, as_dict
 from model.data import Batches, Stream, make_batches
 from model.device import autocast, has_fp8, micro_batch_tokens, pick_device
 from model.evaluate import Evaluation, Scoring, sum_losses, summarise
-from model.files import write_atomically
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
 from model.initial import InitialModel
@@ -135,7 +135,7 @@ def pretrain(
             trackers = stack.enter_context(Trackers(options.trackers, run, identity, log, start))
             truncate_metrics(run / "metrics.jsonl", start)
             text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
-            write_atomically(run / "config.json", lambda partial: partial.write_text(text, "utf-8"))
+            write_whole(run / "config.json", text.encode())
             metrics = stack.enter_context((run / "metrics.jsonl").open("a", encoding="utf-8"))
         log(
             f"{parameter_count(trainer.learner.model):,} parameters on {device}"
