@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 
+from bpe.terminal.text import duration
+
 # Stated peak of dense bf16 products with fp32 sums, TFLOP/s; data sheets state twice that for tensor cores "with
 # sparsity". A device has the peak of the first row whose words are all in its name.
 PEAK_TFLOPS: tuple[tuple[str, float], ...] = (
@@ -135,12 +137,3 @@ def progress(row: Mapping[str, Any], steps: int, remaining: float | None = None)
     if remaining is not None:
         parts.append(f"eta {duration(remaining)}")
     return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Two units at most: 45s, 3m05s, 1h02m, 4d07h."""
-    whole = round(seconds)
-    for large, small, size, part in (("d", "h", 86_400, 3_600), ("h", "m", 3_600, 60), ("m", "s", 60, 1)):
-        if whole >= size:
-            return f"{whole // size}{large}{whole % size // part:02d}{small}"
-    return f"{whole}s"

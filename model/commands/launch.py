@@ -1,10 +1,10 @@
-"""From what a command says to a run: data, vocabulary, configurations and tokenizer found, then training."""
+"""A request of `model pretrain` -> a run: finds data, vocabulary, settings and tokenizer, then trains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from model.config import RunOptions, Settings
 from model.data import open_stream, vocabulary_of
@@ -19,31 +19,33 @@ from model.train import Summary, pretrain
 Log = Callable[[str], None]
 
 
-def launch(
-    data: Path,
-    run: Path,
-    preset: str,
-    shape: Mapping[str, Any],
-    training: Mapping[str, Any],
-    tokens: int | None,
-    tokenizer: Path | None,
-    options: RunOptions,
-    command: dict[str, Any],
-    log: Log,
-    start: Path | None = None,
-) -> Summary:
-    """Train as `model pretrain` asks: by a preset, fields that differ from it, and perhaps a total of tokens; perhaps
-    from the weights of another run, `start`.
+class Request(NamedTuple):
+    """What `model pretrain` asks for: a preset, the fields that differ from it, and where to read and write."""
 
-    Under `torchrun` every process calls this. The first one prints, and does first what leaves something on the disk.
+    data: Path
+    run: Path
+    preset: str
+    shape: Mapping[str, Any]  # fields of ModelConfig
+    training: Mapping[str, Any]  # fields of TrainConfig
+    tokens: int | None  # in all; None: as many as the steps need
+    tokenizer: Path | None
+    start: Path | None  # run whose weights are the first ones
+    command: dict[str, Any]  # the options as they are stored, for --resume
+
+
+def launch(request: Request, options: RunOptions, log: Log) -> Summary:
+    """Train as the request asks.
+
+    Under `torchrun` every process calls this. The first one prints, and goes first where something is written to disk.
     """
+    data, run, tokenizer = request.data, request.run, request.tokenizer
     with processes(pick_device(options.device)) as place:
         say = log if place.first else _silent
         vocab_size = vocabulary_of(data)
-        first = load_initial_model(start, run, say) if start else None
-        rows, shape = (first.config.vocab_size, first.shape(shape)) if first else (vocab_size, shape)
-        done = trained_so_far(run) if tokens else (0, 0)
-        model_config, train_config = from_preset(preset, rows, shape, training, tokens, done)
+        first = load_initial_model(request.start, run, say) if request.start else None
+        rows, shape = (first.config.vocab_size, first.shape(request.shape)) if first else (vocab_size, request.shape)
+        done = trained_so_far(run) if request.tokens else (0, 0)
+        model_config, train_config = from_preset(request.preset, rows, shape, request.training, request.tokens, done)
         with first_goes_first(place):
             stream = open_stream(data, run, train_config.validation_fraction)
             if first:
@@ -54,7 +56,7 @@ def launch(
         if codec is None:
             say("no tokenizer given or found next to the data: no samples, no bits a byte (see --tokenizer)")
         settings = Settings(model_config, train_config, options)
-        return pretrain(stream, run, settings, say, codec, command, place, first)
+        return pretrain(stream, run, settings, say, codec, request.command, place, first)
 
 
 def _codec(given: Path | None, data: Path, run: Path, tokenizer_hash: str, place: Place) -> Tokenizer | None:

@@ -314,7 +314,7 @@ def test_choices_errors_are_one_line(run: Path, questions: Path, tmp_path: Path)
     bad.write_text('{"ctx": "x", "endings": ["a", "b"]}\n', "utf-8")
     result = run_eval(run, "--choices", bad)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {bad}, line 1: label is missing")
+    assert result.stderr.startswith(f"model: {bad}, line 1: label is missing")
     assert len(result.stderr.splitlines()) == 1
     result = run_eval(run, "--choices", tmp_path / "none")
     assert result.exit_code == 2

@@ -126,7 +126,7 @@ def test_errors_are_one_line(data: Path, trained: Path, tmp_path: Path, argument
     result = run_command(*given)
     assert result.exit_code == 1, result.output
     assert message in result.stderr
-    [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("model: ")]
     assert result.stderr.splitlines()[-1] == line
     assert result.stdout == ""
 

@@ -320,9 +320,9 @@ def test_errors_are_one_line(root: Path, tmp_path: Path) -> None:
     write_shard(tmp_path / "foreign/a.parquet", [[1, 2]] * 9)
     write_shard(tmp_path / "empty/a.parquet", [], 257, 256, read_shards(root / "other")[0].tokenizer_hash)
     for data, message in (
-        (tmp_path / "foreign", f"error: {tmp_path}/foreign: made by tokenizer aaaaaaaaaaaa, the run by "),
-        (tmp_path / "empty", f"error: {tmp_path}/empty: holds no tokens to score"),
-        (f"name={tmp_path}/none", f"error: {tmp_path}/none: no such directory of TOKENS shards"),
+        (tmp_path / "foreign", f"model: {tmp_path}/foreign: made by tokenizer aaaaaaaaaaaa, the run by "),
+        (tmp_path / "empty", f"model: {tmp_path}/empty: holds no tokens to score"),
+        (f"name={tmp_path}/none", f"model: {tmp_path}/none: no such directory of TOKENS shards"),
     ):
         result = run_eval(root / "run", "--data", data)
         assert result.exit_code == 1, result.output

@@ -84,7 +84,7 @@ def test_a_run_goes_out_and_comes_back_by_command(run: Path, tmp_path: Path) -> 
     assert samples[0].stdout == samples[1].stdout
     again = run_command("import", tmp_path / "hf", "-o", tmp_path / "back")
     assert again.exit_code == 1
-    assert again.stderr == f"error: {tmp_path / 'back'}: holds a run already; choose another -o\n"
+    assert again.stderr == f"model: {tmp_path / 'back'}: holds a run already; choose another -o\n"
     result = run_command("import", tmp_path / "hf", "-o", tmp_path / "more")
     assert "Qwen3ForCausalLM, 82,304 parameters, context 16, tokenizer " in result.stderr
 
@@ -157,7 +157,7 @@ def test_training_that_does_not_fit_the_weights_is_refused(
     result = run_command("pretrain", *places, *size)
     assert result.exit_code == 1
     assert message.format(tmp=tmp_path) in result.stderr
-    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert result.stderr.splitlines()[-1].startswith("model: ")
 
 
 def test_errors_of_the_commands_are_one_line(run: Path, tmp_path: Path) -> None:

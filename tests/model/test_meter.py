@@ -7,7 +7,7 @@ import torch
 
 from model.config import ModelConfig
 from model.gpt import flops_per_token
-from model.meter import PEAK_TFLOPS, Meter, duration, peak_flops, progress
+from model.meter import PEAK_TFLOPS, Meter, peak_flops, progress
 
 
 class Clock:
@@ -126,11 +126,6 @@ def test_progress_is_one_line() -> None:
     on_gpu = {**row, "mfu": 0.4123, "memory_bytes": 31_400_000_000}
     assert progress(on_gpu, 300, remaining=3_720.0) == f"{short}  mfu 41.2%  31.4 GB  eta 1h02m"
     assert progress({**row, "step": 5}, 10_000).startswith("step     5/10000  loss")
-
-
-def test_durations_have_two_units() -> None:
-    cases = {0: "0s", 45.4: "45s", 59.6: "1m00s", 185: "3m05s", 3_599.9: "1h00m", 3_725: "1h02m", 370_800: "4d07h"}
-    assert {seconds: duration(seconds) for seconds in cases} == cases
 
 
 @pytest.mark.gpu

@@ -304,7 +304,7 @@ def test_errors_are_one_line(tmp_path: Path, arguments: list[str], message: str)
     result = run_command("plot", *given, *([] if "-o" in given else ["-o", tmp_path / "page.html"]))
     assert result.exit_code == 1, result.output
     [line] = result.stderr.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("model: ")
     assert message in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "good", "list"]
 
@@ -330,4 +330,4 @@ def test_missing_package_is_reported_in_a_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "jinja2", None)
     result = run_command("plot", tmp_path / "a", "-o", tmp_path / "page.html")
     assert result.exit_code == 1
-    assert result.stderr == "error: jinja2 is not installed; pip install '.[model]' brings what training needs\n"
+    assert result.stderr == "model: jinja2 is not installed; pip install '.[model]' brings what model needs\n"
