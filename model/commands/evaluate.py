@@ -64,12 +64,12 @@ def evaluate(
     if not data and not choices:
         raise click.UsageError("nothing to score: give --data, --choices or both")
     from model.checkpoint import load_model
-    from model.choices import choice_lines, evaluate_choices, read_examples
+    from model.choices import choice_lines, evaluate_choices, read_questions
     from model.device import pick_device
     from model.evaluate import evaluate_data, score_lines
     from model.tokenizer import run_tokenizer
 
-    examples = [(path, read_examples(path)) for path in choices]
+    files = [(path, read_questions(path)) for path in choices]
     model, state = load_model(run, pick_device(device), say)
     tokenizer = run_tokenizer(run)
     if choices and tokenizer is None:
@@ -82,7 +82,7 @@ def evaluate(
         answer.update(data=[row.as_dict() for row in rows], total=total.as_dict())
         tables.append(score_lines(rows, total))
     if tokenizer is not None and choices:
-        counts = [(str(path), evaluate_choices(model, tokenizer, questions)) for path, questions in examples]
+        counts = [(str(path), evaluate_choices(model, tokenizer, questions)) for path, questions in files]
         answer["choices"] = [{"file": path, **figures._asdict()} for path, figures in counts]
         tables.append(choice_lines(counts))
         for path, figures in counts:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from model.config import RunOptions
+from model.config import RunOptions, Settings
 from model.data import open_stream, vocabulary_of
 from model.device import pick_device
-from model.initial import initial
+from model.initial import load_initial_model
 from model.parallel import Place, first_goes_first, processes
 from model.presets import from_preset
-from model.resume import consumed
+from model.resume import trained_so_far
 from model.tokenizer import Tokenizer, adopt_tokenizer, find_tokenizer, run_tokenizer
 from model.train import Summary, pretrain
 
@@ -39,12 +39,12 @@ def launch(request: Request, options: RunOptions, log: Log) -> Summary:
     Under `torchrun` every process calls this. The first one prints, and goes first where something is written to disk.
     """
     data, run, tokenizer = request.data, request.run, request.tokenizer
-    with processes(pick_device(options.device)) as (place, device):
+    with processes(pick_device(options.device)) as place:
         say = log if place.first else _silent
         vocab_size = vocabulary_of(data)
-        first = initial(request.start, run, say) if request.start else None
-        rows, shape = (first.model.vocab_size, first.shape(request.shape)) if first else (vocab_size, request.shape)
-        done = consumed(run) if request.tokens else (0, 0)
+        first = load_initial_model(request.start, run, say) if request.start else None
+        rows, shape = (first.config.vocab_size, first.shape(request.shape)) if first else (vocab_size, request.shape)
+        done = trained_so_far(run) if request.tokens else (0, 0)
         model_config, train_config = from_preset(request.preset, rows, shape, request.training, request.tokens, done)
         with first_goes_first(place):
             stream = open_stream(data, run, train_config.validation_fraction)
@@ -55,9 +55,8 @@ def launch(request: Request, options: RunOptions, log: Log) -> Summary:
             codec = _codec(tokenizer, data, run, stream.tokenizer_hash, place)
         if codec is None:
             say("no tokenizer given or found next to the data: no samples, no bits a byte (see --tokenizer)")
-        return pretrain(
-            stream, run, model_config, train_config, options, say, codec, request.command, place, device, first
-        )
+        settings = Settings(model_config, train_config, options)
+        return pretrain(stream, run, settings, say, codec, request.command, place, first)
 
 
 def _codec(given: Path | None, data: Path, run: Path, tokenizer_hash: str, place: Place) -> Tokenizer | None:

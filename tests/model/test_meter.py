@@ -1,4 +1,4 @@
-"""The meter's sums, by a clock that the tests turn."""
+"""The meter's figures, with a clock that the tests set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.meter import PEAK_TFLOPS, Meter, peak_flops, progress
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock whose seconds pass when the test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -32,7 +32,7 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch, name: str, used: int = 31_400_000_0
 
 
 def step(meter: Meter, clock: Clock, seconds: float, pause: float = 0.0) -> dict[str, object]:
-    """One step, then a pause for validation."""
+    """One step that takes `seconds`, then a pause for validation."""
     meter.start()
     clock.now += seconds
     figures = meter.stop()
