@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 
 MODELS = {
     "lid.176": "corpus.language.models.lid176",

@@ -15,7 +15,7 @@ from corpus.extract import extractors
 from corpus.extract import stage as extract
 from corpus.extract.extractors import EXTRACTORS, Extract, Listed, Settings, find_extractor
 from corpus.run.recipe import describe, make_step
-from tests.corpus.extract.test_stage import ARTICLE, REPEATED, html, pages
+from tests.support.web_pages import ARTICLE, REPEATED, html, pages
 
 TABLE = "<table><tr><td>First harbour cell</td><td>Second harbour cell</td></tr></table>"
 COMMENT = "<div id='comments'><div class='comment'><p>A reader was here and liked it.</p></div></div>"
@@ -153,7 +153,7 @@ def test_no_process_imports_an_extractor_that_it_does_not_use(name: str, other: 
     program = f"""
 import sys
 from corpus.run.recipe import make_step
-from tests.corpus.extract.test_extractors import ARTICLE, html, pages
+from tests.support.web_pages import ARTICLE, html, pages
 for module in [module for module in sys.modules if {other!r} in module]:
     del sys.modules[module]
 step = make_step("extract", {{"extractor": {name!r}}})

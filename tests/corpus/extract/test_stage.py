@@ -17,35 +17,9 @@ from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from corpus.extract import stage as extract
-from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, replace_column
+from corpus.schema import DOCUMENTS, DROPPED, Drop, replace_column
 from corpus.text.charset import Decoded
-
-SENTENCE = "The harbour of the old town was rebuilt in stone after the great storm of that winter, "
-ARTICLE = "".join(f"<p>{SENTENCE} and then in {year}.</p>" for year in range(1700, 1712))
-REPEATED = f"<li>{SENTENCE * 3}</li>"
-
-
-def html(body: str) -> bytes:
-    navigation = "<nav><ul><li><a href='/'>Home</a></li><li><a href='/b'>Basket</a></li></ul></nav>"
-    return f"<html><head><title>Town</title></head><body>{navigation}{body}</body></html>".encode()
-
-
-def pages(bodies: list[bytes]) -> pa.RecordBatch:
-    rows = [
-        {
-            "id": f"<urn:uuid:{number}>",
-            "dump": "CC-MAIN-2026-43",
-            "url": f"https://example.org/{number}",
-            "date": "2026-10-17T00:00:00Z",
-            "file_path": "s3://example/a.warc.gz",
-            "warc_offset": number,
-            "warc_length": 7,
-            "charset": None,
-            "html": body,
-        }
-        for number, body in enumerate(bodies)
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=PAGES)
+from tests.support.web_pages import ARTICLE, REPEATED, SENTENCE, html, pages
 
 
 def responses(path: Path) -> list[tuple[str, bytes, str | None]]:

@@ -10,9 +10,11 @@ import pytest
 
 from corpus.language.models import MODELS, kind_of, lid176, load_model
 from corpus.run.recipe import describe, in_force, make_step
-from corpus.store.base import sha256
-from tests.corpus.language.test_prescreen import ENGLISH, GERMAN, utf8
-from tests.corpus.language.test_stage import documents
+from corpus.store.files import sha256
+from tests.support.web_pages import documents, html, pages
+
+ENGLISH = "the quick brown fox jumps over lazy dogs, and then it sleeps in warm sun until evening comes. " * 4
+GERMAN = "der schnelle braune Fuchs springt über faule Hunde und schläft dann bis abends in warmer Sonne. " * 4
 
 # All that somebody writes who adds a kind of model: this file, and a line of the table.
 NEW = '''
@@ -67,7 +69,8 @@ def test_a_kind_of_model_is_added_by_a_file_and_a_line(word_list: str) -> None:
     assert answer.kept.column("language").to_pylist() == ["de"]
     assert answer.dropped.column("rule").to_pylist() == ["language.other"] * 2
     prescreen, _ = in_force([make_step("prescreen", {"sample": 0.0}), language])
-    assert prescreen.process(utf8(f"der {GERMAN}", f"the {ENGLISH}")).kept.column("id").to_pylist() == ["<0>"]
+    kept = prescreen.process(pages([html(f"<p>{text}</p>") for text in (ENGLISH, GERMAN)])).kept
+    assert kept.column("warc_offset").to_pylist() == [1]
     described = describe([prescreen, language])
     assert described["language"]["resources"] == described["prescreen"]["resources"] == {"click": version("click")}
     assert described["language"]["model"] == sha256(Path(word_list))

@@ -7,23 +7,17 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from corpus.language import stage as language
 from corpus.language.models import lid176, load_model
 from corpus.schema import DOCUMENTS, DROPPED
 from corpus.text import fasttext_model
+from tests.support.web_pages import documents
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it sleeps in the warm sun of the afternoon."
 GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und schläft dann in der warmen Sonne."
 UNCLEAR = "12345 67890 -- 4711"
-
-
-def documents(texts: list[str | None]) -> pa.RecordBatch:
-    columns = {field.name: pa.nulls(len(texts), field.type) for field in DOCUMENTS}
-    columns["text"] = pa.array(texts, pa.string())
-    return pa.record_batch(list(columns.values()), schema=DOCUMENTS)
 
 
 def test_answers_are_those_of_fasttext(testdata: Path) -> None:
