@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
-from click import Choice
 
 from corpus.commands.flags import stage_options
 from corpus.extract import extractors
@@ -56,9 +56,10 @@ def test_an_extractor_is_added_by_a_file_and_a_line(paragraphs: str) -> None:
     answer = step.process(pages([html("<p>One.</p><p>Two.</p>"), html("<b>bold</b>")]))
     assert answer.kept.column("text").to_pylist() == ["One.\nTwo."]
     assert answer.dropped.column("rule").to_pylist() == ["extract.empty"]
-    (option,) = [option for option in stage_options(["extract"]) if "--extractor" in option.opts]
-    assert isinstance(option.type, Choice)
-    assert list(option.type.choices) == ["trafilatura", "resiliparse", paragraphs]
+    command = click.command()(stage_options("extract")(lambda **settings: None))
+    (kind,) = [option.type for option in command.params if "--extractor" in option.opts]
+    assert isinstance(kind, click.Choice)
+    assert list(kind.choices) == ["trafilatura", "resiliparse", paragraphs]
     assert describe([step])["extract"]["resources"].keys() == {"click"}
 
 
