@@ -14,10 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.classifier import score as classifier
-from corpus.classifier import train as classify
+from corpus.classifier import model as models
+from corpus.classifier import train as training
+from corpus.classifier.config import GRADE, SCORE, Config
+from corpus.classifier.cutoff import count_bits, find_cutoff
+from corpus.classifier.fit import fit
 from corpus.classifier.linear import multiply_out, probabilities
-from corpus.classifier.score import GRADE, SCORE, Config, columns, count_bits, cutoff, process
+from corpus.classifier.model import columns
+from corpus.classifier.stage import process, resources
 from corpus.classifier.train import Config as Training
 from corpus.classifier.train import area_under_curve, documents_of, measured, train_classifier
 from corpus.run.recipe import make_step
@@ -55,11 +59,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model.bin"
 
 
-def fit(lines: list[str], output: Path) -> Path:
+def fit_lines(lines: list[str], output: Path) -> Path:
     """A model of these lines, each with its label."""
     folder = output.parent
     (folder / "train").write_text("".join(f"{line}\n" for line in lines))
-    classify._fit(folder, SMALL)
+    training._fit_files(folder, SMALL)
     (folder / "model.bin").rename(output)
     return output
 
@@ -68,7 +72,7 @@ def fit(lines: list[str], output: Path) -> Path:
 def grader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grader")
     lines = [f"__label__{i % 6} " + " ".join([f"level{i % 6}"] * 10) for i in range(900)]
-    return fit(lines, folder / "grades.bin")
+    return fit_lines(lines, folder / "grades.bin")
 
 
 @pytest.mark.parametrize("ngrams", [1, 2])
@@ -183,7 +187,7 @@ def test_a_model_of_grades_gives_their_mean_and_keeps_from_three(grader: Path) -
     assert dropped.column("threshold").to_pylist() == ["3"] * 4
     assert columns(Config(model=str(grader))) == [pa.field(SCORE, pa.float64()), pa.field(GRADE, pa.int64())]
     answer = predict(load_model(grader, ""), "level1 level4 level4", ALL)
-    values = classifier.scores(pa.array(["level1 level4 level4"]), Config(model=str(grader))).to_pylist()
+    values = models.score_texts(pa.array(["level1 level4 level4"]), Config(model=str(grader))).to_pylist()
     total = sum(value for value, _ in answer)
     assert values == [pytest.approx(sum(value * int(label[-1]) for value, label in answer) / total)]
 
@@ -209,7 +213,7 @@ def test_a_model_without_the_label_or_no_model(model: Path, tmp_path: Path) -> N
         process(documents(["x"]), Config(model=str(model), label="__label__x"))
     (tmp_path / "x.bin").write_bytes(b"no model")
     with pytest.raises(ValueError, match="not a fastText model"):
-        classifier.resources(Config(model=str(tmp_path / "x.bin")))
+        resources(Config(model=str(tmp_path / "x.bin")))
     with pytest.raises(ValueError, match="not a fastText model"):
         process(documents(["x"]), Config(model=str(tmp_path / "x.bin")))
 
@@ -224,7 +228,7 @@ def test_the_cutoff_is_that_of_all_scores_in_order(scores: list[float], share: f
     def histogram(shift: int, prefix: int) -> Any:
         return sum(count_bits(part, shift, prefix) for part in parts)
 
-    assert cutoff(histogram, len(scores), share) == oracle.cutoff(scores, share)
+    assert find_cutoff(histogram, len(scores), share) == oracle.cutoff(scores, share)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.5, 0.7, 1.0])), max_size=30))
@@ -266,7 +270,7 @@ def test_the_multiplied_model_answers_as_fasttext(model: Path, texts: list[str])
     linear = multiply_out(slow)
     assert linear is not None
     found = probabilities(pa.array(texts, pa.string()), linear)
-    expected = classifier._predicted(pa.array(texts, pa.string()), linear.labels, slow)
+    expected = models._predicted(pa.array(texts, pa.string()), linear.labels, slow)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max(initial=0) < 1e-5
 
@@ -277,7 +281,7 @@ def test_other_models_are_asked_themselves(tmp_path: Path, settings: dict[str, A
     lines += [f"__label__cc {text}" for text in texts(BAD, 80, 2)]
     (tmp_path / "train").write_text("".join(f"{line}\n" for line in lines))
     files = {"input": str(tmp_path / "train"), "output": str(tmp_path / "m.bin")}
-    classify.fit(files | {"thread": 1, "bucket": 500, "dim": 8} | settings, SMALL.lr)
+    fit(files | {"thread": 1, "bucket": 500, "dim": 8} | settings, SMALL.lr)
     config = Config(model=str(tmp_path / "m.bin"))
     assert multiply_out(load_model(tmp_path / "m.bin", "")) is None
     kept, dropped, *_ = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4), None]), config)

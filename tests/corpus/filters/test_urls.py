@@ -77,18 +77,23 @@ def pages(addresses: list[str | None]) -> pa.RecordBatch:
     )
 
 
-@pytest.fixture
-def lists(tmp_path: Path) -> urls.Config:
-    (tmp_path / "domains.txt").write_text(
+def block_lists(folder: Path) -> urls.Config:
+    """Lists in `folder` that the cases are judged by."""
+    (folder / "domains.txt").write_text(
         "# blocked\nother.example\n*.BAD.example # why\r\n\n.dots.example\nbücher.example\n192.0.2.1\n2001:db8:0::1"
     )
-    (tmp_path / "urls.txt").write_text("# blocked\nhttps://EXAMPLE.org/Page?a=1\n\nexample.org/plain/\nhttp://[bad\n")
-    (tmp_path / "expressions").write_text("# blocked\n(^|[-/])wet\n")
-    (tmp_path / "allowed.txt").write_text("museum.example\nmuseum.bad.example\nexample.org/porn-history\n")
+    (folder / "urls.txt").write_text("# blocked\nhttps://EXAMPLE.org/Page?a=1\n\nexample.org/plain/\nhttp://[bad\n")
+    (folder / "expressions").write_text("# blocked\n(^|[-/])wet\n")
+    (folder / "allowed.txt").write_text("museum.example\nmuseum.bad.example\nexample.org/porn-history\n")
     return urls.Config(
-        blocklist=tuple(str(tmp_path / name) for name in ("domains.txt", "urls.txt", "expressions")),
-        allowlist=(str(tmp_path / "allowed.txt"),),
+        blocklist=tuple(str(folder / name) for name in ("domains.txt", "urls.txt", "expressions")),
+        allowlist=(str(folder / "allowed.txt"),),
     )
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> urls.Config:
+    return block_lists(tmp_path)
 
 
 def rules(batch: pa.RecordBatch, config: urls.Config) -> dict[str, str]:
