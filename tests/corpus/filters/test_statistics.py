@@ -34,12 +34,12 @@ def same(words: Words, expected: list[str]) -> bool:
 def test_words_are_those_that_are_split_one_by_one(text: str, kind: str) -> None:
     words, expected = words_of(text, kind), split_words(text, kind)
     assert same(words, expected)
-    assert (words.about >> LENGTH).tolist() == list(map(len, expected))
-    for word, about in zip(expected, words.about.tolist(), strict=True):
-        assert bool(about & REAL) == any(char not in PUNCTUATION for char in word)
-        assert bool(about & LETTER) == any(map(str.isalpha, word))
-        assert bool(about & TERMINAL) == (word in SENTENCE_TERMINAL)
-        assert not about & MARK or not any(map(str.isalnum, word))
+    assert (words.traits >> LENGTH).tolist() == list(map(len, expected))
+    for word, traits in zip(expected, words.traits.tolist(), strict=True):
+        assert bool(traits & REAL) == any(char not in PUNCTUATION for char in word)
+        assert bool(traits & LETTER) == any(map(str.isalpha, word))
+        assert bool(traits & TERMINAL) == (word in SENTENCE_TERMINAL)
+        assert not traits & MARK or not any(map(str.isalnum, word))
     real = [word for word in expected if any(char not in PUNCTUATION for char in word)]
     assert (words.real, words.real_characters) == (len(real), sum(map(len, real)))
     assert words.with_letter == sum(any(map(str.isalpha, word)) for word in expected)
