@@ -35,7 +35,7 @@ NEGATIVE = f"{LABEL_PREFIX}cc"
 SEPARATOR = "<|endoftext|>"  # a line of its own, between the documents of a text file
 # DCLM's own threshold is .018112, which kept a tenth of its documents.
 THRESHOLDS = (0.001, 0.018112, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-_FILES = 64  # files that examples are sorted in; one of them at a time is in memory
+_FILES = 64  # files that examples are sorted in; one at a time is in memory
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _fit_files(folder: Path, config: Config) -> None:
 
 
 def measure(path: Path, lines: Sequence[str]) -> Measured:
-    """How well the model at `path` tells `lines`, each of them a label and a text."""
+    """How well the model at `path` tells good lines from others; a line is a label and a text."""
     model = load_model(path, "train it again")
     labels, values = [], []
     for line in lines:
@@ -237,7 +237,7 @@ def measured(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Measur
 
 
 def area_under_curve(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """The probability that a good example scores higher than one that is not; a tie counts half (Mann and Whitney).
+    """The probability that a good example scores higher than another example; a tie counts half (Mann and Whitney).
 
     positive bool[examples], scores float64[examples].
     """

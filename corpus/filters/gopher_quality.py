@@ -1,7 +1,7 @@
 """DOCUMENTS -> DOCUMENTS that look like running text: the quality rules of Gopher.
 
-Source: Rae et al. 2021 (arXiv 2112.11446), section A.1.1. The words are those of `corpus.filters.words`, where a
-punctuation mark is a word too. The number of words and their mean length are taken over the words that have a letter,
+Source: Rae et al. 2021 (arXiv 2112.11446), section A.1.1. `corpus.filters.words` splits a text into words, where
+a punctuation mark is a word too. The number of words and their mean length are taken over the words that have a letter,
 a digit or another character outside of `corpus.filters.characters.PUNCTUATION`; all other shares are taken over all
 words. Both are so in the run that made FineWeb.
 

@@ -2,7 +2,7 @@
 
 Source: Rae et al. 2021, "Scaling Language Models: Methods, Analysis & Insights from Training Gopher"
 (arXiv 2112.11446), section A.1.1 and Table A1. Boilerplate, spam and generated pages write a line, a paragraph or a
-phrase again and again. The rules run in the order of the settings, and the first one that a document fails drops it:
+phrase again and again. The rules run in the order of the settings; the first rule that a document fails drops it:
 
 - A line or paragraph is a duplicate if an earlier one is equal to it. Measured are the share of lines that are
   duplicates, and the share of the text's characters that are in duplicates; paragraphs likewise.
@@ -11,8 +11,8 @@ phrase again and again. The rules run in the order of the settings, and the firs
 - `duplicate_n_gram`: the text is read from left to right. An n-gram that was read before adds the characters of its
   words, and reading continues behind it, so that no character counts twice.
 
-Characters are divided by those of the whole text, white space included, as in the run that made FineWeb. The words are
-those of `corpus.filters.words`.
+Characters are divided by the number of characters in the whole text, white space included, as in the run that made
+FineWeb. `corpus.filters.words` splits a text into words.
 """
 
 from __future__ import annotations

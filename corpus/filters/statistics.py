@@ -65,7 +65,7 @@ class Words(NamedTuple):
         return int(sentences(self.traits))
 
     def repetition(self) -> list[int]:
-        """At index n = 2..4: the characters of the top n-gram; at n = 5..10: those of n-grams that occurred before."""
+        """At n = 2..4: the characters of the most frequent n-gram; at n = 5..10: of n-grams that occurred before."""
         from corpus.filters.kernels.grams import LONG, repetition
 
         measured = np.zeros(LONG + 1, np.int64)

@@ -6,9 +6,9 @@ address on an allow list passes every rule but `invalid`. A drop's value is what
 threshold is the list or category that has it. More entries in a block list never let a page pass that fewer entries
 drop.
 
-datatrove's filter, which made FineWeb, overlooks some addresses: it compares words with regard to case, so that
-`/Porn` passes; its URLs have a scheme and those of its list have none, so that no URL is ever found; it reads `%20` as
-letters of the word that follows; and of the domains above a host it looks up the registered one alone.
+datatrove's filter, which made FineWeb, overlooks some addresses. It compares words with regard to case, so that `/Porn`
+passes. It compares URLs with a scheme to a list of URLs without one, so that no URL is ever found. It reads `%20` as
+letters of the word behind it. And of the domains above a host, it looks up the registered domain alone.
 
 The word lists in the package are short, were written for it, and rather keep a page than drop it: Essex, Scunthorpe, a
 casino in the news and a page on breast cancer all pass. A file can replace each list.
@@ -65,6 +65,7 @@ _RULES = (
     ),
     Rule("expression", "match of a block list's regular expression, in any case", "listed", "blocklist", _SOURCE),
     Rule("hard_word", "unambiguous word in the address", "listed", "hard_words", _SOURCE),
+    # The limit itself drops.
     Rule("soft_words", "number of different words with an innocent sense too", "above", "soft_word_limit", _SOURCE),
     Rule("subword", "part of a word, in the address's letters and digits run together", "listed", "subwords", _SOURCE),
 )
@@ -99,8 +100,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     from corpus.filters.kernels.judge import suspects
 
     lists = read_lists(config)
-    column = batch.column("url")
-    urls = from_arrow(column)
+    urls = from_arrow(batch.column("url"))
     n = len(urls.offsets) - 1
     flags = np.empty(n, np.uint8)
     count = suspects(urls.content.ctypes.data, urls.offsets.ctypes.data, n, lists.plan.ctypes.data, flags.ctypes.data)
@@ -109,7 +109,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     rows = range(n) if lists.expressions else flags.nonzero()[0].tolist() if count else ()
     for row in rows:
         url = urls.content[urls.offsets[row] : urls.offsets[row + 1]].tobytes().decode("utf-8", "replace")
-        if (flags[row] or _is_expressed(url, lists)) and (drop := judge(url, lists, config)):
+        if (flags[row] or _judge_expressions(url, lists)) and (drop := judge(url, lists, config)):
             drops[row] = drop
     return outcome(batch, NAME, drops)
 
@@ -132,11 +132,11 @@ def judge(url: str, lists: Lists, config: Config) -> Drop | None:
 def judge_words(url: str, lists: Lists, config: Config) -> Drop | None:
     """The drop by the first word rule that `url` fails, with the words and their list or limit; None if it passes."""
     words = urlwords.split_url(url)
-    if found := lists.hard.intersection(words):
-        return Drop(f"{NAME}.hard_word", " ".join(sorted(found)), _list_name(config.hard_words, "hard words"))
-    found = lists.soft.intersection(words)
-    if len(found) >= config.soft_word_limit:
-        return Drop(f"{NAME}.soft_words", " ".join(sorted(found)), config.soft_word_limit)
+    if hard := lists.hard.intersection(words):
+        return Drop(f"{NAME}.hard_word", " ".join(sorted(hard)), _list_name(config.hard_words, "hard words"))
+    soft = lists.soft.intersection(words)
+    if len(soft) >= config.soft_word_limit:
+        return Drop(f"{NAME}.soft_words", " ".join(sorted(soft)), config.soft_word_limit)
     if part := urlwords.first_part(lists.parts, "".join(words)):
         return Drop(f"{NAME}.subword", part, _list_name(config.subwords, "subwords"))
     return None
@@ -160,20 +160,24 @@ def read_lists(config: Config) -> Lists:
     words = _words(config)
     tables = urlwords.tables(words["hard"], words["soft"], words["parts"])
     letters, symbols = blocklist.host_letters(), urlwords.symbols()
-    plan = np.zeros(9, np.int64)
-    plan[kernel.TABLE], plan[kernel.LETTERS], plan[kernel.SYMBOLS] = (
-        blocked.address,
-        letters.ctypes.data,
-        symbols.ctypes.data,
-    )
-    plan[kernel.WORDS], plan[kernel.STRENGTHS] = tables.words.ctypes.data, tables.strengths.ctypes.data
-    plan[kernel.MASK], plan[kernel.LIMIT] = len(tables.words) - 1, config.soft_word_limit
-    plan[kernel.PARTS], plan[kernel.FOREIGN] = tables.parts.ctypes.data, tables.foreign
+    parts = {
+        kernel.TABLE: blocked.address,
+        kernel.LETTERS: letters.ctypes.data,
+        kernel.SYMBOLS: symbols.ctypes.data,
+        kernel.WORDS: tables.words.ctypes.data,
+        kernel.STRENGTHS: tables.strengths.ctypes.data,
+        kernel.MASK: len(tables.words) - 1,
+        kernel.LIMIT: config.soft_word_limit,
+        kernel.PARTS: tables.parts.ctypes.data,
+        kernel.FOREIGN: tables.foreign,
+    }
+    plan = np.array([parts[index] for index in range(len(parts))], np.int64)
     expressions = tuple((category, re.compile(text, re.IGNORECASE)) for category, text in blocked.expressions)
     return Lists(blocked, allowed, **words, expressions=expressions, plan=plan, tables=(tables, letters, symbols))
 
 
 def _words(config: Config) -> dict[str, frozenset[str]]:
+    """The three word lists, by their names in Lists."""
     return {
         "hard": urlwords.word_list(config.hard_words, "url_hard_words.txt"),
         "soft": urlwords.word_list(config.soft_words, "url_soft_words.txt"),
@@ -181,18 +185,16 @@ def _words(config: Config) -> dict[str, frozenset[str]]:
     }
 
 
-def _is_expressed(url: str, lists: Lists) -> bool:
-    return any(expression.search(url) for _, expression in lists.expressions)
-
-
 def _judge_expressions(url: str, lists: Lists) -> Drop | None:
+    """The drop by the first regular expression that matches in `url`; None if none does."""
     for category, expression in lists.expressions:
-        if found := expression.search(url):
-            return Drop(f"{NAME}.expression", found.group()[:100], category)
+        if match := expression.search(url):
+            return Drop(f"{NAME}.expression", match.group()[:100], category)
     return None
 
 
 def _list_name(path: str | None, built_in: str) -> str:
+    """The name of a word list in DROPPED."""
     return built_in if path is None else path.rpartition("/")[2]
 
 

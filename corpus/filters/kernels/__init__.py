@@ -1,6 +1,6 @@
 """The compiled loops of the filters, one file for each subject.
 
-URLs: `addresses` (host and page of a URL), `lists` (the lines of a block list), `judge` (the URLs that may fail a rule).
+URLs: `addresses` (host and page of a URL), `lists` (the lines of a block list), `judge` (URLs that may fail a rule).
 Words: `chunks` (text to words), `simple` (the words of new chunks), `grams` (repeated n-grams).
 
 In: NumPy arrays, or memory addresses of Arrow's buffers and of tables, which the caller keeps alive. Out: numbers,

@@ -158,7 +158,7 @@ def count_words(places: Any, words: Any) -> Any:
 def gather(places: Any, words: Any, traits: Any, out: Any, totals: Any) -> None:
     """Write the id of each word of chunks to out[0], and its traits to out[1] (int32[2, words]).
 
-    `places` and `words` are those of `count_words`; traits int32[ids]. totals (int64[3]) gets the number of words with
+    `places` and `words` are as in `count_words`; traits int32[ids]. totals (int64[3]) gets the number of words with
     more than symbols, their characters, and the number of words with a letter.
     """
     at, real, characters, letters = int64(0), int64(0), int64(0), int64(0)

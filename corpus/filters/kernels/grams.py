@@ -1,8 +1,8 @@
 """Word ids -> the characters in repeated n-grams, which Gopher's rules measure, for n from 2 to 10.
 
 The pair of (n-1)-grams that an n-gram is made of is looked up for the number of the n-gram, so that equal numbers mean
-equal words. An n-gram can appear twice only if both of its (n-1)-grams do. All other n-grams are not looked up: real
-text has few long n-grams that are.
+equal words. An n-gram can appear twice only if both of its (n-1)-grams do. All other n-grams are not looked up, and
+in real text these are nearly all long n-grams.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def _number(left: Any, right: Any, grams: Any, keys: Any, numbers: Any, bits: An
 
 @kernel
 def _characters(traits: Any, start: Any, end: Any) -> Any:
+    """The characters of the words from `start` to `end`."""
     total = int64(0)
     for at in range(start, end):
         total += traits[at] >> LENGTH
@@ -64,7 +65,7 @@ def _top(numbers: Any, counts: Any, traits: Any, n: Any, places: Any) -> Any:
 
 @kernel
 def _seen(numbers: Any, counts: Any, traits: Any, n: Any, places: Any) -> Any:
-    """The characters of n-grams that were read before; reading continues behind each of them."""
+    """The characters of n-grams that were read before; reading continues behind each one."""
     was_read = np.zeros(places, np.bool_)
     characters, place = int64(0), int64(0)
     while place < places:
@@ -83,7 +84,7 @@ def _seen(numbers: Any, counts: Any, traits: Any, n: Any, places: Any) -> Any:
 def repetition(ids: Any, traits: Any, out: Any) -> None:
     """Write to out[n] (int64[11] of zeros) the characters of the top n-gram for n = 2..4, of duplicates for n = 5..10.
 
-    ids int32[words] are not negative; traits int32[words] are those of `kernels.chunks`.
+    ids int32[words] are not negative; traits int32[words] are as in `kernels.chunks`.
     """
     size = int64(8)
     while size < 2 * ids.size:

@@ -24,7 +24,7 @@ MOST_WORDS = 6  # most words of such a chunk
 
 # The words with the first ids, in this order.
 FIRST = (",", ";", ":", "!", "?", ")", '"', ".", "(", "-", "'s", "'S", "’s", "’S")
-_MARKS = np.frombuffer(b',;:!?)"', np.uint8)  # the first of them that may stand behind a word
+_MARKS = np.frombuffer(b',;:!?)"', np.uint8)  # the marks that may stand behind a word; FIRST begins with them
 _QUOTE, _STOP, _BRACKET, _HYPHEN, _POSSESSIVE = 6, 7, 8, 9, 10
 
 
