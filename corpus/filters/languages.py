@@ -59,9 +59,9 @@ def _merged(stage: str, config: Any, language: str) -> Any:
     if table is None:
         return config
     where = f"{config.language_file or 'languages.toml'}: [{language}.{stage}]"
-    known = {field.name for field in dataclasses.fields(config)}
+    settings = {field.name for field in dataclasses.fields(config)}
     for name in table:
-        if name not in known or name.startswith("language"):
+        if name not in settings or name.startswith("language"):
             raise ValueError(f"language_file: {where} {name}: unknown setting")
     figures = dict(table)
     if "stop_words" in figures:

@@ -88,12 +88,12 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     for row, (html, header, url) in enumerate(zip(batch.column("html"), headers, urls, strict=True)):
         page = html.as_buffer()  # not copied, as only the head is needed
         head = page.slice(0, min(page.size, _HEAD_BYTES)).to_pybytes() if page else b""
-        said = signals(head, header or "", names)
+        opt_outs = signals(head, header or "", names)
         if hosts is not None:
-            said += forbidden(hosts, url or "", config.agents, has_tdm=any(name == "tdm" for name, _ in said))
-        said = [item for item in said if item != ("tdm", "")]
-        recorded.append(" ".join(f"{name}:{place}" for name, place in said) or None)
-        unwanted = next(((name, place) for name, place in said if name in config.drop), None)
+            opt_outs += forbidden(hosts, url or "", config.agents, has_tdm=any(name == "tdm" for name, _ in opt_outs))
+        opt_outs = [item for item in opt_outs if item != ("tdm", "")]
+        recorded.append(" ".join(f"{name}:{place}" for name, place in opt_outs) or None)
+        unwanted = next(((name, place) for name, place in opt_outs if name in config.drop), None)
         if unwanted:
             drops[row] = Drop(f"{NAME}.{_rule(unwanted[0])}", unwanted[1], "no opt-out")
     split = outcome(replace_column(batch, OPT_OUT.name, pa.array(recorded, pa.string())), NAME, drops)
@@ -118,20 +118,20 @@ def signals(html: bytes, headers: str, names: frozenset[str]) -> list[tuple[str,
     A page that says that its rights are not reserved has ("tdm", ""). `headers` has a line `name: value` for each
     header, with the name in lower case; `names` are the crawlers that a signal may address, in lower case.
     """
-    said: dict[tuple[str, str], None] = {}
+    opt_outs: dict[tuple[str, str], None] = {}
     tdm: str | None = None
     for name, content in _metas(html):
         if name in names:
-            said |= dict.fromkeys((token, "meta") for token in _tokens(content))
+            opt_outs |= dict.fromkeys((token, "meta") for token in _tokens(content))
         elif name == "tdm-reservation" and content.strip() in ("0", "1"):
             tdm = "meta" if content.strip() == "1" else ""
     for line in headers.split("\n"):
         name, _, value = line.partition(":")
         if name == "x-robots-tag":
-            said |= dict.fromkeys((token, "header") for token in _addressed(value, names))
+            opt_outs |= dict.fromkeys((token, "header") for token in _addressed(value, names))
         elif name == "tdm-reservation" and tdm is None and value.strip() in ("0", "1"):
             tdm = "header" if value.strip() == "1" else ""
-    return [*said, *([("tdm", tdm)] if tdm is not None else [])]
+    return [*opt_outs, *([("tdm", tdm)] if tdm is not None else [])]
 
 
 def _metas(html: bytes) -> Iterator[tuple[str, str]]:

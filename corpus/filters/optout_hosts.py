@@ -83,15 +83,15 @@ def forbidden(hosts: Hosts, url: str, agents: tuple[str, ...], *, has_tdm: bool)
     if row == len(hosts.hashes) or int(hosts.hashes[row]) != hash:
         return []
     robots, ai, tdm = (hosts.table.column(kind)[row].as_py() for kind in KINDS)
-    said = []
+    opt_outs = []
     rules = _rules(robots or "")
     if named := [name for name in agents if not allowed(rules.get(name.lower(), []), url)]:
-        said.append(("robots", ",".join(named)))
+        opt_outs.append(("robots", ",".join(named)))
     if not allowed(_rules(ai or "").get("*", []), url):
-        said.append(("ai.txt", "host"))
+        opt_outs.append(("ai.txt", "host"))
     if tdm and not has_tdm and _reserved(tdm, url):
-        said.append(("tdm", "host"))
-    return said
+        opt_outs.append(("tdm", "host"))
+    return opt_outs
 
 
 def tdm_rules(text: str) -> list[dict[str, Any]]:

@@ -220,9 +220,9 @@ class Memory:
         data, sizes = _padded([word.encode("utf-8", "surrogatepass") for word in words])
         self._make_room(0, 0, 0, len(words), len(data))
         ids = np.empty(len(words), np.int64)
-        known = int(self.tables.used[3])
+        first_new = int(self.tables.used[3])
         number_all(data.ctypes.data, sizes, self.tables, ids)
-        new = np.flatnonzero(ids >= known).tolist()
+        new = np.flatnonzero(ids >= first_new).tolist()
         traits = self.tables.traits
         for place in new:
             traits[ids[place]] = _traits(words[place])

@@ -26,10 +26,10 @@ def library() -> Any:
 
 def parsed(number: str, region: str | None = None) -> Any:
     """The number as libphonenumber reads it; None if it is no telephone number."""
-    known = library()
+    phonenumbers = library()
     try:
-        return known.parse(number, region)
-    except known.NumberParseException:
+        return phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException:
         return None
 
 

@@ -1,4 +1,4 @@
-"""datatrove's text filters as an oracle: what its own code, with spaCy, says of a text, in the names of our rules.
+"""datatrove's text filters as an oracle: the answers of its own code, with spaCy, under the names of our rules.
 
 datatrove and spaCy are the extra `bench`; nothing in the product needs them. Documents are English to it, and its
 constants are the defaults of its filters, which are FineWeb's.
@@ -44,7 +44,7 @@ _NAMES = {
 
 
 def stages() -> dict[str, Callable[[str], str]]:
-    """Each stage as a function of a text: the rule by which it is dropped, or the text that is kept after "kept:"."""
+    """Each stage as a function of a text: the rule that drops it, or "kept:" and the text that is kept."""
     filters = {
         "gopher_repetition": GopherRepetitionFilter(),
         "gopher_quality": GopherQualityFilter(),

@@ -1,4 +1,4 @@
-"""The URL rules once more, as plainly as can be: sets of strings instead of hashes, no kernel, no automaton."""
+"""The rules on URLs a second time, as plain as possible: sets of strings, no hashes, no kernel, no automaton."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MODULUS = 2**64
 
 @dataclass
 class Lists:
-    """What lines of lists name."""
+    """The hosts and pages that the lines of lists name."""
 
     exact: set[str] = field(default_factory=set)
     below: set[str] = field(default_factory=set)
     pages: set[tuple[str, str] | None] = field(default_factory=set)
 
     def domain(self, host: str) -> str | None:
-        """The longest listed domain that is the host, or stands above it and is listed with all below it."""
+        """The longest listed domain that is the host, or is above it and listed with all hosts below it."""
         if host in self.exact | self.below:
             return host
         while not _is_ip(host) and "." in host:
@@ -33,7 +33,7 @@ class Lists:
 
 
 def read(lines: list[str]) -> Lists:
-    """The lists that lines make, which are hosts or pages or nothing."""
+    """The lists of these lines, each of which names a host, a page or nothing."""
     lists = Lists()
     for line in lines:
         fields = line.split("#")[0].split()

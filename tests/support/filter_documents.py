@@ -1,5 +1,4 @@
-"""Real documents for the filters: the pages of the test crawl as our extract stage gives them, and English text cut
-into pages."""
+"""Real documents for the filters: texts that our extract stage finds in the test crawl, and English text in pages."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ _NO_PROSE = re.compile(r"https?:|www\.|\^|\|| \* |/wiki/|//|%[0-9A-F]{2}|^\s*(?:
 
 
 def crawled(testdata: Path, files: int = 6) -> Iterator[str]:
-    """The texts of the first WARC files' pages, in all their languages."""
+    """The texts of the pages in the first WARC files, in all languages."""
     for path in sorted((testdata / "warc").glob("DEV-*.warc.gz"))[:files]:
         yield from _texts(path)
 
@@ -53,7 +52,7 @@ def english(testdata: Path) -> Iterator[str]:
 def articles(testdata: Path) -> dict[str, str]:
     """The running text of one encyclopedia article in many languages, by language.
 
-    The file has its Markdown; links become their text, wrapped lines paragraphs, and what is no prose goes.
+    The file has Markdown. Links become their text, wrapped lines become paragraphs, and all but prose is left out.
     """
     parts: dict[str, list[str]] = {}
     with gzip.open(testdata / "text/mixed_multilingual_code.jsonl.gz", "rt", encoding="utf-8") as stream:
@@ -65,12 +64,12 @@ def articles(testdata: Path) -> dict[str, str]:
 
 def samples(testdata: Path) -> dict[str, str]:
     """Some paragraphs of the Universal Declaration of Human Rights in each language, joined by line breaks."""
-    found: dict[str, list[str]] = {}
+    by_language: dict[str, list[str]] = {}
     with (testdata / "lid/lid_samples.jsonl").open(encoding="utf-8") as stream:
         for row in map(json.loads, stream):
             if not row.get("short"):
-                found.setdefault(row["lang"], []).append(row["text"])
-    return {language: "\n".join(texts) for language, texts in found.items()}
+                by_language.setdefault(row["lang"], []).append(row["text"])
+    return {language: "\n".join(texts) for language, texts in by_language.items()}
 
 
 def _prose(markdown: str) -> str:

@@ -1,4 +1,4 @@
-"""Texts with personal data at known places, and texts that only look so: a test set made by rule, not by the finders.
+"""Texts with personal data at known places, and texts that only resemble it: a test set by rules, not by the finders.
 
 Telephone numbers are libphonenumber's own examples for all its regions, with their last digits changed, in every
 form that it prints and with the separators that people use, in sentences of many languages with and without a label.
@@ -21,7 +21,7 @@ from tests.oracles import scrub_checks as oracle
 
 PUBLIC, ALL = Config(), Config(ip_scope="all")
 
-# Pieces of values and what stands between them: hypothesis glues them into texts that nearly are something.
+# Pieces of values, and the characters between them: hypothesis joins them to texts that resemble personal data.
 PIECES = (
     "a b1 _ . .. - + ' % @ @ example com .com xn--p1ai é 中 / : :: = ( ) < > , \n 1 11 8.8 .8.8 4242 4242 1111 "
     "-45-6789 123 555 0138 +49 +1 (212) DE89 3704 0044 0532 0130 00 NO93 8601 1117 947 2606: fe80 SSN Tel. \u00a0"
@@ -38,7 +38,7 @@ TEXTS = st.one_of(
 
 
 class Case(NamedTuple):
-    """`text[start:end]` is the value, of type `kind`; `group` says which part of the set this is."""
+    """`text[start:end]` is a value of type `kind`; `group` is the part of the test set."""
 
     text: str
     start: int
@@ -115,7 +115,7 @@ T: {}
 M: {}
 """.strip().split("\n")
 
-# No word says that this is a telephone number.
+# Sentences without a word for telephones.
 BARE = """
 Otto Brandt, {}, otto@brandt.example
 Ask for Maja, {}
@@ -135,7 +135,7 @@ def _case(sentence: str, value: str, kind: str, group: str) -> Case:
 
 
 def _varied(number: phonenumbers.PhoneNumber, random_: random.Random) -> phonenumbers.PhoneNumber:
-    """Another valid number of the same kind: other last digits."""
+    """Another valid number of one kind, with other last digits."""
     digits = str(number.national_number)
     for _ in range(30):
         changed = phonenumbers.PhoneNumber()
@@ -178,7 +178,7 @@ def international_phones(seed: int) -> Iterator[Case]:
 
 
 def national_phones(seed: int, labelled: bool) -> Iterator[Case]:
-    """As the country itself prints them. Shorter than seven digits nobody could know them: left out."""
+    """Numbers as their country prints them, without those of less than seven digits, which nobody could recognize."""
     random_ = random.Random(seed)
     for _, number in examples(seed):
         printed = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
@@ -528,7 +528,7 @@ a+{d4}={d5}
 
 
 def negatives(seed: int = 1, each: int = 4) -> list[str]:
-    """Lines without personal data, every pattern `each` times with other digits."""
+    """Lines without personal data: every pattern `each` times, with other digits."""
     random_ = random.Random(seed)
 
     def filled(pattern: str) -> str:

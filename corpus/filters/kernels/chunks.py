@@ -100,11 +100,11 @@ def find(p: Any, size: Any, key: Any, rows: Any, mask: Any, letters: Any) -> Any
         if load64(row) == int64(key) and load64(row + 8) == size:
             if size <= 8:
                 return row
-            known = letters + load64(row + 16)
+            remembered = letters + load64(row + 16)
             at = int64(0)
-            while at < size - 8 and load64(known + at) == load64(p + at):
+            while at < size - 8 and load64(remembered + at) == load64(p + at):
                 at += 8
-            if at >= size - 8 and load64(known + size - 8) == load64(p + size - 8):
+            if at >= size - 8 and load64(remembered + size - 8) == load64(p + size - 8):
                 return row
         slot += uint64(1)
 
@@ -166,12 +166,12 @@ def gather(places: Any, words: Any, traits: Any, out: Any, totals: Any) -> None:
         place = places[chunk]
         for k in range(words[place]):
             word = words[place + 1 + k]
-            known = int64(traits[word])
-            out[0, at], out[1, at] = word, known
+            bits = int64(traits[word])
+            out[0, at], out[1, at] = word, bits
             at += 1
-            real += known & REAL
-            characters += (known >> LENGTH) * (known & REAL)
-            letters += (known & LETTER) >> 1
+            real += bits & REAL
+            characters += (bits >> LENGTH) * (bits & REAL)
+            letters += (bits & LETTER) >> 1
     totals[0], totals[1], totals[2] = real, characters, letters
 
 

@@ -57,9 +57,9 @@ def number(p: Any, size: Any, traits: Any, tables: Any) -> Any:
     rows, letters = int64(tables.id_rows.ctypes.data), int64(tables.id_letters.ctypes.data)
     key = key_of(p, size)
     row = find(p, size, key, rows, tables.id_rows.shape[0] - 1, letters)
-    known = load64(row + 24)
-    if known >= 0:
-        return known
+    target = load64(row + 24)
+    if target >= 0:
+        return target
     new, place = tables.used[3], tables.used[4]
     put(row, key, size, place, new)
     copy(p, size, letters + place)
@@ -183,16 +183,16 @@ def _learn(first: Any, stop: Any, tables: Any) -> Any:
         words[at + 2] = number(q + 1, second, second << LENGTH | REAL | LETTER, tables)
         at += 3
     else:
-        known = words_at(p, stop - p, tables) if p > first else int64(-1)
-        if known >= 0:
+        of_word = words_at(p, stop - p, tables) if p > first else int64(-1)
+        if of_word >= 0:
             behind = int64(-1)
         elif stop > q:
-            known = words_at(p, q - p, tables)
-        if known >= 0:
-            if behind == _STOP and words[known] > 1:
+            of_word = words_at(p, q - p, tables)
+        if of_word >= 0:
+            if behind == _STOP and words[of_word] > 1:
                 return int64(-1)  # perhaps an abbreviation, too
-            for k in range(words[known]):
-                words[at] = words[known + 1 + k]
+            for k in range(words[of_word]):
+                words[at] = words[of_word + 1 + k]
                 at += 1
         else:
             words[at] = number(p, q - p, traits, tables)

@@ -225,9 +225,14 @@ def test_each_setting_of_a_rule_is_a_field_of_the_config(name: str) -> None:
         assert rule.measures
         assert rule.source
         assert rule.setting is None or stage.default(rule) == fields[rule.setting].default
-        if rule.drops == "listed" or rule.setting is None:
-            continue
-        assert fields[rule.setting].metadata["help"]
+
+
+@pytest.mark.parametrize("stage", TEXTS)
+def test_the_help_of_a_threshold_says_what_its_rule_measures(stage: ModuleType) -> None:
+    fields = {field.name: field for field in dataclasses.fields(stage.Config)}
+    for rule in stage.STAGE.rules:
+        if rule.setting:
+            assert f"{rule.measures} is {rule.drops} this ({rule.source})" in fields[rule.setting].metadata["help"]
 
 
 def test_a_stage_that_masks_drops_nothing() -> None:
@@ -270,6 +275,6 @@ def test_no_text_is_dropped_by_a_rule_that_is_not_declared(
         assert set(rules(stage.process(documents([text], language), stage.Config()).dropped)) <= names(stage.STAGE)
 
 
-def test_the_stages_with_rules_are_those_that_are_tested_here() -> None:
-    room = ("corpus.filters.", "corpus.classifier.", "corpus.pii.")
-    assert [name for name, path in STAGES.items() if path.startswith(room) and name != "scrub"] == list(WITH_RULES)
+def test_every_stage_that_may_drop_is_tested_here() -> None:
+    folders = ("corpus.filters.", "corpus.classifier.", "corpus.pii.")
+    assert [name for name, path in STAGES.items() if path.startswith(folders) and name != "scrub"] == list(WITH_RULES)

@@ -1,4 +1,4 @@
-"""Words and sentences: examples of each rule, and what must hold for any text."""
+"""Words and sentences: examples of each rule, and properties of any text."""
 
 from __future__ import annotations
 
