@@ -27,8 +27,8 @@ from bpe.vocabulary import (
     merges_file,
     rank_file,
     read_merges,
-    write_file,
 )
+from bpe.whole import write_whole
 
 
 def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
@@ -79,10 +79,10 @@ def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bo
     directory.mkdir(parents=True, exist_ok=True)
     for old in (*headers, directory / MERGES_FILE, directory / OLD_RANKS_FILE):
         old.unlink(missing_ok=True)
-    write_file(directory / RANKS_FILE, rank_file(vocabulary))
+    write_whole(directory / RANKS_FILE, rank_file(vocabulary))
     if vocabulary.merges is not None:
-        write_file(directory / MERGES_FILE, merges_file(vocabulary))
-    write_file(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
+        write_whole(directory / MERGES_FILE, merges_file(vocabulary))
+    write_whole(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
     return True
 
 

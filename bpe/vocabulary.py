@@ -13,9 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -156,21 +154,6 @@ def merges_file(vocabulary: Vocabulary) -> bytes:
 def letters(token: bytes) -> str:
     """A token as GPT-2's files and Hugging Face write it: a printable character for each byte."""
     return "".join(map(LETTERS.__getitem__, token))
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def made_from(path: Path, *fields: Any) -> Vocabulary:

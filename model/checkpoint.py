@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bpe.whole import whole, write_whole
 from model.config import ModelConfig
 from model.gpt import GPT
 
@@ -24,32 +25,12 @@ NAME = re.compile(r"checkpoint-(\d+)\.pt")
 DIGEST_BYTES = 64  # sha256 in hex
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file that appears at `path` complete, or not at all, whenever the machine stops."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the rename itself
-    finally:
-        os.close(directory)
-
-
 def save(run: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write the checkpoint of `step`, then delete all but the newest `keep`."""
     path = run / f"checkpoint-{step:06d}.pt"
-
-    def write(partial: Path) -> None:
+    with whole(path) as partial:
         torch.save({"step": step, **state}, partial)
         seal(partial)
-
-    write_atomically(path, write)
     for old in checkpoints(run)[keep:]:
         old.unlink()
     return path
@@ -123,4 +104,4 @@ def truncate_metrics(path: Path, step: int) -> None:
         return
     lines = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
-    write_atomically(path, lambda partial: partial.write_bytes(b"".join(kept)))
+    write_whole(path, b"".join(kept))

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from bpe.files import load_vocabulary, save_vocabulary
 from bpe.vocabulary import END_OF_TEXT, HEADERS, Vocabulary
-from model.checkpoint import checkpoints, save, write_atomically
+from bpe.whole import whole, write_whole
+from model.checkpoint import checkpoints, save
 from model.config import ModelConfig, as_dict
 from model.gpt import GPT, parameter_count
 from model.hf_shapes import ARCHITECTURES, Architecture, architecture_of, to_ours, to_theirs
@@ -59,9 +60,10 @@ def export(
     directory.mkdir(parents=True, exist_ok=True)
     weights = to_theirs(architecture.pieces(model.config), model.state_dict())
     written = {name: weight.to("cpu", DTYPES[dtype]).contiguous() for name, weight in weights.items()}
-    write_atomically(directory / WEIGHTS, lambda partial: save_file(written, partial, metadata={"format": "pt"}))
+    with whole(directory / WEIGHTS) as partial:
+        save_file(written, partial, metadata={"format": "pt"})
     for name, content in contents.items():
-        write_atomically(directory / name, lambda partial, content=content: partial.write_bytes(content))  # type: ignore[misc]
+        write_whole(directory / name, content)
     return [directory / name for name in (WEIGHTS, *contents)]
 
 
@@ -109,7 +111,7 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
     run.mkdir(parents=True, exist_ok=True)
     if vocabulary is not None:
         save_vocabulary(vocabulary, run / "tokenizer")
-    write_atomically(run / "config.json", lambda partial: partial.write_bytes(to_json(identity)))
+    write_whole(run / "config.json", to_json(identity))
     save(run, 0, {**identity, "weights": model.state_dict()}, keep=1)
     return Imported(
         str(run), architecture.name, parameter_count(model), config.context, vocabulary.hash if vocabulary else None

@@ -10,11 +10,11 @@ Curves stand over the tokens seen, because runs with batches of different sizes 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bpe.whole import write_whole
 from model.chart import INNER, LEFT, WIDTH, Chart, Curve, chart, short
 from model.history import Figures, History, differing, figures, section, settings
 
@@ -49,12 +49,7 @@ def write_page(runs: Sequence[History], path: Path) -> None:
     """Write the page; it appears whole or not at all."""
     text = page(runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, text.encode())
 
 
 def page(runs: Sequence[History]) -> str:

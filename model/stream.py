@@ -18,8 +18,6 @@ import contextlib
 import hashlib
 import io
 import math
-import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bpe.whole import partial_path, put_in_place
 from corpus.store.shards import Dataset
 
 IN_MEMORY_TOKENS = 64_000_000  # up to here (128 or 256 MB) the streams are packed in memory at every start
@@ -262,30 +261,23 @@ def _write(paths: list[Path], shards: list[Shard], below: int, dtype: np.dtype[A
 
     Each process writes files of its own, and all of them write the same bytes. The first that is done removes
     what others have begun, who then find nothing left to rename: so nothing stays behind of any that were killed.
+    `bpe.whole.whole` would take such a missing file for an error.
     """
-    folder, attempt = paths[0].parent, uuid.uuid4().hex
+    folder = paths[0].parent
     folder.mkdir(parents=True, exist_ok=True)
-    partials = [path.with_name(f".{path.name}.{attempt}.partial") for path in paths]
+    partials = [partial_path(path) for path in paths]
     try:
         with partials[0].open("wb") as train, partials[1].open("wb") as held_out:
             _pack(shards, below, dtype, train, held_out)
-            for file in (train, held_out):
-                file.flush()
-                os.fsync(file.fileno())
         for partial, path in zip(partials, paths, strict=True):
             with contextlib.suppress(FileNotFoundError):
-                partial.replace(path)
+                put_in_place(partial, path)
     finally:
         for partial in partials:
             partial.unlink(missing_ok=True)
     for path in paths:
         for begun in folder.glob(f".{path.name}.*.partial"):
             begun.unlink(missing_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the renames themselves
-    finally:
-        os.close(descriptor)
 
 
 def _pack(shards: list[Shard], below: int, dtype: np.dtype[Any], train: IO[bytes], held_out: IO[bytes]) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from bpe.whole import write_whole
+
 
 class Tracker(Protocol):
     """One place where rows go. Whatever goes wrong raises."""
@@ -57,7 +59,7 @@ class WandB:
         self.html: Any = wandb.Html
         kept = run / "wandb-id"
         if not kept.is_file():
-            kept.write_text(uuid.uuid4().hex[:16] + "\n", encoding="utf-8")
+            write_whole(kept, f"{uuid.uuid4().hex[:16]}\n".encode())
         self.run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "pretrain",
             name=run.resolve().name,

@@ -23,8 +23,9 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bpe.whole import write_whole
 from model import attention
-from model.checkpoint import checkpoints, truncate_metrics, write_atomically
+from model.checkpoint import checkpoints, truncate_metrics
 from model.config import ModelConfig, RunOptions, TrainConfig, as_dict
 from model.data import Batches, Stream, make_batches
 from model.device import autocast, has_fp8, micro_batch_tokens, pick_device
@@ -126,7 +127,7 @@ def pretrain(
             trackers = stack.enter_context(Trackers(options.trackers, run, identity, log, start))
             truncate_metrics(run / "metrics.jsonl", start)
             text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
-            write_atomically(run / "config.json", lambda partial: partial.write_text(text, "utf-8"))
+            write_whole(run / "config.json", text.encode())
             stack.enter_context(metrics := (run / "metrics.jsonl").open("a", encoding="utf-8"))
         else:
             metrics, trackers = None, None

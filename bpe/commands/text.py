@@ -90,10 +90,10 @@ def encode(
     if output is None:
         click.echo(" ".join(map(str, ids.tolist())))
         return
-    from bpe.vocabulary import write_file
+    from bpe.whole import write_whole
 
     kind = _width(vocabulary)
-    write_file(output, _packed(ids.astype(kind), output.suffix))
+    write_whole(output, _packed(ids.astype(kind), output.suffix))
     say(f"{output}: {len(ids):,} ids" + (f", {kind}" if output.suffix != ".txt" else ""))
 
 
@@ -231,10 +231,10 @@ def inspect(
     split = [encoder_of(vocabulary).encode(text).tolist() for vocabulary in vocabularies]
     if html:
         from bpe.page import Column, page
-        from bpe.vocabulary import write_file
+        from bpe.whole import write_whole
 
         columns = [Column(*one) for one in zip(names_of(paths), vocabularies, split, strict=True)]
-        write_file(html, page(columns).encode())
+        write_whole(html, page(columns).encode())
         say(f"{html}: {', '.join(f'{len(ids):,}' for ids in split)} tokens")
     if as_json:
         shown = [_split_facts(*one) for one in zip(paths, vocabularies, split, strict=True)]

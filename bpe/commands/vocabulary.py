@@ -180,7 +180,7 @@ def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, o
         raise click.UsageError("which format? Pass --to tiktoken, hf or gpt2")
     from bpe.export import export_files
     from bpe.files import load_vocabulary
-    from bpe.vocabulary import write_file
+    from bpe.whole import write_whole
 
     contents = export_files(load_vocabulary(tokenizer, pattern), to)
     is_file = len(contents) == 1 and output.suffix in endings and not output.is_dir()
@@ -194,7 +194,7 @@ def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, o
             say(f"{file}: already there, nothing to do")
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, content)
+        write_whole(file, content)
         say(f"{file}: {len(content):,} bytes")
 
 

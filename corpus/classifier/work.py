@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import check_whole, commit_file, find_output
 from corpus.store.shards import ROW_GROUP, Dataset
 

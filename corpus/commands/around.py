@@ -14,9 +14,9 @@ from corpus.cli import JSON, OUTPUT, make_command
 
 def report_command() -> click.Command:
     def report(folders: tuple[str, ...], training: str | None, as_json: bool) -> int:
-        from corpus.report.command import write_report
         from corpus.report.estimate import estimate, estimate_json, estimate_text
         from corpus.report.funnel import funnel_json, funnel_text
+        from corpus.report.gather import write_report
 
         path, found = write_report(folders, training)
         if as_json:
@@ -139,7 +139,7 @@ def sample_command() -> click.Command:
         import dataclasses
         from pathlib import Path
 
-        from corpus.sample import write_sample
+        from corpus.sample.make import write_sample
 
         summary = write_sample(Path(output), **options)
         click.echo(str(summary), err=True)

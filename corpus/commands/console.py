@@ -11,10 +11,8 @@ from typing import Any
 
 import click
 
-from corpus.crawl.fetch import Event as FetchEvent
-from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
-from corpus.crawl.fetch import Progress as Downloaded
-from corpus.engine import Event
+from corpus.crawl.fetch import Downloaded, Failed, FetchEvent, Finished, Listed, Retry, Skipped
+from corpus.engine.base import Event
 from corpus.run.chain import Account
 from corpus.run.execute import PassSummary
 from corpus.run.plan import Pass

@@ -12,6 +12,7 @@ from corpus.cli import JSON, make_command
 
 def optout_command() -> click.Command:
     def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_json: bool) -> int:
+        from bpe.whole import whole
         from corpus.filters.optout import AI_AGENTS
         from corpus.filters.optout_build import build_hosts
         from corpus.pipeline import find_source
@@ -23,12 +24,8 @@ def optout_command() -> click.Command:
         if target.is_dir():
             raise ValueError(f"{output}: is a folder; name the file to write, such as {output}/optout.arrow")
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.unfinished")
-        try:
+        with whole(target) as unfinished:
             found = build_hosts(source.warcs, agents or AI_AGENTS, str(unfinished))
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
         files = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.read.items()))
         click.echo(f"optout: read {files}; {found.hosts:,} hosts speak of AI -> {output}", err=True)
         for agent, count in found.forbidding.most_common():

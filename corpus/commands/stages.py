@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import click
 
 from corpus.cli import JSON, OUTPUT, make_command
+from corpus.engine.base import Engine, Limits
+from corpus.engine.start import DEFAULT, ENGINES, start_engine
 
 _RECIPE = click.Option(["--recipe"], metavar="FILE", help="take the stages' settings from this recipe")
 _KEEP_TEXT = click.Option(["--keep-dropped-text"], is_flag=True, help="keep the text of dropped documents as well")
@@ -274,14 +275,14 @@ def engine_options() -> list[click.Option]:
     return [
         click.Option(
             ["--engine"],
-            type=click.Choice(["local", "ray"]),
-            default="local",
-            help="processes on this machine (default), or the Ray cluster that RAY_ADDRESS names",
+            type=click.Choice(list(ENGINES)),
+            default=DEFAULT,
+            help=f"{_by_engine('about')} (default: {DEFAULT})",
         ),
         click.Option(
             ["--workers"],
             type=click.IntRange(1),
-            help="worker processes (default: cores); with Ray, units at a time (default: as many as its CPUs)",
+            help=_by_engine("workers"),
         ),
         click.Option(
             ["--units", "share"],
@@ -314,6 +315,10 @@ def engine_options() -> list[click.Option]:
             help="for one attempt at a unit; 0: none (default). A page has limits of its own",
         ),
     ]
+
+
+def _by_engine(field: str) -> str:
+    return "; ".join(f"{name}: {getattr(engine, field)}" for name, engine in ENGINES.items())
 
 
 def _mebibytes(context: click.Context, option: click.Parameter, value: str) -> int:
@@ -398,7 +403,7 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
             waiting = str(reason)
             say(f"waiting: {waiting}")
     if report and complete and not waiting and status == 0:
-        from corpus.report.command import write_report
+        from corpus.report.gather import write_report
 
         path, _ = write_report([report])
         say(f"report: {path}")
@@ -407,15 +412,6 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
     return status
 
 
-def _started_engine(flags: dict[str, Any]) -> Any:
-    from corpus.engine import Limits
-
+def _started_engine(flags: dict[str, Any]) -> Engine:
     limits = Limits(memory=flags["page_memory"], unit=flags["unit_limit"] * 60)
-    if flags["engine"] == "ray":
-        from corpus.engine.ray import RayEngine
-
-        return RayEngine(None, limits, flags["workers"])
-    from corpus.engine.local import LocalEngine
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return LocalEngine(flags["workers"] or cores, limits)
+    return start_engine(flags["engine"], flags["workers"], limits)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from corpus.decontaminate.config import Apply, Search
 from corpus.decontaminate.work import BenchmarksWork, ContaminationWork, committed
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob, documents_behind, labelled, shard_pass
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, global_pass, wait_for, with_no_others

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import check_whole, commit, commit_file, find_output
 from corpus.store.open import local_path
-from corpus.store.shards import ROW_GROUP, Dataset, output_of
+from corpus.store.records import output_of
+from corpus.store.shards import ROW_GROUP, Dataset
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,12 @@ from corpus.dedup.work import (
     PublishWork,
     SignedShards,
 )
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob, documents_behind, labelled, ranges, shard_pass
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, check_no_others, global_pass, wait_for
 from corpus.run.recipe import describe
+from corpus.store.open import is_remote
 from corpus.store.shards import Dataset
 
 # Bytes that a unit of `keys` or `candidates` writes: of a gigabyte, one partition in 1,024 is a megabyte; and what is
@@ -199,7 +200,7 @@ def _check_folders(job: BarrierJob, output: str, options: IndexOptions) -> None:
 
 def _place(path: str) -> str:
     """A folder, however it is written."""
-    return path.rstrip("/") if "://" in path else os.path.realpath(path)
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
 def _grouped(shards: SignedShards, size: int, rows: int) -> SignedShards:

@@ -19,10 +19,11 @@ import pyarrow as pa
 
 from corpus.dedup.config import Config
 from corpus.dedup.published import PublishedIndex
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.chain import BATCH
 from corpus.run.commit import check_whole, commit, commit_file, find_output
-from corpus.store.shards import ROW_GROUP, Dataset, Output, ShardWriter, unit_of
+from corpus.store.records import Output, unit_of
+from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 
 PUBLISHED = "@"  # before the keys of the index's shards, where they are among the corpus's own, which never have it
 _READS = 8  # ranges under way at a time

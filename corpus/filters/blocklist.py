@@ -23,7 +23,6 @@ import json
 import mmap
 import os
 import re
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -34,9 +33,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bpe.whole import write_whole
 from corpus.filters.addresses import Entry, Page, domains, is_ip, read_entry
 from corpus.filters.listfiles import Piece, identity, read_lists
-from corpus.store.base import user_cache
+from corpus.store.files import user_cache
 
 _FORMAT = 1  # version of the cached file, of the hash, and of how lists are read
 _ALIGN = 64  # bytes
@@ -85,14 +85,15 @@ def load(paths: Sequence[str], *, allowing: bool = False) -> Blocklist:
     content = _digest([_FORMAT, suffix_version(), allowing, [_content(path) for path in paths]])
     with contextlib.suppress(OSError, ValueError):
         lists = _mapped(folder / f"{content}.table")
-        _write(note, f"{content}.table".encode())
+        write_whole(note, f"{content}.table".encode())
         return lists
     lists = _compiled(paths, allowing)
     if stamps != [identity(path) for path in paths]:
         raise ValueError(f"list {', '.join(paths)}: changed while it was read; run it again when it is whole")
     try:
-        _write(folder / f"{content}.table", _packed(lists))
-        _write(note, f"{content}.table".encode())
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{content}.table", _packed(lists))
+        write_whole(note, f"{content}.table".encode())
     except OSError:  # the cache cannot be written: the next process makes the table again
         return lists
     return _mapped(folder / f"{content}.table")
@@ -347,16 +348,3 @@ def _mapped(path: Path) -> Blocklist:
     starts = np.frombuffer(data, np.uint32, header["starts"], at)
     expressions = tuple((category, pattern) for category, pattern in header["expressions"])
     return _blocklist(hashes, labels, starts, tuple(header["categories"]), expressions)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file of the cache, whole or not at all; two processes that write it write equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.mix.draw import COPY, GROUP, Grouping, Part, plan
 from corpus.mix.work import GroupsWork, MixWork, Shard, sizes_of
 from corpus.run.plan import ALONE, Pass, Share, check_no_others, document_units, documents_of, wait_for

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.mix.draw import COPY, GROUP, Grouping, copies, draw, judge, size_up
 from corpus.run.commit import DROPPED_SCHEMAS, commit, commit_file, find_output
 from corpus.schema import dropped_rows, replace_column

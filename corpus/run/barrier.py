@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import ALONE, Pass, Share, document_units
 from corpus.run.recipe import Recipe, describe
 from corpus.run.work import ChainWork, Documents
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 
 _PARTITION = 64 << 20  # bytes that a unit brings together, where that makes no more than _PARTITIONS units
 _PARTITIONS = 1024

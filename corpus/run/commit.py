@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.schema import DROPPED
-from corpus.store.shards import Dataset, Input, Output, Record, audit, output_of
+from corpus.store.records import CommitRecord, Input, Output, account_errors, output_of
+from corpus.store.shards import Dataset
 
 DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index("text"))}
 
@@ -50,7 +51,7 @@ def commit(
     files: list[Path],
 ) -> None:
     """Publish finished files, and the record of them."""
-    record = Record(
+    record = CommitRecord(
         unit=unit.key,
         stage=work.name,
         config=work.config_hash,
@@ -82,7 +83,7 @@ def commit_file(
 
 def check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:
     """read = kept + dropped over the whole chain, and the files hold what the accounts say. Else: our bug."""
-    for problem in audit(accounts):
+    for problem in account_errors(accounts):
         raise RuntimeError(f"unit {unit}: {problem}")
     rows = {output.kind: output.rows for output in outputs}
     dropped = sum(sum(account["dropped"].values()) for account in accounts)

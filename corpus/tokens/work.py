@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import check_whole, commit
-from corpus.store.base import sha256
-from corpus.store.shards import Dataset, Output
+from corpus.store.files import sha256
+from corpus.store.records import Output
+from corpus.store.shards import Dataset
 from corpus.tokens.vocabulary import Config
 
 

@@ -20,9 +20,8 @@ from bpe.export import TARGETS, export_files
 from bpe.files import load_vocabulary, save_vocabulary
 from bpe.patterns import ONIGURUMA, REGEX, canonical, from_oniguruma, regex, to_oniguruma
 from bpe.vocabulary import Vocabulary, all_cuts
-from tests.bpe.conftest import texts
-from tests.bpe.test_regex_split import LLAMA, QWEN, RUSTBPE
 from tests.oracles import bpe_merges, bpe_naive
+from tests.support.bpe_texts import LLAMA, QWEN, RUSTBPE, texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 SPECIAL = ["<|endoftext|>", "<|a b|>", "<|é|>"]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bpe.encode import split
 from bpe.patterns import ONIGURUMA, PATTERNS, REGEX, scheme
 from bpe.unicode import LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER, class_table
-from tests.bpe.conftest import Published, texts
 from tests.oracles import bpe_naive
+from tests.support.bpe_texts import Published, texts
 
 _HUGGING_FACE = {
     name: tokenizers.pre_tokenizers.Split(tokenizers.Regex(expression), "isolated")

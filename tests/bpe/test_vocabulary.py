@@ -19,7 +19,7 @@ from bpe.export import hugging_face
 from bpe.files import load_vocabulary, save_vocabulary
 from bpe.patterns import REGEX
 from bpe.vocabulary import Vocabulary, rank_file
-from tests.bpe.conftest import texts
+from tests.support.bpe_texts import texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 

@@ -14,8 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from model.decode import EAGER_STEPS, Decoder, in_compute_dtype
 from model.draw import Sampling, draw
 from model.gpt import GPT
-from tests.model.test_gpt import SHAPES
-from tests.support.model_shards import VOCAB, small_model
+from tests.support.model_shards import SHAPES, VOCAB, small_model
 
 BF16_ERROR = 0.08  # of the largest logit: bf16 keeps 8 bits of each of a few dozen sums
 

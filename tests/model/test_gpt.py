@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,7 @@ from model.gpt import GPT, RMSNorm, flops_per_token, parameter_count, rope_table
 from model.optim import make_optimizers, zero_gradients
 from model.presets import from_preset
 from tests.oracles import model_attention as oracle
-from tests.support.model_shards import END_OF_TEXT, small_model
+from tests.support.model_shards import END_OF_TEXT, SHAPES, small_model
 
 
 @settings(max_examples=20)
@@ -65,22 +63,6 @@ def test_rope_scores_depend_on_distance_alone() -> None:
     q_TD, k_TD = (rotate(x.expand(1, 64, 1, 8), *tables)[0, :, 0] for x in (q_D, k_D))
     scores = [float(q_TD[t] @ k_TD[t - 5]) for t in range(5, 64)]
     assert max(scores) - min(scores) < 1e-4
-
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "gpt2": {
-        "positions": "learned",
-        "norm": "layer",
-        "activation": "gelu",
-        "qk_norm": False,
-        "bias": True,
-        "kv_heads": 4,
-        "norm_eps": 1e-5,
-    },
-    "window": {"window": 5, "layers": 3, "full_every": 2},
-    "others": {"activation": "relu2", "soft_cap": 3.0, "tied": False, "bias": True},
-}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -20,8 +20,8 @@ from click.testing import CliRunner, Result
 
 from model.checkpoint import newest
 from model.cli import main, settings_of, token_count
-from tests.conftest import REPOSITORY
 from tests.support.model_shards import write_bytes
+from tests.support.paths import REPOSITORY
 
 SENTENCE = b"The cat sat on the mat, and the dog sat by the door of the old house. "
 # The smallest model of any shape; a context of 32, two sequences an update.

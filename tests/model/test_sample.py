@@ -16,9 +16,8 @@ from model import sample as sampler
 from model.draw import draw, uniforms
 from model.gpt import GPT
 from model.sample import Sample, Sampling, generate, generate_batch, rows_at_once
-from tests.model.test_gpt import SHAPES
 from tests.oracles.model_generate import continuation
-from tests.support.model_shards import END_OF_TEXT, VOCAB, small_model
+from tests.support.model_shards import END_OF_TEXT, SHAPES, VOCAB, small_model
 
 GREEDY = Sampling(max_tokens=12, temperature=0)
 

@@ -1,4 +1,4 @@
-"""Which documents stay, the slow way: every document beside every kept one, sets in Python."""
+"""Which documents stay, the slow way: every document is compared with every kept one, as sets in Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Document(NamedTuple):
-    """What decides: documents come in the order in which they are to be kept."""
+    """The values that decide. Documents are in the order in which they should be kept."""
 
     text_hash: bytes
     minima: tuple[int, ...]
@@ -20,7 +20,7 @@ def jaccard(one: frozenset[int], other: frozenset[int]) -> float:
 
 
 def hopeful(one: Document, other: Document, threshold: float) -> bool:
-    """Whether enough minima agree for a look at the sets."""
+    """Whether enough minima agree for comparing the sets."""
     equal = sum(a == b for a, b in zip(one.minima, other.minima, strict=True))
     return 2 * equal >= threshold * len(one.minima)
 

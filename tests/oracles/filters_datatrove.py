@@ -1,7 +1,7 @@
-"""datatrove's text filters as an oracle: the answers of its own code, with spaCy, under the names of our rules.
+"""datatrove's text filters as an oracle: what datatrove, with spaCy, decides on a text, in the names of our rules.
 
-datatrove and spaCy are the extra `bench`; nothing in the product needs them. Documents are English to it, and its
-constants are the defaults of its filters, which are FineWeb's.
+datatrove and spaCy come with the extra `bench`; nothing in the product needs them. Every document is taken for English.
+The constants are the defaults of datatrove's filters, which are FineWeb's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NAMES = {
 
 
 def stages() -> dict[str, Callable[[str], str]]:
-    """Each stage as a function of a text: the rule that drops it, or "kept:" and the text that is kept."""
+    """Each stage as a function of a text: the rule by which it is dropped, or the text that is kept after "kept:"."""
     filters = {
         "gopher_repetition": GopherRepetitionFilter(),
         "gopher_quality": GopherQualityFilter(),

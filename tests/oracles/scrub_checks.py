@@ -1,4 +1,4 @@
-"""Check digits digit by digit, and e-mail addresses character by character around every @: slow twins of finders."""
+"""Check digits by their definitions, and e-mail addresses by looking at every character around every @."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILES = {"png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico", "css", "js",
 
 
 def luhn(digits: str) -> bool:
-    """Whether the Luhn check digit is right: every second digit from the right is doubled, and all digits are added."""
+    """Doubling every second digit from the right, and adding the digits of what that gives."""
     total = 0
     for place, digit in enumerate(reversed(digits)):
         total += sum(map(int, str(int(digit) * (2 if place % 2 else 1))))
@@ -42,7 +42,7 @@ def is_domain(domain: str) -> bool:
 
 
 def other_domain_end(text: str, start: int, top_level: list[str]) -> int:
-    """The end of a domain in another script: of the fewest labels, then with the longest name in `top_level`."""
+    """Where a domain with letters of other scripts ends: fewest labels, then the longest name of `top_level`."""
     found: list[tuple[int, bool, int, int]] = []
     for end in range(start + 1, min(len(text), start + 256) + 1):
         labels = text[start:end].split(".")

@@ -1,10 +1,11 @@
-"""SIGNATURES tables through the files of the exchange, as the passes take them."""
+"""SIGNATURES tables and candidates for the passes of deduplication, and SIGNATURES as files of the exchange."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from corpus.dedup.signatures import schema
 
 # A document in short: its text's hash as a number, its num_perm minima, its shingles, its dump.
 Row = tuple[int, Sequence[int], int, str | None]
+SMALL = Config(bands=3, rows=2)
 
 
 def signatures(rows: Sequence[Row], config: Config) -> pa.Table:
@@ -32,7 +34,7 @@ def signatures(rows: Sequence[Row], config: Config) -> pa.Table:
 
 
 def cut(table: pa.Table, cuts: list[int]) -> list[pa.Table]:
-    """The table cut into shards at these rows (modulo their number)."""
+    """Cut the table into shards at these rows (modulo the number of rows)."""
     ends = [0, *sorted(cut % (table.num_rows + 1) for cut in cuts), table.num_rows]
     return [table.slice(start, end - start) for start, end in itertools.pairwise(ends)]
 
@@ -55,3 +57,19 @@ def write_all_pairs(tables: Sequence[pa.Table], config: Config, folder: Path) ->
         sources.append(pairs_source(pairs, first_row))
         first_row += table.num_rows
     return sources
+
+
+def candidate(row: int, **more: Any) -> dict[str, Any]:
+    """A candidate of block 0; `minima` are its signature, `ngrams` its set."""
+    minima = more.pop("minima", [7] * SMALL.num_perm)
+    known = {
+        "row": row,
+        "block": 0,
+        "published": False,
+        "id": f"d{row}",
+        "length": 100,
+        "text_hash": row.to_bytes(16, "little"),
+        "signature": np.array(minima, "<u4").tobytes(),
+        "ngrams": [1, 2, 3, 4],
+    }
+    return known | more

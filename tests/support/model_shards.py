@@ -89,6 +89,23 @@ def small_model(**changes: Any) -> ModelConfig:
     return ModelConfig(**{**shape, **changes})
 
 
+# `small_model` in shapes that differ in their parts.
+SHAPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "gpt2": {
+        "positions": "learned",
+        "norm": "layer",
+        "activation": "gelu",
+        "qk_norm": False,
+        "bias": True,
+        "kv_heads": 4,
+        "norm_eps": 1e-5,
+    },
+    "window": {"window": 5, "layers": 3, "full_every": 2},
+    "others": {"activation": "relu2", "soft_cap": 3.0, "tied": False, "bias": True},
+}
+
+
 def small_training(**changes: Any) -> TrainConfig:
     fields: dict[str, Any] = {"steps": 20, "batch_tokens": 128, "lr": 3e-3, "warmup_steps": 4}
     return TrainConfig(**{**fields, **changes})

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from corpus.dedup.lines.apply import Config as Removal
 from corpus.dedup.lines.work import LineHashesWork, RepeatedWork, TableWork, table_of
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob, documents_behind, ranges
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
 from corpus.run.recipe import describe
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 
 DATASETS = ("hashes", "repeated", "table")
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import check_whole, commit_file, find_output
-from corpus.store.shards import ROW_GROUP, Dataset, Output
+from corpus.store.records import Output
+from corpus.store.shards import ROW_GROUP, Dataset
 
 _READS = 8  # ranges under way at a time
 _HELD = 4  # times a range of hashes that is in memory

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from corpus.cli import cli
 from corpus.warc import inspect as records
 from corpus.warc.pages import Page
-from tests.corpus.warc.test_pages import HTML, record, response
+from tests.support.warc_records import HTML, record, response
 
 ARTICLE = b"<html><body><article>" + b"".join(b"<p>A long sentence, number %d of it.</p>" % n for n in range(30))
 PARTS = [
