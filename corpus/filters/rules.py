@@ -40,7 +40,7 @@ def limit(
     source    where the rule and its default come from
     rule      the rule's name, if the setting has another one
     """
-    item = setting(default, f"drop a document whose {measures} is {drops} this ({source})", low=0, high=high)
+    item = setting(default, f"drop {drops} this {measures} ({source})", low=0, high=high)
     declared = Rule(rule, measures, drops, source=source)
     return dataclasses.field(default=default, metadata={**item.metadata, _RULE: declared})
 

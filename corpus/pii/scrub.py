@@ -39,7 +39,7 @@ class Config:
     )
     style: str = setting(
         "fineweb",
-        "what is written in place: FineWeb's addresses, tags such as <PHONE>, or pseudonyms by a secret key",
+        "replacements: FineWeb's addresses, tags such as <PHONE>, or pseudonyms by a secret key",
         choices=STYLES,
     )
     hash_key: str = setting("", "file with at least 16 random bytes, the key of --style hash", path=True)

@@ -41,6 +41,28 @@ def _number(left: Any, right: Any, grams: Any, keys: Any, numbers: Any, bits: An
 
 
 @kernel
+def _number_all(shorter: Any, longer: Any, keys: Any, numbers: Any, bits: Any, counts: Any) -> Any:
+    """Number the n-grams of a text; returns whether one appears twice.
+
+    shorter  int32: at each place, the number of the (n-1)-gram, or -1 if it appears once
+    longer   int32[places]: gets the number of each n-gram, or -1 if it can appear only once
+    """
+    numbers[:] = -1
+    grams, repeats = int64(0), False
+    for place in range(longer.size):
+        left, right = shorter[place], shorter[place + 1]
+        longer[place] = -1
+        if left >= 0 and right >= 0:
+            number = _number(left, right, grams, keys, numbers, bits, counts)
+            longer[place] = number
+            if number == grams:
+                grams += 1
+            else:
+                repeats = True
+    return repeats
+
+
+@kernel
 def _characters(traits: Any, start: Any, end: Any) -> Any:
     """The characters of the words from `start` to `end`."""
     total = int64(0)
@@ -103,19 +125,7 @@ def repetition(ids: Any, traits: Any, out: Any) -> None:
         if places <= 0:
             return
         if repeats:
-            numbers[:] = -1
-            grams = int64(0)
-            repeats = False
-            for place in range(places):
-                left, right = shorter[place], shorter[place + 1]
-                longer[place] = -1
-                if left >= 0 and right >= 0:
-                    number = _number(left, right, grams, keys, numbers, bits, counts)
-                    longer[place] = number
-                    if number == grams:
-                        grams += 1
-                    else:
-                        repeats = True
+            repeats = _number_all(shorter, longer[:places], keys, numbers, bits, counts)
         elif n <= SHORT:
             longer[:places] = -1
         else:

@@ -232,7 +232,7 @@ def test_the_help_of_a_threshold_says_what_its_rule_measures(stage: ModuleType) 
     fields = {field.name: field for field in dataclasses.fields(stage.Config)}
     for rule in stage.STAGE.rules:
         if rule.setting:
-            assert f"{rule.measures} is {rule.drops} this ({rule.source})" in fields[rule.setting].metadata["help"]
+            assert fields[rule.setting].metadata["help"] == f"drop {rule.drops} this {rule.measures} ({rule.source})"
 
 
 def test_a_stage_that_masks_drops_nothing() -> None:
