@@ -38,7 +38,7 @@ class CutoffWork:
         check_whole(dataset, "labels", unit.inputs[0])
         documents = sum(output.rows for output in dataset.files("labels"))
         if not documents:
-            raise ValueError(f"{self.scores}: no documents, of which a share could be kept")
+            raise ValueError(f"{self.scores}: has no documents, so there is no share of them to keep")
         cutoff = find_cutoff(lambda *bits: self._histogram(dataset, *bits), documents, self.config.share)
         with Dataset(self.output).storage.scratch() as folder:
             (folder / "cutoff.json").write_text(json.dumps({"documents": documents, "cutoff": cutoff}) + "\n")

@@ -159,7 +159,7 @@ def _compiled(paths: Sequence[str], allowing: bool) -> Blocklist:
             good, bad = good + len(piece_hashes), bad + len(strange)
             if bad > good:  # every list has a few odd lines
                 shown = strange[0].strip()[:_SHOWN]
-                raise ValueError(f"list {piece.source}: {shown!r} is no host and no URL; give one entry a line")
+                raise ValueError(f"list {piece.source}: {shown!r} is no host and no URL; give one entry per line")
             hashes.append(piece_hashes)
             labels.append(piece_labels)
     return _sorted(np.concatenate(hashes), np.concatenate(labels), tuple(categories), tuple(expressions))

@@ -42,7 +42,7 @@ def for_language(stage: str, config: Config, language: str | None) -> Config:
 def check_tables(stage: str, config: Any) -> None:
     """Raises ValueError if a table is wrong, naming file, language and setting, or if no setting reads the file."""
     if config.language_file and config.language_tables is False:
-        raise ValueError("language_file: is read with language_tables = true; say that as well")
+        raise ValueError("language_file: is read only with language_tables = true; set that as well")
     if config.language_tables is True and (not config.language_file or Path(config.language_file).is_file()):
         for language in _tables(config.language_file):
             for_language(stage, config, language)

@@ -1,8 +1,8 @@
 """Lists on disk (a file, a folder of categories, or an archive of one) -> pieces of whole lines with their category.
 
-    adult/domains  adult/urls  adult/expressions  gambling/domains  ...     a folder as the University of Toulouse's
-    adult.tar.gz  blacklists.tar.gz                                         and how it is distributed
-    mine.txt  mine.txt.gz                                                   one entry a line
+    adult/domains  adult/urls  adult/expressions  gambling/domains  ...   a folder, as the University of Toulouse has it
+    adult.tar.gz  blacklists.tar.gz                                       archives of it, as the university publishes it
+    mine.txt  mine.txt.gz                                                 a file with one entry per line
 
 A category has the name of its folder; a file that is given by itself has its own name as its category. In a folder of
 categories, a category whose file `usage` says `white` and not `black` is no reason to block, and a folder that is a
@@ -56,7 +56,7 @@ def read_lists(path: str, *, allowing: bool = False) -> Iterator[Piece]:
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"list {path}: is damaged ({error}); fetch it again") from None
     except OSError as error:
-        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry a line") from error
+        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry per line") from error
 
 
 def identity(path: str) -> list[tuple[str, int, int, int, int]]:
@@ -65,7 +65,7 @@ def identity(path: str) -> list[tuple[str, int, int, int, int]]:
     try:
         states = [(file, os.stat(file)) for file in files]
     except OSError as error:
-        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry a line") from error
+        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry per line") from error
     return [(os.path.abspath(f), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for f, s in states]
 
 
@@ -140,7 +140,7 @@ def _lines(file: BinaryIO, category: str, source: str, patterns: bool) -> Iterat
         rest = file.readline(_LINE)
         if len(rest) == _LINE:
             raise ValueError(
-                f"list {source}: has a line of over {_LINE:,} bytes; give a text file with one entry a line"
+                f"list {source}: has a line of over {_LINE:,} bytes; give a text file with one entry per line"
             )
         block += rest
         yield Piece(category, source, block if block.endswith(b"\n") else block + b"\n", patterns)

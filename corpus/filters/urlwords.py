@@ -59,7 +59,7 @@ def word_list(path: str | None, built_in: str) -> frozenset[str]:
     for entry in _entries(path, built_in):
         parts = split_url(entry)
         if len(parts) > 1:
-            raise ValueError(f"word list {path}: {entry!r} is several words; parts of URLs belong into the subwords")
+            raise ValueError(f"word list {path}: {entry!r} is several words; put parts of URLs into the subwords")
         words.update(parts)
     return frozenset(words)
 
@@ -75,9 +75,9 @@ def _entries(path: str | None, built_in: str) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise OSError(f"word list {file}: {error.strerror}; give a text file with one word a line") from error
+        raise OSError(f"word list {file}: {error.strerror}; give a text file with one word per line") from error
     except UnicodeDecodeError:
-        raise ValueError(f"word list {file}: is not UTF-8; give a text file with one word a line") from None
+        raise ValueError(f"word list {file}: is not UTF-8; give a text file with one word per line") from None
     return [entry for line in lines if (entry := line.partition("#")[0].strip())]
 
 

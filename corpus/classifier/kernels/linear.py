@@ -151,14 +151,14 @@ def add_up(data: Any, offsets: Any, table: Any, scratch: Any, sums: Any, counts:
     end_number = _find(_END, 0, _END.size, _END_HASH, table)
     for text in range(offsets.size - 1):
         n = _split(data, offsets[text], offsets[text + 1], hashes, spans)
-        found = int64(0)
+        added = int64(0)
         for i in range(n):
             start, end = spans[i, 0], spans[i, 1]
             number = end_number
             if start >= 0:
                 number = _find(data, start, end, uint32(hashes[i]), table)
             if number != NOTHING:
-                found += 1
+                added += 1
                 for label in range(labels):
                     sums[text, label] += weights[number, label]
         for i in range(n):
@@ -168,8 +168,8 @@ def add_up(data: Any, offsets: Any, table: Any, scratch: Any, sums: Any, counts:
                 row = known + int64(gram % uint64(table.buckets))
                 for label in range(labels):
                     sums[text, label] += weights[row, label]
-                found += 1
-        counts[text] = found
+                added += 1
+        counts[text] = added
 
 
 @kernel

@@ -222,13 +222,15 @@ def test_words_of_any_script(tmp_path: Path) -> None:
 
 def test_a_hard_word_is_one_word(tmp_path: Path) -> None:
     (tmp_path / "hard.txt").write_text("fine\ntwo words\n")
-    with pytest.raises(ValueError, match=r"hard\.txt: 'two words' is several words; parts of URLs belong into"):
+    with pytest.raises(
+        ValueError, match=r"hard\.txt: 'two words' is several words; put parts of URLs into the subwords"
+    ):
         urls.process(pages([]), urls.Config(hard_words=str(tmp_path / "hard.txt")))
 
 
 @pytest.mark.parametrize("field", ["blocklist", "allowlist"])
 def test_a_missing_list_is_named(field: str) -> None:
-    with pytest.raises(OSError, match=r"list nowhere\.txt: No such file.*one entry a line"):
+    with pytest.raises(OSError, match=r"list nowhere\.txt: No such file.*one entry per line"):
         urls.process(pages(["http://a.example"]), urls.Config(**{field: ("nowhere.txt",)}))
 
 
