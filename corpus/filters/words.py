@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import regex  # type: ignore[import-untyped, unused-ignore]
 
@@ -99,6 +99,21 @@ Words = tuple[str, ...]
 Splitter = Callable[[Sequence[str]], list[Words]]
 
 
+class Rules(NamedTuple):
+    """What differs between the kinds of rules.
+
+    exceptions  the exceptions, with their words
+    longest     the characters of the longest exception
+    apart       the words that peeling and infixes alone would make of exceptions, by the first of these words
+    eliding     whether an elided article or pronoun is a word
+    """
+
+    exceptions: Mapping[str, Words]
+    longest: int
+    apart: Mapping[str, list[Words]]
+    eliding: bool
+
+
 def words_setting() -> Any:
     """The setting `words` of every stage that counts words."""
     return setting("native", "what splits words: built-in rules, or spaCy's blank English tokenizer", choices=SPLITTERS)
@@ -158,9 +173,15 @@ def splitter(kind: str) -> Splitter:
     """The function that splits chunks, each into its words, by a kind of rules."""
     if kind == "spacy":
         return _spacy_splitter()
+    rules = rules_of(kind)
+    return lambda chunks: [_split_chunk(chunk, rules) for chunk in chunks]
+
+
+@cache
+def rules_of(kind: str) -> Rules:
+    """The rules of a kind: english, plain or eliding."""
     exceptions = exceptions_of(kind)
-    eliding = kind == "eliding"
-    return lambda chunks: [_split_chunk(chunk, exceptions, eliding) for chunk in chunks]
+    return Rules(exceptions, max(map(len, exceptions)), _apart(exceptions), kind == "eliding")
 
 
 def _spacy_splitter() -> Splitter:
@@ -180,15 +201,16 @@ def _spacy_splitter() -> Splitter:
     return split
 
 
-def _split_chunk(chunk: str, exceptions: Mapping[str, Words] = EXCEPTIONS, eliding: bool = False) -> Words:
+def _split_chunk(chunk: str, rules: Rules) -> Words:
     """The words of a chunk."""
     if chunk.isascii() or max(chunk) < "\u3000":
-        return _split_piece(chunk, exceptions, eliding)
-    pieces = _CJK_PIECES.findall(chunk)
-    return tuple(chain.from_iterable(_split_piece(piece, exceptions, eliding) for piece in pieces))
+        return _split_piece(chunk, rules)
+    return tuple(chain.from_iterable(_split_piece(piece, rules) for piece in _CJK_PIECES.findall(chunk)))
 
 
-def _split_piece(piece: str, exceptions: Mapping[str, Words], eliding: bool) -> Words:
+def _split_piece(piece: str, rules: Rules) -> Words:
+    """The words of a chunk, or of a part of it without Han characters and kana."""
+    exceptions = rules.exceptions
     if piece in exceptions:
         return exceptions[piece]
     if piece.isalpha():  # true of most chunks
@@ -196,19 +218,18 @@ def _split_piece(piece: str, exceptions: Mapping[str, Words], eliding: bool) -> 
     stem, last = piece[:-1], piece[-1]
     if stem.isalpha() and stem not in exceptions and (last in _AFTER_LETTERS or (last == "." and is_small(stem[-1]))):
         return (stem, last)  # true of most other chunks
-    core, before, after = _peeled(piece, exceptions)
-    words = exceptions.get(core) or (_elided(core) if eliding else _parts(core))
+    core, before, after = _peeled(piece, exceptions, rules.longest)
+    words = exceptions.get(core) or (_elided(core) if rules.eliding else _parts(core))
     if not before and not after:
-        return _put_together(words, exceptions) if len(words) > 1 else words
-    return _put_together((*before, *words, *reversed(after)), exceptions)
+        return _put_together(words, rules) if len(words) > 1 else words
+    return _put_together((*before, *words, *reversed(after)), rules)
 
 
-def _peeled(piece: str, exceptions: Mapping[str, Words]) -> tuple[str, list[str], list[str]]:
+def _peeled(piece: str, exceptions: Mapping[str, Words], longest: int) -> tuple[str, list[str], list[str]]:
     """(the core of a piece, what was peeled off its front, what was peeled off its back from the outside in)."""
     before: list[str] = []
     after: list[str] = []
     start, end = 0, len(piece)
-    longest = _longest(len(exceptions))
 
     def is_exception(start: int, end: int) -> bool:
         return end - start <= longest and piece[start:end] in exceptions
@@ -233,12 +254,6 @@ def _peeled(piece: str, exceptions: Mapping[str, Words]) -> tuple[str, list[str]
             after.append(piece[end - tail : end])
             end -= tail
     return piece[start:end], before, after
-
-
-@cache
-def _longest(number: int) -> int:
-    """The characters of the longest exception in the list with this number of exceptions; cached for every chunk."""
-    return max(map(len, EXCEPTIONS if number == len(EXCEPTIONS) else EVERYWHERE))
 
 
 def _head(piece: str, start: int, end: int) -> int:
@@ -338,9 +353,9 @@ def _is_address(core: str) -> bool:
     return any(_HOST_AND_PATH.fullmatch(core, start) for start in starts)
 
 
-def _put_together(words: Words, exceptions: Mapping[str, Words]) -> Words:
+def _put_together(words: Words, rules: Rules) -> Words:
     """The words with every exception that was peeled apart put together, the longest first."""
-    patterns = _taken_apart(len(exceptions))
+    patterns = rules.apart
     if patterns.keys().isdisjoint(words):
         return words
     matches = [
@@ -361,20 +376,16 @@ def _put_together(words: Words, exceptions: Mapping[str, Words]) -> Words:
     at = 0
     while at < len(words):
         pattern = chosen.get(at, ())
-        together += exceptions["".join(pattern)] if pattern else (words[at],)
+        together += rules.exceptions["".join(pattern)] if pattern else (words[at],)
         at += len(pattern) or 1
     return tuple(together)
 
 
-@cache
-def _taken_apart(number: int) -> dict[str, list[Words]]:
-    """The words that peeling and infixes alone would make of exceptions, by the first of these words.
-
-    `number` is that of the exceptions in the list. Exceptions that these rules leave whole are left out.
-    """
+def _apart(exceptions: Mapping[str, Words]) -> dict[str, list[Words]]:
+    """`Rules.apart`; exceptions that peeling and infixes leave whole are left out."""
     patterns: dict[str, list[Words]] = {}
-    for written in EXCEPTIONS if number == len(EXCEPTIONS) else EVERYWHERE:
-        core, before, after = _peeled(written, {})
+    for written in exceptions:
+        core, before, after = _peeled(written, {}, 0)
         words = (*before, *_parts(core), *reversed(after))
         if before or after or _INFIX.search(written):
             patterns.setdefault(words[0], []).append(words)

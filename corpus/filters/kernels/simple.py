@@ -140,53 +140,43 @@ def _possessive(p: Any, stop: Any) -> Any:
 
 
 @kernel
-def _shape(p: Any, stop: Any, tables: Any) -> Any:
-    """The parts of the bytes [p, stop): a word, or two words with a hyphen, and a mark or possessive behind them.
-
-    Returns (the end of the first word, its characters, whether it is a number, the characters of the second word or 0,
-    the id of the mark or possessive or -1). The characters of the first word are 0 if the bytes are not simple.
-    """
-    nothing = int64(0)
+def _learn(first: Any, stop: Any, tables: Any) -> Any:
+    """Split and remember the new chunk [first, stop): the place of its words, or -1 if it is not simple."""
+    words = tables.words
+    place = tables.used[2]
+    at = place + 1
+    p = first
+    byte = load8(p)
+    if byte == 0x22 or byte == 0x28:
+        words[at] = _QUOTE if byte == 0x22 else _BRACKET
+        at += 1
+        p += 1
     digits = p < stop and 0x30 <= load8(p) <= 0x39
     if digits:
         q = _after_digits(p, stop)
         count, small = q - p, True
     else:
         q, count, small = _after_letters(p, stop, tables.letters_of)
-    behind, second = int64(-1), nothing
-    if count == 0 or q == stop:
-        return q, count, digits, second, behind
+    if count == 0:
+        return int64(-1)
+    traits = count << LENGTH | REAL | (0 if digits else LETTER)
+    behind, second, end = int64(-1), int64(0), q
     if stop - q == 1:
         behind = _mark(q, small)
-    elif not digits:
+    elif stop - q > 1 and not digits:
         behind = _possessive(q, stop)
         if behind < 0 and load8(q) == 0x2D and q - p == count:
             end, second, small = _after_letters(q + 1, stop, tables.letters_of)
             if second == 0 or second != end - q - 1:
-                return q, nothing, digits, second, behind
-            if end == stop:
-                return q, count, digits, second, behind
+                return int64(-1)
             if stop - end == 1:
                 behind = _mark(end, small)
                 if behind == _STOP and words_at(q + 1, stop - q - 1, tables) >= 0:
-                    behind = int64(-1)  # perhaps an abbreviation, which corpus.filters.words puts together again
-    return q, count if behind >= 0 else nothing, digits, second, behind
-
-
-@kernel
-def _learn(first: Any, stop: Any, tables: Any) -> Any:
-    """Split and remember the new chunk [first, stop): the place of its words, or -1 if it is not simple."""
-    words, place = tables.words, tables.used[2]
-    at, p = place + 1, first
-    byte = load8(p)
-    if byte == 0x22 or byte == 0x28:
-        words[at] = _QUOTE if byte == 0x22 else _BRACKET
-        at += 1
-        p += 1
-    q, count, digits, second, behind = _shape(p, stop, tables)
-    if count == 0:
+                    return int64(-1)  # perhaps an abbreviation, which corpus.filters.words puts together again
+            elif end == stop:
+                behind = int64(-2)
+    if end < stop and behind == -1:
         return int64(-1)
-    traits = count << LENGTH | REAL | (0 if digits else LETTER)
     if second:
         words[at] = number(p, count, traits, tables)
         words[at + 1] = _HYPHEN
