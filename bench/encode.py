@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 
 from bench import harness
 from bpe.encode import Encoder
-from bpe.files import load_vocabulary
-from bpe.vocabulary import PUBLISHED, Vocabulary
+from bpe.files import PUBLISHED, load_vocabulary
+from bpe.vocabulary import Vocabulary
 
 ENGLISH_BYTES = 50_000_000
 ROUNDS = 3

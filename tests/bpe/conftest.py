@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bpe.encode import Encoder
-from bpe.files import load_vocabulary
+from bpe.files import PUBLISHED, load_vocabulary
 from bpe.train import train
-from bpe.vocabulary import PUBLISHED, Vocabulary
+from bpe.vocabulary import Vocabulary
 from tests.support.bpe_texts import Published, reference
 
 

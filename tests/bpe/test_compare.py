@@ -157,7 +157,7 @@ def test_a_long_text_file_is_one_document(
     tmp_path: Path, encoders: list[Encoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("a line\n" * 100)
-    monkeypatch.setattr("bpe.sources.LINE_BYTES", 50)
+    monkeypatch.setattr("bpe.sources.RUN_BYTES", 50)
     batches = list(read_batches([tmp_path / "a.txt"], "text", None, None))
     assert len(batches) > 1
     (row,) = count(encoders, batches).totals.values()

@@ -130,7 +130,7 @@ def test_an_export_to_tiktoken_is_exact_or_refused(data: st.DataObject) -> None:
 def test_ranks_as_a_list_of_merges_encode_alike(data: st.DataObject) -> None:
     """Every cut of every token in the order of ids; GPT-2's way, without whole tokens, where it is not refused."""
     ranks = Vocabulary(data.draw(merge_lists(False)).tokens, "gpt2", {})
-    cuts = tuple(all_cuts(ranks.tokens))
+    cuts = all_cuts(ranks.tokens)
     for whole in (True,) if refusal(ranks, "gpt2") else (True, False):
         listed = Vocabulary(ranks.tokens, "gpt2", {}, cuts, whole)
         for text in data.draw(several):

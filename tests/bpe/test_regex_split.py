@@ -12,7 +12,8 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpe.kernels.split import GIVEN, next_ends
+from bpe.kernels.scan import BY_REGEX
+from bpe.kernels.split import next_ends
 from bpe.patterns import ONIGURUMA, REGEX
 from bpe.regex_split import compile_pattern, regex_table
 from bpe.texts import from_bytes
@@ -39,7 +40,7 @@ def split(content: bytes | str, pattern: str) -> list[bytes]:
     texts = from_bytes([content])
     table, ends = regex_table(pattern, texts), np.empty(len(content), np.int64)
     start = texts.content.ctypes.data
-    count = next_ends(GIVEN, start, start + len(content), table.ctypes.data, ends.ctypes.data, len(ends))
+    count = next_ends(BY_REGEX, start, start + len(content), table.ctypes.data, ends.ctypes.data, len(ends))
     bounds = [0, *(ends[:count] - start).tolist()]
     return [content[first:last] for first, last in itertools.pairwise(bounds)]
 

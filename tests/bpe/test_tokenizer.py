@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpe import Tokenizer
-from bpe.vocabulary import PUBLISHED, Vocabulary
+from bpe.files import PUBLISHED
+from bpe.vocabulary import Vocabulary
 from tests.support.bpe_texts import Published, pieces, reference, texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))

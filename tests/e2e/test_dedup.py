@@ -262,7 +262,7 @@ def test_another_setting_needs_another_folder(few: Path, tmp_path: Path) -> None
         (["--threshold", "80"], "threshold = 80.0: should be between 0.01 and 1"),
         (["--no-exact", "--no-minhash"], "leave one of the two on"),
         (["--memory", "1"], "1 is not in the range x>=16"),
-        (["--labels-only", "--lines"], "it has nothing to say with --lines"),
+        (["--labels-only", "--lines"], "give --labels-only or --lines, not both"),
     ],
 )
 def test_flags_that_make_no_sense_are_wrong_usage(few: Path, tmp_path: Path, flags: list[str], message: str) -> None:

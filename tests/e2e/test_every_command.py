@@ -56,8 +56,8 @@ every_command = pytest.mark.parametrize("words", commands(), ids=" ".join)
 def help_of(words: tuple[str, ...]) -> tuple[str, set[str]]:
     """The help page above its options, and all flags of the options; `--[no-]x` is `--x` and `--no-x`."""
     page = command(*words, "--help").stdout
-    above, _, options = re.sub(r"--\[no-\]([a-z-]+)", r"--\1 --no-\1", page).partition("\n  -")
-    return above, set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", f"-{options}"))
+    above, _, options = re.sub(r"--\[no-\]([a-z-]+)", r"--\1 --no-\1", page).partition("\nInput and output:")
+    return above, set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", options))
 
 
 def test_every_command_has_its_line_here() -> None:

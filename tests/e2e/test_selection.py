@@ -228,7 +228,7 @@ def test_clusters_are_repeated_and_the_report_adds_up(folder: Path) -> None:
     [
         (("docs",), 2, "docs: should be NAME=WEIGHT"),
         (("docs=1", "--by", "language"), 2, "need each other"),
-        (("docs=1", "--tokens", "5", "--bytes", "5"), 2, "--tokens and --bytes: one of them"),
+        (("docs=1", "--tokens", "5", "--bytes", "5"), 2, "--tokens and --bytes: give one of them"),
         (("docs", "--upsample-clusters", "3", "--seed", "1"), 2, "3: should be SIZE:WEIGHT"),
         (("docs", "--upsample-clusters"), 1, "no column minhash_cluster_size"),
         (("docs=1", "nothing=1"), 1, "nothing"),

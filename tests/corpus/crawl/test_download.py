@@ -13,7 +13,6 @@ from corpus.crawl.fetch import (
     Finished,
     Retry,
 )
-from tests.corpus.crawl.crawls import CRAWL, NAME, ONE, WHOLE, assert_whole, noise, retries, run
 from tests.support.crawl_server import (
     Busy,
     CrawlServer,
@@ -27,6 +26,7 @@ from tests.support.crawl_server import (
     WrongRange,
     crawl_files,
 )
+from tests.support.crawls import CRAWL, NAME, ONE, WHOLE, assert_whole, noise, retries, run
 
 
 def test_503_with_retry_after_is_waited_out(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ from corpus.crawl.fetch import (
     user_agent,
 )
 from corpus.warc.pages import Page, read_pages
-from tests.corpus.crawl.crawls import CRAWL, NAME, ONE, WHOLE, assert_whole, config, largest_part, noise, run
 from tests.support.crawl_server import (
     Busy,
     CrawlServer,
@@ -36,6 +35,7 @@ from tests.support.crawl_server import (
     crawl_files,
     write_warc,
 )
+from tests.support.crawls import CRAWL, NAME, ONE, WHOLE, assert_whole, config, largest_part, noise, run
 
 
 def test_a_crawl_is_fetched_and_can_be_read(tmp_path: Path) -> None:
