@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.classifier import apply
 from corpus.classifier.cutoff import drop_below
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition, optout, urls
 from corpus.schema import DOCUMENTS, DROPPED, PAGES
@@ -212,7 +213,8 @@ def test_each_signal_of_an_opt_out_drops(tmp_path: Path) -> None:
 
 def test_a_score_drops() -> None:
     answer = drop_below(documents(["good", "bad"]), pa.array([0.9, 0.1]), 0.5)
-    assert set(rules(answer.dropped)) == names(load_stage("classifier"))
+    assert set(rules(answer.dropped)) == names(load_stage("classifier")) == names(apply.STAGE)
+    assert [rule.setting for rule in apply.STAGE.rules] == [dataclasses.fields(apply.STAGE.config)[0].name]
 
 
 @pytest.mark.parametrize("name", WITH_RULES)
