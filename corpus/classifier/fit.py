@@ -1,21 +1,42 @@
-"""Train a fastText model, as a process of its own: `MALLOC_PERTURB_=255 python classify_fit.py SETTINGS`.
+"""fastText's training in a process of its own: the same examples and settings give the same model.
 
-fastText 0.9.3 fills only the first tenth of the weights of words for each thread that it trains with, so that with one
-thread nine tenths are whatever the memory held before: zeros, if the system has just handed it out (always beyond 32
-MiB), else remains of numbers and addresses, and then training ends with "Encountered NaN" or gives another model each
-time. glibc fills what it hands out with the complement of MALLOC_PERTURB_, for which that has to be set before the
-process starts. So the weights that fastText leaves out are zeros, and a seed and one thread give one model.
+With each thread that it trains with, fastText 0.9.3 fills only a tenth of the weights of words. With one thread, nine
+tenths of the weights are whatever the memory held before. That is zeros if the system has just handed the memory out
+(always beyond 32 MiB). Otherwise it is remains of numbers and addresses, and training ends with "Encountered NaN" or
+gives another model each time. glibc fills the memory that it hands out with the complement of MALLOC_PERTURB_, if that
+variable is set before the process starts: with 255, the weights that fastText leaves out are zeros. So a seed and one
+thread give one model.
 
-SETTINGS is JSON: the arguments of `fasttext.train_supervised`, and `output`, the file to write.
+`fit` starts this file as a script. The script's argument is JSON: the arguments of `fasttext.train_supervised`, and
+`output`, the file to write.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from typing import Any
 
 
-def main() -> None:
+def fit(settings: dict[str, Any], lr: float) -> None:
+    """Train with these arguments of fastText and write `settings["output"]`. Raises ValueError if training fails."""
+    done = subprocess.run(
+        # -P: the files beside the script are no libraries.
+        [sys.executable, "-P", __file__, json.dumps(settings)],
+        env=os.environ | {"MALLOC_PERTURB_": "255"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+        hint = f"; lr = {lr}: a smaller one may help" if "NaN" in reason[0] else ""
+        raise ValueError(f"fastText does not train: {reason[0]}{hint}")
+
+
+def _train() -> None:
     import fasttext
 
     settings = json.loads(sys.argv[1])
@@ -27,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _train()

@@ -1,16 +1,16 @@
-"""The passes of a share of the best: two that find out which score it reaches, one that keeps what has it.
+"""The passes that keep a share of all documents: two find the cutoff, the last one keeps the documents that reach it.
 
-scores        a unit a shard     of its documents
-cutoff        one unit           of all scores
-(documents)   a unit a shard     with at least that score, through the stages that follow
+scores        a unit for each shard    the scores of its documents
+cutoff        one unit                 the score that the wanted share of all documents reaches
+(documents)   a unit for each shard    its documents with at least that score, through the stages behind
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from corpus.classifier.apply import Config as Apply
-from corpus.classifier.work import CutoffWork, cutoff_of
+from corpus.classifier.config import Apply
+from corpus.classifier.work import CutoffWork, read_cutoff
 from corpus.run.barrier import BarrierJob, documents_behind, labelled, shard_pass
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, global_pass, wait_for, with_no_others
@@ -21,7 +21,7 @@ DATASETS = ("scores", "cutoff")
 
 
 def score_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
-    """All passes, `steps` being the stage `classifier` and those behind it; each planned when the last one is done.
+    """All passes, each planned when the one before it is done; `steps` are the stage `classifier` and those behind it.
 
     Raises Conflict if a folder holds other units.
     """
@@ -30,20 +30,20 @@ def score_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterato
 
 def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     config = steps[0].config
-    scores, cutoff = f"{job.work}/scores", f"{job.work}/cutoff"
+    scores, cutoffs = f"{job.work}/scores", f"{job.work}/cutoff"
     score = Step("scores", "corpus.classifier.scores", config)
     yield shard_pass(job, score, scores, "labels", describe(steps[:1]))
     wait_for(scores, job.keys, job.share)
     yield global_pass(
         "cutoff",
-        cutoff,
+        cutoffs,
         ["all"],
         Dataset(scores).whole("labels"),
         describe(steps[:1]),
-        lambda digest: CutoffWork("cutoff", config, cutoff, digest, scores),
+        lambda digest: CutoffWork("cutoff", config, cutoffs, digest, scores),
     )
-    wait_for(cutoff, ["all"], job.share)
-    found = cutoff_of(Dataset(cutoff))
-    apply = Step("classifier", "corpus.classifier.apply", Apply(found, config))
+    wait_for(cutoffs, ["all"], job.share)
+    cutoff = read_cutoff(Dataset(cutoffs))
+    apply = Step("classifier", "corpus.classifier.apply", Apply(cutoff, config))
     units = labelled(job.documents, scores)
-    yield documents_behind(job, apply, steps, output, units, {"cutoff": found}, scores)
+    yield documents_behind(job, apply, steps, output, units, {"cutoff": cutoff}, scores)

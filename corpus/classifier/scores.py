@@ -1,20 +1,22 @@
-"""DOCUMENTS -> SCORES, a row a document: what the classifier says of each, before it is known where to cut.
+"""The stage of the first pass: DOCUMENTS -> SCORES, one row for each document.
 
-In: DOCUMENTS. Out: `id`, `quality_score` and, of a model that grades, `quality_int_score`.
+Out: `id`, `quality_score` and, of a model with grades, `quality_int_score`. No document is dropped: the cutoff is known
+when all scores are.
 """
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-from corpus.classifier.score import Config, columns, score
-from corpus.schema import Outcome
+from corpus.classifier.config import Config
+from corpus.classifier.model import add_scores, columns
+from corpus.schema import Outcome, outcome
 from corpus.stage import Stage
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """The scores of a batch; nothing is dropped."""
-    return score(batch, config)
+    """The ids of a batch with their scores."""
+    return outcome(add_scores(batch, config).select(schema(config).names), "scores", {})
 
 
 def schema(config: Config) -> pa.Schema:

@@ -1,22 +1,19 @@
-"""Good texts and others -> a fastText model that tells them apart, and what it is worth.
+"""Good texts and other texts -> a fastText model that tells them apart, and how well it does on texts held out.
 
 This is the classifier of DCLM (Li et al. 2024, arXiv 2406.11794, section 4.4): fastText's linear model over words and
-pairs of words, with the settings of its published training script where it names them. Examples are held out by a hash
-of their text; equal texts are on the same side, and so are all pieces of one. Examples are put in the order of such a
-hash, because fastText learns less from each line than from the one before: so neither the order of files nor their cut
-shows in the model.
+pairs of words, with the settings of its published training script where the script names them. A hash of its text
+decides whether an example is held out, so equal texts are on one side, and so are all pieces of one text. fastText
+learns less from each line than from the line before; examples are therefore put in the order of such a hash, and
+neither the order of files nor their cut changes the model.
 
-With one thread, the same examples and settings give the same bytes on the same machine; `classify_fit` says what that
-takes. With more, threads race, as fastText's do.
+With one thread, the same examples and settings give the same bytes on the same machine; `corpus.classifier.fit` says
+how. With several threads, the threads race, and each training gives another model.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -28,55 +25,65 @@ from numpy.typing import NDArray
 
 from bpe.sources import TEXT_ENDINGS, files_of, read_texts
 from bpe.whole import put_in_place
-from corpus.classifier import fit as classify_fit
-from corpus.classifier.score import POSITIVE
+from corpus.classifier.config import POSITIVE
+from corpus.classifier.fit import fit
 from corpus.config import setting
 from corpus.store.files import sha256
 from corpus.text.fasttext_model import ALL, LABEL_PREFIX, load_model, one_line, predict
 
 NEGATIVE = f"{LABEL_PREFIX}cc"
 SEPARATOR = "<|endoftext|>"  # a line of its own, between the documents of a text file
-# DCLM's own is .018112, which kept a tenth of its documents.
+# DCLM's own threshold is .018112, which kept a tenth of its documents.
 THRESHOLDS = (0.001, 0.018112, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-_BUCKETS = 64  # files in which examples wait to be put in order, one of which is in memory
+_FILES = 64  # files that examples are sorted in; one at a time is in memory
 
 
 @dataclass(frozen=True)
 class Config:
-    word_ngrams: int = setting(2, "longest run of words that counts as one (DCLM: words and pairs)", low=1, high=5)
+    word_ngrams: int = setting(
+        2, "most words of an n-gram that has weights of its own (DCLM: words and pairs)", low=1, high=5
+    )
     lr: float = setting(0.1, "learning rate (DCLM's script)", low=1e-6, high=10)
-    epochs: int = setting(5, "times that every example is seen (DCLM's script)", low=1, high=1000)
-    dim: int = setting(100, "size of the vector of a word (DCLM's script)", low=1, high=1000)
-    min_count: int = setting(1, "a word counts if the examples have it so often (DCLM's script)", low=1)
-    buckets: int = setting(2_000_000, "vectors that pairs of words share; 4 * dim bytes each (fastText)", low=1)
-    held_out: float = setting(0.1, "share of the examples to measure with, not to learn from", low=0.001, high=0.9)
-    max_words: int = setting(0, "cut longer examples into pieces of so many words; 0: leave them whole", low=0)
-    seed: int = setting(1, "another one, other examples held out and another start", low=0, high=2**31 - 1)
-    threads: int = setting(1, "more are faster, and the model is another one each time", low=1, high=256)
+    epochs: int = setting(5, "times that training reads every example (DCLM's script)", low=1, high=1000)
+    dim: int = setting(100, "numbers in the vector of a word (DCLM's script)", low=1, high=1000)
+    min_count: int = setting(1, "fewest appearances of a word that gets a vector (DCLM's script)", low=1)
+    buckets: int = setting(2_000_000, "vectors that n-grams share by their hash; 4 * dim bytes each (fastText)", low=1)
+    held_out: float = setting(0.1, "share of the examples to measure with, and not to train with", low=0.001, high=0.9)
+    max_words: int = setting(0, "cut longer examples into pieces of this many words; 0: leave them whole", low=0)
+    seed: int = setting(1, "decides which examples are held out, and the first weights", low=0, high=2**31 - 1)
+    threads: int = setting(1, "threads; with more than one, each training gives another model", low=1, high=256)
 
 
 class Example(NamedTuple):
+    """One line of text with its label, to train with or to measure with."""
+
     label: str
-    text: str  # one line
+    text: str
     held_out: bool
 
 
 class Measured(NamedTuple):
-    """What a model is worth, on the examples held out."""
+    """How well a model tells the examples that were held out.
+
+    positive, negative  the numbers of good examples and of others
+    auc                 the area under the curve, see `area_under_curve`
+    precision, recall   of the good examples, where a score of 0.5 counts as good
+    thresholds          the shares of examples that THRESHOLDS keep
+    """
 
     positive: int
     negative: int
     auc: float
-    precision: float  # at .5
+    precision: float
     recall: float
     thresholds: tuple[dict[str, float], ...]
 
 
 def train_classifier(positive: Sequence[str], negative: Sequence[str], output: Path, config: Config) -> dict[str, Any]:
-    """Write the model `output` and, beside it, what it was made from and what it is worth, which is returned.
+    """Write the model `output` and, beside it, a report on its sources and its quality; returns the report.
 
-    Raises FileNotFoundError or ValueError naming a source that is not there or has no text, an output that is no
-    .bin, and settings that training fails with.
+    Raises FileNotFoundError or ValueError naming a source that does not exist or has no text, an output that does not
+    end in .bin, or the settings that training fails with.
     """
     if output.suffix != ".bin":
         raise ValueError(f"{output}: a fastText model; its name should end in .bin")
@@ -92,9 +99,9 @@ def train_classifier(positive: Sequence[str], negative: Sequence[str], output: P
                         f"{', '.join(sources[label])}: no example to {'learn from' if side == 'train' else 'measure'}"
                         f" of {sum(counts.get(f'{label} {of}', 0) for of in ('train', 'held_out'))}; give more text"
                     )
-        _fit(folder, config)
+        _fit_files(folder, config)
         measured = measure(folder / "model.bin", (folder / "held_out").read_text(encoding="utf-8").splitlines())
-        told = {
+        report = {
             "positive": list(positive),
             "negative": list(negative),
             "labels": [POSITIVE, NEGATIVE],
@@ -103,10 +110,10 @@ def train_classifier(positive: Sequence[str], negative: Sequence[str], output: P
             "held_out": measured._asdict(),
             "sha256": sha256(folder / "model.bin"),
         }
-        (folder / "model.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "model.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         put_in_place(folder / "model.json", output.with_suffix(".json"))
         put_in_place(folder / "model.bin", output)
-    return told
+    return report
 
 
 def documents_of(source: str) -> Iterator[str]:
@@ -120,7 +127,7 @@ def documents_of(source: str) -> Iterator[str]:
 
 
 def _separated(runs: Iterable[Any]) -> Iterator[str]:
-    """Runs of whole lines -> documents, cut at lines that hold SEPARATOR and nothing else."""
+    """Runs of whole lines -> documents, cut at lines that are SEPARATOR alone."""
     lines: list[str] = []
     for run in runs:
         for line in run.split("\n"):
@@ -143,7 +150,7 @@ def _examples(sources: dict[str, Sequence[str]], config: Config) -> Iterator[Exa
 
 
 def _pieces(text: str, max_words: int) -> Iterator[str]:
-    """One line each, in which no word is a label."""
+    """The pieces of a text, each one line without a word that fastText would read as a label."""
     words = [word for word in one_line(text).replace(LABEL_PREFIX, "label ").split(" ") if word and not word.isspace()]
     size = max_words or len(words)
     for start in range(0, len(words), size or 1):
@@ -155,29 +162,33 @@ def _digest(text: str, seed: int) -> bytes:
 
 
 def _write_examples(examples: Iterable[Example], folder: Path, seed: int) -> dict[str, int]:
-    """Write the files `train` and `held_out`, an example a line behind its label; returns how many of each label."""
+    """Write the files `train` and `held_out`, in the order of a hash: on each line a label and its text.
+
+    Returns the number of examples by label and file.
+    """
     counts: dict[str, int] = {}
-    buckets = [(folder / f"bucket-{number}").open("w", encoding="utf-8", newline="\n") for number in range(_BUCKETS)]
+    parts = [(folder / f"part-{number}").open("w", encoding="utf-8", newline="\n") for number in range(_FILES)]
     for example in examples:
         side = "held_out" if example.held_out else "train"
         counts[f"{example.label} {side}"] = counts.get(f"{example.label} {side}", 0) + 1
         digest = _digest(example.text, seed + 1)
-        buckets[digest[0] % _BUCKETS].write(f"{digest.hex()} {side} {example.label} {example.text}\n")
-    for bucket in buckets:
-        bucket.close()
+        parts[digest[0] % _FILES].write(f"{digest.hex()} {side} {example.label} {example.text}\n")
+    for part in parts:
+        part.close()
     sides = {side: (folder / side).open("w", encoding="utf-8", newline="\n") for side in ("train", "held_out")}
-    for bucket in buckets:
-        with Path(bucket.name).open(encoding="utf-8", newline="\n") as lines:
+    for part in parts:
+        with Path(part.name).open(encoding="utf-8", newline="\n") as lines:
             for line in sorted(lines):
                 _, side, labelled = line.split(" ", 2)
                 sides[side].write(labelled)
-        Path(bucket.name).unlink()
+        Path(part.name).unlink()
     for file in sides.values():
         file.close()
     return counts
 
 
-def _fit(folder: Path, config: Config) -> None:
+def _fit_files(folder: Path, config: Config) -> None:
+    """Train `model.bin` in the folder from the examples in its file `train`."""
     settings = {
         "input": str(folder / "train"),
         "output": str(folder / "model.bin"),
@@ -193,24 +204,8 @@ def _fit(folder: Path, config: Config) -> None:
     fit(settings, config.lr)
 
 
-def fit(settings: dict[str, Any], lr: float) -> None:
-    """Train with these arguments of fastText, in a process of its own. Raises ValueError if that fails."""
-    done = subprocess.run(
-        # -P: what lies beside the script is not to be taken for libraries.
-        [sys.executable, "-P", classify_fit.__file__, json.dumps(settings)],
-        env=os.environ | {"MALLOC_PERTURB_": "255"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
-        hint = f"; lr = {lr}: a smaller one may help" if "NaN" in reason[0] else ""
-        raise ValueError(f"fastText does not train: {reason[0]}{hint}")
-
-
 def measure(path: Path, lines: Sequence[str]) -> Measured:
-    """What the model at `path` makes of `lines`, each a label and a text."""
+    """How well the model at `path` tells good lines from others; a line is a label and a text."""
     model = load_model(path, "train it again")
     labels, values = [], []
     for line in lines:
@@ -221,7 +216,7 @@ def measure(path: Path, lines: Sequence[str]) -> Measured:
 
 
 def measured(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Measured:
-    """Of each example whether it is a good one, and its score."""
+    """The figures of examples: `positive` bool[examples] says which are good, `scores` float64[examples]."""
     hits, kept = positive & (scores >= 0.5), scores >= 0.5
     return Measured(
         int(positive.sum()),
@@ -242,7 +237,10 @@ def measured(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> Measur
 
 
 def area_under_curve(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    """The probability that a good example scores higher than another one, ties counted half (Mann and Whitney)."""
+    """The probability that a good example scores higher than another example; a tie counts half (Mann and Whitney).
+
+    positive bool[examples], scores float64[examples].
+    """
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     n = int(positive.sum())

@@ -1,4 +1,4 @@
-"""What a unit of a share does: the scores of all documents in, the score that the share reaches out."""
+"""The unit of the pass `cutoff`: the scores of all documents -> the score that the wanted share reaches."""
 
 from __future__ import annotations
 
@@ -14,38 +14,47 @@ from corpus.store.shards import ROW_GROUP, Dataset
 
 @dataclass(frozen=True)
 class CutoffWork:
-    """Reads the scores four times, in constant memory."""
+    """Finds the score above which the share `config.share` of the documents lies: a radix select in four passes.
+
+    config       corpus.classifier.config.Config
+    output       the dataset in which the cutoff is committed
+    config_hash  what it is committed under
+    scores       the dataset SCORES
+    memory       MiB of the unit
+    """
 
     name: str
-    config: Any  # corpus.classifier.score.Config
+    config: Any
     output: str
     config_hash: str
     scores: str
     memory: int = 512
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
-        from corpus.classifier.score import cutoff
+        from corpus.classifier.cutoff import find_cutoff
 
         began = time.monotonic()
         dataset = Dataset(self.scores)
         check_whole(dataset, "labels", unit.inputs[0])
         documents = sum(output.rows for output in dataset.files("labels"))
         if not documents:
-            raise ValueError(f"{self.scores}: no documents, of which a share could be kept")
-        found = cutoff(lambda shift, prefix: self._histogram(dataset, shift, prefix), documents, self.config.share)
+            raise ValueError(f"{self.scores}: has no documents, so there is no share of them to keep")
+        cutoff = find_cutoff(lambda *bits: self._histogram(dataset, *bits), documents, self.config.share)
         with Dataset(self.output).storage.scratch() as folder:
-            (folder / "cutoff.json").write_text(json.dumps({"documents": documents, "cutoff": found}) + "\n")
+            (folder / "cutoff.json").write_text(json.dumps({"documents": documents, "cutoff": cutoff}) + "\n")
             commit_file(self, unit, attempt, began, folder / "cutoff.json", "cutoff", 1, documents)
 
     def _histogram(self, dataset: Dataset, shift: int, prefix: int) -> Any:
-        from corpus.classifier.score import SCORE, count_bits
+        """The counts of `find_cutoff`, over all shards of SCORES."""
+        from corpus.classifier.config import SCORE
+        from corpus.classifier.cutoff import count_bits
 
         batches = (batch for output in dataset.files("labels") for batch in dataset.batches(output, ROW_GROUP, [SCORE]))
         return sum(count_bits(batch.column(SCORE), shift, prefix) for batch in batches)
 
 
-def cutoff_of(dataset: Dataset) -> float:
-    """The score that was committed. Raises ValueError where the file is damaged."""
+def read_cutoff(dataset: Dataset) -> float:
+    """The score that was committed. Raises ValueError if the file is damaged."""
     path = find_output(dataset, "all", "cutoff").path
     try:
         return float(json.loads(dataset.storage.read(path) or b"")["cutoff"])

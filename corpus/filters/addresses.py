@@ -1,8 +1,9 @@
-"""What a URL's host and page are, and what a line of a list means. The kernels do the same for the plain ones.
+"""A URL -> its host and its page as they are compared; a line of a list -> the host or page that it names.
 
-A host is compared in small letters, ASCII (IDNA), unescaped, without the dot at the end; an IP address in its
-shortest form. A page is compared without scheme, user, port of the scheme, `www.`, last slashes and fragment; path and
-query as they are, in their own case.
+A host is compared in small letters, in ASCII (IDNA), unescaped, and without the dot at its end; an IP address in its
+shortest form. A page is compared without its scheme, user, default port, `www.`, last slashes and fragment. Its path
+and query are compared as they are, with regard to case. `corpus.filters.kernels.addresses` does this for plain
+addresses.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import ipaddress
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-# The first column of a hosts file: where requests for blocked hosts are sent.
+# The addresses in the first column of a hosts file, which requests for blocked hosts are sent to.
 _NOWHERE = ("0.0.0.0", "127.0.0.1", "::", "::1")
 
 
 class Page(NamedTuple):
-    """A host and what is compared of the rest: `:8080/path?query`."""
+    """A page as it is compared: its host, and the rest, such as `:8080/path?query`."""
 
     host: str
     rest: str
@@ -27,7 +28,12 @@ class Page(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A line of a list: a page, or a host (`page` None); `below`: written `*.host`, all below it, whatever it is."""
+    """A line of a list.
+
+    host   the host that the line names, or the host of its page
+    page   the page that the line names; None if it names a host
+    below  whether the line is written `*.host`: the host and all hosts below it, even if it is a public suffix
+    """
 
     host: str
     page: Page | None = None
@@ -35,16 +41,16 @@ class Entry(NamedTuple):
 
 
 def host_of(url: str) -> str:
-    """The host of an http or https URL; "" if it is neither or has none."""
+    """The host of an http or https URL; "" of any other URL, or if there is no host."""
     try:
         parts = urlsplit(url)
         return host_key(parts.hostname or "") if parts.scheme in ("http", "https") else ""
-    except ValueError:  # a bracket without its twin in the place of the host
+    except ValueError:  # an unclosed bracket in the host
         return ""
 
 
 def page_of(url: str) -> Page | None:
-    """The page of a URL with any scheme; None if it has no host or no port that there is."""
+    """The page of a URL with any scheme; None if it has no host, or an impossible port."""
     try:
         parts = urlsplit(url)
         return _page(parts, parts.port)
@@ -77,6 +83,7 @@ def host_key(host: str) -> str:
 
 
 def is_ip(host: str) -> bool:
+    """Whether a host is an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -85,7 +92,7 @@ def is_ip(host: str) -> bool:
 
 
 def domains(host: str) -> list[str]:
-    """The host and the domains above it, the longest first; an IP address is below nothing."""
+    """The host and the domains above it, the longest first; there is no domain above an IP address."""
     if is_ip(host):
         return [host]
     labels = host.split(".")
@@ -93,9 +100,9 @@ def domains(host: str) -> list[str]:
 
 
 def read_entry(line: str) -> Entry | None:
-    """What a line of a list names: `host`, `*.host`, `.host`, `0.0.0.0 host`, or a page with or without scheme.
+    """The entry of a line: `host`, `*.host`, `.host`, `0.0.0.0 host`, or a page with or without a scheme.
 
-    `#` begins a comment. None for a line that is neither a host nor a page.
+    `#` begins a comment. None if the line names neither a host nor a page.
     """
     fields = line.partition("#")[0].split()
     if len(fields) == 2 and fields[0] in _NOWHERE:

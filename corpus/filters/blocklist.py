@@ -1,16 +1,17 @@
-"""Lists of millions of hosts and pages as one table of sorted 64-bit hashes, on disk, shared by all that look.
+"""Lists of millions of hosts and pages -> one table of sorted 64-bit hashes on disk, which all processes share.
 
-In: files, folders or archives of lists (`corpus.filters.listfiles`). Out: a `Blocklist`, eight bytes an entry, two for
-its category, and an index by the highest bits of the hash, which is uniform: a look-up takes one or two cache lines.
-Two different entries share a hash with a probability of 2**-64: over five million entries and ten billion look-ups
-there is one wrong answer with a probability of 0.3 %. The hash is fixed, so that every run answers alike.
+In: files, folders or archives of lists (`corpus.filters.listfiles`). Out: a `Blocklist`. An entry takes eight bytes for
+its hash and two for its category. An index by the highest bits of the hash, which are uniform, makes a look-up touch
+one or two cache lines. Two different entries have equal hashes with a probability of 2**-64: over five million entries
+and ten billion look-ups, the probability of one wrong answer is 0.3 %. The hash is fixed, so every run answers alike.
 
-The table is made once and kept in the user's cache, named after the content of the lists; every process maps the same
-file into its memory. A list is known again by name, size and times, without reading it. The cache may be deleted at
-any time; where it cannot be written, each process makes the table for itself.
+The table is made once and kept in the user's cache under a name made of the lists' content; every process maps this
+file into its memory. The names, sizes and times of lists tell whether they have changed, without reading them. The
+cache may be deleted at any time; if it cannot be written, each process makes the table for itself.
 
-A host is listed with all below it, unless it is a public suffix (publicsuffix.org: `co.uk`, `github.io`), below which
-lie the sites of thousands of strangers: that is listed by itself, and written `*.github.io` with all below it.
+A host is listed with all hosts below it, unless it is a public suffix (publicsuffix.org: `co.uk`, `github.io`), below
+which thousands of strangers have their sites. A public suffix is listed alone; written `*.github.io`, it is listed with
+all hosts below it.
 """
 
 from __future__ import annotations
@@ -37,60 +38,69 @@ from corpus.filters.addresses import Entry, Page, domains, is_ip, read_entry
 from corpus.filters.listfiles import Piece, identity, read_lists
 from corpus.store.files import user_cache
 
-_FORMAT = 1  # of the cached file, and of what is in it: hash, reading of lists
-_ALIGN = 64
+_FORMAT = 1  # version of the cached file, of the hash, and of how lists are read
+_ALIGN = 64  # bytes
 _MAX_CATEGORIES = 1 << 14
-_SHOWN = 60  # characters of a line in a message
+_SHOWN = 60  # characters of a line in an error message
 
 
 class Blocklist(NamedTuple):
-    """A table of entries (`table`: what the kernels take, by address) and the expressions that come with it."""
+    """A table of entries, and the regular expressions of its lists.
 
-    hashes: NDArray[np.uint64]  # sorted
-    labels: NDArray[np.uint16]  # category and kind of each
-    starts: NDArray[np.uint32]  # the first entry with each beginning of a hash, and the number of entries
+    hashes       uint64[entries], sorted
+    labels       uint16[entries]: the category of each entry << KIND_BITS | its kind (see `kernels.addresses`)
+    starts       uint32: the number of the first entry for each value of the highest bits, and the number of entries
+    categories   the names of the categories
+    expressions  (category, regular expression)
+    table        int64[5]: the numbers and addresses that the kernels read
+    """
+
+    hashes: NDArray[np.uint64]
+    labels: NDArray[np.uint16]
+    starts: NDArray[np.uint32]
     categories: tuple[str, ...]
-    expressions: tuple[tuple[str, str], ...]  # (category, regular expression)
+    expressions: tuple[tuple[str, str], ...]
     table: NDArray[np.int64]
 
     @property
     def address(self) -> int:
+        """The address of `table`, for the kernels."""
         return int(self.table.ctypes.data)
 
 
 def load(paths: Sequence[str], *, allowing: bool = False) -> Blocklist:
-    """The lists at `paths` as one table; an entry in several is of the first one's category.
+    """The lists at `paths` as one table; an entry of several lists has the category of the first list.
 
-    Raises OSError or ValueError that name a list that cannot be read, or is none, and the fix.
+    Raises OSError or ValueError that name the list and the fix, if a file cannot be read or is no list.
     """
     if not paths:
         return _table(np.empty(0, np.uint64), np.empty(0, np.uint16), (), ())
     stamps = [identity(path) for path in paths]
     names = [os.path.basename(path) for path in paths]
-    known = _digest([_FORMAT, suffix_version(), allowing, names, stamps])
+    stamp = _digest([_FORMAT, suffix_version(), allowing, names, stamps])
     folder = user_cache("urls")
-    note = folder / f"{known}.key"
+    note = folder / f"{stamp}.key"
     with contextlib.suppress(OSError, ValueError):
         return _mapped(folder / note.read_text())
     content = _digest([_FORMAT, suffix_version(), allowing, [_content(path) for path in paths]])
     with contextlib.suppress(OSError, ValueError):
-        found = _mapped(folder / f"{content}.table")
+        lists = _mapped(folder / f"{content}.table")
         write_whole(note, f"{content}.table".encode())
-        return found
-    made = _compiled(paths, allowing)
+        return lists
+    lists = _compiled(paths, allowing)
     if stamps != [identity(path) for path in paths]:
         raise ValueError(f"list {', '.join(paths)}: changed while it was read; run it again when it is whole")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{content}.table", _packed(made))
+        write_whole(folder / f"{content}.table", _packed(lists))
         write_whole(note, f"{content}.table".encode())
-    except OSError:  # no place to write to: this process has it, and the next makes it again
-        return made
+    except OSError:  # the cache cannot be written: the next process makes the table again
+        return lists
     return _mapped(folder / f"{content}.table")
 
 
 def find_host(host: str, lists: Blocklist) -> tuple[str, str] | None:
-    """(domain listed, category) of the longest entry that is `host` or above it; None if there is none."""
+    """(domain, category) of the longest listed domain that is `host` or above it; None if none is listed."""
     from corpus.filters.kernels import addresses
 
     if len(lists.hashes):
@@ -103,7 +113,7 @@ def find_host(host: str, lists: Blocklist) -> tuple[str, str] | None:
 
 
 def find_page(page: Page, lists: Blocklist) -> str | None:
-    """The category of a page that is listed; None if it is not."""
+    """The category of a page; None if it is not listed."""
     from corpus.filters.kernels import addresses
 
     if not len(lists.hashes):
@@ -113,12 +123,12 @@ def find_page(page: Page, lists: Blocklist) -> str | None:
 
 
 def page_bytes(page: Page) -> bytes:
-    """What the hash of a page is taken over: its host from the end, then the rest."""
+    """The bytes that the hash of a page is taken over: its host from the end, then the rest."""
     return _bytes(page.host)[::-1] + _bytes(page.rest)
 
 
 def suffix_version() -> str:
-    """The version of the list of public suffixes, which decides what an entry means."""
+    """The version of the list of public suffixes, which decides which hosts an entry lists."""
     return importlib.metadata.version("publicsuffixlist")
 
 
@@ -131,6 +141,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _compiled(paths: Sequence[str], allowing: bool) -> Blocklist:
+    """The table of lists, made from their files."""
     categories: dict[str, int] = {}
     expressions: dict[tuple[str, str], None] = {}
     hashes, labels = [np.empty(0, np.uint64)], [np.empty(0, np.uint16)]
@@ -144,30 +155,32 @@ def _compiled(paths: Sequence[str], allowing: bool) -> Blocklist:
             if piece.patterns:
                 expressions |= dict.fromkeys((piece.category, pattern) for pattern in _patterns(piece))
                 continue
-            found, kinds, strange = _entries(piece, category)
-            good, bad = good + len(found), bad + len(strange)
-            if bad > good:  # a few lines of any list are odd
+            piece_hashes, piece_labels, strange = _entries(piece, category)
+            good, bad = good + len(piece_hashes), bad + len(strange)
+            if bad > good:  # every list has a few odd lines
                 shown = strange[0].strip()[:_SHOWN]
-                raise ValueError(f"list {piece.source}: {shown!r} is no host and no URL; give one entry a line")
-            hashes.append(found)
-            labels.append(kinds)
+                raise ValueError(f"list {piece.source}: {shown!r} is no host and no URL; give one entry per line")
+            hashes.append(piece_hashes)
+            labels.append(piece_labels)
     return _sorted(np.concatenate(hashes), np.concatenate(labels), tuple(categories), tuple(expressions))
 
 
 def _sorted(
     hashes: NDArray[np.uint64], labels: NDArray[np.uint16], categories: tuple[str, ...], patterns: Any
 ) -> Blocklist:
-    order = np.argsort(hashes, kind="stable")  # of the same entry in two lists, the first one's comes first
+    """The table of entries in any order; of equal entries, the first one is kept."""
+    order = np.argsort(hashes, kind="stable")  # stable: of equal entries, the first list's comes first
     hashes, labels = hashes[order], labels[order]
-    again = np.zeros(len(hashes), np.bool_)
-    again[1:] = (hashes[1:] == hashes[:-1]) & (labels[1:] & 3 == labels[:-1] & 3)
-    return _table(hashes[~again], labels[~again], categories, patterns)
+    repeated = np.zeros(len(hashes), np.bool_)
+    repeated[1:] = (hashes[1:] == hashes[:-1]) & (labels[1:] & 3 == labels[:-1] & 3)
+    return _table(hashes[~repeated], labels[~repeated], categories, patterns)
 
 
 def _table(
     hashes: NDArray[np.uint64], labels: NDArray[np.uint16], categories: tuple[str, ...], patterns: Any
 ) -> Blocklist:
-    bits = max(1, len(hashes).bit_length() - 3)  # 4 to 8 entries for each
+    """The table of sorted entries, with its index."""
+    bits = max(1, len(hashes).bit_length() - 3)  # 4 to 8 entries for each value of so many bits
     beginnings = np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
     starts = np.append(np.searchsorted(hashes, beginnings), len(hashes)).astype(np.uint32)
     return _blocklist(hashes, labels, starts, categories, patterns)
@@ -188,7 +201,7 @@ def _blocklist(
 
 
 def _entries(piece: Piece, category: int) -> tuple[NDArray[np.uint64], NDArray[np.uint16], list[str]]:
-    """(hashes, labels, lines that are nothing) of a piece: the plain lines by the kernel, the others here."""
+    """(hashes, labels, lines that are no entry) of a piece; the kernel reads plain lines, and Python the others."""
     from corpus.filters.kernels.lists import read_lines
 
     n = piece.data.count(b"\n")
@@ -197,19 +210,20 @@ def _entries(piece: Piece, category: int) -> tuple[NDArray[np.uint64], NDArray[n
     count, strange = read_lines(
         data.ctypes.data, len(data), host_letters().ctypes.data, _suffixes().address, category, (hashes, labels), odd
     )
-    nothing, more = [], []
+    no_entry, more = [], []
     for first, end in odd[:strange].tolist():
         line = piece.data[first:end].decode("utf-8", "replace")
         entry = read_entry(line)
         if entry is None:
-            nothing.append(line)
+            no_entry.append(line)
         else:
             more.append(_hashed(entry, category))
     added = np.array([h for h, _ in more], np.uint64), np.array([label for _, label in more], np.uint16)
-    return np.concatenate((hashes[:count], added[0])), np.concatenate((labels[:count], added[1])), nothing
+    return np.concatenate((hashes[:count], added[0])), np.concatenate((labels[:count], added[1])), no_entry
 
 
 def _hashed(entry: Entry, category: int) -> tuple[int, int]:
+    """(hash, label) of an entry."""
     from corpus.filters.kernels import addresses
 
     if entry.page:
@@ -222,7 +236,7 @@ def _hashed(entry: Entry, category: int) -> tuple[int, int]:
 
 
 def is_public_suffix(host: str) -> bool:
-    """Whether strangers have their sites below `host`: it is on the list of public suffixes, or has no dot."""
+    """Whether `host` is a public suffix, below which strangers have their sites; a host without a dot is one."""
     from corpus.filters.kernels import addresses
 
     def listed(name: str, kind: int) -> bool:
@@ -236,7 +250,7 @@ def is_public_suffix(host: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _suffixes() -> Blocklist:
-    """The rules of the list of public suffixes that comes with the package of that name."""
+    """The rules of the list of public suffixes in the package publicsuffixlist."""
     import publicsuffixlist
 
     from corpus.filters.kernels import addresses
@@ -248,7 +262,7 @@ def _suffixes() -> Blocklist:
         kinds = {"!": addresses.EXCEPTION, "*": addresses.WILDCARD}
         h = int(addresses.hash_bytes(line.removeprefix("!").removeprefix("*.").encode("idna")[::-1]))
         rules.append((h, kinds.get(line[0], addresses.RULE)))
-        if line[0] == "*":  # below it, too, are strangers alone
+        if line[0] == "*":  # a domain with a wildcard is a public suffix itself
             rules.append((h, addresses.RULE))
     hashes, labels = zip(*rules, strict=True)
     return _sorted(np.array(hashes, np.uint64), np.array(labels, np.uint16), (), ())
@@ -256,7 +270,7 @@ def _suffixes() -> Blocklist:
 
 @lru_cache(maxsize=1)
 def host_letters() -> NDArray[np.uint8]:
-    """What each byte of a plain host counts as; 0: no plain host has it."""
+    """uint8[256]: the small letter of each byte of a plain host; 0 of a byte that no plain host has."""
     letters = np.zeros(256, np.uint8)
     for byte in b"abcdefghijklmnopqrstuvwxyz0123456789-_.":
         letters[byte] = letters[ord(chr(byte).upper())] = byte
@@ -264,13 +278,15 @@ def host_letters() -> NDArray[np.uint8]:
 
 
 def _patterns(piece: Piece) -> Iterator[str]:
-    """The regular expressions of a piece, tried out. Raises ValueError for one that is none."""
+    """The regular expressions of a piece. Raises ValueError if a line does not compile as one."""
     for line in piece.data.decode("utf-8", "replace").split("\n"):
         pattern = line.strip()
         if not pattern or pattern.startswith("#"):
             continue
         try:
-            with warnings.catch_warnings(action="error", category=FutureWarning):  # [[:alpha:]] means something else
+            with warnings.catch_warnings(
+                action="error", category=FutureWarning
+            ):  # Python reads [[:alpha:]] differently
                 re.compile(pattern)
         except (re.error, FutureWarning, OverflowError, RecursionError) as error:
             shown = f"{pattern[:_SHOWN]!r} is no regular expression of Python's"
@@ -293,7 +309,7 @@ def _digest(value: Any) -> str:
 
 
 def _packed(lists: Blocklist) -> bytes:
-    """A table as a file: one line of JSON, then the three arrays, each at a multiple of 64 bytes."""
+    """A table as the bytes of a file: one line of JSON, then three arrays, each at a multiple of 64 bytes."""
     arrays = b"".join(_padded(array.tobytes()) for array in (lists.hashes, lists.labels, lists.starts))
     header = {
         "entries": len(lists.hashes),
@@ -315,7 +331,10 @@ def _aligned(size: int) -> int:
 
 
 def _mapped(path: Path) -> Blocklist:
-    """A table of the cache, in memory that all its readers share. Raises OSError, ValueError if it is damaged."""
+    """A table of the cache, in memory that all its readers share.
+
+    Raises OSError if it cannot be read, ValueError if it is damaged.
+    """
     with path.open("rb") as file:
         header_line = file.readline()
         header = json.loads(header_line)

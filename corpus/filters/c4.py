@@ -1,13 +1,17 @@
-"""DOCUMENTS -> DOCUMENTS with page furniture cut out of the text: the rules of C4.
+"""DOCUMENTS -> DOCUMENTS without page furniture in their text: the rules of C4.
 
 Source: Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"
-(arXiv 1910.10683), section 2.2; the limits are those of the FineWeb run.
+(arXiv 1910.10683), section 2.2, with the limits of the run that made FineWeb. A document is read line by line:
 
-Line by line, in this order: a line with an over-long word goes; citation marks ([1], [edit], [citation needed]) are
-cut out; the line goes if it does not end like a sentence (off by default: FineWeb, arXiv 2406.17557, found that this
-rule alone removes 30 % of tokens) or has too few words; "lorem ipsum" drops the document; "javascript" drops the
-line; a curly bracket drops the document; a policy phrase drops the line. What is left must hold enough sentences,
-and becomes the text. A number that is "off", and a rule that is false, leaves lines and documents alone.
+1. A line with an over-long word is cut.
+2. Citation marks ([1], [edit], [citation needed]) are cut out of the line.
+3. A line that does not end like a sentence is cut. This is off by default: FineWeb (arXiv 2406.17557) found that this
+   rule alone removes 30 % of tokens. A line with too few words is cut.
+4. "lorem ipsum" drops the document, "javascript" cuts the line, a curly bracket drops the document, and a phrase of
+   `_POLICY` cuts the line.
+
+The lines that remain are the text; it must have enough sentences. A number that is "off" and a rule that is false do
+nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +22,15 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from corpus.config import setting
-from corpus.filters.rules import below
-from corpus.filters.statistics import ready, words_of
+from corpus.filters.rules import Limits, ask_each, limit
+from corpus.filters.statistics import words_of
 from corpus.filters.words import check_splitter, kind_of, splitter_resources, words_setting
 from corpus.schema import Drop, Outcome, outcome, replace_column
-from corpus.stage import Stage
+from corpus.stage import Rule, Stage
 
 NAME = "c4"
+_PAPER = "C4, arXiv 1910.10683, section 2.2"
+_AS_RUN = "C4 as FineWeb ran it"
 
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 _POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -32,11 +38,9 @@ _POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "u
 
 @dataclass(frozen=True)
 class Config:
-    min_sentences: int | None = setting(5, "fewest sentences left in a document (C4 as FineWeb ran it)", low=0)
-    min_line_words: int | None = setting(
-        3, "fewest words of a line, white-space separated (C4 as FineWeb ran it)", low=0
-    )
-    max_word_length: int | None = setting(1000, "longest word of a line, in characters (C4 as FineWeb ran it)", low=1)
+    min_sentences: int | None = limit(5, "below", "number of sentences left", _AS_RUN, rule="few_sentences")
+    min_line_words: int | None = setting(3, f"cut lines with fewer words between white space ({_AS_RUN})", low=0)
+    max_word_length: int | None = setting(1000, f"cut lines with a word of more characters ({_AS_RUN})", low=1)
     terminal_punctuation: bool = setting(
         False, "cut lines that do not end in . ? ! or a quotation mark (C4; not in FineWeb)"
     )
@@ -51,29 +55,25 @@ class Config:
         check_splitter(self.words)
 
 
+_LIMITS = Limits(NAME, Config)
+_RULES = (
+    Rule("lorem_ipsum", "number of lorem ipsum in a line, in small letters or capitals", "listed", source=_PAPER),
+    Rule("curly_bracket", "number of { in a line", "listed", source=_PAPER),
+    *_LIMITS.rules,
+    Rule("empty", "number of characters left, of which one is enough", "below", source=_PAPER),
+)
+
+
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Clean the text of a DOCUMENTS batch. DROPPED rows keep the text as it came in."""
-    ready(config.words)
-    drops: dict[int, Drop] = {}
-    texts = []
-    rows = zip(batch.column("text").to_pylist(), batch.column("language").to_pylist(), strict=True)
-    for row, (text, language) in enumerate(rows):
-        cleaned = clean(text or "", language, config)
-        if isinstance(cleaned, Drop):
-            drops[row] = cleaned
-        else:
-            texts.append(cleaned)
-    split = outcome(batch, NAME, drops)
+    answers = ask_each(batch, config.words, lambda text, language: clean(text, language, config))
+    split = outcome(batch, NAME, {row: answer for row, answer in enumerate(answers) if isinstance(answer, Drop)})
+    texts = [answer for answer in answers if not isinstance(answer, Drop)]
     return split._replace(kept=replace_column(split.kept, "text", pa.array(texts, pa.string())))
 
 
-def resources(config: Config) -> dict[str, str]:
-    """What decides, besides the settings."""
-    return splitter_resources(config.words)
-
-
 def clean(text: str, language: str | None, config: Config) -> str | Drop:
-    """The text with unfit lines cut out, or the first rule by which the document is dropped."""
+    """The text without the lines that a rule cuts, or the drop by the first rule that drops the document."""
     phrases = _phrases_in(text, config)
     kept = []
     for raw in text.splitlines():
@@ -94,9 +94,10 @@ def clean(text: str, language: str | None, config: Config) -> str | Drop:
 
 
 def _phrases_in(text: str, config: Config) -> tuple[str, ...]:
-    """Which of the phrases, in the order of the rules, may be in a line: most documents have none.
+    """The phrases that a line of the text may have, in the order of the rules; most documents have none.
 
-    Where citation marks are cut out, what stood around them may become a phrase, so that all of them may be there.
+    Where a citation mark is cut out, the characters around it may join and make any of the phrases: then it is all of
+    them.
     """
     wanted: tuple[str, ...] = ("lorem ipsum",) if config.lorem_ipsum else ()
     wanted += ("javascript",) if config.javascript else ()
@@ -109,7 +110,7 @@ def _phrases_in(text: str, config: Config) -> tuple[str, ...]:
 
 
 def _unfit(line: str, phrases: tuple[str, ...]) -> Drop | bool:
-    """The drop of the document by this line, or whether the line goes."""
+    """The drop of the whole document because of this line, or else whether the line is cut."""
     lower = line.lower()
     for phrase in phrases:
         if phrase in lower:
@@ -122,7 +123,10 @@ def _unfit(line: str, phrases: tuple[str, ...]) -> Drop | bool:
 
 
 def _few_sentences(kept: list[str], kind: str, config: Config) -> Drop | None:
-    """The drop of a document with too few sentences. A line with a word is one at least: most need no count."""
+    """The drop of a document with too few sentences.
+
+    A line with a word has at least one sentence, so most documents have enough lines and need no count.
+    """
     if config.min_sentences is None or sum(not line.isspace() for line in kept if line) >= config.min_sentences:
         return None
     sentences = 0
@@ -130,11 +134,11 @@ def _few_sentences(kept: list[str], kind: str, config: Config) -> Drop | None:
         sentences += words_of(line, kind).sentences()
         if sentences >= config.min_sentences:
             return None
-    return below(f"{NAME}.few_sentences", sentences, config.min_sentences)
+    return _LIMITS.drop("few_sentences", sentences, config)
 
 
 def _fit_line(line: str, config: Config) -> str | None:
-    """The line without citation marks, or None where its words or its end are not those of a sentence."""
+    """The line without its citation marks; None if a rule on its words or on its end cuts it."""
     least = config.min_line_words or 0
     longest = config.max_word_length
     if longest is not None and len(line) > longest and max(map(len, line.split())) > longest:
@@ -147,4 +151,6 @@ def _fit_line(line: str, config: Config) -> str | None:
     return line if enough else None
 
 
-STAGE = Stage(NAME, Config, process, command="filter", resources=resources)
+STAGE = Stage(
+    NAME, Config, process, _RULES, command="filter", resources=lambda config: splitter_resources(config.words)
+)

@@ -1,9 +1,9 @@
-"""The classes of characters that words and the quality rules are made of.
+"""The classes of characters that the rules for words and the quality rules use.
 
-They are those of the libraries that the published thresholds were measured with: spaCy 3.8 (`lang/char_classes.py`,
-`lang/punctuation.py`) for what comes off a word, datatrove 0.10 (`utils/text.py`) for what is a symbol. Scripts without
-capitals count as small and as capital letters at once, as they do there; letters of a script that is not listed here
-are no letters to these rules, which only means that nothing is split between them.
+The published thresholds were measured with the classes of two libraries: spaCy 3.8 (`lang/char_classes.py`,
+`lang/punctuation.py`) says what is split off a word, datatrove 0.10 (`utils/text.py`) what a symbol is. A letter of a
+script without capitals counts as small and as capital at once, as in spaCy. A letter of a script that is not listed
+here is no letter to these rules; the only effect is that nothing is split between such letters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 # Sentence_Terminal of the Unicode Character Database (PropList.txt). spaCy's sentencizer has the list of an older
-# Unicode, which lacks marks of twelve characters in scripts such as Khmer and Balinese.
+# Unicode version, which lacks twelve marks of scripts such as Khmer and Balinese.
 SENTENCE_TERMINAL = frozenset(
     "!.?\u0589\u061d\u061e\u061f\u06d4\u0700\u0701\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965\u104a\u104b\u1362"
     "\u1367\u1368\u166e\u1735\u1736\u17d4\u17d5\u1803\u1809\u1944\u1945\u1aa8\u1aa9\u1aaa\u1aab\u1b5a\u1b5b\u1b5e\u1b5f"
@@ -29,7 +29,7 @@ SENTENCE_TERMINAL = frozenset(
     "\U00011f43\U00011f44\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44\U00016e98\U0001bc9f\U0001da88"
 )
 
-# Words of these alone are symbols to Gopher's rules; further characters, such as • or |, are not among them.
+# To Gopher's rules, a word of these characters alone is a symbol. Other signs, such as • or |, are not among them.
 PUNCTUATION = SENTENCE_TERMINAL | frozenset(
     "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»"
     + "".join(map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))))
@@ -46,7 +46,7 @@ _MEASURES = (
     "м/с км/ч кПа Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ كم² كم³ م م² م³ سم سم² سم³ مم مم² مم³ كم غرام جرام جم "
     "كغ ملغ كوب тбكم اكواب"
 )
-# A word of its own behind a digit. The last but one is a slip in spaCy's list, kept as it is there.
+# Words that are split off a digit before them. The last but one is a mistake in spaCy's list, kept as it is there.
 UNITS = frozenset(_MEASURES.split())
 
 _UNCASED = (
@@ -54,10 +54,10 @@ _UNCASED = (
     "2E80-2FDF 2FF0-303F 3040-30FF 31C0-31EF 3200-33FF 3400-4DBF 4E00-9FFF AC00-D7AF F900-FAFF FB1D-FBB1 FBD3-FD3D "
     "FD50-FDC7 FDF0-FDFB FE30-FE4F FE70-FEFC 1EE00-1EEBB 1F200-1F2FF 20000-2EBEF 2F800-2FA1F"
 )
-# Latin, with its extensions, phonetic and full-width letters.
+# The Latin script with its extensions, phonetic and full-width letters.
 _CASED = "41-5A 61-7A C0-D6 D8-F6 F8-1BF 1C4-2AF 1D00-1D25 1D6B-1D77 1D79-1D9A 1E00-1EFF 2C60-2C7F A722-A787 "
 _CASED += "A78B-A7B9 AB30-AB5A AB60-AB64 FF21-FF3A FF41-FF5A"
-_SMALL = "а-яёәөүҗңһα-ωάέίόώήύґєіїѓѕјљњќѐѝ"  # Cyrillic and Greek; capitals are made of them
+_SMALL = "а-яёәөүҗңһα-ωάέίόώήύґєіїѓѕјљњќѐѝ"  # Cyrillic and Greek; their capitals are derived from them
 
 
 def _ranges(text: str) -> Iterator[tuple[int, int]]:
@@ -67,7 +67,7 @@ def _ranges(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _letters() -> tuple[str, str]:
-    """Small and capital letters of the scripts that have both."""
+    """(small letters, capitals) of the scripts that have both."""
     small = [chr(code) for first, last in _ranges(_CASED) for code in range(first, last + 1)]
     others = [*map(chr, range(ord("а"), ord("я") + 1)), *map(chr, range(ord("α"), ord("ω") + 1))]
     others += [char for char in _SMALL if char.isalpha() and char not in others]
@@ -78,7 +78,9 @@ def _letters() -> tuple[str, str]:
 SMALL_LETTERS, CAPITALS = _letters()
 _LOWER, _UPPER = frozenset(SMALL_LETTERS), frozenset(CAPITALS)
 _UNCASED_RANGES = tuple(_ranges(_UNCASED))
-UNCASED_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in _UNCASED_RANGES)  # inside [...] of a pattern
+UNCASED_CLASS = "".join(
+    f"{chr(first)}-{chr(last)}" for first, last in _UNCASED_RANGES
+)  # for use inside [...] of a pattern
 
 
 @lru_cache(maxsize=8192)
@@ -99,11 +101,11 @@ def is_capital(char: str) -> bool:
 
 @lru_cache(maxsize=8192)
 def is_icon(char: str) -> bool:
-    """Whether `char` is a symbol that is no sign of mathematics, currency or writing: © ° ★ and the like."""
+    """Whether `char` has Unicode's category So, such as © ° ★: a symbol, but not of mathematics, money or writing."""
     return unicodedata.category(char) == "So"
 
 
 @lru_cache(maxsize=8192)
 def is_punctuation(word: str) -> bool:
-    """Whether every character of `word` is punctuation to Unicode."""
+    """Whether every character of `word` has one of Unicode's categories of punctuation."""
     return all(unicodedata.category(char).startswith("P") for char in word)

@@ -1,10 +1,10 @@
-"""What spaCy's blank English tokenizer writes apart, or together, against its own rules of punctuation.
+"""The exceptions of spaCy's blank English tokenizer: words that it splits, or leaves whole, against its own rules.
 
-The thresholds of the published filters were set on its tokens, so its exceptions are part of what they measure. They
-are facts of the library (spaCy 3.8, `lang/en/tokenizer_exceptions.py` and `lang/tokenizer_exceptions.py`), written
-here as what they are made of: pronouns and verbs with the ends that they take, with and without an apostrophe, in
-small letters and with a capital; abbreviations; faces. `EXCEPTIONS` maps each to its words, `EVERYWHERE` those of
-them that belong to no language.
+The thresholds of the published filters were set on spaCy's tokens, so its exceptions are part of what is measured. They
+are facts about the library (spaCy 3.8, `lang/en/tokenizer_exceptions.py` and `lang/tokenizer_exceptions.py`). They are
+written here in parts: pronouns and verbs with their endings, with and without an apostrophe, in small letters and with
+a capital; abbreviations; faces such as `:-)`. `EXCEPTIONS` maps each exception to its words; `EVERYWHERE` has the
+exceptions that belong to no language.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Iterable
 
 _CURLY = "’"
 
-# "were" is no "we 're", and so on: words that are words.
+# Words that look like two: "were" is not "we 're".
 _WORDS = "ill its hell shell shed were well whore"
 
-# who takes which ends: `'d` stands for `'d` and for `d`
+# Words and the endings that they take; `'d` stands for `'d` and for `d`.
 _ENDS = (
     ("i", "'m 'm+a 'll 'll+'ve 'd 'd+'ve 've"),
     ("you we they", "'ll 'll+'ve 'd 'd+'ve 've 're"),
@@ -28,10 +28,10 @@ _ENDS = (
     ("ca do does did had may need ought sha wo", "n't n't+'ve"),
     ("ai are is was were have has dare", "n't"),
 )
-_PARTED = "can+not gon+na got+ta let+'s c'm+on not+'ve not+ve how+'d+'y"  # with a capital as well
+_PARTED = "can+not gon+na got+ta let+'s c'm+on not+'ve not+ve how+'d+'y"  # also with a capital
 _PARTED_AS_WRITTEN = "y'+all y+all"
 
-# One word, whatever peels at its ends; with a capital as well.
+# One word each, although the rules would split something off its ends; also with a capital.
 _WHOLE = "doin doin' goin goin' nothin nothin' nuthin nuthin' ol ol' somethin somethin' lovin lovin' havin havin'"
 _WHOLE += " 'cause 'cos 'coz 'cuz ma'am o'clock"
 _WHOLE_AS_WRITTEN = (
@@ -53,7 +53,7 @@ _ODDITIES = "\\t \\n — ' \\\") <space> '' C++"
 
 
 def _both_ways(parts: str) -> Iterable[tuple[str, ...]]:
-    """`i+'m` with and without apostrophe; the apostrophe of n't is within."""
+    """The words of `i+'m`, with and without their apostrophe, which may be within a word (n't)."""
     words = tuple(parts.split("+"))
     yield words
     plain = tuple(word.replace("'", "") for word in words)
@@ -66,10 +66,10 @@ def _capitalised(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _exceptions() -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    exceptions: dict[str, tuple[str, ...]] = {}
 
     def add(words: tuple[str, ...]) -> None:
-        found["".join(words)] = words
+        exceptions["".join(words)] = words
 
     for beginnings, ends in _ENDS:
         for beginning in beginnings.split():
@@ -92,21 +92,21 @@ def _exceptions() -> dict[str, tuple[str, ...]]:
             add((str(hour), half))
     for word in _WORDS.split():
         for written in (word, word.capitalize()):
-            found.pop(written, None)
-    return found
+            exceptions.pop(written, None)
+    return exceptions
 
 
 def _everywhere() -> dict[str, tuple[str, ...]]:
-    found = {word: (word,) for word in (*_FACES.split(), *_ODDITIES.split())}
-    found |= {f"{letter}.": (f"{letter}.",) for letter in "abcdefghijklmnopqrstuvwxyzäöü"}
-    return found | {f"°{letter}.": ("°", letter, ".") for letter in "cfkCFK"}
+    exceptions = {word: (word,) for word in (*_FACES.split(), *_ODDITIES.split())}
+    exceptions |= {f"{letter}.": (f"{letter}.",) for letter in "abcdefghijklmnopqrstuvwxyzäöü"}
+    return exceptions | {f"°{letter}.": ("°", letter, ".") for letter in "cfkCFK"}
 
 
-def _with_curly(found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """The same once more with the apostrophe that typography sets."""
-    return found | {
+def _with_curly(exceptions: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The exceptions, and each one with an apostrophe once more with the typographic one."""
+    return exceptions | {
         written.replace("'", _CURLY): tuple(word.replace("'", _CURLY) for word in words)
-        for written, words in found.items()
+        for written, words in exceptions.items()
         if "'" in written
     }
 

@@ -1,13 +1,14 @@
-"""Where lists lie: a file, a folder of categories, an archive of them. Out: named pieces of whole lines.
+"""Lists on disk (a file, a folder of categories, or an archive of one) -> pieces of whole lines with their category.
 
-    adult/domains  adult/urls  adult/expressions  gambling/domains  ...     a folder as the University of Toulouse's
-    adult.tar.gz  blacklists.tar.gz                                         and how it is distributed
-    mine.txt  mine.txt.gz                                                   one entry a line
+    adult/domains  adult/urls  adult/expressions  gambling/domains  ...   a folder, as the University of Toulouse has it
+    adult.tar.gz  blacklists.tar.gz                                       archives of it, as the university publishes it
+    mine.txt  mine.txt.gz                                                 a file with one entry per line
 
-A category is named after its folder, a file by itself after the file. In a folder of categories, one whose file
-`usage` says `white` and not `black` is no reason to block, and one that is a link to another is not read again.
-Expressions are read where they are called `expressions`; the `very_restrictive_expression` of some categories only
-if it is named itself, because it is what its name says.
+A category has the name of its folder; a file that is given by itself has its own name as its category. In a folder of
+categories, a category whose file `usage` says `white` and not `black` is no reason to block, and a folder that is a
+link to another one is not read again. Regular expressions are read from files named `expressions`. A file
+`very_restrictive_expression`, which some categories have, is read only if it is given by itself, because it is what its
+name says.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-_BLOCK = 1 << 22  # bytes read at a time, then to the end of the line
-_LINE = 1 << 16  # bytes of a line at most; what is longer is no list
+_BLOCK = 1 << 22  # bytes that are read at a time, and then to the end of the line
+_LINE = 1 << 16  # most bytes of a line; a file with a longer one is no list
 _GZIP = b"\x1f\x8b"
 _NAMES = ("domains", "urls", "expressions")
 
 
 class Piece(NamedTuple):
-    """Whole lines of one category, each ending in a newline; `patterns`: they are regular expressions."""
+    """Whole lines of one category, each of which ends with a newline.
+
+    source    the file, for error messages
+    patterns  whether the lines are regular expressions
+    """
 
     category: str
     source: str
@@ -36,9 +41,10 @@ class Piece(NamedTuple):
 
 
 def read_lists(path: str, *, allowing: bool = False) -> Iterator[Piece]:
-    """The pieces of the lists at `path`, a folder's in the order of names, an archive's in its own.
+    """The pieces of the lists at `path`: of a folder in the order of names, of an archive in its own order.
 
-    Raises OSError if something cannot be read, ValueError if it is damaged or no list; both name it and the fix.
+    `allowing`: they are lists of what is kept, so that a category whose `usage` says `white` is read too. Raises
+    OSError if a file cannot be read, ValueError if it is damaged or no list; the error names the file and the fix.
     """
     try:
         if Path(path).is_dir():
@@ -50,17 +56,17 @@ def read_lists(path: str, *, allowing: bool = False) -> Iterator[Piece]:
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"list {path}: is damaged ({error}); fetch it again") from None
     except OSError as error:
-        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry a line") from error
+        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry per line") from error
 
 
 def identity(path: str) -> list[tuple[str, int, int, int, int]]:
-    """What tells, without reading it, that a list is the one it was: name, file, bytes, times of its files."""
+    """Name, inode, size and times of each file of a list, which tell without reading it whether it has changed."""
     files = [path] if not Path(path).is_dir() else list(map(str, _files(Path(path))))
     try:
-        found = [(file, os.stat(file)) for file in files]
+        states = [(file, os.stat(file)) for file in files]
     except OSError as error:
-        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry a line") from error
-    return [(os.path.abspath(f), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for f, s in found]
+        raise OSError(f"list {path}: {error.strerror}; give a text file with one entry per line") from error
+    return [(os.path.abspath(f), s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for f, s in states]
 
 
 def _folder(folder: Path, allowing: bool) -> Iterator[Piece]:
@@ -75,16 +81,16 @@ def _folder(folder: Path, allowing: bool) -> Iterator[Piece]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files in a folder and below it, sorted; not those below links, which are categories by another name."""
-    found = []
+    """The lists in a folder and below it, sorted; links to folders are categories by another name, and not followed."""
+    files = []
     for place, folders, names in os.walk(folder):
         folders.sort()
-        found += [Path(place, name) for name in sorted(names) if _stem(name) in (*_NAMES, "usage")]
-    return found
+        files += [Path(place, name) for name in sorted(names) if _stem(name) in (*_NAMES, "usage")]
+    return files
 
 
 def _archive(path: str, allowing: bool) -> Iterator[Piece]:
-    """The same from a tar file, in its order; categories that say `white` are found first."""
+    """The pieces of a tar file, in its order; the `usage` files are read first."""
     with tarfile.open(path) as archive:
         members = [member for member in archive.getmembers() if member.isfile()]
         usages = {member.name.rpartition("/")[0]: member for member in members if _stem(member.name) == "usage"}
@@ -93,7 +99,7 @@ def _archive(path: str, allowing: bool) -> Iterator[Piece]:
         if not lists:
             raise ValueError(f"list {path}: an archive without lists; they are called domains or urls, in folders")
         alone = len({member.name.rpartition("/")[0] for member in lists}) == 1
-        for member in lists:  # in the archive's order: to go back in it would be to begin anew
+        for member in lists:  # in the archive's order: going back would read it again from its beginning
             place = member.name.rpartition("/")[0]
             if allowing or alone or place not in white:
                 category = Path(place).name or Path(path).name
@@ -103,7 +109,7 @@ def _archive(path: str, allowing: bool) -> Iterator[Piece]:
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
     file = archive.extractfile(member)
-    assert file is not None  # it is a file
+    assert file is not None  # the member is a file
     return cast(BinaryIO, file)
 
 
@@ -134,7 +140,7 @@ def _lines(file: BinaryIO, category: str, source: str, patterns: bool) -> Iterat
         rest = file.readline(_LINE)
         if len(rest) == _LINE:
             raise ValueError(
-                f"list {source}: has a line of over {_LINE:,} bytes; give a text file with one entry a line"
+                f"list {source}: has a line of over {_LINE:,} bytes; give a text file with one entry per line"
             )
         block += rest
         yield Piece(category, source, block if block.endswith(b"\n") else block + b"\n", patterns)

@@ -1,10 +1,10 @@
-"""A crawl's robots records -> the file in which the opt-out filter looks hosts up.
+"""A crawl's robots records -> the file in which the opt-out filter looks up hosts.
 
-In: WARC files that hold `/robots.txt`, `/ai.txt` and `/.well-known/tdmrep.json` (Common Crawl publishes the first as
-`robotstxt` files; a crawl of one's own has them among its pages). Out: one Arrow file, see `filters.optout_hosts`.
-Of a robots.txt only the rules for named crawlers are kept, which is a hundredth of it; a host without any is left
-out. If a file was crawled several times, the last one counts. Everything is held in memory until it is written:
-a million hosts that name crawlers take some 500 MB.
+In: WARC files with the pages `/robots.txt`, `/ai.txt` and `/.well-known/tdmrep.json`. Common Crawl publishes the first
+as `robotstxt` files; your own crawl has them among its pages. Out: one Arrow file, see `corpus.filters.optout_hosts`.
+Of a robots.txt, the rules for named crawlers are kept, which are a hundredth of it; a host without such rules is left
+out. If a file was crawled several times, the last one counts. All hosts are in memory until they are written: a million
+hosts that name crawlers take some 500 MB.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ _KINDS = {"/robots.txt": "robots", "/ai.txt": "ai", "/.well-known/tdmrep.json": 
 
 @dataclass
 class OptOuts:
-    """What was found: files read by kind, hosts written, and how many hosts forbid a crawler everything."""
+    """The summary of a build.
+
+    read        the number of files by kind
+    damaged     the number of damaged WARC records
+    hosts       the number of hosts that were written
+    forbidding  by crawler, the number of hosts that forbid it every page
+    """
 
     read: Counter[str] = field(default_factory=Counter)
     damaged: int = 0
@@ -37,38 +43,39 @@ class OptOuts:
 def build_hosts(paths: Iterable[str], agents: Sequence[str], output: str) -> OptOuts:
     """Read WARC files and write the file of hosts; `agents` are the crawlers whose rules are kept.
 
-    Raises ValueError if a file is no WARC, or none of them holds a file of the three kinds.
+    Raises ValueError if a file is no WARC file, or if no file has a page of the three kinds.
     """
-    found = OptOuts()
+    summary = OptOuts()
     latest: dict[tuple[int, str], tuple[str, str]] = {}  # (host, kind) -> (date, text)
     for path in paths:
         with open_path(path) as stream:
             whole = 0
             for record in records(Window(stream, 0), MAX_BYTES):
-                found.damaged += record.fault is not None
+                summary.damaged += record.fault is not None
                 whole += record.fault is None
-                _take(record, agents, found, latest)
+                _take(record, agents, summary, latest)
         if not whole:
             raise ValueError(f"{path}: not a WARC file; give the robotstxt files of a crawl")
-    if not found.read:
+    if not summary.read:
         raise ValueError("no robots.txt, ai.txt or tdmrep.json in these files; give the robotstxt files of a crawl")
     hosts: dict[int, dict[str, str]] = {}
     for (host, kind), (_, text) in latest.items():
         if text:
             hosts.setdefault(host, {})[kind] = text
-    found.forbidding.update(
+    summary.forbidding.update(
         agent
         for texts in hosts.values()
         for agent, rules in parse_robots(texts.get("robots", "")).items()
         if Rule(False, "/") in rules and not any(rule.allow for rule in rules)
     )
-    found.hosts = write_hosts(output, hosts.items())
-    return found
+    summary.hosts = write_hosts(output, hosts.items())
+    return summary
 
 
 def _take(
-    record: WarcRecord, agents: Sequence[str], found: OptOuts, latest: dict[tuple[int, str], tuple[str, str]]
+    record: WarcRecord, agents: Sequence[str], summary: OptOuts, latest: dict[tuple[int, str], tuple[str, str]]
 ) -> None:
+    """Keep the text of a record of the three kinds in `latest`, if it is the last of its host."""
     url = record.headers.get("warc-target-uri", "").strip("<>")
     kind = _kind(url)
     if kind is None or record.fault or record.type not in ("response", "resource"):
@@ -80,7 +87,7 @@ def _take(
         headers = record.http.headers
         coding = headers.get("content-encoding", "")
         body, _ = undo_codings(body, headers.get("transfer-encoding", ""), coding, MAX_BYTES)
-    found.read[kind] += 1
+    summary.read[kind] += 1
     text = _KEPT[kind](body[:MAX_BYTES].decode("utf-8-sig", "replace"), agents)
     key = (origin_hash(url), kind)
     latest[key] = max(latest.get(key, ("", "")), (record.headers.get("warc-date", ""), text))
@@ -94,7 +101,7 @@ def _kind(url: str) -> str | None:
 
 
 def _robots(text: str, agents: Sequence[str]) -> str:
-    """The rules for named crawlers, as a robots.txt of its own; "" if there are none."""
+    """A robots.txt with the rules for `agents` alone; "" if there are none."""
     rules = parse_robots(text)
     return "\n".join(_group(name, rules[name.lower()]) for name in agents if rules.get(name.lower()))
 

@@ -1,8 +1,8 @@
-"""What hosts say about AI in robots.txt, ai.txt and tdmrep.json, looked up by host.
+"""The opt-outs that hosts publish in robots.txt, ai.txt and tdmrep.json, looked up by host.
 
-The file is Arrow's IPC format, made by `corpus optout`: rows sorted by `hash` (of `scheme://host:port` in the
-normal form of a URL's origin), columns `robots`, `ai`, `tdm`: the text of each file, null where there is none that
-speaks of AI. It is mapped into memory, so that all workers share one copy and a look-up is a binary search.
+`corpus optout` makes the file, in Arrow's IPC format. Its rows are sorted by `hash`, the hash of a URL's origin
+(`scheme://host:port`). The columns `robots`, `ai` and `tdm` have the text of the host's file, null if the host has none
+that speaks of AI. The file is mapped into memory, so that all workers share one copy; a look-up is a binary search.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Hosts(NamedTuple):
 
 
 def origin(url: str) -> str:
-    """`scheme://host[:port]` of a URL, the port only if it is not the scheme's own; "" if it has no host."""
+    """`scheme://host[:port]` of a URL, without the scheme's default port; "" if the URL has no host."""
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
@@ -50,7 +50,7 @@ def origin_hash(url: str) -> int:
 
 
 def write_hosts(path: str, rows: Iterable[tuple[int, dict[str, str]]]) -> int:
-    """Write (origin hash, texts by kind) as a file for `load_hosts`; returns how many hosts there are."""
+    """Write (hash of the origin, texts by kind) as a file for `load_hosts`; returns the number of hosts."""
     ordered = sorted(rows, key=lambda row: row[0])
     columns = [pa.array([hash for hash, _ in ordered], pa.uint64())]
     columns += [pa.array([texts.get(kind) for _, texts in ordered], pa.large_string()) for kind in KINDS]
@@ -74,28 +74,31 @@ def load_hosts(path: str) -> Hosts:
 
 
 def forbidden(hosts: Hosts, url: str, agents: tuple[str, ...], *, has_tdm: bool) -> list[tuple[str, str]]:
-    """(signal, place) of what the host of `url` says about this page.
+    """(signal, place) of what the files of its host say about the page at `url`.
 
-    `has_tdm`: the page spoke of text and data mining itself, and the host's file is not asked.
+    `has_tdm`: the page itself speaks of text and data mining, so that the host's tdmrep.json does not count.
     """
     hash = origin_hash(url)
     row = int(np.searchsorted(hosts.hashes, np.uint64(hash)))
     if row == len(hosts.hashes) or int(hosts.hashes[row]) != hash:
         return []
     robots, ai, tdm = (hosts.table.column(kind)[row].as_py() for kind in KINDS)
-    found = []
+    opt_outs = []
     rules = _rules(robots or "")
     if named := [name for name in agents if not allowed(rules.get(name.lower(), []), url)]:
-        found.append(("robots", ",".join(named)))
+        opt_outs.append(("robots", ",".join(named)))
     if not allowed(_rules(ai or "").get("*", []), url):
-        found.append(("ai.txt", "host"))
+        opt_outs.append(("ai.txt", "host"))
     if tdm and not has_tdm and _reserved(tdm, url):
-        found.append(("tdm", "host"))
-    return found
+        opt_outs.append(("tdm", "host"))
+    return opt_outs
 
 
 def tdm_rules(text: str) -> list[dict[str, Any]]:
-    """The rules of a tdmrep.json, in order; [] if it is none (W3C TDMRep, section on the file on the origin server)."""
+    """The rules of a tdmrep.json (W3C TDMRep, section on the file on the origin server).
+
+    [] if the text is no such file.
+    """
     try:
         rules = json.loads(text)
     except (ValueError, RecursionError):
@@ -104,7 +107,7 @@ def tdm_rules(text: str) -> list[dict[str, Any]]:
 
 
 def _reserved(tdm: str, url: str) -> bool:
-    """Does the first rule whose `location` matches the path reserve the rights?"""
+    """Whether the first rule whose `location` matches the path reserves the rights."""
     path = path_of(url)
     for rule in tdm_rules(tdm):
         location = rule.get("location")

@@ -1,9 +1,9 @@
-"""robots.txt -> may this crawler have this page? RFC 9309, "Robots Exclusion Protocol".
+"""robots.txt -> whether a crawler may fetch a page (RFC 9309, "Robots Exclusion Protocol").
 
-Groups that name the same crawler are one; the longest pattern that matches the path decides, and of two of the same
-length the one that allows (section 2.2.2). `*` stands for anything, `$` at the end for the end. Patterns are matched
-from the left without ever going back, in time linear in the path: texts from the web must not choose the time, and
-regular expressions made of them would let them.
+Groups that name one crawler are read as one group. The longest pattern that matches the path decides; of two patterns
+of one length, `Allow` decides (section 2.2.2). `*` in a pattern matches any characters, `$` at its end the end of
+the path. Patterns are matched from left to right without going back, in time linear in the path. A text from the web
+could make a regular expression take any time.
 """
 
 from __future__ import annotations
@@ -12,51 +12,54 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-# RFC 9309, section 2.5: a parser reads at least 500 KiB; what stands behind that is not read here.
+# RFC 9309, section 2.5: a parser must read at least 500 KiB. Nothing behind them is read here.
 MAX_BYTES = 500 * 1024
 
 _LINE = re.compile(r"^[ \t]*(user-agent|allow|disallow)[ \t]*:[ \t]*([^#\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _ESCAPE = re.compile("%([0-9a-fA-F]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_AS_THEY_ARE = "%/?#[]@!$&'()*+,;=:~"  # reserved in a URL (RFC 3986), or an escape already
+_UNESCAPED = "%/?#[]@!$&'()*+,;=:~"  # reserved in a URL (RFC 3986), and the % of an escape
 
 
 class Rule(NamedTuple):
-    """`pattern` in the normal form of paths."""
+    """A line `Allow` or `Disallow`; its pattern is in the form of `normal`."""
 
     allow: bool
     pattern: str
 
 
 def parse_robots(text: str) -> dict[str, list[Rule]]:
-    """Rules by crawler, its name in lower case. Lines that are none of the three kinds are passed over."""
-    found: dict[str, list[Rule]] = {}
+    """The rules by crawler, with its name in lower case.
+
+    Lines that are not user-agent, allow or disallow are skipped.
+    """
+    rules: dict[str, list[Rule]] = {}
     group: list[str] = []
-    open_ = False  # lines that name crawlers follow each other
+    is_naming = False  # the line before names a crawler
     for field, value in _LINE.findall(text[:MAX_BYTES].removeprefix("\ufeff").replace("\r", "\n")):
         value = value.strip()
         if field.lower() == "user-agent":
-            name = value.partition("/")[0].lower()  # some write a version behind it
-            group = [*group, name] if open_ else [name]
-            found.setdefault(name, [])
-            open_ = True
+            name = value.partition("/")[0].lower()  # some files have a version behind the name
+            group = [*group, name] if is_naming else [name]
+            rules.setdefault(name, [])
+            is_naming = True
         else:
-            open_ = False
+            is_naming = False
             if value:  # an empty Disallow forbids nothing
                 for name in group:
-                    found[name].append(Rule(field.lower() == "allow", normal(value)))
-    return found
+                    rules[name].append(Rule(field.lower() == "allow", normal(value)))
+    return rules
 
 
 def allowed(rules: list[Rule], url: str) -> bool:
-    """Whether these rules let a crawler have `url`; what no rule matches is allowed."""
+    """Whether these rules allow a crawler the page at `url`; a page that no rule matches is allowed."""
     path = path_of(url)
     best = max((rule for rule in rules if matches(rule.pattern, path)), key=_weight, default=None)
     return best is None or best.allow
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Does `pattern` match the beginning of `path`, or with a `$` at its end, the whole of it?"""
+    """Whether `pattern` matches the beginning of `path`, or with a `$` at its end, the whole path."""
     anchored = pattern.endswith("$")
     first, *others = pattern.removesuffix("$").split("*")
     if not path.startswith(first):
@@ -74,19 +77,19 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def path_of(url: str) -> str:
-    """The path and query of a URL, as patterns are compared with."""
+    """The path and query of a URL in the form of `normal`."""
     parts = urlsplit(url)
     return normal((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
 
 def normal(path: str) -> str:
-    """Paths that mean the same, written the same: escapes of unreserved characters undone, others escaped."""
+    """The normal form of a path: unreserved characters are unescaped, and all others are escaped."""
 
     def written(escape: re.Match[str]) -> str:
         char = chr(int(escape[1], 16))
         return char if char in _UNRESERVED else escape[0].upper()
 
-    return _ESCAPE.sub(written, quote(path, safe=_AS_THEY_ARE, errors="replace"))
+    return _ESCAPE.sub(written, quote(path, safe=_UNESCAPED, errors="replace"))
 
 
 def _weight(rule: Rule) -> tuple[int, bool]:

@@ -1,12 +1,12 @@
-"""Text -> its words as numbers, measured once and read by every rule.
+"""Text -> its words as numbers, which all rules on words read.
 
-Rules ask for the same few things: how many words, how long, with a letter or not, which n-grams repeat. `words_of`
-answers from a memory of chunks (what stands between white space) in arrays that a compiled loop reads: real text says
-the same chunks again and again. Chunks that are new are split by corpus.filters.words and remembered. Neighbouring
-stages see the same texts one after the other, a batch at a time, so the last few documents' answers are kept.
+Rules ask how many words a text has, how long they are, whether they have a letter, and which n-grams repeat. `words_of`
+looks up each chunk (the text between white space) in a memory of chunks and their words, because chunks repeat in real
+text. A compiled loop reads this memory. New chunks are split by `corpus.filters.words` and remembered. Neighbouring
+stages read one batch of texts after each other, so the answers for the last few texts are kept as well.
 
-The memory is emptied when it is full, between two documents; nothing that is measured depends on what is remembered.
-An exception on the way (a time limit may strike anywhere) empties it too.
+Nothing that is measured depends on what the memory holds. It is emptied between two documents when it is full, and
+after an exception: a time limit may end the work at any place.
 """
 
 from __future__ import annotations
@@ -23,49 +23,58 @@ import numpy as np
 from corpus.filters.characters import PUNCTUATION, SENTENCE_TERMINAL, is_punctuation, is_small
 from corpus.filters.words import exceptions_of, kind_of, splitter
 
-_CHUNKS = 2**18  # remembered at the most, some 60 MB with their words
-_LETTERS = 2**22  # bytes of them
-_KEPT_DOCUMENTS = 256  # four batches of the fused chain
-_KEPT_CHARACTERS = 2**22
+_CHUNKS = 2**18  # most chunks in a memory, some 60 MB with their words
+_LETTERS = 2**22  # most bytes of chunks in a memory
+_KEPT_DOCUMENTS = 256  # most texts whose answers are kept: four batches of a chain of stages
+_KEPT_CHARACTERS = 2**22  # most characters of these texts
 
 
 class Words(NamedTuple):
-    """The words of one text. Ids are equal for equal words of one text, and mean nothing beyond it."""
+    """The words of one text.
 
-    ids: Any  # int32[n]
-    about: Any  # int32[n]: characters << 4 | bits of kernels.chunks
-    real: int  # words that are not of symbols alone
-    real_characters: int  # in those
-    with_letter: int  # words that have a letter
+    ids              int32[n]: equal for equal words of this text; they mean nothing in another text
+    traits           int32[n]: the length of each word in characters << 4, and bits of `kernels.chunks`
+    real             the number of words with more than symbols (`characters.PUNCTUATION`)
+    real_characters  the characters in those words
+    with_letter      the number of words with a letter
+    memory           the memory that the ids belong to
+    """
+
+    ids: Any
+    traits: Any
+    real: int
+    real_characters: int
+    with_letter: int
     memory: Memory
 
     @property
     def number(self) -> int:
-        """How many words there are."""
+        """The number of words."""
         return len(self.ids)
 
     def present(self, wanted: tuple[str, ...], enough: int) -> int:
-        """How many different ones of the `wanted` words are here; counting stops at `enough`."""
+        """How many different words of `wanted` the text has; counting stops at `enough`."""
         from corpus.filters.kernels.chunks import count_present
 
         return int(count_present(self.ids, self.memory.ids_of(wanted), enough)) if enough > 0 else 0
 
     def sentences(self) -> int:
+        """The number of sentences, see `corpus.filters.words.count_sentences`."""
         from corpus.filters.kernels.chunks import sentences
 
-        return int(sentences(self.about))
+        return int(sentences(self.traits))
 
     def repetition(self) -> list[int]:
-        """For n = 2..4: characters of the top n-gram; for n = 5..10: characters of n-grams seen before."""
+        """At n = 2..4: the characters of the most frequent n-gram; at n = 5..10: of n-grams that occurred before."""
         from corpus.filters.kernels.grams import LONG, repetition
 
         measured = np.zeros(LONG + 1, np.int64)
-        repetition(self.ids, self.about, measured)
+        repetition(self.ids, self.traits, measured)
         return [int(value) for value in measured]
 
 
 def words_of(text: str, kind: str = "english") -> Words:
-    """The words of `text` as the rules `kind` (corpus.filters.words.kind_of) split it."""
+    """The words of `text`, split by the rules `kind` (see `corpus.filters.words.kind_of`)."""
     memories = _memories()
     memory = memories.get(kind)
     if memory is None or memory.is_full():
@@ -82,7 +91,10 @@ def words_of(text: str, kind: str = "english") -> Words:
 
 @cache
 def ready(words: str) -> None:
-    """Have all loaded and compiled that a stage with this splitter needs: before a document's time is running."""
+    """Load and compile everything that a stage with the splitter `words` needs.
+
+    Stages call it before the first document, because a document has a time limit.
+    """
     measured = words_of("So it is. And so.", kind_of("en", words))
     measured.repetition()
     measured.present(("is",), 1)
@@ -90,12 +102,12 @@ def ready(words: str) -> None:
 
 
 def forget() -> None:
-    """Empty this thread's memory: nothing depends on what is in it but time."""
+    """Empty this thread's memories. Only time depends on what they hold."""
     _memories().clear()
 
 
 def _memories() -> dict[str, Memory]:
-    """This thread's, for a memory cannot be written and read at once."""
+    """The memories of this thread, by the kind of rules: two threads cannot use one memory at once."""
     if not hasattr(_local, "memories"):
         _local.memories = {}
     memories: dict[str, Memory] = _local.memories
@@ -106,7 +118,7 @@ _local = threading.local()
 
 
 class Memory:
-    """Chunks with their words, words with what is known of them, and the last texts with their answers."""
+    """Chunks with their words, words with their traits, and the last texts with their answers."""
 
     def __init__(self, kind: str) -> None:
         from corpus.filters.kernels.simple import FIRST, Tables
@@ -122,11 +134,11 @@ class Memory:
             words=np.zeros(0, np.int32),
             id_rows=_no_rows(2**12),
             id_letters=np.zeros(0, np.uint8),
-            about=np.zeros(0, np.int32),
+            traits=np.zeros(0, np.int32),
             letters_of=_letters_of(),
             used=np.zeros(5, np.int64),
         )
-        self.room = [0] * 5  # how much of each `tables.used` counts there may be
+        self.room = [0] * 5  # how large each number of `tables.used` may become
         self._number(FIRST)
         if self.learns:
             self._remember([written.encode() for written in exceptions_of(kind)])
@@ -136,34 +148,36 @@ class Memory:
         return bool(chunks >= _CHUNKS or letters >= _LETTERS or words >= 4 * _CHUNKS)
 
     def measure(self, text: str) -> Words:
-        """Split `text` by what is remembered, and remember the rest."""
+        """The words of `text`; new chunks are split and remembered."""
         from corpus.filters.kernels.chunks import PADDING, count_words, gather
         from corpus.filters.kernels.simple import LEARNT, LONGEST, MOST_WORDS, look_up
 
         data = text.encode("utf-8", "surrogatepass")
         size = len(data)
         padded = np.frombuffer(data + bytes(PADDING), np.uint8)
-        found = np.empty((size + 1) // 2, np.int64)
-        missed = np.empty((len(found), 2), np.int64)
+        places = np.empty((size + 1) // 2, np.int64)
+        missed = np.empty((len(places), 2), np.int64)
         chunks = at = 0
         while at < size:
             self._make_room(LEARNT, LEARNT * (LONGEST + PADDING), LEARNT * MOST_WORDS, LEARNT * MOST_WORDS)
             before = chunks
-            chunks, unknown, at = look_up(padded.ctypes.data, size, at, self.learns, self.tables, found, before, missed)
+            chunks, unknown, at = look_up(
+                padded.ctypes.data, size, at, self.learns, self.tables, places, before, missed
+            )
             if unknown:
-                part = found[before:chunks]
+                part = places[before:chunks]
                 part[part < 0] = self._remember([data[start:end] for start, end in missed[:unknown].tolist()])
-        found = found[:chunks]
-        out = np.empty((2, count_words(found, self.tables.words)), np.int32)
+        places = places[:chunks]
+        out = np.empty((2, count_words(places, self.tables.words)), np.int32)
         totals = np.empty(3, np.int64)
-        gather(found, self.tables.words, self.tables.about, out, totals)
+        gather(places, self.tables.words, self.tables.traits, out, totals)
         real, characters, with_letter = totals.tolist()
         words = Words(out[0], out[1], real, characters, with_letter, self)
         self._keep(text, words)
         return words
 
     def ids_of(self, words: tuple[str, ...]) -> Any:
-        """Their ids, which they have from now on if they had none: int64[different words]."""
+        """The ids of the different words, int64[words]; a new word gets an id."""
         ids = self.wanted.get(words)
         if ids is None:
             ids = self.wanted[words] = self._number(tuple(dict.fromkeys(word for word in words if word)))
@@ -178,7 +192,7 @@ class Memory:
             self.kept_characters -= len(self.kept.popitem(last=False)[0])
 
     def _remember(self, chunks: Sequence[bytes]) -> Any:
-        """Where the words of chunks are that were not known, in order: int64[chunks]."""
+        """Split and remember new chunks; returns the places of their words, int64[chunks]."""
         from corpus.filters.kernels.simple import add_all
 
         different = list(dict.fromkeys(chunks))
@@ -200,22 +214,25 @@ class Memory:
         return np.array([by_chunk[chunk] for chunk in chunks], np.int64)
 
     def _number(self, words: Sequence[str]) -> Any:
-        """The ids of words: int64[words]."""
+        """The ids of words, int64[words]; a new word gets an id and its traits."""
         from corpus.filters.kernels.simple import number_all
 
         data, sizes = _padded([word.encode("utf-8", "surrogatepass") for word in words])
         self._make_room(0, 0, 0, len(words), len(data))
         ids = np.empty(len(words), np.int64)
-        known = int(self.tables.used[3])
+        first_new = int(self.tables.used[3])
         number_all(data.ctypes.data, sizes, self.tables, ids)
-        new = np.flatnonzero(ids >= known).tolist()
-        about = self.tables.about
+        new = np.flatnonzero(ids >= first_new).tolist()
+        traits = self.tables.traits
         for place in new:
-            about[ids[place]] = _about(words[place])
+            traits[ids[place]] = _traits(words[place])
         return ids
 
     def _make_room(self, chunks: int, letters: int, words: int, ids: int, id_letters: int | None = None) -> None:
-        """For so many more of each."""
+        """Make room for this many more chunks, bytes of chunks, places of words, ids and bytes of words.
+
+        Words have as many bytes as chunks unless `id_letters` says otherwise.
+        """
         id_letters = letters if id_letters is None else id_letters
         more = (chunks, letters + 8, words, ids, id_letters + 8 + 8 * ids)
         needed = [used + new for used, new in zip(self.tables.used.tolist(), more, strict=True)]
@@ -228,29 +245,29 @@ class Memory:
             words=_with_room(tables.words, needed[2]),
             id_rows=_with_rows(tables.id_rows, needed[3]),
             id_letters=_with_room(tables.id_letters, needed[4]),
-            about=_with_room(tables.about, needed[3]),
+            traits=_with_room(tables.traits, needed[3]),
         )
         tables = self.tables
         self.room = [
             len(tables.chunk_rows) // 2,
             len(tables.chunk_letters),
             len(tables.words),
-            min(len(tables.id_rows) // 2, len(tables.about)),
+            min(len(tables.id_rows) // 2, len(tables.traits)),
             len(tables.id_letters),
         ]
 
 
 @cache
 def _letters_of() -> Any:
-    """What kernels.simple asks of the first 2,048 code points."""
+    """`Tables.letters_of` of `kernels.simple`: the bits of the first 2,048 code points."""
     from corpus.filters.kernels.simple import ALPHA, SMALL
 
-    known = [ALPHA * char.isalpha() | SMALL * is_small(char) for char in map(chr, range(0x800))]
-    return np.array(known, np.uint8)
+    bits = [ALPHA * char.isalpha() | SMALL * is_small(char) for char in map(chr, range(0x800))]
+    return np.array(bits, np.uint8)
 
 
 def _padded(parts: Sequence[bytes]) -> tuple[Any, Any]:
-    """(the parts in a row, each with its padding, the size of each)."""
+    """(uint8: the parts one after another, each with its padding; int64[parts]: their sizes)."""
     from corpus.filters.kernels.chunks import PADDING
 
     padding = bytes(PADDING)
@@ -258,7 +275,7 @@ def _padded(parts: Sequence[bytes]) -> tuple[Any, Any]:
 
 
 def _with_rows(rows: Any, number: int) -> Any:
-    """The table, or a wider one with its rows, if it would be more than half full with `number`."""
+    """The table; a wider one with its rows if it would be more than half full with `number` rows."""
     from corpus.filters.kernels.chunks import rehash
 
     if 2 * number <= len(rows):
@@ -269,13 +286,14 @@ def _with_rows(rows: Any, number: int) -> Any:
 
 
 def _no_rows(number: int) -> Any:
+    """A table of free rows."""
     rows = np.zeros((number, 4), np.int64)
     rows[:, 3] = -1
     return rows
 
 
 def _with_room(array: Any, size: int) -> Any:
-    """The array, or a copy of at least twice the length, if it has fewer places than `size`."""
+    """The array; a copy of at least twice its length if it is shorter than `size`."""
     if len(array) >= size:
         return array
     wider = np.zeros(max(2 * len(array), size), array.dtype)
@@ -283,7 +301,8 @@ def _with_room(array: Any, size: int) -> Any:
     return wider
 
 
-def _about(word: str) -> int:
+def _traits(word: str) -> int:
+    """The traits of a word: its length and bits of `kernels.chunks`."""
     from corpus.filters.kernels.chunks import LENGTH, LETTER, MARK, REAL, TERMINAL
 
     if word.isalpha():

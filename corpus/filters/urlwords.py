@@ -1,11 +1,10 @@
 """The words of a URL, and the lists that they are looked up in.
 
-Words are what stands between other characters than letters and digits, of any script, after the scheme, in small
-letters, with %-escapes undone: `/Free%20Books` has the words `free` and `books`. Parts of words are looked for in all
-words of the URL run together.
+A word is a run of letters and digits of any script behind the scheme, unescaped and in small letters: `/Free%20Books`
+has the words `free` and `books`. Parts of words are searched for in all words of the URL run together.
 
-For the kernel, the listed words that are ASCII become a hash table, and the parts an automaton (Aho and Corasick 1975)
-whose every state has its next one for every letter and digit.
+For the kernel, the listed words in ASCII become a hash table. The parts become an automaton (Aho and Corasick 1975), in
+which every state has a next state for every letter and digit.
 """
 
 from __future__ import annotations
@@ -23,22 +22,28 @@ from numpy.typing import NDArray
 _HERE = Path(__file__).parent
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Two characters beyond ASCII have small letters within it, Kelvin and the dotted I: they divide words.
+# The Kelvin sign and the dotted I are not ASCII, but their small letters begin with an ASCII letter. They divide words.
 _IMPOSTORS = str.maketrans({"\u212a": " ", "\u0130": " "})
-_FOUND = 0xFFFFFFFF
+_FOUND = 0xFFFFFFFF  # the state of the automaton after a part
 
 
 class Tables(NamedTuple):
-    """Word lists as the kernel takes them: see `corpus.filters.kernels.judge`."""
+    """Word lists as the kernel reads them, see `corpus.filters.kernels.judge`.
 
-    words: NDArray[np.uint64]  # a hash table, 0 where it is free
+    words      uint64[2^n]: a hash table of words, 0 in free slots
+    strengths  uint8[2^n]: HARD or SOFT, for each slot
+    parts      uint32[states, 64]: the next state of each state and symbol
+    foreign    whether a listed word is not ASCII
+    """
+
+    words: NDArray[np.uint64]
     strengths: NDArray[np.uint8]
-    parts: NDArray[np.uint32]  # [states, 64]
-    foreign: bool  # words are listed that are not ASCII
+    parts: NDArray[np.uint32]
+    foreign: bool
 
 
 def split_url(url: str) -> list[str]:
-    """The words of a URL in their order."""
+    """The words of a URL, in order."""
     text = unquote(url[match.end() :] if (match := _SCHEME.match(url)) else url, errors="replace")
     if not text.isascii():
         text = text.translate(_IMPOSTORS)
@@ -46,18 +51,21 @@ def split_url(url: str) -> list[str]:
 
 
 def word_list(path: str | None, built_in: str) -> frozenset[str]:
-    """Words by themselves, in small letters. Raises ValueError for an entry of several words."""
+    """The words of a list, in small letters; the built-in list if `path` is None.
+
+    Raises ValueError if an entry has several words.
+    """
     words = set()
     for entry in _entries(path, built_in):
-        found = split_url(entry)
-        if len(found) > 1:
-            raise ValueError(f"word list {path}: {entry!r} is several words; parts of URLs belong into the subwords")
-        words.update(found)
+        parts = split_url(entry)
+        if len(parts) > 1:
+            raise ValueError(f"word list {path}: {entry!r} is several words; put parts of URLs into the subwords")
+        words.update(parts)
     return frozenset(words)
 
 
 def part_list(path: str | None, built_in: str) -> frozenset[str]:
-    """Parts of words: an entry of several words is looked for as they are in a URL, run together."""
+    """The parts of words of a list; the words of one entry are run together, as the words of a URL are."""
     return frozenset(part for entry in _entries(path, built_in) if (part := "".join(split_url(entry))))
 
 
@@ -67,16 +75,16 @@ def _entries(path: str | None, built_in: str) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise OSError(f"word list {file}: {error.strerror}; give a text file with one word a line") from error
+        raise OSError(f"word list {file}: {error.strerror}; give a text file with one word per line") from error
     except UnicodeDecodeError:
-        raise ValueError(f"word list {file}: is not UTF-8; give a text file with one word a line") from None
+        raise ValueError(f"word list {file}: is not UTF-8; give a text file with one word per line") from None
     return [entry for line in lines if (entry := line.partition("#")[0].strip())]
 
 
 def first_part(parts: frozenset[str], text: str) -> str | None:
-    """The part that is first in `text`, the longest of several that begin at one place."""
-    found = _any_of(parts).search(text)
-    return found.group() if found else None
+    """The first part in `text`, and the longest of several that begin at one place; None if there is none."""
+    match = _any_of(parts).search(text)
+    return match.group() if match else None
 
 
 @lru_cache(maxsize=8)
@@ -86,7 +94,7 @@ def _any_of(parts: frozenset[str]) -> re.Pattern[str]:
 
 
 def tables(hard: frozenset[str], soft: frozenset[str], parts: frozenset[str]) -> Tables:
-    """The lists for the kernel."""
+    """The three lists as the kernel reads them."""
     words, strengths = _hash_table({word: word in hard for word in hard | soft if word.isascii()})
     foreign = not all(word.isascii() for word in hard | soft | parts)
     return Tables(words, strengths, _automaton([_symbols(part) for part in sorted(parts) if part.isascii()]), foreign)
@@ -94,7 +102,7 @@ def tables(hard: frozenset[str], soft: frozenset[str], parts: frozenset[str]) ->
 
 @lru_cache(maxsize=1)
 def symbols() -> NDArray[np.uint8]:
-    """What each byte of a URL counts as: 0 to 35 for a digit or a letter in either case, or what it does."""
+    """uint8[256]: the symbol of each byte of a URL, see `corpus.filters.kernels.judge`."""
     from corpus.filters.kernels import judge
 
     table = np.full(256, judge.BETWEEN, np.uint8)
@@ -110,7 +118,10 @@ def _symbols(word: str) -> bytes:
 
 
 def _hash_table(words: dict[str, bool]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """Open addressing, at most a quarter full, the slot by the hash's upper half."""
+    """Words and strengths of `Tables`, from words and whether they are hard.
+
+    It has open addressing by the upper half of the hash, and is at most a quarter full.
+    """
     from corpus.filters.kernels import addresses, judge
 
     size = 1 << max(4, (4 * len(words)).bit_length())
@@ -125,7 +136,7 @@ def _hash_table(words: dict[str, bool]) -> tuple[NDArray[np.uint64], NDArray[np.
 
 
 def _automaton(parts: list[bytes]) -> NDArray[np.uint32]:
-    """next[state, symbol], _FOUND where a part ends."""
+    """uint32[states, STATE]: the next state for each state and symbol; _FOUND behind a part."""
     from corpus.filters.kernels import judge
 
     children: list[dict[int, int]] = [{}]
@@ -136,15 +147,15 @@ def _automaton(parts: list[bytes]) -> NDArray[np.uint32]:
                 children.append({})
                 children[state][symbol] = len(children) - 1
             state = children[state][symbol]
-        children[state] = {-1: 0}  # found: what is longer need not be seen
+        children[state] = {-1: 0}  # a part ends here; longer parts that begin with it are not needed
     table = np.zeros((len(children), judge.STATE), np.uint32)
     waiting = deque([(0, 0)])
-    while waiting:  # by depth: where a state fails to has been filled in before
+    while waiting:  # breadth first: the state that a state falls back to is filled in before it
         state, fails_to = waiting.popleft()
         if state:
             table[state] = table[fails_to]
         for symbol, child in children[state].items():
-            after = int(table[state, symbol])  # where the failure goes on with this symbol
+            after = int(table[state, symbol])  # the next state of the state that this one falls back to
             if -1 in children[child] or after == _FOUND:
                 table[state, symbol] = _FOUND
             else:

@@ -1,20 +1,19 @@
 """Text -> words and sentences, as the filters count them.
 
-The thresholds of the published filters were set on tokens of spaCy's blank English tokenizer, so this follows its
-rules (spaCy documentation, "How spaCy's tokenizer works") without needing spaCy:
+The thresholds of the published filters were set on the tokens of spaCy's blank English tokenizer. This module follows
+its rules (spaCy documentation, "How spaCy's tokenizer works") without needing spaCy:
 
-1. Split on white space. Han characters and kana are each a word of their own, the punctuation between them too;
-   spaCy's English rules would take a run of them for one word.
-2. From both ends at once, peel marks, quotes, currency and other symbols, units behind a digit, and 's; a run of dots
-   is one. Stop at an exception ("Mr.", "don't", ":-)"; corpus.filters.english), which is written as it is listed.
-3. What is left is one word if it is an address (example.org/page); otherwise it is split at dots in a row, symbols,
-   hyphens and signs between letters, and a dot between a small letter and a capital ("end.Next").
-4. Faces that the peeling took apart are put together again.
+1. Split the text at white space into chunks. Each Han character and kana, and each punctuation mark between them, is a
+   word of its own; spaCy's English rules would take a run of them for one word.
+2. Peel marks, quotes, currency and other symbols, units behind a digit, and 's off both ends of a chunk; a run of dots
+   is one word. Stop at an exception ("Mr.", "don't", ":-)"; corpus.filters.english), whose words are listed.
+3. The core that is left is one word if it is an address (example.org/page). Otherwise it is split at dots in a row, at
+   symbols, at hyphens and signs between letters, and at a dot between a small letter and a capital ("end.Next").
+4. Exceptions that the peeling took apart, such as faces, are put together again.
 
-How one white-space-free chunk is split depends on that chunk alone, so it can be remembered: corpus.filters.statistics
-does. Documents in another language than English are split by the same rules without the exceptions of English; in
-French, Italian, Catalan and Occitan an elided article or pronoun ("l'", "qu'") is a word. `words = "spacy"` asks spaCy
-itself, the English tokenizer for every document.
+The words of a chunk depend on that chunk alone, so `corpus.filters.statistics` can remember them. Documents in another
+language than English are split without the exceptions of English; in French, Italian, Catalan and Occitan, an elided
+article or pronoun ("l'", "qu'") is a word. With `words = "spacy"`, spaCy's English tokenizer splits every document.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import regex  # type: ignore[import-untyped, unused-ignore]
 
@@ -48,8 +47,8 @@ from corpus.filters.english import EVERYWHERE, EXCEPTIONS
 
 SPLITTERS = ("native", "spacy")
 ELIDING = ("fr", "it", "ca", "oc")
-_ADDRESS_CHARS = 4096  # nothing longer is looked at as an address
-_ADDRESS_NAMES = 32  # nor behind more than so many @
+_ADDRESS_CHARS = 4096  # most characters of an address
+_ADDRESS_NAMES = 32  # most places where its host may begin: behind the scheme, and behind each @
 
 _PEELED = frozenset(MARKS + QUOTES)
 _HEADS = _PEELED | frozenset(CURRENCIES + "§%=—–")
@@ -57,14 +56,14 @@ _TAILS = _PEELED | frozenset("—–")
 _AFTER_LETTERS = frozenset(",;:!?)”")
 _DIGITS = frozenset("0123456789")
 _POSSESSIVES = ("'s", "'S", "’s", "’S")
-_COUNTED = UNITS | frozenset(CURRENCIES) | frozenset(DOLLARS)  # behind a digit
+_COUNTED = UNITS | frozenset(CURRENCIES) | frozenset(DOLLARS)  # what is peeled behind a digit
 _COUNTED_ENDS = frozenset(unit[-1] for unit in _COUNTED)
 _LONGEST_COUNTED = max(map(len, _COUNTED))
-_BEFORE_A_STOP = _PEELED | _DIGITS | frozenset("%²-+|")  # and small letters
+_BEFORE_A_STOP = _PEELED | _DIGITS | frozenset("%²-+|")  # besides small letters
 
 
 def _infix(symbols: str, small: str, capitals: str, quotes: str) -> str:
-    """The pattern of what splits a word from within; the arguments are insides of [...]."""
+    """The pattern of what splits a core from within; `small`, `capitals` and `quotes` stand inside of [...]."""
     letter = small + capitals
     return (
         rf"\.\.+|…|{symbols}"
@@ -77,7 +76,7 @@ def _infix(symbols: str, small: str, capitals: str, quotes: str) -> str:
 
 
 _INFIX = regex.compile(_infix(r"\p{So}", SMALL_LETTERS + UNCASED_CLASS, CAPITALS + UNCASED_CLASS, re.escape(QUOTES)))
-_ASCII_INFIX = re.compile(_infix("(?!)", "a-z", "A-Z", "\"'`,"))  # the same for ASCII, faster
+_ASCII_INFIX = re.compile(_infix("(?!)", "a-z", "A-Z", "\"'`,"))  # for cores in ASCII, which is faster
 _NAME = "0-9A-Za-z\u00a1-\uffff"
 _BYTE = "(?:25[0-4]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _HOST_AND_PATH = re.compile(
@@ -100,9 +99,24 @@ Words = tuple[str, ...]
 Splitter = Callable[[Sequence[str]], list[Words]]
 
 
+class Rules(NamedTuple):
+    """What differs between the kinds of rules.
+
+    exceptions  the exceptions, with their words
+    longest     the characters of the longest exception
+    apart       the words that peeling and infixes alone would make of exceptions, by the first of these words
+    eliding     whether an elided article or pronoun is a word
+    """
+
+    exceptions: Mapping[str, Words]
+    longest: int
+    apart: Mapping[str, list[Words]]
+    eliding: bool
+
+
 def words_setting() -> Any:
     """The setting `words` of every stage that counts words."""
-    return setting("native", "who splits words: these rules, or spaCy's blank English tokenizer", choices=SPLITTERS)
+    return setting("native", "what splits words: built-in rules, or spaCy's blank English tokenizer", choices=SPLITTERS)
 
 
 def check_splitter(words: str) -> None:
@@ -112,7 +126,7 @@ def check_splitter(words: str) -> None:
 
 
 def splitter_resources(words: str) -> dict[str, str]:
-    """What decides the words, besides the setting: spaCy's version."""
+    """What decides the words besides the setting: spaCy's version."""
     if words != "spacy":
         return {}
     from importlib.metadata import version
@@ -121,7 +135,7 @@ def splitter_resources(words: str) -> dict[str, str]:
 
 
 def kind_of(language: str | None, words: str = "native") -> str:
-    """Which rules split a document in `language`: english, plain, eliding, or spacy."""
+    """The kind of rules that split a document in `language`: english, plain, eliding or spacy."""
     if words == "spacy":
         return "spacy"
     if language is None or language == "en":
@@ -135,10 +149,10 @@ def split_words(text: str, kind: str = "english") -> list[str]:
 
 
 def count_sentences(words: Sequence[str]) -> int:
-    """How many sentences a text of these words has; 0 if it has none.
+    """The number of sentences in a text of these words; 0 if there is no word.
 
-    A sentence ends at a sentence-terminal mark, or several, and the punctuation after it; the next begins at the next
-    word that is not punctuation. This is the rule of spaCy's sentencizer.
+    A sentence ends with one or more sentence-terminal marks and the punctuation behind them. The next one begins at the
+    next word that is not punctuation. This is the rule of spaCy's sentencizer.
     """
     begun, ended = int(bool(words)), False
     for word in words:
@@ -150,66 +164,72 @@ def count_sentences(words: Sequence[str]) -> int:
 
 
 def exceptions_of(kind: str) -> Mapping[str, Words]:
-    """What our rules, of this kind, write as it is listed."""
+    """The exceptions of a kind of rules, with their words."""
     return EXCEPTIONS if kind == "english" else EVERYWHERE
 
 
 @cache
 def splitter(kind: str) -> Splitter:
-    """What splits chunks without white space, each into its words."""
+    """The function that splits chunks, each into its words, by a kind of rules."""
     if kind == "spacy":
         return _spacy_splitter()
+    rules = rules_of(kind)
+    return lambda chunks: [_split_chunk(chunk, rules) for chunk in chunks]
+
+
+@cache
+def rules_of(kind: str) -> Rules:
+    """The rules of a kind: english, plain or eliding."""
     exceptions = exceptions_of(kind)
-    eliding = kind == "eliding"
-    return lambda chunks: [_split_chunk(chunk, exceptions, eliding) for chunk in chunks]
+    return Rules(exceptions, max(map(len, exceptions)), _apart(exceptions), kind == "eliding")
 
 
 def _spacy_splitter() -> Splitter:
-    """spaCy's blank English tokenizer, a chunk at a time.
+    """spaCy's blank English tokenizer, one chunk at a time.
 
-    It reads a text chunk by chunk itself, but for one thing: it then looks for faces and the like among neighbouring
-    words, across a space too. What it finds across a space it leaves as it was.
+    On a whole text, spaCy works chunk by chunk too. It also searches for exceptions such as faces among neighbouring
+    words of two chunks, but leaves the words of such a match as they are.
     """
     import spacy
 
     language = spacy.blank("en")
 
     def split(chunks: Sequence[str]) -> list[Words]:
-        with language.memory_zone():  # else its store of strings would grow for ever
+        with language.memory_zone():  # without it, spaCy's store of strings grows for ever
             return [tuple(token.text for token in language.tokenizer(chunk)) for chunk in chunks]
 
     return split
 
 
-def _split_chunk(chunk: str, exceptions: Mapping[str, Words] = EXCEPTIONS, eliding: bool = False) -> Words:
-    """The words of a chunk without white space."""
+def _split_chunk(chunk: str, rules: Rules) -> Words:
+    """The words of a chunk."""
     if chunk.isascii() or max(chunk) < "\u3000":
-        return _split_piece(chunk, exceptions, eliding)
-    pieces = _CJK_PIECES.findall(chunk)
-    return tuple(chain.from_iterable(_split_piece(piece, exceptions, eliding) for piece in pieces))
+        return _split_piece(chunk, rules)
+    return tuple(chain.from_iterable(_split_piece(piece, rules) for piece in _CJK_PIECES.findall(chunk)))
 
 
-def _split_piece(piece: str, exceptions: Mapping[str, Words], eliding: bool) -> Words:
+def _split_piece(piece: str, rules: Rules) -> Words:
+    """The words of a chunk, or of a part of it without Han characters and kana."""
+    exceptions = rules.exceptions
     if piece in exceptions:
         return exceptions[piece]
-    if piece.isalpha():  # most chunks
+    if piece.isalpha():  # true of most chunks
         return (piece,)
     stem, last = piece[:-1], piece[-1]
     if stem.isalpha() and stem not in exceptions and (last in _AFTER_LETTERS or (last == "." and is_small(stem[-1]))):
-        return (stem, last)  # most of the others
-    core, before, after = _peeled(piece, exceptions)
-    words = exceptions.get(core) or (_elided(core) if eliding else _parts(core))
+        return (stem, last)  # true of most other chunks
+    core, before, after = _peeled(piece, exceptions, rules.longest)
+    words = exceptions.get(core) or (_elided(core) if rules.eliding else _parts(core))
     if not before and not after:
-        return _put_together(words, exceptions) if len(words) > 1 else words
-    return _put_together((*before, *words, *reversed(after)), exceptions)
+        return _put_together(words, rules) if len(words) > 1 else words
+    return _put_together((*before, *words, *reversed(after)), rules)
 
 
-def _peeled(piece: str, exceptions: Mapping[str, Words]) -> tuple[str, list[str], list[str]]:
-    """What is left of a piece, what came off its front, and off its back from the outside in."""
+def _peeled(piece: str, exceptions: Mapping[str, Words], longest: int) -> tuple[str, list[str], list[str]]:
+    """(the core of a piece, what was peeled off its front, what was peeled off its back from the outside in)."""
     before: list[str] = []
     after: list[str] = []
     start, end = 0, len(piece)
-    longest = _longest(len(exceptions))
 
     def is_exception(start: int, end: int) -> bool:
         return end - start <= longest and piece[start:end] in exceptions
@@ -236,14 +256,8 @@ def _peeled(piece: str, exceptions: Mapping[str, Words]) -> tuple[str, list[str]
     return piece[start:end], before, after
 
 
-@cache
-def _longest(number: int) -> int:
-    """Characters of the longest exception in the list of so many: looked up with each chunk."""
-    return max(map(len, EXCEPTIONS if number == len(EXCEPTIONS) else EVERYWHERE))
-
-
 def _head(piece: str, start: int, end: int) -> int:
-    """How many characters to peel off the front of piece[start:end]."""
+    """The number of characters to peel off the front of piece[start:end]."""
     first = piece[start]
     if first in _HEADS or (first > "\x7f" and is_icon(first)):
         return 1
@@ -258,6 +272,7 @@ def _head(piece: str, start: int, end: int) -> int:
 
 
 def _dots(piece: str, start: int, end: int) -> int:
+    """The number of dots at the front of piece[start:end]."""
     at = start
     while at < end and piece[at] == ".":
         at += 1
@@ -265,7 +280,7 @@ def _dots(piece: str, start: int, end: int) -> int:
 
 
 def _tail(piece: str, start: int, end: int) -> int:
-    """How many characters to peel off the back of piece[start:end]."""
+    """The number of characters to peel off the back of piece[start:end]."""
     if start >= end:
         return 0
     last = piece[end - 1]
@@ -288,7 +303,7 @@ def _tail(piece: str, start: int, end: int) -> int:
 
 
 def _is_full_stop(piece: str, start: int, end: int) -> bool:
-    """Whether the dot that ends piece[start:end] is punctuation and not part of an abbreviation."""
+    """Whether the dot at the end of piece[start:end] is punctuation, and not part of an abbreviation."""
     if end - start < 2:
         return False
     before = piece[end - 2]
@@ -300,7 +315,7 @@ def _is_full_stop(piece: str, start: int, end: int) -> bool:
 
 
 def _elided(core: str) -> Words:
-    """The parts of a core with its elided article or pronoun, if it has one, split off."""
+    """The words of a core; an elided article or pronoun at its front is split off."""
     match = _ELISION.match(core)
     if match is None:
         return _parts(core)
@@ -308,7 +323,7 @@ def _elided(core: str) -> Words:
 
 
 def _parts(core: str) -> Words:
-    """What is left between the peeled ends: an address, or parts around infixes."""
+    """The words of a core: one if it is an address, else the parts around infixes."""
     if core.isalnum() or _is_address(core):
         return (core,) if core else ()
     parts: list[str] = []
@@ -338,9 +353,9 @@ def _is_address(core: str) -> bool:
     return any(_HOST_AND_PATH.fullmatch(core, start) for start in starts)
 
 
-def _put_together(words: Words, exceptions: Mapping[str, Words]) -> Words:
-    """The words with every exception that was peeled apart written as it is listed: the longest first."""
-    patterns = _taken_apart(len(exceptions))
+def _put_together(words: Words, rules: Rules) -> Words:
+    """The words with every exception that was peeled apart put together, the longest first."""
+    patterns = rules.apart
     if patterns.keys().isdisjoint(words):
         return words
     matches = [
@@ -351,27 +366,26 @@ def _put_together(words: Words, exceptions: Mapping[str, Words]) -> Words:
     ]
     if not matches:
         return words
-    taken: set[int] = set()
+    covered: set[int] = set()
     chosen: dict[int, Words] = {}
     for size, at, pattern in sorted(matches):
-        if at not in taken and at - size - 1 not in taken:
+        if at not in covered and at - size - 1 not in covered:
             chosen[at] = pattern
-        taken.update(range(at, at - size))
+        covered.update(range(at, at - size))
     together: list[str] = []
     at = 0
     while at < len(words):
         pattern = chosen.get(at, ())
-        together += exceptions["".join(pattern)] if pattern else (words[at],)
+        together += rules.exceptions["".join(pattern)] if pattern else (words[at],)
         at += len(pattern) or 1
     return tuple(together)
 
 
-@cache
-def _taken_apart(number: int) -> dict[str, list[Words]]:
-    """How the rules of punctuation alone would split the exceptions that they split, by the first word."""
+def _apart(exceptions: Mapping[str, Words]) -> dict[str, list[Words]]:
+    """`Rules.apart`; exceptions that peeling and infixes leave whole are left out."""
     patterns: dict[str, list[Words]] = {}
-    for written in EXCEPTIONS if number == len(EXCEPTIONS) else EVERYWHERE:
-        core, before, after = _peeled(written, {})
+    for written in exceptions:
+        core, before, after = _peeled(written, {}, 0)
         words = (*before, *_parts(core), *reversed(after))
         if before or after or _INFIX.search(written):
             patterns.setdefault(words[0], []).append(words)

@@ -1,4 +1,4 @@
-"""Numbers of accounts and of persons: payment cards, IBANs, US social security numbers."""
+"""Finders of payment card numbers, IBANs and US social security numbers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 from corpus.pii.text import DASHES, PLAIN, SPACES, Numbers, is_latin_word, is_word, words, words_before
 
-# A number ends where no digit, letter or `-1`, `.1` follows; the same is asked before its first digit.
+# A number ends where no digit, no letter, and no mark with a digit (`-1`, `.1`) follows. Patterns ask likewise what is
+# before the first digit.
 _END = r"(?![0-9A-Za-z_]|[-.][0-9])"
 _GAP = rf"[ .\-{SPACES}{DASHES}]"
 
 # --- IBAN -------------------------------------------------------------------------------------------------------
 
 _IBAN_START = re.compile("[A-Za-z]{2}[0-9]{2}")
-# Country and characters in all (SWIFT, IBAN Registry, release 99).
+# The number of characters by country (SWIFT, IBAN Registry, release 99).
 _IBAN_LENGTH = {
     country: int(length)
     for country, length in re.findall(
@@ -30,7 +31,7 @@ _IBAN_LENGTH = {
 
 
 def ibans(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
-    """International bank account numbers in one piece or in groups, all capitals or all small letters."""
+    """International bank account numbers, in one piece or in groups, in capitals or in small letters alone."""
     for digit in numbers.in_words:
         start = digit - 2
         length = _IBAN_LENGTH.get(text[start:digit].upper()) if start >= 0 else None
@@ -41,9 +42,9 @@ def ibans(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
 
 
 def _iban_end(text: str, start: int, length: int) -> int:
-    """The index after the `length` characters of an account number with the right check digits; 0 if it is none.
+    """The end of the account number of `length` characters at `start`; 0 if its check digits are wrong.
 
-    One separator may stand between any two characters: banks group by four, but also by branch and account.
+    One separator may be between any two characters: banks write groups of four, but also groups by branch and account.
     """
     compact: list[str] = []
     index, last = start, min(len(text), start + 2 * length)
@@ -61,7 +62,7 @@ _IBAN_GAPS = " -." + SPACES + DASHES
 
 
 def is_iban(compact: str) -> bool:
-    """Check digits of ISO 13616 (ISO 7064, MOD 97-10); letters count from A = 10."""
+    """Whether the check digits of an IBAN without separators are right (ISO 13616; ISO 7064, MOD 97-10; A is 10)."""
     if not (compact.isascii() and compact.isalnum() and compact in (compact.upper(), compact.lower())):
         return False
     return int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1
@@ -69,8 +70,8 @@ def is_iban(compact: str) -> bool:
 
 # --- Payment cards ------------------------------------------------------------------------------------------------
 
-# Digits in fours, 4-6-5 (American Express), 4-6-4 (Diners Club), 6-13 (UnionPay), or 13 to 19 in a row. Only the
-# first digit is consumed, so that a number that fails its checks does not hide one that begins inside it.
+# Digits in groups of four, 4-6-5 (American Express), 4-6-4 (Diners Club), 6-13 (UnionPay), or 13 to 19 in a row. The
+# match consumes the first digit alone, so that a number that fails its checks does not hide one that begins inside it.
 _CARD = re.compile(
     rf"[0-9](?<![0-9A-Za-z_./][0-9])(?=([0-9]{{3}}(?:({_GAP})[0-9]{{4}}\2[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{1,3}})?"
     rf"|({_GAP})[0-9]{{6}}\3[0-9]{{4,5}}|[0-9]{{9,15}}|[0-9]{{2}}[ -][0-9]{{13}})){_END})"
@@ -96,26 +97,26 @@ _CARD_WORDS = tuple(words("cards"))
 
 
 def cards(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
-    """Payment card numbers with an issuer's prefix and length, and a right check digit."""
+    """Payment card numbers with the prefix and length of an issuer, and the right check digit."""
     for match in _within(_CARD, text, numbers, 13):
         number = match[0] + match[1]
-        # A fifth group may belong to the number, or be the security code after sixteen digits.
-        for found in (number, number[:19]):
-            digits = re.sub("[^0-9]", "", found)
+        # A fifth group may belong to the number, or be the security code behind sixteen digits.
+        for written in (number, number[:19]):
+            digits = re.sub("[^0-9]", "", written)
             if is_card(digits) and (not _needs_word(digits) or _has_card_word(text, match.start())):
-                yield match.start(), match.start() + len(found)
+                yield match.start(), match.start() + len(written)
                 break
 
 
 def _within(pattern: re.Pattern[str], text: str, numbers: Numbers, size: int) -> Iterator[re.Match[str]]:
-    """What matches in stretches of at least `size` characters; two more show how they go on."""
+    """The matches in stretches of at least `size` characters; the pattern also sees the two characters behind each."""
     for start, end in numbers.stretches:
         if end - start >= size:
             yield from pattern.finditer(text, start, end + 2)
 
 
 def is_card(digits: str) -> bool:
-    """A known issuer's prefix and length, and the Luhn check digit (ISO/IEC 7812-1, annex B)."""
+    """Whether digits have the prefix and length of an issuer, and the Luhn check digit (ISO/IEC 7812-1, annex B)."""
     if not any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _ISSUERS):
         return False
     doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
@@ -123,7 +124,10 @@ def is_card(digits: str) -> bool:
 
 
 def _needs_word(digits: str) -> bool:
-    """Barcodes have 13 digits; one in ten passes Luhn. UATP's 1 begins too much else."""
+    """Whether a card number counts only after a word such as `card`.
+
+    Barcodes have 13 digits too, and one in ten passes Luhn's check. Many other numbers begin with 1, UATP's prefix.
+    """
     return len(digits) == 13 or digits[0] == "1"
 
 
@@ -138,7 +142,7 @@ _SSN_WORDS = frozenset({"ssn", "ssns", "social", "socials", "tin", "itin", "ssa"
 
 
 def ssns(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
-    """Social security numbers: 3-2-4 with hyphens, otherwise only after their name (`SSN`, `social security`)."""
+    """US social security numbers: 3-2-4 with hyphens, any other form only after its name (`SSN`, `social security`)."""
     for match in _within(_SSN, text, numbers, 9):
         start, end = match.span()
         gap = match[1].translate(PLAIN)
@@ -152,6 +156,9 @@ def _is_named_ssn(text: str, start: int) -> bool:
 
 
 def _is_issued(digits: str) -> bool:
-    """Never issued: area 000, 666 or from 900 on, group 00, serial 0000 (Social Security Administration)."""
+    """Whether the number may have been issued (Social Security Administration).
+
+    The areas 000, 666 and 900 to 999, the group 00 and the serial number 0000 are never issued.
+    """
     area = digits[:3]
     return area not in ("000", "666") and area < "900" and digits[3:5] != "00" and digits[5:] != "0000"

@@ -1,7 +1,8 @@
-"""What was masked, for review, without the data themselves: a row a span.
+"""Masked values for review, without the values themselves: one row for each span.
 
-The context is cut from the text with every span masked by its tag. The shape shows letters as a, digits as 9, and
-runs of them rounded up to a power of two, so that it tells a date from a phone number and names nobody.
+The context is cut out of a text in which every span is masked by its tag. The shape of a value shows letters as a and
+digits as 9, with the length of a run rounded up to a power of two. So a reviewer can tell a date from a phone number,
+and the shape names nobody.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpus.pii.masks import tag
+from corpus.pii.masks import mask, tag
 from corpus.pii.text import Span
 
-# Start and end are places in the text before masking, in Python string indices (code points).
+# `start` and `end` are indices of the text before masking, in code points.
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -29,31 +30,22 @@ SCHEMA = pa.schema(
 )
 _REACH = 30  # characters of context on each side
 _RUN = re.compile(r"a+|9+|\?+")
-_SHOWN = 64  # characters of a shape
+_SHOWN = 64  # characters of a value that its shape shows
+_SIGNS = " +-._@/():[]'\"%"  # shown in a shape as they are
 
 
 def rows(text: str, spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
     """Type, place, context and shape of each span."""
-    masked, places, end = "", [], 0
-    parts = []
-    for span in spans:
-        parts += [text[end : span.start], tag(span)]
-        end = span.end
-    masked = "".join([*parts, text[end:]])
-    shift = 0
+    masked = mask(text, spans, tag)
+    shift = 0  # of places in the masked text
     for span in spans:
         start = span.start + shift
         shift += len(tag(span)) - (span.end - span.start)
-        places.append((start, span.end + shift))
-    for span, (start, stop) in zip(spans, places, strict=True):
-        context = masked[max(0, start - _REACH) : stop + _REACH]
+        context = masked[max(0, start - _REACH) : span.end + shift + _REACH]
         yield {"type": span.type, "start": span.start, "end": span.end, "context": context, "shape": shape(span.text)}
 
 
 def shape(value: str) -> str:
-    """`+49 30 1234567` -> `+99 99 99999999`; `jo.li@mail.example` -> `aa.aa@aaaa.aaaaaaaa`."""
+    """The shape of a value: `+99 99 99999999` of `+49 30 1234567`, `aa.aa@aaaa.aaaaaaaa` of `jo.li@mail.example`."""
     signs = "".join("a" if c.isalpha() else "9" if c.isdigit() else c if c in _SIGNS else "?" for c in value[:_SHOWN])
     return _RUN.sub(lambda run: run[0][0] * (1 << (len(run[0]) - 1).bit_length()), signs)
-
-
-_SIGNS = " +-._@/():[]'\"%"

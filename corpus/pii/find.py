@@ -1,8 +1,8 @@
-"""All finders over one text: spans in order, none overlapping another, and none left that masking would bring to light.
+"""All finders over one text -> spans in order of place, without overlaps.
 
-Types are looked for only in a text that has the character that they cannot do without: an @, a digit. Where two types
-claim the same characters, the one with the stronger evidence has them: check digits before a leading +, that before a
-mere grouping of digits.
+A type is searched for only in a text that has a character that every value of the type has, such as an @ or a digit.
+Where the spans of two types overlap, the type with the stronger evidence wins: check digits before a leading +, and a
+leading + before the mere grouping of digits.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from corpus.pii.accounts import cards, ibans, ssns
 from corpus.pii.addresses import emails, hidden_emails, ipv4, ipv6
-from corpus.pii.masks import Masker
+from corpus.pii.masks import Masker, mask
 from corpus.pii.phones import phones
 from corpus.pii.secrets import secrets
 from corpus.pii.text import DIGIT, Numbers, Span, with_ascii_digits
 
 TYPES = ("email", "ip", "phone", "credit_card", "iban", "ssn", "secret")
 _NUMBERED = frozenset(TYPES) - {"email", "ip"}
-_ROUNDS = 8  # of masking, until nothing new is found; two are enough for nearly every text
+_ROUNDS = 8  # most rounds of masking and searching; nearly every text needs two
 
 
 def find(text: str, types: Sequence[str], public: bool, regions: Sequence[str], write: Masker) -> list[Span]:
-    """The values of `types` in `text`, such that masked by `write` the text holds none any more.
+    """The values of `types` in `text`; when `write` has masked them, no value is left to be found.
 
-    `public`: no IP addresses that the internet does not route. `regions`: whose phone numbers to expect.
-    A number that hid behind its neighbour comes to light when that is masked: so the masked text is looked at again.
+    A number may show only when its neighbour is masked, so the masked text is searched again.
+
+    public   leave IP addresses that the internet does not route
+    regions  ISO 3166 codes of the countries whose phone numbers to expect
+    write    what is written in place of a span
     """
     spans = _once(text, types, public, regions)
     if not spans:
@@ -40,27 +43,19 @@ def find(text: str, types: Sequence[str], public: bool, regions: Sequence[str], 
     return spans
 
 
-def mask(text: str, spans: Iterable[Span], write: Masker) -> str:
-    """`text` with each span replaced by what `write` says of it."""
-    parts, end = [], 0
-    for span in spans:
-        parts += [text[end : span.start], write(span)]
-        end = span.end
-    return "".join([*parts, text[end:]])
-
-
 def _once(text: str, types: Sequence[str], public: bool, regions: Sequence[str]) -> list[Span]:
-    taken: list[Span] = []
+    """The values in a text, from one search."""
+    spans: list[Span] = []
     for kind, places in _places(text, types, public, regions):
-        found = [Span(start, end, kind, text[start:end]) for start, end in places]
-        taken = _without_overlaps(taken, found) if found else taken
-    return taken
+        new = [Span(start, end, kind, text[start:end]) for start, end in places]
+        spans = _without_overlaps(spans, new) if new else spans
+    return spans
 
 
 def _places(
     text: str, types: Sequence[str], public: bool, regions: Sequence[str]
 ) -> Iterator[tuple[str, Iterable[tuple[int, int]]]]:
-    """(type, where), the surest first: the first to claim a stretch of text has it."""
+    """(type, (start, end) of its values), the types with the strongest evidence first."""
     if "email" in types:
         if "@" in text:
             yield "email", emails(text)
@@ -88,31 +83,31 @@ def _places(
         yield "phone", [(phone.start, phone.end) for phone in telephones if not phone.sure]
 
 
-def _without_overlaps(taken: list[Span], found: list[Span]) -> list[Span]:
-    """`taken` and those of `found` that lie in its gaps, in order of place; both lists begin in that order."""
+def _without_overlaps(spans: list[Span], new: list[Span]) -> list[Span]:
+    """`spans` and the new spans that lie between them, in order of place; both lists are in order."""
     free, index, end = [], 0, 0
-    for span in found:
-        while index < len(taken) and taken[index].end <= span.start:
+    for span in new:
+        while index < len(spans) and spans[index].end <= span.start:
             index += 1
-        if span.start >= end and (index == len(taken) or span.end <= taken[index].start):
+        if span.start >= end and (index == len(spans) or span.end <= spans[index].start):
             free.append(span)
             end = span.end
-    return sorted([*taken, *free])
+    return sorted([*spans, *free])
 
 
 def _merged(text: str, spans: list[Span], new: list[Span], write: Masker) -> list[Span]:
-    """`spans` of `text`, and those that were found in it once they were masked, in places of `text`.
+    """`spans` of `text`, and the `new` spans that were found when these were masked, in places of `text`.
 
-    A new one that takes in what was written for an old one takes in the old one.
+    A new span that overlaps the mask of an old span takes in the old span.
     """
-    starts, ends, shift = [], [], 0  # of what was written, in the masked text
+    starts, ends, shift = [], [], 0  # of the masks, in the masked text
     for span in spans:
         starts.append(span.start + shift)
         shift += len(write(span)) - (span.end - span.start)
         ends.append(span.end + shift)
     merged, kept = [], 0
     for span in new:
-        first = bisect.bisect_right(ends, span.start)  # the old spans from `first` until `last` are touched
+        first = bisect.bisect_right(ends, span.start)  # it overlaps the masks from `first` up to `last`
         last = bisect.bisect_left(starts, span.end)
         start = span.start - (ends[first - 1] - spans[first - 1].end if first else 0)
         end = span.end - (ends[last - 1] - spans[last - 1].end if last else 0)

@@ -1,36 +1,39 @@
 """What is written in place of personal data, in three styles.
 
-`fineweb` writes what FineWeb writes: one of two addresses for e-mail, one of six for IPv4; the other types, which
-FineWeb does not mask, get tags. FineWeb takes turns from one document to the next, so that its text depends on what a
-process has seen before; here a hash of the value chooses: one value has one replacement in all documents, whatever
-their order. `tags` writes `<EMAIL>`. `hash` writes `<EMAIL:hdkcbpoamfjeliag>`, sixteen letters that a secret key and
-the value decide: equal values can be told to be equal, and without the key nobody can try out which they were.
+`fineweb` writes FineWeb's replacements: one of two e-mail addresses, one of six IPv4 addresses. FineWeb masks no other
+type; here, they get tags. FineWeb uses its addresses in turn, so its text depends on the documents that a process has
+read before. Here, a hash of the value chooses: a value has one replacement in all documents, in any order of documents.
 
-None of these is found as personal data again, or it is replaced by itself: masking twice is masking once.
+`tags` writes `<EMAIL>`.
+
+`hash` writes `<EMAIL:hdkcbpoamfjeliag>`: sixteen letters that a secret key and the value decide. Equal values have
+equal letters, and without the key nobody can find out the value by trying.
+
+No replacement is found as personal data again, or it is its own replacement: masking twice is masking once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from corpus.pii.text import Span
 
 STYLES = ("fineweb", "tags", "hash")
-# datatrove, pipeline/formatters/pii.py; the six addresses answered no ping when its authors chose them.
+# From datatrove, pipeline/formatters/pii.py. The six IPv4 addresses answered no ping when its authors chose them.
 EMAILS = ("email@example.com", "firstname.lastname@example.org")
 IPV4 = ("22.214.171.124", "126.96.36.199", "188.8.131.52", "184.108.40.206", "220.127.116.11", "18.104.22.168")
 IPV6 = ("2001:db8::1",)  # RFC 3849, documentation; FineWeb masks IPv4 alone
 
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")  # digits could be taken for a number
-KEY_BYTES = 16  # at least
+KEY_BYTES = 16  # fewest bytes of a key
 
 Masker = Callable[[Span], str]
 
 
 def masker(style: str, key: bytes = b"") -> Masker:
-    """The function that says what is written for a span. Raises ValueError if `hash` has no key, or too short a one."""
+    """The function that masks a span in a style. Raises ValueError if the key of the style `hash` is too short."""
     if style == "tags":
         return tag
     if style == "fineweb":
@@ -40,8 +43,17 @@ def masker(style: str, key: bytes = b"") -> Masker:
     return partial(_pseudonym, hashlib.blake2b(key).digest())
 
 
+def mask(text: str, spans: Iterable[Span], write: Masker) -> str:
+    """`text` with `write(span)` in place of each span; the spans are in order, without overlaps."""
+    parts, end = [], 0
+    for span in spans:
+        parts += [text[end : span.start], write(span)]
+        end = span.end
+    return "".join([*parts, text[end:]])
+
+
 def tag(span: Span) -> str:
-    """`<EMAIL>`, `<CREDIT_CARD>`."""
+    """The tag of a span's type, such as `<EMAIL>` or `<CREDIT_CARD>`."""
     return f"<{span.type.upper()}>"
 
 
@@ -60,7 +72,10 @@ def _pseudonym(key: bytes, span: Span) -> str:
 
 
 def _hash(span: Span, key: bytes, size: int) -> bytes:
-    """BLAKE2b of the value however it is written: +49 30 123456 is +4930123456, A@B.example is a@b.example."""
+    """BLAKE2b of the value, which is equal for every way to write it.
+
+    +49 30 123456 and +4930123456 have one hash, and so have A@B.example and a@b.example.
+    """
     value = span.text.lower()
     if span.type not in ("email", "secret", "ip"):
         value = "".join(c for c in value if c.isalnum() or c == "+")

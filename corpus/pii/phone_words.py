@@ -1,4 +1,4 @@
-"""Words around telephone numbers in many languages, and the regions that a language or an address hints at."""
+"""Words around telephone numbers in many languages, and the regions that a language or a web address points to."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OTHER_STEMS = tuple(word for word in words("other_numbers") if len(word) > 5)
 WORLD = words("world")
 REGIONS = {language: tuple(regions.split(",")) for language, _, regions in (w.partition(":") for w in words("regions"))}
 
-# Country domains of these regions, without those that are sold to everybody.
+# The country domains of these regions, without .co, which is sold to everybody.
 _TOP_LEVEL = frozenset(region for regions in REGIONS.values() for region in regions) - {"CO"}
 
 
 def regions_of(language: str | None, url: str | None) -> tuple[str, ...]:
-    """The regions whose phone numbers a document in this language at this address may hold, most likely first."""
+    """The regions whose phone numbers to expect in a document, by its language and URL; the most likely one first."""
     top = _host(url).rpartition(".")[2].upper() if url else ""
     top = "GB" if top == "UK" else top
     of_language = REGIONS.get(language or "", ())

@@ -1,15 +1,17 @@
-"""Telephone numbers.
+"""The finder of telephone numbers.
 
-Digits in phone-like groups are found by one pattern; what stands around them decides which evidence is asked for:
+One pattern finds digits in groups that a telephone number may have. The text around them decides what else a number
+needs:
 
-- `+` or an international prefix: a country code, and a length that the country has; libphonenumber knows both;
-- a label right before it (`Tel.`, `電話`, `fax number`): six to fifteen digits that are no date;
-- a word of calling near it (`call our office on`): the same, if it does not look like an amount;
-- nothing: only forms that little else has, such as (212) 555-0199, 020 7946 0958 or 8 (495) 123-45-67. A national
-  number without trunk prefix, brackets or label (601 123 456, 12 34 56 78) is left: so are amounts written.
+- After `+` or an international prefix: a country code, and a length that the country has; libphonenumber knows both.
+- Right after a label (`Tel.`, `電話`, `fax number`): six to fifteen digits that are no date.
+- Near a word of calling (`call our office on`): seven to fifteen digits that are no date and no amount.
+- Without such a word: a form that few other numbers have, such as (212) 555-0199, 020 7946 0958 or 8 (495) 123-45-67.
+  A national number without trunk prefix, brackets or label (601 123 456, 12 34 56 78) is left, because amounts are
+  written so too.
 
-`regions` say whose national formats to expect, most likely first. phonenumbers is imported when the first number
-asks for it, and only ever sees one number, because its own matcher takes seconds for a megabyte.
+`regions` say whose national formats to expect, the most likely one first. phonenumbers reads one number at a time,
+because its own search takes seconds for a megabyte.
 """
 
 from __future__ import annotations
@@ -24,16 +26,18 @@ from corpus.pii.text import GAP, MARKS, PLAIN, SPACES, Numbers, is_latin_word, n
 
 
 class Phone(NamedTuple):
+    """The telephone number text[start:end]; `sure`: it has a country code."""
+
     start: int
     end: int
-    sure: bool  # a country code says so
+    sure: bool
 
 
 _STRETCH = re.compile(rf"[0-9](?<![0-9][0-9])(?:{GAP}{{0,5}}+[0-9]){{5,60}}+")
 _PLUS = re.compile(rf"\+[ ({MARKS}]{{0,2}}\Z|(?<![0-9])[+＋]\Z")
-# Where a second number begins inside of a stretch: wide gaps, slashes and brackets after a whole number.
+# The gaps in a stretch that may separate two numbers: wide ones, slashes and brackets behind a whole number.
 _SPLIT = re.compile(r" {2,}| / | [-–—] (?=\(?[0-9])|\) \(|(?<=[0-9]{4})/(?=[0-9(][0-9]{3})|(?<=[0-9]) (?=\()")
-_WHOLE = 7  # digits that make a number whole
+_WHOLE = 7  # fewest digits of a whole number
 _DATES = re.compile(
     r"(?:1[5-9]|20)[0-9]{2}[-./ ][0-9]{1,2}[-./ ][0-9]{1,2}(?![0-9])|(?:19|20)[0-9]{2}[01][0-9][0-3][0-9](?![0-9])"
     r"|[0-3]?[0-9][-./ ]{1,2}[0-3]?[0-9][-./ ]{1,2}(?:(?:19|20)[0-9]{2}(?![0-9])|[0-9]{2}(?![0-9]|[- .][0-9]))"
@@ -47,25 +51,25 @@ _UNIT = re.compile(r"\s?(?:[$€£¥₹₽₩%°]|(?:USD|EUR|GBP|CHF|euros?|doll
 
 
 def phones(text: str, numbers: Numbers, regions: Sequence[str] = ()) -> Iterator[Phone]:
-    """Telephone numbers from left to right. `regions`: ISO 3166 codes whose national formats are expected."""
-    last = -1  # the end of the number before
+    """Telephone numbers from left to right. `regions`: ISO 3166 codes of the countries whose formats to expect."""
+    last = -1  # the end of the number before; -1 before the first
     for begin, finish in numbers.stretches:
         stretch = _STRETCH.match(text, begin)
         while stretch:
             position = finish
             for start, end in _pieces(text, stretch.start(), stretch.end()):
-                found = _number(text, start, end, last, regions)
-                if found:
-                    last = found.end
-                    yield found
-                    if found.end < end:  # the rest may be another
-                        position = found.end
+                phone = _number(text, start, end, last, regions)
+                if phone:
+                    last = phone.end
+                    yield phone
+                    if phone.end < end:  # the rest may be another number
+                        position = phone.end
                         break
             stretch = _STRETCH.search(text, position, finish)
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of the numbers that a stretch may consist of, from digit to digit."""
+    """(start, end) of the numbers in the stretch text[start:end], from the first to the last digit of each."""
     plain = text[start:end]
     if not plain.isascii():
         plain = re.sub(f"[{SPACES}]", " ", plain)
@@ -88,13 +92,16 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _is_another(text: str, start: int, gap: str, digits: str) -> bool:
-    """`5 - 030 1234567` is a house and its telephone; `030 - 1234567` and `Tel. 30 - 1234567` are one number."""
+    """Whether the digits before a gap are another number than the ones behind it.
+
+    `5 - 030 1234567` is a house number and a telephone number; `030 - 1234567` and `Tel. 30 - 1234567` are one number.
+    """
     apart = gap.strip() in ("-", "–", "—") and not digits.startswith("0") and len(digits) <= 3
     return apart and text[start - 1 : start] not in ("+", "(") and _label(text, start) is None
 
 
 def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) -> Phone | None:
-    """The telephone number that begins at the digit `start` and ends not after `end`."""
+    """The telephone number that begins at the digit `start` and ends at `end` or before; None if there is none."""
     first = text[max(0, start - 3) : start]
     plus = _PLUS.search(first)
     if plus:
@@ -121,7 +128,7 @@ _IN_NAME = re.compile(r"[0-9/]\S{0,24}\.\Z")  # 10.1016/j.cell.2019.05.031
 
 
 def _has_digit_before(text: str, start: int) -> bool:
-    """`1,234 567 89`, `3.141592`, `12:345678`: the number has begun before."""
+    """Whether a number has begun before `start`: `1,234 567 89`, `3.141592`, `12:345678`."""
     before = text[max(0, start - 2) : start]
     if len(before) == 2 and before[0].isdigit() and before[1] in ",.:-/'’x*":
         return True
@@ -129,13 +136,13 @@ def _has_digit_before(text: str, start: int) -> bool:
 
 
 def _goes_on(text: str, end: int) -> bool:
-    """A letter, or a mark and a digit follow."""
+    """Whether a letter, or a mark and a digit, follow at `end`."""
     after = text[end : end + 2]
     return is_latin_word(text, end) or (len(after) == 2 and after[0] in "-.,/:'’" and after[1].isdigit())
 
 
 def _with_brackets(text: str, start: int, end: int) -> tuple[int, int]:
-    """With the `(` that a `)` inside closes."""
+    """(start, end) of a number, with the `(` before it if a `)` inside closes it."""
     inside = text[start:end]
     if text[start - 1 : start] in ("(", "（") and inside.count(")") + inside.count("）") > inside.count("("):
         return start - 1, end
@@ -146,10 +153,10 @@ def _with_brackets(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _international(text: str, start: int, end: int, begin: int) -> int:
-    """Where the number ends whose country code begins at `start`; 0 if there is none.
+    """The end of the number whose country code begins at `start`; 0 if there is none.
 
-    The longest valid one at the border of a group; else the whole, if its length is possible and it is written
-    like a telephone number.
+    It is the longest valid number that ends with a group. Without one, it is the longest number of a possible length,
+    unless it is written like an amount or a date.
     """
     known = library()
     ends = _group_ends(text, start, end)
@@ -167,7 +174,7 @@ def _international(text: str, start: int, end: int, begin: int) -> int:
 
 
 def _with_prefix(text: str, start: int, end: int) -> int:
-    """`0049 30 ...`, `011 44 20 ...`: where the number after an international prefix ends, 0 if there is none."""
+    """The end of a number with an international prefix (`0049 30 ...`, `011 44 20 ...`); 0 if there is none."""
     digits = digits_of(text[start : start + 8])
     if not digits.startswith(("00", "011")):
         return 0
@@ -186,7 +193,10 @@ def _with_prefix(text: str, start: int, end: int) -> int:
 
 
 def _group_ends(text: str, start: int, end: int) -> list[int]:
-    """Where the groups of digits end, the last first; none with more than 15 digits (E.164), or fewer than 6."""
+    """The ends of the groups from the sixth digit on, at most eight, the last one first.
+
+    Digits beyond the 17th are not read: E.164 allows 15, and the prefix 00 has two.
+    """
     ends, count = [], 0
     for index in range(start, end):
         if text[index].isdigit():
@@ -200,11 +210,11 @@ def _group_ends(text: str, start: int, end: int) -> list[int]:
     return ends[-1:-9:-1]
 
 
-# --- Without ----------------------------------------------------------------------------------------------------------
+# --- Without a country code -------------------------------------------------------------------------------------------
 
 
 def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]) -> int:
-    """Where the national number ends that begins at `start`; 0 if it is none."""
+    """The end of the national number that begins at `start`; 0 if there is none. `last`: the end of the one before."""
     plain = text[start:end].translate(PLAIN)
     count = sum(map(str.isdigit, plain))
     if _is_date(plain):
@@ -229,9 +239,9 @@ def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]
     return end if is_unmistakable(text, start, end, plain, regions) else 0
 
 
-# What may stand between two numbers after one label.
+# The text that may be between two numbers behind one label.
 _CHAIN = re.compile(r"\s?(?:[,;/|&+]|or|and|oder|und|ou|et|y|o|e|или|и|lub|of|または|或|和|ή|veya)?\s{0,2}\(?")
-# `(mobile)`; after a comma or dash, a label belongs to the next number.
+# A label behind its number: `(mobile)`. Behind a comma or dash, a label belongs to the next number.
 _LABEL_AFTER = re.compile(
     r"\s?[(\[]\s?(?:mobile?|cell|tel|phone|fax|home|work|office|handy|landline|tty|whatsapp|móvil|celular|моб|тел)",
     re.IGNORECASE,
@@ -244,17 +254,22 @@ _AT_NUMBER = re.compile(
 
 
 def _is_date(plain: str) -> bool:
+    """Whether a number begins like a date, a time span or two years."""
     years = _YEARS.match(plain)
     return _DATES.match(plain) is not None or (years is not None and years[1] <= years[2])
 
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _ONE_LETTER = re.compile(r"(?<![^\W_])(?:(?:[TMFPCHWDOtmfpc]|Mo|Fx|Ph):|[TMF]\.:?|(?:Mo|Fx|Ph)\.)\s{0,2}\(?\Z")
-_TOUCHING = 8  # characters that may stand between a label and its number
+_TOUCHING = 8  # most characters between a label and its number
 
 
 def _label(text: str, start: int) -> str | None:
-    """What the text before a number says it is: a telephone number ("strict", "loose"), something "other", or None."""
+    """What the text before a number calls it.
+
+    "strict" right behind a label of telephone numbers, "loose" near a label or a word of calling, "other" behind a word
+    for another kind of number, None behind none of these.
+    """
     window = nothing_but_words(text, start, 56)
     if not window.isascii():
         tail = window[-24:]
@@ -267,7 +282,7 @@ def _label(text: str, start: int) -> str | None:
         return None
     if _ONE_LETTER.search(window):
         return "strict"
-    # Nothing but fillers between; or a colon before the number, and the label not far from it.
+    # A label is near if only fillers are between it and the number, or if a colon ends the text and it is not far.
     near = True
     listed = window.rstrip().endswith((":", "："))
     line = window.rfind("\n", 0, words[-1].start())
@@ -288,11 +303,12 @@ def _label(text: str, start: int) -> str | None:
 
 
 def _is_label(word: str) -> bool:
+    """Whether a word announces a telephone number."""
     return word in LABELS or word.startswith(STEMS) or word.endswith(ENDINGS)
 
 
 def _valid_prefix(text: str, start: int, end: int, regions: Sequence[str]) -> int:
-    """Where the longest valid national number ends, 0 if none is valid in the regions."""
+    """The end of the longest number that is valid in one of the regions; 0 if there is none."""
     for stop in _group_ends(text, start, end):
         if valid_region(text[start:stop], regions or WORLD):
             return stop

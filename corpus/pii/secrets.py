@@ -1,8 +1,8 @@
-"""Secrets that give access: API keys by the prefixes that their issuers chose, tokens, private keys.
+"""Finders of secrets that give access: API keys and tokens by the prefixes of their issuers, and private keys.
 
-A prefix alone proves little: what follows must have the issuer's length and alphabet, and enough different characters
-not to be a placeholder. `AKIAIOSFODNN7EXAMPLE`, `sk-xxxxxxxx` and the like, which documentation is full of, are left.
-Checksums that some keys carry are not asked for: a mistyped key is a secret nearly as much.
+A prefix alone proves little. The characters behind it must have the issuer's length and alphabet, and enough of them
+must be different, or it is a placeholder: documentation is full of `AKIAIOSFODNN7EXAMPLE` and `sk-xxxxxxxx`, which are
+left. The checksums of some keys are not checked, because a key with a typing error is nearly as secret.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from corpus.pii.text import Numbers
 
 _BEFORE = r"(?<![A-Za-z0-9_-])"
 _AFTER = r"(?![A-Za-z0-9_-])"
-# AWS's secret keys have no prefix, but the name of their setting.
+# AWS's secret keys have no prefix; the name of their setting stands before them.
 _AWS_SECRET = r"(?i:aws.{0,12}secret.{0,16}key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
-# What must be in a text, the pattern that is then looked for; group 1, if there is one, is the secret.
+# (needle, pattern): a text with the needle is searched for the pattern, whose group 1, if it has one, is the secret.
 _KEYS = tuple(
     (needle, re.compile(pattern))
     for needle, pattern in (
@@ -52,14 +52,14 @@ _KEYS = tuple(
 _AFTER_DIGIT = re.compile("[A-Za-z0-9_+/-]{6}")
 _AROUND_DIGIT = re.compile("[A-Za-z0-9_+/-]{16}")
 _BEGIN = re.compile(r"-----BEGIN (?P<what>(?:[A-Z0-9]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?)-----")
-_PEM = 20_000  # characters that a private key has at most: RSA of 16,384 bits has 12,000
+_PEM = 20_000  # most characters of a private key; RSA with 16,384 bits has 12,000
 _PLACEHOLDERS = re.compile(r"example|placeholder|your|xxxx|\.\.\.|redacted|dummy|abcdefgh|12345678901", re.IGNORECASE)
-_DISTINCT = 7  # characters; random 16 of 32 have fewer in one of 100 million
+_DISTINCT = 7  # fewest different characters; one of 100 million random keys of 16 characters out of 32 has fewer
 
 
 def secrets(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
-    """Keys and tokens, and whole blocks of private keys, kind by kind."""
-    # Nearly all have a digit after a letter: where no long word does, two needles are left of twenty-five.
+    """Keys, tokens and whole blocks of private keys, one kind after the other."""
+    # Nearly all keys have a digit after a letter. In a text without a long word that does, two of 25 needles are left.
     has_token = any(_in_token(text, start) for start in numbers.in_words)
     for needle, pattern in _KEYS if has_token else _KEYS[:2]:
         if needle in text:
@@ -72,18 +72,18 @@ def secrets(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
 
 
 def _in_token(text: str, digit: int) -> bool:
-    """Is this digit in a stretch of letters, digits and the like that is long for a word?"""
+    """Whether this digit is in a run of letters, digits and some marks that is longer than words usually are."""
     return bool(_AFTER_DIGIT.match(text, digit) or _AROUND_DIGIT.match(text, max(0, digit - 14)))
 
 
 def is_random(key: str) -> bool:
-    """Might this be a key, rather than a placeholder or a word? It has many different characters, among them digits."""
+    """Whether this may be a key, and no placeholder or word: it has many different characters, and not only letters."""
     body = key[4:]
     return len(set(body)) >= _DISTINCT and not body.isalpha() and not _PLACEHOLDERS.search(body)
 
 
 def _private_keys(text: str) -> Iterator[tuple[int, int]]:
-    """From the BEGIN line to the END line; to the end of what looks like base64 where that was cut off."""
+    """Private keys from the BEGIN line to the END line; to the end of the base64 if the END line is missing."""
     end, match = 0, _BEGIN.search(text)
     while match:
         closing = f"-----END {match['what']}-----"

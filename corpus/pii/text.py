@@ -1,4 +1,4 @@
-"""What finders share: the span, and what surrounds a number."""
+"""What finders share: spans, word lists, the characters of numbers in all scripts, and the words around a number."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Span(NamedTuple):
 
 @cache
 def _sections() -> dict[str, list[str]]:
+    """The words of words.txt by section."""
     lines = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines()
     sections: dict[str, list[str]] = {}
     for line in lines:
@@ -30,32 +31,32 @@ def _sections() -> dict[str, list[str]]:
 
 
 def words(section: str) -> list[str]:
-    """A section of words.txt."""
+    """The words of a section of words.txt."""
     return _sections()[section]
 
 
 DIGIT = re.compile("[0-9]")
 
-# What stands between the groups of a number beside space, hyphen, dot, slash and brackets: spaces that do not break
-# or are narrow, the hyphens and dashes of Unicode, full-width forms, and the marks that turn the direction of writing.
+# The characters between groups of a number, besides space, hyphen, dot, slash and brackets: narrow spaces and spaces
+# that do not break, the hyphens and dashes of Unicode, full-width forms, and marks of the direction of writing.
 SPACES = "\u00a0\u2007\u2009\u202f\u3000"
 DASHES = "\u2010\u2011\u2012\u2013\u2212\uff0d"
 MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 PLAIN = str.maketrans(SPACES + DASHES + "（）／．", " " * len(SPACES) + "-" * len(DASHES) + "()/.", MARKS)
 
-# Digits of other scripts, by their zeros: Arabic, Persian, Devanagari, Bengali, Gurmukhi, Gujarati, Tamil, Telugu,
-# Kannada, Malayalam, Thai, Lao, Myanmar, Khmer, full-width.
+# The zeros of other scripts, each of which nine more digits follow: Arabic, Persian, Devanagari, Bengali, Gurmukhi,
+# Gujarati, Tamil, Telugu, Kannada, Malayalam, Thai, Lao, Myanmar, Khmer, full-width.
 _ZEROS = "٠۰०০੦૦௦౦೦൦๐໐၀០０"
 OTHER_DIGITS = re.compile("[" + "".join(f"{zero}-{chr(ord(zero) + 9)}" for zero in _ZEROS) + "]")
 _TO_ASCII = {ord(zero) + digit: 48 + digit for zero in _ZEROS for digit in range(10)} | {ord("＋"): ord("+")}
 
 
-# The bytes that begin these in UTF-8: looking for a byte is a hundred times as fast as looking for a class.
+# The first bytes of these digits in UTF-8. Searching for a byte is a hundred times as fast as for a class.
 _LEADS = (b"\xd9", b"\xdb", b"\xe0", b"\xe1", b"\xef")
 
 
 def with_ascii_digits(text: str) -> str:
-    """`text` with the digits of other scripts as ASCII ones: every character stays in its place."""
+    """`text` with ASCII digits in place of the digits of other scripts; every character stays in its place."""
     if text.isascii():
         return text
     data = text.encode("utf-8", "surrogatepass")
@@ -64,21 +65,26 @@ def with_ascii_digits(text: str) -> str:
     return text.translate(_TO_ASCII)
 
 
-# What may stand between two groups of one number.
+# A character that may stand between two groups of one number.
 GAP = rf"[ .\-/()~{SPACES}{DASHES}{MARKS}（）／]"
-# Stretches of six digits and more, with up to five such characters between two digits (`. `, ` / `, `) - (`); or two
-# characters, a digit first, right after a letter: there an account number may have begun, or a key.
+# A stretch of at least six digits, with up to five such characters between two of them (`. `, ` / `, `) - (`); or a
+# digit right after a letter, and one more character: an account number or a key may begin there.
 _NUMBER = re.compile(rf"[0-9](?<![0-9][0-9])(?:((?:{GAP}{{0,5}}+[0-9]){{5,60}}+)|(?<=[A-Za-z_][0-9])[A-Za-z0-9])")
 
 
 class Numbers(NamedTuple):
-    """Where finders of numbers need to look, found in one pass over a text."""
+    """The places of a text where finders of numbers need to search, from one pass over the text.
 
-    stretches: list[tuple[int, int]]  # from digit to digit, at least six of them
-    in_words: list[int]  # digits right after a letter or `_`
+    stretches  (start, end) from the first to the last of at least six digits
+    in_words   the places of digits right after a letter or `_`
+    """
+
+    stretches: list[tuple[int, int]]
+    in_words: list[int]
 
     @classmethod
     def of(cls, text: str) -> Numbers:
+        """The places in `text`."""
         stretches, in_words = [], []
         for match in _NUMBER.finditer(text):
             start, end = match.span()
@@ -90,22 +96,22 @@ class Numbers(NamedTuple):
 
 
 def is_word(text: str, index: int) -> bool:
-    """Is `text[index]` a letter, a digit or `_`? False outside the text."""
+    """Whether `text[index]` is a letter, a digit or `_`; False outside of the text."""
     return 0 <= index < len(text) and (text[index].isalnum() or text[index] == "_")
 
 
 def is_latin_word(text: str, index: int) -> bool:
-    """`is_word`, not counting letters of scripts that do not put spaces around numbers, such as Chinese."""
+    """`is_word`, without the letters of scripts that put no spaces around numbers, such as Chinese."""
     return is_word(text, index) and text[index] < "\u0590"
 
 
 def words_before(text: str, start: int, reach: int) -> list[str]:
-    """Lower-case words of the `reach` characters before `start`, the nearest first; none beyond a digit."""
+    """The words in the `reach` characters before `start`, in small letters, the nearest first; none beyond a digit."""
     return [word.lower() for word in reversed(_WORD.findall(nothing_but_words(text, start, reach)))]
 
 
 def nothing_but_words(text: str, start: int, reach: int) -> str:
-    """Up to `reach` characters before `start`, from the last digit on."""
+    """Up to `reach` characters before `start`, without the last digit and what is before it."""
     window = text[max(0, start - reach) : start]
     match = _AFTER_DIGIT.search(window)
     return window[match.start() :] if match else window

@@ -92,7 +92,7 @@ def test_what_cannot_be_fetched_or_read_is_one_line(crawl: Path, tmp_path: Path)
     page = tmp_path / "page.html"
     page.write_text("<!DOCTYPE html>\n")
     done = command("corpus", "extract", crawl, *out, "--blocklist", page, code=1)
-    assert done.stderr == f"corpus: list {page}: '<!DOCTYPE html>' is no host and no URL; give one entry a line\n"
+    assert done.stderr == f"corpus: list {page}: '<!DOCTYPE html>' is no host and no URL; give one entry per line\n"
     assert not list((tmp_path / "out").glob("_units/*"))
 
 

@@ -1,6 +1,6 @@
-"""The compiled loops of the classifier: linear (a linear model's score of a text).
+"""The compiled loops of the classifier: `linear` adds up the weights of a text's words.
 
-In: NumPy views of Arrow buffers and tables. Out: arrays that the caller allocated.
+In: NumPy views of Arrow buffers and of tables. Out: arrays that the caller allocated.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Texts -> what each label of a fastText classifier gets from their words and word n-grams, added up.
+"""Texts -> the sums of a fastText classifier's weights over their words and word n-grams, for each label.
 
-A word is what is between white space of ASCII (or zeros). It is known by 32 bits of FNV-1a, of bytes as signed numbers;
-an n-gram by a polynomial of these, as fastText has them (Dictionary::hash, addWordNgrams).
+A word ends at ASCII white space or a zero byte. Its hash is FNV-1a with 32 bits, over bytes read as signed numbers; the
+hash of an n-gram is a polynomial of the hashes of its words (fastText's Dictionary::hash and addWordNgrams).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import int8, int32, int64, uint32, uint64
@@ -18,7 +18,33 @@ NOTHING = np.int32(-1)
 _NGRAM_MULTIPLIER = np.uint64(116049371)
 _LABEL = np.frombuffer(b"__label__", np.uint8)
 _END = np.frombuffer(b"</s>", np.uint8)
-_END_HASH = np.uint32(3617362777)  # FNV-1a of it
+_END_HASH = np.uint32(3617362777)  # FNV-1a of _END
+
+
+class Table(NamedTuple):
+    """The words of a model and their weights.
+
+    words    uint8: the words, laid end to end
+    bounds   int64[words + 1]: word i is words[bounds[i] : bounds[i + 1]]
+    places   int32[2^n]: a hash table with the number of a word at its place, or NOTHING
+    weights  float32[words + buckets, labels]: a row for each word, then one for each bucket of n-grams
+    ngrams   the most words of an n-gram
+    buckets  into how many rows n-grams are hashed
+    """
+
+    words: Any
+    bounds: Any
+    places: Any
+    weights: Any
+    ngrams: int
+    buckets: int
+
+
+class Scratch(NamedTuple):
+    """Room for the words of the longest text and its end: hashes uint64[room], spans int64[room, 2]."""
+
+    hashes: Any
+    spans: Any
 
 
 @kernel
@@ -50,8 +76,9 @@ def _begins_with(data: Any, start: Any, end: Any, what: Any) -> Any:
 
 
 @kernel
-def _find(data: Any, start: Any, end: Any, h: Any, words: Any, bounds: Any, places: Any) -> Any:
-    """The number of a word, NOTHING if it is none of the model's."""
+def _find(data: Any, start: Any, end: Any, h: Any, table: Any) -> Any:
+    """The number of the word data[start:end] with the hash h; NOTHING if the model does not have it."""
+    words, bounds, places = table.words, table.bounds, table.places
     mask = int64(places.size - 1)
     at = int64(h) & mask
     while places[at] != NOTHING:
@@ -69,7 +96,7 @@ def _find(data: Any, start: Any, end: Any, h: Any, words: Any, bounds: Any, plac
 
 @kernel
 def fill(words: Any, bounds: Any, places: Any) -> None:
-    """Put the words, word i at bounds[i] to bounds[i + 1], into a table of a power of two of `places`."""
+    """Put the number of each word into the hash table `places`, which is full of NOTHING. The arrays are Table's."""
     mask = int64(places.size - 1)
     for number in range(bounds.size - 1):
         at = int64(_hash(words, bounds[number], bounds[number + 1])) & mask
@@ -80,7 +107,7 @@ def fill(words: Any, bounds: Any, places: Any) -> None:
 
 @kernel
 def _split(data: Any, at: Any, stop: Any, hashes: Any, spans: Any) -> Any:
-    """Write hash and bounds of each word of the text [at, stop), and of its end, which is a word; returns how many."""
+    """Write hash and span of each word of the text data[at:stop] and of its end, a word too; returns their number."""
     n = int64(0)
     while True:
         while at < stop and _is_blank(data[at]):
@@ -109,56 +136,47 @@ def _signed(h: Any) -> Any:
 
 
 @kernel
-def add_up(
-    data: Any,
-    offsets: Any,
-    words: Any,
-    bounds: Any,
-    places: Any,
-    ngrams: int,
-    buckets: int,
-    weights: Any,
-    hashes: Any,
-    spans: Any,
-    sums: Any,
-    counts: Any,
-) -> None:
-    """sums[i] = the weights of all words and n-grams of text i that the model has, a column a label; counts[i]: of how
-    many.
+def add_up(data: Any, offsets: Any, table: Any, scratch: Any, sums: Any, counts: Any) -> None:
+    """Add up the weights of all words and n-grams of each text.
 
-    `weights` has a row a word, then one a bucket of n-grams; `hashes` and `spans` have room for the longest text's
-    words and its end. What waits for memory is in loops of its own, so that many things can wait at once.
+    data     uint8: the texts; text i is data[offsets[i] : offsets[i + 1]]
+    table    a Table; scratch a Scratch
+    sums     float64[texts, labels] of zeros: gets the sums
+    counts   int64[texts]: gets how many words and n-grams were added up
+
+    Words and n-grams are in two loops, because many loads from memory can wait at once in a short loop.
     """
-    labels, known = weights.shape[1], bounds.size - 1
-    end_number = _find(_END, 0, _END.size, _END_HASH, words, bounds, places)
+    weights, hashes, spans = table.weights, scratch.hashes, scratch.spans
+    labels, known = weights.shape[1], table.bounds.size - 1
+    end_number = _find(_END, 0, _END.size, _END_HASH, table)
     for text in range(offsets.size - 1):
         n = _split(data, offsets[text], offsets[text + 1], hashes, spans)
-        found = int64(0)
+        added = int64(0)
         for i in range(n):
             start, end = spans[i, 0], spans[i, 1]
             number = end_number
             if start >= 0:
-                number = _find(data, start, end, uint32(hashes[i]), words, bounds, places)
+                number = _find(data, start, end, uint32(hashes[i]), table)
             if number != NOTHING:
-                found += 1
+                added += 1
                 for label in range(labels):
                     sums[text, label] += weights[number, label]
         for i in range(n):
             gram = hashes[i]
-            for j in range(i + 1, min(n, i + ngrams)):
+            for j in range(i + 1, min(n, i + table.ngrams)):
                 gram = gram * _NGRAM_MULTIPLIER + hashes[j]
-                row = known + int64(gram % uint64(buckets))
+                row = known + int64(gram % uint64(table.buckets))
                 for label in range(labels):
                     sums[text, label] += weights[row, label]
-                found += 1
-        counts[text] = found
+                added += 1
+        counts[text] = added
 
 
 @kernel
 def softmax(sums: Any, counts: Any, floor: float) -> None:
-    """Sums become probabilities of their means, each with `floor` added; zeros where nothing was added up.
+    """Turn sums into the probabilities of their means, each with `floor` added; a text without counts keeps its zeros.
 
-    Here and not in NumPy, whose vectors may round a row otherwise at another place.
+    This is not done in NumPy, where the rounding of a row may depend on its place in the array.
     """
     for text in range(sums.shape[0]):
         if counts[text] == 0:

@@ -1,9 +1,9 @@
-"""A URL's host and page hashed as its bytes are read, and hashes looked up in a table of them.
+"""A URL's bytes -> the hashes of its host and page; and the look-up of a hash in a table.
 
-A hash is of bytes taken one after the other. A host is taken from its end, so that one pass has the hash of the host
-and of every domain above it; the page goes on where the host stopped, from its beginning. Only addresses of the plain
-form are read here, http(s)://host[:port][/...] with a host of ASCII letters, digits, "-", "_" and dots; every other
-one is left to `corpus.filters.addresses`, which says what is right.
+A hash takes in one byte after the other. A host is hashed from its end, so one pass has the hashes of all domains above
+the host as well; the hash of a page continues that of its host with the bytes after the host. These kernels read plain
+addresses alone: http(s)://host[:port][/...] with a host of ASCII letters, digits, "-", "_" and dots. Other addresses
+are for `corpus.filters.addresses`, which is the definition that these kernels agree with.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from bpe.kernels.memory import load8, load16, load32, load64
 from corpus.filters.kernels import kernel
 
 SEED = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio (Knuth, TAOCP 3, 6.4)
-MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)  # odd; the bits are spread by it and the shift, as in MurmurHash
+MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)  # odd; with the shift it spreads the bits, as in MurmurHash
 
-# A table of hashes: where its parts are, as int64[5].
+# A table of hashes is int64[5]: the number of entries, the addresses of three arrays, and a shift
+# (see corpus.filters.blocklist.Blocklist).
 COUNT, HASHES, LABELS, INDEX, SHIFT = range(5)
-# What an entry is; its label is category << KIND_BITS | kind.
-EXACT, BELOW, PAGE = 1, 2, 3  # this host; it and all below it; this page
+# The kind of an entry; its label is category << KIND_BITS | kind.
+EXACT, BELOW, PAGE = 1, 2, 3  # a host; a host and all hosts below it; a page
 RULE, WILDCARD, EXCEPTION = 1, 2, 3  # in the table of public suffixes
 KIND_BITS = 2
 
-NO_LETTER = 0  # in the table of characters of a host: what no host of the plain form has
+NO_LETTER = 0  # the entry of a byte that no plain host has, in the table of the letters of hosts
 
 
 @kernel
-def _step(h: Any, byte: Any) -> Any:
-    """One more byte: a bijection, so that strings that differ in one place never share a hash."""
+def step(h: Any, byte: Any) -> Any:
+    """The hash `h` with one more byte. It is a bijection, so strings that differ in one byte never share a hash."""
     h = (h ^ uint64(byte)) * MULTIPLIER
     return h ^ h >> uint64(29)
 
@@ -40,13 +41,16 @@ def _step(h: Any, byte: Any) -> Any:
 def hash_bytes(data: Any) -> Any:
     h = SEED
     for i in range(len(data)):
-        h = _step(h, data[i])
+        h = step(h, data[i])
     return h
 
 
 @kernel
-def _find(h: Any, table: Any, kinds: Any) -> Any:
-    """The first entry with this hash and one of the kinds (a bit each); -1 if there is none."""
+def find_hash(h: Any, table: Any, kinds: Any) -> Any:
+    """The number of the first entry with the hash h and one of the kinds; -1 if there is none.
+
+    `table` is the address of a table; bit k of `kinds` asks for kind k.
+    """
     if load64(table + 8 * COUNT) == 0:
         return int64(-1)
     bucket = int64(h >> uint64(load64(table + 8 * SHIFT)))
@@ -67,13 +71,13 @@ def _find(h: Any, table: Any, kinds: Any) -> Any:
 
 @kernel
 def find(data: Any, table: Any, kinds: Any) -> Any:
-    """The same for the hash of `data`."""
-    return _find(hash_bytes(data), table, kinds)
+    """`find_hash` for the hash of `data`."""
+    return find_hash(hash_bytes(data), table, kinds)
 
 
 @kernel
-def _after_scheme(p: Any, end: Any) -> Any:
-    """Where the host begins in an http or https URL; p if it is neither."""
+def after_scheme(p: Any, end: Any) -> Any:
+    """The address of the host in the URL [p, end); p if the URL is not http or https."""
     if end - p < 8 or load32(p) | 0x20202020 != 0x70747468:  # http
         return p
     q = p + 4
@@ -85,9 +89,10 @@ def _after_scheme(p: Any, end: Any) -> Any:
 
 
 @kernel
-def _host_end(p: Any, end: Any, letters: Any) -> Any:
-    """Where a plain host ends that begins at p; p if it is none: an empty label, or a last one that begins with a digit
-    (an IP address).
+def host_end(p: Any, end: Any, letters: Any) -> Any:
+    """The end of the plain host that begins at p; p if the host is not plain.
+
+    A host with an empty label is not plain, and one whose last label begins with a digit (an IP address) is not either.
     """
     q, label = p, p
     while q < end:
@@ -105,8 +110,8 @@ def _host_end(p: Any, end: Any, letters: Any) -> Any:
 
 
 @kernel
-def _page_hash(h: Any, p: Any, end: Any) -> Any:
-    """(hash of host and page, whether it is plain) from the hash of the host and the bytes after it."""
+def page_hash(h: Any, p: Any, end: Any) -> Any:
+    """(the hash of a page, whether the address is plain) from the hash of its host and the bytes [p, end) after it."""
     if p < end and load8(p) == 0x3A:  # :
         p += 1
         first, port = p, int64(0)
@@ -117,7 +122,7 @@ def _page_hash(h: Any, p: Any, end: Any) -> Any:
             return h, False
         if port != 80 and port != 443:
             for q in range(first - 1, p):
-                h = _step(h, load8(q))
+                h = step(h, load8(q))
     if p < end and load8(p) != 0x2F and load8(p) != 0x3F and load8(p) != 0x23:  # / ? #
         return h, False
     path, query, stop = p, end, end
@@ -135,10 +140,16 @@ def _page_hash(h: Any, p: Any, end: Any) -> Any:
     while last > path and load8(last - 1) == 0x2F:
         last -= 1
     if last == path:
-        h = _step(h, 0x2F)
+        h = step(h, 0x2F)
     for q in range(path, last):
-        h = _step(h, load8(q))
+        h = step(h, load8(q))
     if stop - query > 1:
         for q in range(query, stop):
-            h = _step(h, load8(q))
+            h = step(h, load8(q))
     return h, True
+
+
+@kernel
+def is_www(p: Any) -> Any:
+    """Whether the three bytes at p are `www`, in small letters or capitals."""
+    return load8(p) | 0x20 == 0x77 and load8(p + 1) | 0x20 == 0x77 and load8(p + 2) | 0x20 == 0x77

@@ -1,12 +1,12 @@
-"""UTF-8 -> chunks between white space -> the words that each chunk is remembered to have -> totals over the words.
+"""UTF-8 text -> its chunks (the text between white space) -> the words of each chunk -> totals over the words.
 
-What is remembered of chunks, and of words, is a table of rows of four numbers, int64[2^n, 4], with open addressing: a
-key, the size in bytes, where the bytes are, and what they lead to (-1 in a free row): of a chunk the place of its
-words, of a word its id. The key of at most eight bytes is these bytes, so that a row alone tells; that of more is a
-hash, and the bytes are compared. A row is half a cache line, for what this loop waits for is memory. Text ends in eight
-zero bytes, and so does what is remembered, because eight are read at a time.
+Two hash tables remember chunks and words. Each is int64[2^n, 4] with open addressing, and a row has a key, the size in
+bytes, the place of the bytes, and a target: the place of a chunk's words, or the id of a word; a free row has the
+target -1. The key of at most eight bytes is the bytes themselves, and they need no other comparison; the key of more
+bytes is a hash, and the bytes are compared. A row is half a cache line, because this loop mostly waits for memory. Text
+and remembered bytes end with eight zero bytes, because bytes are read eight at a time.
 
-Chunks that are new are mostly simple (corpus.filters.kernels.simple), and learnt here; the others are for the caller.
+Most new chunks are simple; `corpus.filters.kernels.simple` splits them. The caller splits the others.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from numba import int64, uint64
 from bpe.kernels.memory import load8, load64, store8, store64, trailing_zeros
 from corpus.filters.kernels import kernel
 
-REAL, LETTER, TERMINAL, MARK = 1, 2, 4, 8  # bits of what is known of a word; above them stands its length
-LENGTH = 4  # shift
-PADDING = 8  # bytes
+REAL, LETTER, TERMINAL, MARK = 1, 2, 4, 8  # bits of a word's traits; the bits above are its length in characters
+LENGTH = 4  # the shift of the length
+PADDING = 8  # zero bytes behind remembered bytes
 
 _ONES = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
@@ -31,7 +31,7 @@ _MIXER = np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3's
 
 @kernel
 def white(p: Any) -> Any:
-    """How many bytes the white space at p has, 0 if there is none: what str.isspace() takes for it."""
+    """The number of bytes of the white space character at p; 0 if there is none. str.isspace() defines white space."""
     byte = load8(p)
     if byte <= 0x20:
         return int64(byte == 0x20 or 0x09 <= byte <= 0x0D or 0x1C <= byte <= 0x1F)
@@ -54,10 +54,10 @@ def white(p: Any) -> Any:
 
 @kernel
 def after_chunk(p: Any, end: Any) -> Any:
-    """The first white space from p on, or `end`."""
+    """The address of the first white space from p on; `end` if there is none."""
     while True:
         eight = uint64(load64(p))
-        stops: Any = ((eight - uint64(0x21) * _ONES) & ~eight | eight) & _HIGH  # below 0x21, or not ASCII
+        stops: Any = ((eight - uint64(0x21) * _ONES) & ~eight | eight) & _HIGH  # bytes below 0x21, or not ASCII
         if stops == uint64(0):
             p += 8
             continue
@@ -72,7 +72,7 @@ def after_chunk(p: Any, end: Any) -> Any:
 
 @kernel
 def key_of(p: Any, size: Any) -> Any:
-    """The key of the chunk of `size` > 0 bytes at p."""
+    """The key of the `size` > 0 bytes at p."""
     if size <= 8:
         return uint64(load64(p)) & ~uint64(0) >> uint64(64 - 8 * size)
     key = uint64(size)
@@ -87,7 +87,10 @@ def key_of(p: Any, size: Any) -> Any:
 
 @kernel
 def find(p: Any, size: Any, key: Any, rows: Any, mask: Any, letters: Any) -> Any:
-    """The address of the row of a chunk, or of the free row where it belongs."""
+    """The address of the row of the `size` bytes at p, or of the free row for them.
+
+    `rows` is the address of a table with `mask` + 1 rows, `letters` the address of the bytes that it remembers.
+    """
     slot = (key ^ uint64(size)) * _MULTIPLIER
     slot ^= slot >> uint64(32)
     while True:
@@ -97,11 +100,11 @@ def find(p: Any, size: Any, key: Any, rows: Any, mask: Any, letters: Any) -> Any
         if load64(row) == int64(key) and load64(row + 8) == size:
             if size <= 8:
                 return row
-            known = letters + load64(row + 16)
+            remembered = letters + load64(row + 16)
             at = int64(0)
-            while at < size - 8 and load64(known + at) == load64(p + at):
+            while at < size - 8 and load64(remembered + at) == load64(p + at):
                 at += 8
-            if at >= size - 8 and load64(known + size - 8) == load64(p + size - 8):
+            if at >= size - 8 and load64(remembered + size - 8) == load64(p + size - 8):
                 return row
         slot += uint64(1)
 
@@ -117,7 +120,7 @@ def put(row: Any, key: Any, size: Any, place: Any, target: Any) -> None:
 
 @kernel
 def copy(p: Any, size: Any, to: Any) -> None:
-    """Copy `size` bytes, eight at a time and zeros behind them: up to `PADDING` bytes beyond are written."""
+    """Copy `size` bytes from p, with PADDING zero bytes behind them."""
     at = int64(0)
     while at < size:
         store64(to + at, load64(p + at))
@@ -128,7 +131,7 @@ def copy(p: Any, size: Any, to: Any) -> None:
 
 @kernel
 def rehash(rows: Any, wider: Any, mask: Any) -> None:
-    """Put every row of one table (int64[n, 4]) into a wider one at an address."""
+    """Copy every row of the table `rows` (int64[n, 4]) to the wider table at the address `wider`."""
     for at in range(rows.shape[0]):
         if rows[at, 3] >= 0:
             slot = (uint64(rows[at, 0]) ^ uint64(rows[at, 1])) * _MULTIPLIER
@@ -140,43 +143,47 @@ def rehash(rows: Any, wider: Any, mask: Any) -> None:
 
 
 @kernel
-def count_words(found: Any, words: Any) -> Any:
-    """How many words the chunks have; words[place] says how many of a chunk's follow."""
+def count_words(places: Any, words: Any) -> Any:
+    """The number of words of chunks.
+
+    places int64[chunks]: the place of each chunk's words. words int32: the number of words at a place, then their ids.
+    """
     total = int64(0)
-    for chunk in range(found.size):
-        total += words[found[chunk]]
+    for chunk in range(places.size):
+        total += words[places[chunk]]
     return total
 
 
 @kernel
-def gather(found: Any, words: Any, about: Any, out: Any, totals: Any) -> None:
-    """Write to out[0] the id of each word, and to out[1] what is known of it.
+def gather(places: Any, words: Any, traits: Any, out: Any, totals: Any) -> None:
+    """Write the id of each word of chunks to out[0], and its traits to out[1] (int32[2, words]).
 
-    `totals` (int64[3]) gets: words that are not of symbols alone, their characters, words with a letter.
+    `places` and `words` are as in `count_words`; traits int32[ids]. totals (int64[3]) gets the number of words with
+    more than symbols, their characters, and the number of words with a letter.
     """
     at, real, characters, letters = int64(0), int64(0), int64(0), int64(0)
-    for chunk in range(found.size):
-        place = found[chunk]
+    for chunk in range(places.size):
+        place = places[chunk]
         for k in range(words[place]):
             word = words[place + 1 + k]
-            known = int64(about[word])
-            out[0, at], out[1, at] = word, known
+            bits = int64(traits[word])
+            out[0, at], out[1, at] = word, bits
             at += 1
-            real += known & REAL
-            characters += (known >> LENGTH) * (known & REAL)
-            letters += (known & LETTER) >> 1
+            real += bits & REAL
+            characters += (bits >> LENGTH) * (bits & REAL)
+            letters += (bits & LETTER) >> 1
     totals[0], totals[1], totals[2] = real, characters, letters
 
 
 @kernel
 def count_present(ids: Any, wanted: Any, enough: Any) -> Any:
-    """How many of the different ids in `wanted` are among `ids`; stops at `enough`."""
+    """How many of the different ids `wanted` are among `ids`; counting stops at `enough`."""
     present = int64(0)
-    there = np.zeros(wanted.size, np.bool_)
+    is_present = np.zeros(wanted.size, np.bool_)
     for i in range(ids.size):
         for k in range(wanted.size):
-            if ids[i] == wanted[k] and not there[k]:
-                there[k] = True
+            if ids[i] == wanted[k] and not is_present[k]:
+                is_present[k] = True
                 present += 1
                 if present >= enough:
                     return present
@@ -184,13 +191,13 @@ def count_present(ids: Any, wanted: Any, enough: Any) -> Any:
 
 
 @kernel
-def sentences(about: Any) -> Any:
-    """corpus.filters.words.count_sentences, over what is known of the words."""
-    begun, ended = int64(about.size > 0), False
-    for i in range(about.size):
-        if about[i] & TERMINAL:
+def sentences(traits: Any) -> Any:
+    """`corpus.filters.words.count_sentences` of words with these traits (int32[words])."""
+    begun, ended = int64(traits.size > 0), False
+    for i in range(traits.size):
+        if traits[i] & TERMINAL:
             ended = True
-        elif ended and not about[i] & MARK:
+        elif ended and not traits[i] & MARK:
             begun += 1
             ended = False
     return begun

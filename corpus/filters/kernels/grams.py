@@ -1,8 +1,8 @@
-"""Word ids -> what Gopher's n-gram rules measure, for n from 2 to 10, in one walk up the about.
+"""Word ids -> the characters in repeated n-grams, which Gopher's rules measure, for n from 2 to 10.
 
-An n-gram is numbered by looking up the pair of (n-1)-grams that it is made of, so that equal numbers mean equal words.
-Only where both of these appear more than once can it appear more than once itself: the others are not looked up, and
-real text has few long n-grams that do.
+The pair of (n-1)-grams that an n-gram is made of is looked up for the number of the n-gram, so that equal numbers mean
+equal words. An n-gram can appear twice only if both of its (n-1)-grams do. All other n-grams are not looked up, and
+in real text these are nearly all long n-grams.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from numba import int64, uint64
 from corpus.filters.kernels import kernel
 from corpus.filters.kernels.chunks import LENGTH
 
-SHORT, LONG = 4, 10  # n of the longest top n-gram, and of the longest duplicate one
+SHORT, LONG = 4, 10  # the longest n of the rules top_n_gram and duplicate_n_gram
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 
 
 @kernel
 def _number(left: Any, right: Any, grams: Any, keys: Any, numbers: Any, bits: Any, counts: Any) -> Any:
-    """The number of the gram made of two, a new one if it is new."""
+    """The number of the n-gram made of the (n-1)-grams `left` and `right`; `grams` is the number of a new one.
+
+    keys uint64[2^n] and numbers int32[2^n] are a hash table; counts[number] says how often each n-gram was looked up.
+    """
     key = uint64(left) << uint64(32) | uint64(right)
     mask = uint64(keys.size - 1)
     slot = key * _MULTIPLIER >> bits
@@ -38,46 +41,72 @@ def _number(left: Any, right: Any, grams: Any, keys: Any, numbers: Any, bits: An
 
 
 @kernel
-def _characters(about: Any, start: Any, end: Any) -> Any:
+def _number_all(shorter: Any, longer: Any, keys: Any, numbers: Any, bits: Any, counts: Any) -> Any:
+    """Number the n-grams of a text; returns whether one appears twice.
+
+    shorter  int32: at each place, the number of the (n-1)-gram, or -1 if it appears once
+    longer   int32[places]: gets the number of each n-gram, or -1 if it can appear only once
+    """
+    numbers[:] = -1
+    grams, repeats = int64(0), False
+    for place in range(longer.size):
+        left, right = shorter[place], shorter[place + 1]
+        longer[place] = -1
+        if left >= 0 and right >= 0:
+            number = _number(left, right, grams, keys, numbers, bits, counts)
+            longer[place] = number
+            if number == grams:
+                grams += 1
+            else:
+                repeats = True
+    return repeats
+
+
+@kernel
+def _characters(traits: Any, start: Any, end: Any) -> Any:
+    """The characters of the words from `start` to `end`."""
     total = int64(0)
     for at in range(start, end):
-        total += about[at] >> LENGTH
+        total += traits[at] >> LENGTH
     return total
 
 
 @kernel
-def _top(numbers: Any, counts: Any, about: Any, n: Any, places: Any) -> Any:
-    """Characters of all appearances of the most frequent n-gram, the first of equals, with a space between words."""
+def _top(numbers: Any, counts: Any, traits: Any, n: Any, places: Any) -> Any:
+    """The characters of all appearances of the most frequent n-gram, with a space between two words.
+
+    Of n-grams that appear equally often, it is the first.
+    """
     best, best_count = int64(0), int64(1)
     for place in range(places):
         number = numbers[place]
         if number >= 0 and counts[number] > best_count:
             best, best_count = int64(place), int64(counts[number])
-    return best_count * (_characters(about, best, best + n) + n - 1)
+    return best_count * (_characters(traits, best, best + n) + n - 1)
 
 
 @kernel
-def _seen(numbers: Any, counts: Any, about: Any, n: Any, places: Any) -> Any:
-    """Characters of n-grams that were met before, reading on behind each of them."""
-    met = np.zeros(places, np.bool_)
+def _seen(numbers: Any, counts: Any, traits: Any, n: Any, places: Any) -> Any:
+    """The characters of n-grams that were read before; reading continues behind each one."""
+    was_read = np.zeros(places, np.bool_)
     characters, place = int64(0), int64(0)
     while place < places:
         number = numbers[place]
         if number >= 0 and counts[number] > 1:
-            if met[number]:
-                characters += _characters(about, place, place + n)
+            if was_read[number]:
+                characters += _characters(traits, place, place + n)
                 place += n
                 continue
-            met[number] = True
+            was_read[number] = True
         place += 1
     return characters
 
 
 @kernel
-def repetition(ids: Any, about: Any, out: Any) -> None:
-    """out[n] for n = 2..4: characters of the top n-gram; for n = 5..10: characters of n-grams seen before.
+def repetition(ids: Any, traits: Any, out: Any) -> None:
+    """Write to out[n] (int64[11] of zeros) the characters of the top n-gram for n = 2..4, of duplicates for n = 5..10.
 
-    ids int32[words] (not negative), about int32[words] as kernels.chunks has it, out int64[11] of zeros.
+    ids int32[words] are not negative; traits int32[words] are as in `kernels.chunks`.
     """
     size = int64(8)
     while size < 2 * ids.size:
@@ -96,27 +125,15 @@ def repetition(ids: Any, about: Any, out: Any) -> None:
         if places <= 0:
             return
         if repeats:
-            numbers[:] = -1
-            grams = int64(0)
-            repeats = False
-            for place in range(places):
-                left, right = shorter[place], shorter[place + 1]
-                longer[place] = -1
-                if left >= 0 and right >= 0:
-                    number = _number(left, right, grams, keys, numbers, bits, counts)
-                    longer[place] = number
-                    if number == grams:
-                        grams += 1
-                    else:
-                        repeats = True
+            repeats = _number_all(shorter, longer[:places], keys, numbers, bits, counts)
         elif n <= SHORT:
             longer[:places] = -1
         else:
             return
         if n <= SHORT:
-            out[n] = _top(longer, counts, about, n, places)
+            out[n] = _top(longer, counts, traits, n, places)
         elif repeats:
-            out[n] = _seen(longer, counts, about, n, places)
+            out[n] = _seen(longer, counts, traits, n, places)
         else:
             return
         for place in range(places):

@@ -1,4 +1,4 @@
-"""The URLs of a column that may be unwanted: all that are, and few others."""
+"""A column of URLs -> which of them may fail a rule: all URLs that fail one, and few others."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from corpus.filters.kernels.addresses import (
     EXACT,
     PAGE,
     SEED,
-    _after_scheme,
-    _find,
-    _host_end,
-    _page_hash,
-    _step,
+    after_scheme,
+    find_hash,
+    host_end,
+    is_www,
+    page_hash,
+    step,
 )
-from corpus.filters.kernels.lists import _is_www
 
-# What URLs are judged by, as int64[8]: addresses of the table of the block list, of the letters of hosts and the
-# symbols of words (uint8[256] each), of a hash table of words (uint64 each; their strengths uint8) and its mask, how
-# many soft words are too many, the automaton of parts of words, and whether words are listed that are not ASCII.
+# The plan that URLs are judged by is int64[9]. Addresses: TABLE of the block list's table, LETTERS and SYMBOLS of the
+# letters of hosts and the symbols of words (uint8[256] each), WORDS and STRENGTHS of a hash table of words and their
+# strengths (uint64[2^n], uint8[2^n]), PARTS of the automaton of parts of words. Numbers: MASK is 2^n - 1, LIMIT the
+# number of soft words that drop a URL, FOREIGN whether a listed word is not ASCII.
 TABLE, LETTERS, SYMBOLS, WORDS, STRENGTHS, MASK, LIMIT, PARTS, FOREIGN = range(9)
 HARD, SOFT = 1, 2
-# Symbols of words: 0 to 35 for 0-9a-z in either case, and
+# Symbols: 0 to 35 for digits and letters in either case; three more for other ASCII characters, % and other bytes.
 BETWEEN, PERCENT, NOT_ASCII = 36, 37, 38
-STATE = 64  # entries of a state of the automaton
+STATE = 64  # entries for each state of the automaton
 
 
 @kernel
 def suspects(content: Any, offsets: Any, n: Any, plan: Any, flags: Any) -> Any:
-    """Set flags[i] (uint8) to whether URL i has to be looked at; returns how many have.
+    """Set flags[i] (uint8) to 1 if URL i may fail a rule, else to 0; returns the number of ones.
 
-    URL i is the bytes offsets[i] to offsets[i + 1] (int64) of `content`; all are given by address.
+    URL i is content[offsets[i] : offsets[i + 1]] (offsets int64[n + 1]). All arrays are given by their addresses.
     """
     count = int64(0)
     for i in range(n):
@@ -49,11 +50,11 @@ def suspects(content: Any, offsets: Any, n: Any, plan: Any, flags: Any) -> Any:
 
 @kernel
 def _is_suspect(first: Any, end: Any, plan: Any) -> Any:
-    host = _after_scheme(first, end)
+    host = after_scheme(first, end)
     if host == first:
         return True
     letters, table = load64(plan + 8 * LETTERS), load64(plan + 8 * TABLE)
-    stop = _host_end(host, end, letters)
+    stop = host_end(host, end, letters)
     if stop == host:
         return True
     h, page, dots, q = SEED, SEED, 0, stop
@@ -62,23 +63,26 @@ def _is_suspect(first: Any, end: Any, plan: Any) -> Any:
         q -= 1
         c = load8(letters + load8(q))
         if c == 0x2E:
-            if is_listed and _find(h, table, 1 << BELOW) >= 0:
+            if is_listed and find_hash(h, table, 1 << BELOW) >= 0:
                 return True
-            if dots > 0 and q - host == 3 and _is_www(host):
+            if dots > 0 and q - host == 3 and is_www(host):
                 page = h
             dots += 1
-        h = _step(h, c)
-    page, plain = _page_hash(h if page == SEED else page, stop, end)
+        h = step(h, c)
+    page, plain = page_hash(h if page == SEED else page, stop, end)
     if not plain:
         return True
-    if is_listed and (_find(h, table, 1 << EXACT | 1 << BELOW) >= 0 or _find(page, table, 1 << PAGE) >= 0):
+    if is_listed and (find_hash(h, table, 1 << EXACT | 1 << BELOW) >= 0 or find_hash(page, table, 1 << PAGE) >= 0):
         return True
     return _has_words(host, end, plan)
 
 
 @kernel
 def _has_words(p: Any, end: Any, plan: Any) -> Any:
-    """Whether a hard word, soft words or a part of a word may be in a text; what is not ASCII divides words."""
+    """Whether a hard word, too many soft words or a part of a word may be in the bytes [p, end).
+
+    A byte that is not ASCII divides words here.
+    """
     symbols, parts = load64(plan + 8 * SYMBOLS), load64(plan + 8 * PARTS)
     soft, length, h = int64(0), int64(0), SEED
     state: Any = int64(0)
@@ -93,7 +97,7 @@ def _has_words(p: Any, end: Any, plan: Any) -> Any:
                     symbol = BETWEEN
                 p += 2
         if symbol < BETWEEN:
-            h = _step(h, symbol)
+            h = step(h, symbol)
             length += 1
             state = load32(parts + 4 * (STATE * state + symbol))
             if state == 0xFFFFFFFF:
@@ -113,7 +117,7 @@ def _has_words(p: Any, end: Any, plan: Any) -> Any:
 
 @kernel
 def _unescaped(p: Any) -> Any:
-    """The byte that the three at p stand for, %XX; -1 if they do not."""
+    """The byte that %XX at p stands for; -1 if the two bytes behind % are not hexadecimal digits."""
     value = int64(0)
     for q in range(p + 1, p + 3):
         c = load8(q)
@@ -129,7 +133,7 @@ def _unescaped(p: Any) -> Any:
 
 @kernel
 def _strength(h: Any, plan: Any) -> Any:
-    """HARD, SOFT or 0, for the hash of a word's symbols."""
+    """HARD, SOFT or 0 (not listed) of the word whose symbols have the hash h."""
     words, mask = load64(plan + 8 * WORDS), uint64(load64(plan + 8 * MASK))
     slot = h >> uint64(32) & mask
     while True:

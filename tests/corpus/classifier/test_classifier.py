@@ -14,10 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.classifier import score as classifier
-from corpus.classifier import train as classify
+from corpus.classifier import model as models
+from corpus.classifier import train as training
+from corpus.classifier.config import GRADE, SCORE, Config
+from corpus.classifier.cutoff import count_bits, find_cutoff
+from corpus.classifier.fit import fit
 from corpus.classifier.linear import multiply_out, probabilities
-from corpus.classifier.score import GRADE, SCORE, Config, columns, count_bits, cutoff, process
+from corpus.classifier.model import columns
+from corpus.classifier.stage import process, resources
 from corpus.classifier.train import Config as Training
 from corpus.classifier.train import area_under_curve, documents_of, measured, train_classifier
 from corpus.run.recipe import make_step
@@ -35,10 +39,10 @@ def texts(words: list[str], count: int, seed: int) -> list[str]:
     return [" ".join(chance.choices(words, k=30)) for _ in range(count)]
 
 
-def documents(given: list[str | None]) -> pa.RecordBatch:
-    columns = {field.name: pa.nulls(len(given), field.type) for field in DOCUMENTS}
-    columns["text"] = pa.array(given, pa.string())
-    columns["id"] = pa.array([f"<{number}>" for number in range(len(given))])
+def documents(contents: list[str | None]) -> pa.RecordBatch:
+    columns = {field.name: pa.nulls(len(contents), field.type) for field in DOCUMENTS}
+    columns["text"] = pa.array(contents, pa.string())
+    columns["id"] = pa.array([f"<{number}>" for number in range(len(contents))])
     return pa.record_batch(list(columns.values()), schema=DOCUMENTS)
 
 
@@ -55,11 +59,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model.bin"
 
 
-def fit(lines: list[str], output: Path) -> Path:
-    """A model of these lines, each with its label."""
+def fit_lines(lines: list[str], output: Path) -> Path:
+    """A model that is trained on these lines, each with its label; returns `output`."""
     folder = output.parent
     (folder / "train").write_text("".join(f"{line}\n" for line in lines))
-    classify._fit(folder, SMALL)
+    training._fit_files(folder, SMALL)
     (folder / "model.bin").rename(output)
     return output
 
@@ -68,20 +72,20 @@ def fit(lines: list[str], output: Path) -> Path:
 def grader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("grader")
     lines = [f"__label__{i % 6} " + " ".join([f"level{i % 6}"] * 10) for i in range(900)]
-    return fit(lines, folder / "grades.bin")
+    return fit_lines(lines, folder / "grades.bin")
 
 
 @pytest.mark.parametrize("ngrams", [1, 2])
 def test_training_works_and_gives_the_same_bytes_each_time(tmp_path: Path, ngrams: int) -> None:
-    # Small models are those that fastText left to what the memory held before.
+    # fastText leaves most weights of a small model as the memory was before, see corpus.classifier.fit.
     config = Training(buckets=500, dim=10, word_ngrams=ngrams, held_out=0.2)
     sources = write(tmp_path, texts(GOOD, 60, 1), texts(BAD, 60, 2))
     hashes = set()
     for number in range(5):
-        told = train_classifier(*sources, tmp_path / f"{number}.bin", config)
+        report = train_classifier(*sources, tmp_path / f"{number}.bin", config)
         hashes.add(hashlib.sha256((tmp_path / f"{number}.bin").read_bytes()).hexdigest())
-        assert hashes == {told["sha256"]}
-        assert told["held_out"]["auc"] == 1.0
+        assert hashes == {report["sha256"]}
+        assert report["held_out"]["auc"] == 1.0
     assert (tmp_path / "0.json").read_bytes() == (tmp_path / "4.json").read_bytes()
 
 
@@ -98,10 +102,10 @@ def test_neither_order_nor_cut_of_the_files_shows_in_the_model(tmp_path: Path) -
     assert changed["sha256"] != one["sha256"]
 
 
-def test_what_a_text_holds_is_no_label(tmp_path: Path) -> None:
+def test_a_label_in_a_text_is_an_ordinary_word(tmp_path: Path) -> None:
     sources = write(tmp_path, [f"__label__cc {text}" for text in texts(GOOD, 60, 1)], texts(BAD, 60, 2))
-    told = train_classifier(*sources, tmp_path / "model.bin", SMALL)
-    assert told["held_out"]["recall"] == 1.0
+    report = train_classifier(*sources, tmp_path / "model.bin", SMALL)
+    assert report["held_out"]["recall"] == 1.0
 
 
 def test_documents_of_a_text_file_are_cut_at_their_marks(tmp_path: Path) -> None:
@@ -113,8 +117,8 @@ def test_documents_of_a_text_file_are_cut_at_their_marks(tmp_path: Path) -> None
 def test_long_examples_are_cut_and_stay_on_one_side(tmp_path: Path) -> None:
     good = [" ".join(texts(GOOD, 10, seed)) for seed in range(20)]
     config = Training(**{**vars(SMALL), "max_words": 30})
-    told = train_classifier(*write(tmp_path, good, texts(BAD, 60, 2)), tmp_path / "model.bin", config)
-    positive = {name: count for name, count in told["examples"].items() if "__label__hq" in name}
+    report = train_classifier(*write(tmp_path, good, texts(BAD, 60, 2)), tmp_path / "model.bin", config)
+    positive = {name: count for name, count in report["examples"].items() if "__label__hq" in name}
     assert sum(positive.values()) == 200
     assert all(count % 10 == 0 for count in positive.values())
 
@@ -145,13 +149,13 @@ def test_training_that_diverges_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 def test_scores_are_those_of_fasttext(model: Path) -> None:
     import fasttext
 
-    given = [*texts(GOOD, 5, 3), *texts(BAD, 5, 4), "river\nsale\r\ncookie", "ünbekannt 東京"]
-    labels, values = fasttext.load_model(str(model)).predict([" ".join(text.split()) for text in given], k=-1)
+    examples = [*texts(GOOD, 5, 3), *texts(BAD, 5, 4), "river\nsale\r\ncookie", "ünbekannt 東京"]
+    labels, values = fasttext.load_model(str(model)).predict([" ".join(text.split()) for text in examples], k=-1)
     expected = [
         float(dict(zip(names, probabilities, strict=True))["__label__hq"])
         for names, probabilities in zip(labels, values, strict=True)
     ]
-    kept, dropped, *_ = process(documents([*given, None, " \n"]), Config(model=str(model), keep_above=0.0))
+    kept, dropped, *_ = process(documents([*examples, None, " \n"]), Config(model=str(model), keep_above=0.0))
     assert dropped.num_rows == 0
     assert kept.column(SCORE).to_pylist() == pytest.approx([*np.minimum(expected, 1.0), 0, 0], abs=1e-6)
     assert columns(Config(model=str(model))) == [pa.field(SCORE, pa.float64())]
@@ -175,15 +179,15 @@ def test_the_other_label_may_be_asked_for(model: Path) -> None:
 
 
 def test_a_model_of_grades_gives_their_mean_and_keeps_from_three(grader: Path) -> None:
-    given = [" ".join([f"level{grade}"] * 10) for grade in range(6)]
-    kept, dropped, *_ = process(documents([*given, None]), Config(model=str(grader)))
+    examples = [" ".join([f"level{grade}"] * 10) for grade in range(6)]
+    kept, dropped, *_ = process(documents([*examples, None]), Config(model=str(grader)))
     assert kept.column(GRADE).to_pylist() == [3, 4, 5]
     assert kept.column(SCORE).to_pylist() == pytest.approx([3, 4, 5], abs=0.5)
     assert dropped.column("value").to_pylist() == ["0", "1", "2", "0"]
     assert dropped.column("threshold").to_pylist() == ["3"] * 4
     assert columns(Config(model=str(grader))) == [pa.field(SCORE, pa.float64()), pa.field(GRADE, pa.int64())]
     answer = predict(load_model(grader, ""), "level1 level4 level4", ALL)
-    values = classifier.scores(pa.array(["level1 level4 level4"]), Config(model=str(grader))).to_pylist()
+    values = models.score_texts(pa.array(["level1 level4 level4"]), Config(model=str(grader))).to_pylist()
     total = sum(value for value, _ in answer)
     assert values == [pytest.approx(sum(value * int(label[-1]) for value, label in answer) / total)]
 
@@ -199,7 +203,7 @@ def test_a_model_of_grades_gives_their_mean_and_keeps_from_three(grader: Path) -
         ({"keep_above": -1.0}, "keep_above = -1.0: should be at least 0"),
     ],
 )
-def test_settings_that_do_not_go(model: Path, settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_named(model: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_step("classifier", ({"model": str(model)} if settings else {}) | settings)
 
@@ -209,7 +213,7 @@ def test_a_model_without_the_label_or_no_model(model: Path, tmp_path: Path) -> N
         process(documents(["x"]), Config(model=str(model), label="__label__x"))
     (tmp_path / "x.bin").write_bytes(b"no model")
     with pytest.raises(ValueError, match="not a fastText model"):
-        classifier.resources(Config(model=str(tmp_path / "x.bin")))
+        resources(Config(model=str(tmp_path / "x.bin")))
     with pytest.raises(ValueError, match="not a fastText model"):
         process(documents(["x"]), Config(model=str(tmp_path / "x.bin")))
 
@@ -224,7 +228,7 @@ def test_the_cutoff_is_that_of_all_scores_in_order(scores: list[float], share: f
     def histogram(shift: int, prefix: int) -> Any:
         return sum(count_bits(part, shift, prefix) for part in parts)
 
-    assert cutoff(histogram, len(scores), share) == oracle.cutoff(scores, share)
+    assert find_cutoff(histogram, len(scores), share) == oracle.cutoff(scores, share)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.5, 0.7, 1.0])), max_size=30))
@@ -232,15 +236,15 @@ def test_figures_are_those_of_their_definitions(pairs: list[tuple[bool, float]])
     pairs = [*pairs, (True, 0.5), (False, 0.2)]
     positive, scores = np.array([one for one, _ in pairs]), np.array([score for _, score in pairs])
     assert area_under_curve(positive, scores) == pytest.approx(oracle.area_under_curve(*zip(*pairs, strict=True)))
-    found = measured(positive, scores)
+    figures = measured(positive, scores)
     kept = [one for one, score in pairs if score >= 0.5]
-    assert found.precision == pytest.approx(sum(kept) / len(kept))
-    assert found.recall == pytest.approx(sum(kept) / sum(one for one, _ in pairs))
-    row = next(row for row in found.thresholds if row["threshold"] == 0.5)
+    assert figures.precision == pytest.approx(sum(kept) / len(kept))
+    assert figures.recall == pytest.approx(sum(kept) / sum(one for one, _ in pairs))
+    row = next(row for row in figures.thresholds if row["threshold"] == 0.5)
     assert row["kept"] == pytest.approx(len(kept) / len(pairs))
 
 
-# Words that the model has and does not have, what fastText takes for labels and for an end, all of its white space.
+# Words that the model has and others, words that fastText reads as labels or as the end, and all of its white space.
 PIECES = [
     *GOOD[:3],
     *BAD[:3],
@@ -265,19 +269,19 @@ def test_the_multiplied_model_answers_as_fasttext(model: Path, texts: list[str])
     slow = load_model(model, "")
     linear = multiply_out(slow)
     assert linear is not None
-    found = probabilities(pa.array(texts, pa.string()), linear)
-    expected = classifier._predicted(pa.array(texts, pa.string()), linear.labels, slow)
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max(initial=0) < 1e-5
+    ours = probabilities(pa.array(texts, pa.string()), linear)
+    expected = models._predicted(pa.array(texts, pa.string()), linear.labels, slow)
+    assert ours.shape == expected.shape
+    assert np.abs(ours - expected).max(initial=0) < 1e-5
 
 
 @pytest.mark.parametrize("settings", [{"loss": "hs"}, {"loss": "ova"}, {"minn": 2, "maxn": 3}])
-def test_other_models_are_asked_themselves(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_fasttext_answers_for_models_that_cannot_be_multiplied_out(tmp_path: Path, settings: dict[str, Any]) -> None:
     lines = [f"__label__hq {text}" for text in texts(GOOD, 80, 1)]
     lines += [f"__label__cc {text}" for text in texts(BAD, 80, 2)]
     (tmp_path / "train").write_text("".join(f"{line}\n" for line in lines))
     files = {"input": str(tmp_path / "train"), "output": str(tmp_path / "m.bin")}
-    classify.fit(files | {"thread": 1, "bucket": 500, "dim": 8} | settings, SMALL.lr)
+    fit(files | {"thread": 1, "bucket": 500, "dim": 8} | settings, SMALL.lr)
     config = Config(model=str(tmp_path / "m.bin"))
     assert multiply_out(load_model(tmp_path / "m.bin", "")) is None
     kept, dropped, *_ = process(documents([*texts(GOOD, 5, 3), *texts(BAD, 5, 4), None]), config)

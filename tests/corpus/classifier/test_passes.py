@@ -1,4 +1,4 @@
-"""The passes of a share of the best and of decontamination: neither shards nor workers show."""
+"""The passes that keep a share of the documents, and those of decontamination: shards do not change the result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def engine() -> Iterator[LocalEngine]:
 
 
 def documents(count: int) -> list[str]:
-    """Texts of 60 words, the earlier ones of which come from the first half of all words."""
+    """Texts of 60 words; the earlier a text, the more of its words come from the first half of WORDS."""
     chance = random.Random(1)
     return [" ".join(chance.choices(WORDS[at * 200 // count :][:200], k=60)) for at in range(count)]
 
@@ -89,12 +89,12 @@ def test_the_best_are_the_same_in_any_shards(engine: LocalEngine, tmp_path: Path
 def test_contamination_is_the_same_in_any_shards(engine: LocalEngine, tmp_path: Path) -> None:
     texts = documents(80)
     questions = [" ".join(texts[at].split()[10:40]) for at in (3, 17, 41)]
-    # In 20 documents: too many to say anything.
+    # The quotation is in 20 documents, which is too many for contamination.
     quotation = " ".join(f"quoted{number}" for number in range(30))
     texts = [f"{text} {quotation}" if at % 4 == 0 else text for at, text in enumerate(texts)]
     benchmark = tmp_path / "benchmark.jsonl"
     benchmark.write_text("".join(json.dumps({"q": text}) + "\n" for text in [*questions, quotation]))
-    found = []
+    reports = []
     for shards in (1, 3):
         source = committed(tmp_path / f"docs{shards}", texts, shards)
         output = tmp_path / f"out{shards}"
@@ -108,9 +108,9 @@ def test_contamination_is_the_same_in_any_shards(engine: LocalEngine, tmp_path: 
         assert len(rows(output)) == 77
         dataset = Dataset(output / "work/contamination")
         (report,) = dataset.files("contamination")
-        found.append(json.loads((output / "work/contamination" / report.path).read_text()))
-    assert found[0] == found[1]
-    assert found[0]["ignored_by_documents"] == 18
+        reports.append(json.loads((output / "work/contamination" / report.path).read_text()))
+    assert reports[0] == reports[1]
+    assert reports[0]["ignored_by_documents"] == 18
     everything = tmp_path / "all"
     settings = {"benchmarks": [str(benchmark)], "max_documents": 0}
     run(decontaminate_passes, "decontaminate", settings, str(tmp_path / "docs1"), everything, engine)

@@ -1,4 +1,4 @@
-"""Lists of URLs: what a file, a folder, an archive holds; the table on disk; what is refused."""
+"""Lists of URLs in files, folders and archives; the table on disk; files that are refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def ut1(tmp_path: Path) -> Path:
-    """A folder as the University of Toulouse lays it out."""
+    """A folder of categories as the University of Toulouse publishes it."""
     files = {
         "adult/domains": "bad.example\nboth.example\n",
         "adult/urls": "site.example/~bad\n",
@@ -89,7 +89,7 @@ def test_a_folder_of_categories_and_its_archive(ut1: Path, tmp_path: Path, packe
     assert host("news.example", allowing) == ("news.example", "press")
 
 
-def test_one_category_is_taken_as_it_is_named(ut1: Path, tmp_path: Path) -> None:
+def test_a_category_by_itself_is_read_whatever_its_usage_says(ut1: Path, tmp_path: Path) -> None:
     for path in (ut1 / "press", archive(ut1 / "press", tmp_path / "press.tar.gz")):
         assert host("news.example", blocklist.load([str(path)])) == ("news.example", "press")
     alone = blocklist.load([str(ut1 / "adult/very_restrictive_expression")])
@@ -105,8 +105,8 @@ def test_compressed_lists(tmp_path: Path) -> None:
     (tmp_path / "folder/ads").mkdir(parents=True)
     (tmp_path / "folder/ads/domains.gz").write_bytes(gzip.compress(b"c.example\n"))
     lists = blocklist.load([str(tmp_path / "mine.txt.gz"), str(tmp_path / "folder")])
-    found = [host(f"{name}.example", lists) for name in "abc"]
-    assert found == [("a.example", "mine.txt.gz"), ("b.example", "mine.txt.gz"), ("c.example", "ads")]
+    entries_of = [host(f"{name}.example", lists) for name in "abc"]
+    assert entries_of == [("a.example", "mine.txt.gz"), ("b.example", "mine.txt.gz"), ("c.example", "ads")]
 
 
 def test_a_hosts_file(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_table_is_made_once_and_mapped_after(ut1: Path, cache: Path, monkeyp
     assert second.hashes.tolist() == first.hashes.tolist()
     assert not second.hashes.flags.writeable
     assert second.expressions == first.expressions
-    for path in sorted(ut1.rglob("*")):  # other times, the same content: known by it
+    for path in sorted(ut1.rglob("*")):  # new times and unchanged content, by which the table is known
         os.utime(path)
     assert host("bad.example", blocklist.load([str(ut1)])) == ("bad.example", "adult")
     assert len(list(cache.glob("*.table"))) == 1
@@ -154,7 +154,9 @@ def test_a_damaged_table_is_made_again(ut1: Path, cache: Path, damage: str) -> N
     assert table.read_bytes() != bytes(data)
 
 
-def test_without_a_cache_each_makes_its_own(ut1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cache_each_process_makes_its_own_table(
+    ut1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert host("bad.example", blocklist.load([str(ut1)])) == ("bad.example", "adult")
@@ -170,7 +172,7 @@ def test_without_a_cache_each_makes_its_own(ut1: Path, tmp_path: Path, monkeypat
         ("my_expressions", b"[[:alpha:]]\n", "is no regular expression of Python's (Possible nested set"),
     ],
 )
-def test_what_is_no_list_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_a_file_that_is_no_list_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match="list ") as raised:
         blocklist.load([str(tmp_path / name)])

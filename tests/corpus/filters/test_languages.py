@@ -1,4 +1,4 @@
-"""Figures by language: real text of each language passes, the same text spoilt does not; tables are checked."""
+"""Tables of languages: real text in each language passes, spoilt text does not; and tables are checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LANGUAGES = ("de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja", "ar", "
 
 
 def verdict(text: str, language: str, **quality: object) -> Drop | None:
-    """What the recipe for FineWeb-2 says of a document."""
+    """The drop of a document by the recipe for FineWeb-2."""
     recipe = load_recipe(REPOSITORY / "recipes/fineweb2.toml")
     repetition, prose = recipe.config("gopher_repetition"), recipe.config("fineweb")
     words = gopher_quality.Config(language_tables=True, **quality)  # type: ignore[arg-type]
@@ -43,9 +43,9 @@ def test_a_declaration_passes_in_its_language_and_in_no_other(testdata: Path, la
     text = samples(testdata)[language]
     assert verdict(text, language, min_words=20) is None
     stop_words = _tables("")[language]["gopher_quality"]["stop_words"]
-    found = words_of(text, kind_of(language)).present(tuple(stop_words), 99)
-    assert found >= 5, found
-    other = "ru" if language != "ru" else "hi"  # whose words it does not have
+    present = words_of(text, kind_of(language)).present(tuple(stop_words), 99)
+    assert present >= 5
+    other = "ru" if language != "ru" else "hi"  # a language whose stop words the text does not have
     wrong = gopher_quality.Config(
         language_tables=True,
         min_words=20,
@@ -68,7 +68,7 @@ def test_an_article_passes_and_garbage_does_not(testdata: Path, language: str) -
     letters = [char for char in text if not char.isspace()]
     random.Random(1).shuffle(letters)
     assert verdict("".join(letters), language) is not None
-    assert verdict("\n".join(split_words(text, kind_of(language))), language) is not None  # a word a line
+    assert verdict("\n".join(split_words(text, kind_of(language))), language) is not None  # one word on each line
 
 
 @pytest.mark.parametrize("language", ["cs", "el", "eo", "fa", "he", "ko", "tr", "vi"])
@@ -94,7 +94,7 @@ def test_elided_articles_are_words_in_french_and_italian() -> None:
     assert split_words("im Haus", kind_of("en")) == ["i", "m", "Haus"]
 
 
-def test_figures_of_ones_own_lie_over_ours(tmp_path: Path) -> None:
+def test_figures_of_a_file_replace_the_built_in_ones(tmp_path: Path) -> None:
     own = tmp_path / "mine.toml"
     own.write_text('[de.gopher_quality]\nmax_word_length = "off"\n[da.gopher_quality]\nstop_words = ["og", "er"]\n')
     settings = {"language_tables": True, "language_file": str(own)}
@@ -126,12 +126,12 @@ def test_a_mistake_in_a_table_is_one_line(tmp_path: Path, text: str, message: st
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_would_go_unread_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_nothing_reads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="language_tables = true"):
         make_step("fineweb", {"language_file": str(REPOSITORY / "pyproject.toml")})
 
 
-def test_spacy_that_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_spacy_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"words = 'spacy': spaCy is not installed; pip install spacy, or say"):
         make_step("c4", {"words": "spacy"})

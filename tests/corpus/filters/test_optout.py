@@ -1,4 +1,4 @@
-"""Opt-outs: what pages, HTTP headers and hosts' files say about use for AI."""
+"""Opt-outs from use for AI in pages, HTTP headers and files of hosts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from corpus.schema import PAGES
 NAMES = frozenset(name.lower() for name in ("robots", *optout.AI_AGENTS))
 
 
-def found(html: str, headers: str = "") -> list[tuple[str, str]]:
+def signals_of(html: str, headers: str = "") -> list[tuple[str, str]]:
     return optout.signals(f"<html><head>{html}</head><body></body></html>".encode(), headers, NAMES)
 
 
@@ -40,7 +40,7 @@ def found(html: str, headers: str = "") -> list[tuple[str, str]]:
     ],
 )
 def test_meta(html: str, expected: list[tuple[str, str]]) -> None:
-    assert found(html) == expected
+    assert signals_of(html) == expected
 
 
 def test_a_page_in_utf16() -> None:
@@ -65,12 +65,12 @@ def test_a_page_in_utf16() -> None:
     ],
 )
 def test_headers(headers: str, expected: list[tuple[str, str]]) -> None:
-    assert found("", headers) == expected
+    assert signals_of("", headers) == expected
 
 
-def test_the_pages_own_word_on_tdm_goes_first() -> None:
-    assert found('<meta name="tdm-reservation" content="0">', "tdm-reservation: 1") == [("tdm", "")]
-    assert found('<meta name="tdm-reservation" content="1">', "tdm-reservation: 0") == [("tdm", "meta")]
+def test_on_tdm_the_page_counts_before_its_header() -> None:
+    assert signals_of('<meta name="tdm-reservation" content="0">', "tdm-reservation: 1") == [("tdm", "")]
+    assert signals_of('<meta name="tdm-reservation" content="1">', "tdm-reservation: 0") == [("tdm", "meta")]
 
 
 def pages(*rows: dict[str, object]) -> pa.RecordBatch:
@@ -185,7 +185,7 @@ def test_robots_as_protego_reads_them(rules: list[tuple[bool, str]], path: str) 
     text = "\n".join(["User-agent: GPTBot", *lines])
     url = f"https://a.example{path}"
     expected = Protego.parse(text).can_fetch(url, "GPTBot")
-    if "$" not in path:  # Protego takes it for an anchor in a URL too
+    if "$" not in path:  # Protego reads it as an anchor in a URL too
         assert allowed(parse_robots(text)["gptbot"], url) == expected
 
 
@@ -202,13 +202,13 @@ def test_any_bytes(html: bytes) -> None:
     optout.signals(b"<meta name=robots content=noai>" + html, "", NAMES)
 
 
-def test_patterns_cannot_choose_the_time() -> None:
+def test_no_pattern_takes_long() -> None:
     assert not matches("/" + "*a" * 2000 + "b", "/" + "a" * 20000)
 
 
 @pytest.mark.parametrize(
     "piece", [b"<meta a", b"<meta ", b'<meta a=" ', b"<!--", b"noai", b"<meta name=robots content=noai "]
 )
-def test_pages_cannot_choose_the_time(piece: bytes) -> None:
+def test_no_page_takes_long(piece: bytes) -> None:
     optout.signals(b"<meta name=noai " + piece * 60_000, "", NAMES)
     optout.signals(b"noai<meta " + b"a" * 400_000, "", NAMES)

@@ -1,4 +1,4 @@
-"""A crawl's robots records become the file of hosts; and the headers of pages come through the reader."""
+"""A crawl's robots records -> the file of hosts; and the reader keeps the opt-out headers of pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Response = tuple[str, str, bytes, list[tuple[str, str]], str]
 
 
 def archive(path: Path, responses: list[Response]) -> str:
-    """A WARC of (URL, status, body, HTTP headers, date)."""
+    """Write a WARC file of (URL, status, body, HTTP headers, date); returns its path."""
     with path.open("wb") as file:
         for number, (url, status, body, headers, date) in enumerate(responses):
             http = f"HTTP/1.1 {status}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers) + "\r\n"
@@ -50,9 +50,9 @@ def test_files_of_hosts(tmp_path: Path) -> None:
         ],
     )
     output = str(tmp_path / "optout.arrow")
-    found = build_hosts([warc], AI_AGENTS, output)
-    assert (found.read, found.damaged, found.hosts) == ({"robots": 4, "ai": 1, "tdm": 2}, 0, 4)
-    assert found.forbidding == {"gptbot": 1}
+    summary = build_hosts([warc], AI_AGENTS, output)
+    assert (summary.read, summary.damaged, summary.hosts) == ({"robots": 4, "ai": 1, "tdm": 2}, 0, 4)
+    assert summary.forbidding == {"gptbot": 1}
     hosts = load_hosts(output)
     said = {host: forbidden(hosts, f"https://{host}.example/x", AI_AGENTS, has_tdm=False) for host in "abcdefgh"}
     assert said == {
@@ -67,7 +67,7 @@ def test_files_of_hosts(tmp_path: Path) -> None:
     }
 
 
-def test_files_that_hold_none(tmp_path: Path) -> None:
+def test_files_without_robots_records_are_refused(tmp_path: Path) -> None:
     warc = archive(tmp_path / "x.warc.gz", [plain("https://a.example/", "hello")])
     with pytest.raises(ValueError, match=r"no robots\.txt"):
         build_hosts([warc], AI_AGENTS, str(tmp_path / "y"))
@@ -92,8 +92,8 @@ def test_headers_of_pages(tmp_path: Path, odd: bool) -> None:
     ]
     warc = archive(tmp_path / "x.warc.gz", pages)
     with open(warc, "rb") as file:
-        found = list(read_pages(file, warc))
-    assert [page.robots_headers for page in found if isinstance(page, Page)] == [
+        read = list(read_pages(file, warc))
+    assert [page.robots_headers for page in read if isinstance(page, Page)] == [
         "x-robots-tag: gptbot: noai\nx-robots-tag: noml\ntdm-reservation: 1",
         None,
     ]

@@ -1,4 +1,4 @@
-"""Our decisions and datatrove's on real documents: the same rule, or the same text, for each document and stage."""
+"""Our decisions and datatrove's on real documents: for each document and stage, one rule or one text."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("datatrove") and importlib.util.find_spec("spacy")),
     reason="datatrove and spaCy (the extra `bench`) are not installed",
 )
-SAMPLE = 12  # every so many-th document; all of them in the long test
+SAMPLE = 12  # every 12th document; the long test reads all documents
 
 
 def ours(words: str) -> dict[str, Callable[[str], str]]:
-    """Each stage as a function of a text: the rule by which it is dropped, or the text that is kept after "kept:"."""
+    """Each stage as a function of a text: the rule that drops it, or "kept:" and the text that is kept."""
     repetition = gopher_repetition.Config(words=words)
     quality = gopher_quality.Config(words=words)
     cleaning, terminal = c4.Config(words=words), c4.Config(words=words, terminal_punctuation=True)
     prose = fineweb.Config(words=words)
 
-    def told(answer: Drop | str | None, text: str) -> str:
+    def as_text(answer: Drop | str | None, text: str) -> str:
         return answer.rule if isinstance(answer, Drop) else f"kept:{text if answer is None else answer}"
 
     return {
-        "gopher_repetition": lambda text: told(gopher_repetition.judge(text, "en", repetition), text),
-        "gopher_quality": lambda text: told(gopher_quality.judge(text, "en", quality), text),
-        "c4": lambda text: told(c4.clean(text, "en", cleaning), text),
-        "c4_terminal": lambda text: told(c4.clean(text, "en", terminal), text),
-        "fineweb": lambda text: told(fineweb.judge(text, "en", prose), text),
+        "gopher_repetition": lambda text: as_text(gopher_repetition.judge(text, "en", repetition), text),
+        "gopher_quality": lambda text: as_text(gopher_quality.judge(text, "en", quality), text),
+        "c4": lambda text: as_text(c4.clean(text, "en", cleaning), text),
+        "c4_terminal": lambda text: as_text(c4.clean(text, "en", terminal), text),
+        "fineweb": lambda text: as_text(fineweb.judge(text, "en", prose), text),
     }
 
 
@@ -50,21 +50,21 @@ def theirs() -> dict[str, Callable[[str], str]]:
 
 
 def differences(texts: Iterable[str]) -> tuple[int, dict[str, list[tuple[str, str, str, str]]]]:
-    """How many decisions there are, and which differ: by splitter, (stage, theirs, ours, text)."""
+    """(the number of decisions, those that differ by splitter: stage, their answer, ours, text)."""
     stages = {words: ours(words) for words in ("native", "spacy")}
     differ: dict[str, list[tuple[str, str, str, str]]] = {"native": [], "spacy": []}
     decisions = 0
     for text in texts:
         todo = [(stage, text) for stage in theirs()]
         while todo:
-            stage, given = todo.pop()
-            expected = theirs()[stage](given)
+            stage, document = todo.pop()
+            expected = theirs()[stage](document)
             decisions += 1
-            if stage == "c4" and expected.startswith("kept:") and expected[5:] not in ("", given):
+            if stage == "c4" and expected.startswith("kept:") and expected[5:] not in ("", document):
                 todo.append(("fineweb", expected[5:]))  # what FineWeb's rules see in a pipeline
             for words, judges in stages.items():
-                if (answer := judges[stage](given)) != expected:
-                    differ[words].append((stage, expected[:200], answer[:200], given))
+                if (answer := judges[stage](document)) != expected:
+                    differ[words].append((stage, expected[:200], answer[:200], document))
     return decisions, differ
 
 
@@ -95,12 +95,12 @@ def test_words_are_those_of_spacy(testdata: Path) -> None:
         if native != spacy
     ]
     assert len(chunks) > 20_000
-    # Runs of Han characters and kana are words of one character to us, and one word to spaCy's English rules.
+    # A run of Han characters or kana is one word to spaCy's English rules; here, each character is a word.
     assert [difference for difference in differ if max(difference[0]) < "\u3000"] == []
 
 
 def test_context_does_not_change_words() -> None:
-    """spaCy on a whole text, and on its chunks: faces next to each other, across spaces and lines."""
+    """spaCy splits a whole text as it splits its chunks, also where faces meet across spaces and lines."""
     import spacy
 
     language = spacy.blank("en")

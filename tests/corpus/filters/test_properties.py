@@ -1,4 +1,4 @@
-"""What must hold of every rule for any text: no rule fails, time is bounded, looser limits drop no more."""
+"""Properties of every rule on any text: no rule raises, time is bounded, a looser threshold drops no more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TABLES: list[tuple[Judge, Any]] = [
     (gopher_quality.judge, gopher_quality.Config(language_tables=True)),
     (fineweb.judge, fineweb.Config(language_tables=True)),
 ]
-# Lone surrogates as well: Arrow has none, but a rule may be asked from Python.
+# With lone surrogates: Arrow has none, but Python code may call a rule with them.
 any_text = st.text(st.characters(), max_size=80)
 pieces = st.sampled_from(
     ["a", "the", "and", "b c d e f", "x.", "#", "...", "- ", "• ", "\n", "\n\n", "{", "\x00", "你。"]
@@ -54,7 +54,7 @@ def test_no_rule_fails_on_any_text(text: str, language: str | None) -> None:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Fail, instead of waiting for a quadratic loop to end; processor seconds, far above what is needed."""
+    """Fail after so many processor seconds, far more than needed, instead of waiting for a quadratic loop."""
 
     def fail(*_: object) -> None:
         raise AssertionError(f"more than {seconds} processor seconds")
@@ -68,7 +68,7 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-# Of what each rule and each way to split finds hardest: a megabyte, where ten take minutes on a slow machine.
+# A megabyte of the texts that rules and splitters take longest for; ten megabytes take minutes on a slow machine.
 HARD = ["!", ".", "a.", "a-", "a@", "'", ":)", "你", "\n", " ", "\x00", "\U0001f600", "1,", "(", "a'b "]
 
 
@@ -95,7 +95,7 @@ def test_a_looser_limit_drops_no_more(text: str, which: int, one: float, other: 
 
 
 @given(st.lists(st.sampled_from(["a", "bb", "ccc", "dd d", ""]), min_size=1, max_size=12), st.data())
-def test_a_line_said_again_never_lowers_the_shares(lines: list[str], data: st.DataObject) -> None:
+def test_a_repeated_line_never_lowers_the_shares(lines: list[str], data: st.DataObject) -> None:
     again = data.draw(st.sampled_from(lines))
     count, chars = duplicates(lines)
     more, more_chars = duplicates([*lines, again])
@@ -105,7 +105,7 @@ def test_a_line_said_again_never_lowers_the_shares(lines: list[str], data: st.Da
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=40))
-def test_a_text_said_twice_repeats_itself(words: list[str]) -> None:
+def test_a_text_written_twice_repeats_itself(words: list[str]) -> None:
     once, twice = (words_of(" ".join(said)).repetition() for said in (words, words * 2))
     assert all(more >= less for less, more in zip(once, twice, strict=True))
     if len(words) >= 10:

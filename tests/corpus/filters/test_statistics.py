@@ -1,4 +1,4 @@
-"""What is counted by compiled loops over remembered chunks, against the words as they are split one by one."""
+"""Counts from the compiled loops over remembered chunks, beside the words of `split_words`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from corpus.filters.statistics import Words, words_of
 from corpus.filters.words import count_sentences, kind_of, split_words
 
 KINDS = ("english", "plain", "eliding")
-# What simple chunks are made of, and what makes them less simple.
+# The parts of simple chunks, and parts that make a chunk less simple.
 SIMPLE = ["word", "Word", "größe", "им", "IT", "im", "Rep", "u", "8", "2010", "'s", "’S", "s", *',;:!?)."(-', "l'", "”"]
 SIMPLE += ["then", "0", "xD", "m", "º", "ǅ", "×", "你", "\u0301", "x" * 70]
 WHITE = [" ", "\n", "\t", "\x1c", "\x85", "\xa0", "\u1680", "\u2003", "\u2028", "\u202f", "\u205f", "\u3000", "  "]
@@ -31,15 +31,15 @@ def same(words: Words, expected: list[str]) -> bool:
 
 
 @given(texts, st.sampled_from(KINDS))
-def test_words_are_those_that_are_split_one_by_one(text: str, kind: str) -> None:
+def test_words_and_counts_equal_those_of_split_words(text: str, kind: str) -> None:
     words, expected = words_of(text, kind), split_words(text, kind)
     assert same(words, expected)
-    assert (words.about >> LENGTH).tolist() == list(map(len, expected))
-    for word, about in zip(expected, words.about.tolist(), strict=True):
-        assert bool(about & REAL) == any(char not in PUNCTUATION for char in word)
-        assert bool(about & LETTER) == any(map(str.isalpha, word))
-        assert bool(about & TERMINAL) == (word in SENTENCE_TERMINAL)
-        assert not about & MARK or not any(map(str.isalnum, word))
+    assert (words.traits >> LENGTH).tolist() == list(map(len, expected))
+    for word, traits in zip(expected, words.traits.tolist(), strict=True):
+        assert bool(traits & REAL) == any(char not in PUNCTUATION for char in word)
+        assert bool(traits & LETTER) == any(map(str.isalpha, word))
+        assert bool(traits & TERMINAL) == (word in SENTENCE_TERMINAL)
+        assert not traits & MARK or not any(map(str.isalnum, word))
     real = [word for word in expected if any(char not in PUNCTUATION for char in word)]
     assert (words.real, words.real_characters) == (len(real), sum(map(len, real)))
     assert words.with_letter == sum(any(map(str.isalpha, word)) for word in expected)
@@ -47,7 +47,7 @@ def test_words_are_those_that_are_split_one_by_one(text: str, kind: str) -> None
 
 
 @given(texts)
-def test_chunks_that_are_new_are_split_as_well_as_chunks_that_are_known(text: str) -> None:
+def test_new_and_remembered_chunks_have_equal_words(text: str) -> None:
     statistics.forget()
     first = words_of(text)
     memory = first.memory

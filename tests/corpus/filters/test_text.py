@@ -1,12 +1,13 @@
-"""The four text filters: a dropped and a kept document for every rule, and equality with the naive twins."""
+"""The four text filters beside their naive twins, on empty texts, and C4's cuts.
+
+A dropped and a kept document for each rule are in test_rules.py.
+"""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import fields, replace
 from types import ModuleType
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,193 +15,21 @@ from hypothesis import strategies as st
 from corpus.config import check
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition
 from corpus.schema import DOCUMENTS, DROPPED, Drop
+from tests.corpus.filters.test_rules import documents, unique
 from tests.oracles import filters_naive as naive
 
 STAGES = (gopher_repetition, gopher_quality, c4, fineweb)
 
 
-def unique(count: int, length: int = 4, skip: int = 0) -> list[str]:
-    """Different made-up words of one length."""
-    endings = itertools.product("bcdfghjklm", repeat=4)
-    return ["x" * (length - 4) + "".join(ending) for ending in itertools.islice(endings, skip, skip + count)]
-
-
-def units(phrase: str, between: int) -> str:
-    """A phrase twenty times, each time followed by new words of four letters."""
-    return " ".join(f"{phrase} {' '.join(unique(between, 4, time * between))}" for time in range(20))
-
-
-def twice(n: int, share: float) -> str:
-    """Twenty phrases of n words, each twice, so that the repeats are about `share` of all characters."""
-    phrases = [" ".join(unique(n, 4, number * n)) for number in range(20)]
-    breaks = unique(40, 4, 20 * n)
-    said = " ".join(f"{phrase} {stop}" for phrase, stop in zip(phrases * 2, breaks, strict=True))
-    filling = round(20 * 4 * n / share - len(said)) // 5
-    return f"{said} {' '.join(unique(filling, 4, 20 * n + 40))}"
-
-
-def paragraphs(texts: list[str]) -> str:
-    return "\n\n".join(texts)
-
-
-def lines(texts: list[str]) -> str:
-    return "\n".join(texts)
-
-
-A, B, C, D = "a" * 100, "b" * 100, "c" * 100, "d" * 60
-SHORT = "m n o p"
-PROSE = "the and " + " ".join(unique(60))
-
-# rule, dropped text, value, threshold, kept text
-REPETITION = [
-    (
-        "duplicate_paragraph_fraction",
-        paragraphs(["x"] * 5 + unique(5, 40)),
-        0.4,
-        0.3,
-        paragraphs(["x"] * 4 + unique(6, 40)),
-    ),
-    ("duplicate_paragraph_chars", paragraphs([SHORT, A, B, C, A]), 100 / 415, 0.2, paragraphs([SHORT, A, D, B, C, D])),
-    ("duplicate_line_fraction", lines(["x"] * 5 + unique(5, 40)), 0.4, 0.3, lines(["x"] * 4 + unique(6, 40))),
-    ("duplicate_line_chars", lines([SHORT, A, B, C, A]), 100 / 411, 0.2, lines([SHORT, A, D, B, C, D])),
-    ("top_2_gram", units("aa bb", 1), 100 / 219, 0.2, units("aa bb", 4)),
-    ("top_3_gram", units("aa bb cc", 4), 160 / 579, 0.18, units("aa bb cc", 8)),
-    ("top_4_gram", units("aa bb cc dd", 8), 220 / 1039, 0.16, units("aa bb cc dd", 12)),
-    *(
-        (f"duplicate_{n}_gram", text, 80 * n / len(text), limit, twice(n, limit - 0.003))
-        for n, limit in ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
-        for text in [twice(n, limit + 0.003)]
-    ),
-]
-QUALITY = [
-    ("few_words", "the and " + " ".join(unique(47)), 49, 50, "the and " + " ".join(unique(48))),
-    ("many_words", "the and" + " word" * 99_999, 100_001, 100_000, "the and" + " word" * 99_998),
-    ("short_words", "the and" + " ab" * 98, 2.02, 3, "the and" + " abc" * 98),
-    (
-        "long_words",
-        f"the and {'w' * 17} {'w' * 18}" + " tenletters" * 46,
-        10.02,
-        10,
-        f"the and {'w' * 17} {'w' * 17}" + " tenletters" * 46,
-    ),
-    ("hash_ratio", PROSE + " #" * 7, 7 / 69, 0.1, PROSE + " #" * 6),
-    ("ellipsis_ratio", PROSE + " … x ... y" * 4, 8 / 78, 0.1, PROSE + " …" * 6 + " x"),
-    (
-        "bullet_lines",
-        lines(["the and what ever"] + ["- six words are in here"] * 10 + ["• six words are in here"] * 9),
-        0.95,
-        0.9,
-        lines(["the and what ever"] * 2 + ["- six words are in here"] * 10 + ["• six words are in here"] * 8),
-    ),
-    (
-        "ellipsis_lines",
-        lines([PROSE] * 6 + [PROSE + "...", PROSE + "… "] * 2),
-        0.4,
-        0.3,
-        lines([PROSE] * 7 + [PROSE + "..."] * 3),
-    ),
-    ("alphabetic_words", PROSE + " 1234" * 16, 62 / 78, 0.8, PROSE + " 1234" * 15),
-    ("stop_words", PROSE.replace("and", "ant") + " And", 1, 2, PROSE),
-]
-
-FIVE = [f"This is line {number} of it." for number in ("one", "two", "three", "four", "five")]
-C4 = [
-    ("lorem_ipsum", lines([*FIVE, "Lorem IPSUM dolor, lorem ipsum."]), 2, 0, lines([*FIVE, "Lorem dolor ipsum."])),
-    ("curly_bracket", lines([*FIVE, "a { b {"]), 2, 0, lines([*FIVE, "a ( b ("])),
-    ("few_sentences", "One is here. Two is. Three, Mr. Four. Last", 4, 5, lines(FIVE)),
-    ("empty", "two words", 0, 1, "now three words"),
-]
-
-SAID = [f"Here is what the {word} said." for word in unique(300, 12)]
-UNSAID = [f"Here is what the {word} said" for word in unique(300, 12)]
-FINEWEB = [
-    ("line_punctuation", lines(UNSAID[:23] + SAID[23:25]), 0.08, 0.12, lines(UNSAID[:22] + SAID[22:25] + [" "])),
-    (
-        "short_lines",
-        lines([f"{word} is all." for word in unique(68, 22)] + [f"{word} is all." for word in unique(32, 23)]),
-        0.68,
-        0.67,
-        lines([f"{word} is all." for word in unique(67, 22)] + [f"{word} is all." for word in unique(33, 23)]),
-    ),
-    (
-        "duplicate_line_chars",
-        lines([*(f"{s} So." for s in SAID[:97]), *[f"{SAID[0]} So."] * 3]),
-        0.03,
-        0.01,
-        lines([*(f"{s} So." for s in SAID[:99]), f"{SAID[0]} So."]),
-    ),
-    (
-        "newline_ratio",
-        lines([f"{a} {a}." for a in unique(100, 30)]),
-        0.33,
-        0.3,
-        lines([f"{a} b {a}." for a in unique(100, 30)]),
-    ),
-]
-
-CASES = {
-    gopher_repetition: (REPETITION, gopher_repetition.Config()),
-    gopher_quality: (QUALITY, gopher_quality.Config()),
-    c4: (C4, c4.Config()),
-    fineweb: (FINEWEB, fineweb.Config()),
-}
-TABLE = [
-    pytest.param(stage, f"{stage.NAME}.{rule}", dropped, value, limit, kept, id=f"{stage.NAME}.{rule}")
-    for stage, (cases, _) in CASES.items()
-    for rule, dropped, value, limit, kept in cases
-]
-
-
-def documents(texts: list[str | None], language: str | None = None) -> pa.RecordBatch:
-    columns = {field.name: pa.nulls(len(texts), field.type) for field in DOCUMENTS}
-    columns["text"] = pa.array(texts, pa.string())
-    columns["id"] = pa.array([f"<urn:uuid:{row}>" for row in range(len(texts))])
-    columns["language"] = pa.array([language] * len(texts), pa.string())
-    return pa.record_batch(list(columns.values()), schema=DOCUMENTS)
-
-
-@pytest.mark.parametrize(("stage", "rule", "dropped", "value", "limit", "kept"), TABLE)
-def test_each_rule_drops_and_keeps(
-    stage: ModuleType, rule: str, dropped: str, value: float, limit: float, kept: str
-) -> None:
-    config = c4.Config(min_sentences=0) if rule == "c4.empty" else CASES[stage][1]
-    outcome = stage.process(documents([dropped, kept], "en"), config)
-    assert outcome.dropped.schema == DROPPED
-    assert outcome.kept.schema == DOCUMENTS
-    (row,) = outcome.dropped.to_pylist()
-    assert (row["id"], row["stage"], row["rule"]) == ("<urn:uuid:0>", stage.NAME, rule)
-    assert float(row["value"]) == pytest.approx(value)
-    assert float(row["threshold"]) == limit
-    assert row["text"] == dropped
-    assert outcome.kept.column("id").to_pylist() == ["<urn:uuid:1>"]
-
-
-@pytest.mark.parametrize(
-    ("stage", "rules"),
-    [
-        (gopher_repetition, {field.name for field in fields(gopher_repetition.Config)[:13]}),
-        (
-            gopher_quality,
-            {"few_words", "many_words", "short_words", "long_words", "hash_ratio", "ellipsis_ratio", "bullet_lines"}
-            | {"ellipsis_lines", "alphabetic_words", "stop_words"},
-        ),
-        (c4, {"lorem_ipsum", "curly_bracket", "few_sentences", "empty"}),
-        (fineweb, {"line_punctuation", "short_lines", "duplicate_line_chars", "newline_ratio"}),
-    ],
-)
-def test_the_table_names_every_rule(stage: ModuleType, rules: set[str]) -> None:
-    assert {case[0] for case in CASES[stage][0]} == rules
-
-
 def test_defaults_are_within_their_bounds() -> None:
-    assert all(check(config) == config for _, config in CASES.values())
+    assert all(check(stage.Config()) == stage.Config() for stage in STAGES)
 
 
 def test_an_empty_or_missing_text_has_an_outcome() -> None:
     batch = documents(["", None])
     assert gopher_repetition.process(batch, gopher_repetition.Config()).kept.num_rows == 2
     rules = {
-        stage: stage.process(batch, CASES[stage][1]).dropped.column("rule").to_pylist()
+        stage: stage.process(batch, stage.Config()).dropped.column("rule").to_pylist()
         for stage in (gopher_quality, c4, fineweb)
     }
     assert rules == {
@@ -212,7 +41,7 @@ def test_an_empty_or_missing_text_has_an_outcome() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_empty_batch_has_an_empty_outcome(stage: ModuleType) -> None:
-    kept, dropped, *_ = stage.process(documents([]), CASES[stage][1])
+    kept, dropped, *_ = stage.process(documents([]), stage.Config())
     assert (kept.num_rows, dropped.num_rows) == (0, 0)
     assert (kept.schema, dropped.schema) == (DOCUMENTS, DROPPED)
 
@@ -310,7 +139,8 @@ def test_fineweb_equals_its_twin(text: str, punctuation: float, short: float, ag
 
 @given(st.lists(texts, max_size=4))
 def test_a_document_fares_alike_alone_and_in_company(batch: list[str]) -> None:
-    for stage, (_, config) in CASES.items():
+    for stage in STAGES:
+        config = stage.Config()
         together = stage.process(documents([*batch]), config)
         alone = [stage.process(documents([text]), config) for text in batch]
         texts_alone = [text for outcome in alone for text in outcome.kept.column("text").to_pylist()]

@@ -1,4 +1,4 @@
-"""The finders of personal data: what is found whole, what is left alone, and their slow twins."""
+"""The finders of personal data: values that they find whole, texts that they leave, and their slow twins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.oracles import scrub_checks as oracle
 from tests.support.pii_texts import ALL, PUBLIC, TEXTS
 
 
-def found(text: str, config: Config = ALL) -> list[tuple[str, str]]:
+def values_of(text: str, config: Config = ALL) -> list[tuple[str, str]]:
     return [(span.type, span.text) for span in find(text, config)]
 
 
@@ -63,7 +63,7 @@ def found(text: str, config: Config = ALL) -> list[tuple[str, str]]:
     ],
 )
 def test_values_are_found_whole(text: str, kind: str, value: str) -> None:
-    assert found(text) == [(kind, value)]
+    assert values_of(text) == [(kind, value)]
 
 
 @pytest.mark.parametrize(
@@ -80,17 +80,17 @@ def test_values_are_found_whole(text: str, kind: str, value: str) -> None:
     ],
 )
 def test_look_alikes_are_left_alone(text: str) -> None:
-    assert found(text) == []
+    assert values_of(text) == []
 
 
 def test_scope_of_addresses() -> None:
     text = "8.8.8.8 10.0.0.1 192.0.2.1 2001:db8::1 fe80::1 ::1 2606:4700:4700::1111"
-    assert [value for _, value in found(text, PUBLIC)] == ["8.8.8.8", "2606:4700:4700::1111"]
-    assert " ".join(value for _, value in found(text, ALL)) == text
+    assert [value for _, value in values_of(text, PUBLIC)] == ["8.8.8.8", "2606:4700:4700::1111"]
+    assert " ".join(value for _, value in values_of(text, ALL)) == text
 
 
 def scores(testdata: Path, config: Config, scopes: set[str]) -> dict[str, tuple[float, float]]:
-    """Precision and recall by type, a value counting only if both its ends are right."""
+    """Precision and recall by type; a value counts only if both of its ends are right."""
     right: Counter[str] = Counter()
     gold_count: Counter[str] = Counter()
     found_count: Counter[str] = Counter()
@@ -102,7 +102,7 @@ def scores(testdata: Path, config: Config, scopes: set[str]) -> dict[str, tuple[
         right.update(kind for *_, kind in gold & mine)
         gold_count.update(kind for *_, kind in gold)
         found_count.update(kind for *_, kind in mine)
-    assert found_count["secret"] == 0  # there are none in it
+    assert found_count["secret"] == 0  # the set has no secrets
     return {kind: (right[kind] / found_count[kind], right[kind] / gold_count[kind]) for kind in TYPES[:-1]}
 
 
@@ -110,7 +110,7 @@ def scores(testdata: Path, config: Config, scopes: set[str]) -> dict[str, tuple[
     ("config", "scopes"), [(PUBLIC, {"global"}), (ALL, {"global", "private", "documentation"})], ids=["public", "all"]
 )
 def test_precision_and_recall_on_the_annotated_texts(testdata: Path, config: Config, scopes: set[str]) -> None:
-    # 516 texts, 405 values, 203 of the texts without any; what was reached is the floor.
+    # 516 texts with 405 values, 203 texts without one. The floors are what was measured.
     assert scores(testdata, config, scopes) == dict.fromkeys(TYPES[:-1], (1.0, 1.0))
 
 
@@ -118,7 +118,7 @@ CASES = pii_texts.positives()
 
 
 def shares(cases: list[pii_texts.Case], exactly: bool) -> dict[str, float]:
-    """By group of the test set: the share of values that are found, with both ends right or at all."""
+    """By group of the test set: the shares of values that are found with both ends right, and found at all."""
     total = Counter(case.group for case in cases)
     hits: Counter[str] = Counter()
     for case in cases:
@@ -136,15 +136,15 @@ def test_recall_on_texts_of_all_countries() -> None:
         assert exact[group] >= 0.98, group
     assert all(share >= 0.98 for group, share in exact.items() if group.startswith("international"))
     assert exact["bare, promised forms"] >= 0.95
-    # 12.34.56.78 after a label is taken for an IP address: masked, but not as what it is.
+    # 12.34.56.78 behind a label of telephones is masked, but as an IP address.
     national = [case for case in CASES if case.group.startswith("national, labelled")]
     assert min(shares(national, exactly=False).values()) >= 0.98
     assert min(shares(national, exactly=True).values()) >= 0.92
 
 
-def test_lines_that_only_look_so_are_left_alone() -> None:
+def test_lines_that_resemble_personal_data_are_left_alone() -> None:
     lines = pii_texts.negatives()
-    touched = [(line, found(line, PUBLIC)) for line in lines if found(line, PUBLIC)]
+    touched = [(line, values_of(line, PUBLIC)) for line in lines if values_of(line, PUBLIC)]
     assert len(touched) <= len(lines) / 100, touched
 
 
@@ -163,7 +163,7 @@ def test_regions_make_bare_numbers_known(number: str, language: str | None, url:
     text = f"Ana, {number}, Jo"
     assert [span.text for span in find(text, PUBLIC, regions)] == [number]
     assert find(text, PUBLIC) == []
-    if not number.startswith("6123"):  # no amount is written in fours
+    if not number.startswith("6123"):  # no amount has groups of four
         assert find(f"a total of {number} people", PUBLIC, regions) == []
 
 
@@ -199,11 +199,11 @@ def test_emails_equal_the_slow_twin(text: str) -> None:
 
 @given(st.text("0123456789", min_size=12, max_size=20))
 def test_card_numbers_pass_luhn(digits: str) -> None:
-    if found(digits, Config(types=("credit_card",))):
+    if values_of(digits, Config(types=("credit_card",))):
         assert oracle.luhn(digits)
     for last in "0123456789":
         visa = "4" + digits[:14].ljust(14, "7") + last
-        assert bool(found(visa, Config(types=("credit_card",)))) == oracle.luhn(visa)
+        assert bool(values_of(visa, Config(types=("credit_card",)))) == oracle.luhn(visa)
 
 
 @given(st.text("0123456789", min_size=18, max_size=18), st.integers(0, 99))
@@ -211,7 +211,7 @@ def test_ibans_pass_mod_97(account: str, digits: int) -> None:
     iban = f"DE{digits:02}{account}"
     grouped = " ".join(iban[i : i + 4] for i in range(0, 22, 4))
     for text in (iban, grouped, iban.lower()):
-        assert bool(found(text, Config(types=("iban",)))) == (oracle.mod97(iban) == 1)
+        assert bool(values_of(text, Config(types=("iban",)))) == (oracle.mod97(iban) == 1)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_ibans_pass_mod_97(account: str, digits: int) -> None:
     ],
 )
 def test_placeholders_are_no_secrets(text: str) -> None:
-    assert found(text) == []
+    assert values_of(text) == []
 
 
 def test_a_private_key_that_is_cut_off_is_masked_to_its_end() -> None:
@@ -241,9 +241,9 @@ HOSTILE += ["٠", "12 (34) ", "a1", "tel: 12345678 or ", "0171 ", "é@é."]
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
-def test_much_of_anything_takes_linear_time(unit: str) -> None:
-    # No clock: what every finder claims on a large text is what it claims on a kilobyte, repeated; a pattern that
-    # backtracked over the whole text would not come back within the run's time limit.
+def test_time_is_linear_in_any_text(unit: str) -> None:
+    # No clock is needed: a pattern that backtracks over the whole text would not end within the time limit of the run.
+    # The values in a large text must be the values in a kilobyte, repeated.
     text = unit * (300_000 // len(unit))
     kinds = {span.type for span in find(text, ALL)}
     assert kinds == {span.type for span in find(text[: len(unit) * (4000 // len(unit))], ALL)}

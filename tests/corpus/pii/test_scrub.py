@@ -1,4 +1,4 @@
-"""The stage: personal data masked in three styles, counted in the receipt, shown for review without its values."""
+"""The stage `scrub`: personal data masked in three styles, counted in the commit record, shown without its values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hashed(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @given(TEXTS, st.sampled_from([PUBLIC, ALL, Config(types=("phone", "ip"))]))
-def test_spans_are_in_order_and_apart_and_what_they_say(text: str, config: Config) -> None:
+def test_spans_are_in_order_without_overlaps_and_match_their_text(text: str, config: Config) -> None:
     spans = find(text, config)
     assert all(text[span.start : span.end] == span.text and span.type in config.types for span in spans)
     assert all(one.end <= other.start for one, other in itertools.pairwise(spans))
@@ -60,7 +60,7 @@ def test_masking_twice_is_masking_once(hashed: Config, text: str) -> None:
 
 
 @given(TEXTS)
-def test_what_is_between_the_spans_stays(text: str) -> None:
+def test_text_between_spans_stays(text: str) -> None:
     spans = find(text, TAGS)
     expected = text
     for span in reversed(spans):
@@ -70,7 +70,7 @@ def test_what_is_between_the_spans_stays(text: str) -> None:
 
 
 @given(st.text(st.characters(), max_size=60) | st.text("+0123456789@.:-() \x00\ud800é٠電話tel", max_size=80))
-def test_any_text_comes_back(text: str) -> None:
+def test_no_text_makes_masking_raise(text: str) -> None:
     for config in (PUBLIC, ALL):
         mask(text, find(text, config), config)
     list(audit.rows(text, find(text, ALL)))
