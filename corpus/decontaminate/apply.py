@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.decontaminate.benchmarks import Index, load_index
-from corpus.decontaminate.config import Apply, Config
+from corpus.decontaminate.benchmarks import BenchmarkIndex, load_index
+from corpus.decontaminate.config import Config, Removal
 from corpus.decontaminate.decide import Hit, hits, sizes
 from corpus.decontaminate.overlaps import find, same
 from corpus.decontaminate.words import split_words
@@ -30,17 +30,17 @@ CUTS = "contaminated_cuts"
 _BETWEEN = "\n\n"  # the pieces that are left
 
 
-def columns(config: Apply) -> list[pa.Field]:
+def columns(config: Removal) -> list[pa.Field]:
     """What this stage adds to DOCUMENTS."""
     return [pa.field(CUTS, pa.int32())] if config.settings.action == "cut" else []
 
 
-def labels(config: Apply) -> list[str]:
+def labels(config: Removal) -> list[str]:
     """The columns of OVERLAPS that it reads, and takes away."""
     return ["ngrams"]
 
 
-def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
+def process(batch: pa.RecordBatch, config: Removal) -> Outcome:
     """Drop the documents that hold an example, or cut it out."""
     index, _ = load_index(config.index)
     ignored, size = _ignored(config.index, config.ignored)
@@ -70,17 +70,17 @@ def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
     return outcome(batch, NAME, drops)
 
 
-def _drop(index: Index, hit: Hit, settings: Config) -> Drop:
+def _drop(index: BenchmarkIndex, hit: Hit, settings: Config) -> Drop:
     threshold = f"{settings.min_overlap:g} or {settings.min_ngrams}"
     return Drop(f"{NAME}.overlap", f"{_name(index, hit)} {hit.ngrams}/{hit.of}", threshold)
 
 
-def _name(index: Index, hit: Hit) -> str:
+def _name(index: BenchmarkIndex, hit: Hit) -> str:
     row = index.examples.slice(hit.example, 1).to_pylist()[0]
     return f"{row['benchmark']}:{row['example']}"
 
 
-def _pieces(text: str, found: Sequence[Hit], config: Apply, ignored: NDArray[np.bool_]) -> tuple[list[str], int]:
+def _pieces(text: str, found: Sequence[Hit], config: Removal, ignored: NDArray[np.bool_]) -> tuple[list[str], int]:
     """What is left of a text of which the n-grams of these examples are cut out; and how many cuts that takes."""
     index, table = load_index(config.index)
     settings, words = config.settings, split_words(text)
@@ -111,4 +111,4 @@ def _ignored(index: str, path: str) -> tuple[Any, Any]:
     return ignored, sizes(loaded, ignored)
 
 
-STAGE = Stage(NAME, Apply, process, columns=columns, labels=Labels(PREFIX, labels))
+STAGE = Stage(NAME, Removal, process, columns=columns, labels=Labels(PREFIX, labels))

@@ -33,7 +33,7 @@ _BATCH = 4096
 _BITS = 16  # of the filter for each n-gram: one in 16 n-grams that are in no table passes it
 
 
-class Index(NamedTuple):
+class BenchmarkIndex(NamedTuple):
     """N-grams are numbered in the order of their hashes."""
 
     examples: pa.Table  # EXAMPLES
@@ -124,7 +124,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def make_index(examples: pa.Table, config: Config) -> Index:
+def make_index(examples: pa.Table, config: Config) -> BenchmarkIndex:
     """The index of EXAMPLES. Raises ValueError if no example has enough words."""
     hashes, starts = ngram_hashes(examples.column("text").combine_chunks(), config.ngram)
     counts = np.diff(starts)
@@ -140,7 +140,7 @@ def make_index(examples: pa.Table, config: Config) -> Index:
     if not len(unique):
         raise ValueError(f"{', '.join(config.benchmarks)}: no example of {config.ngram} words or more; lower ngram")
     kept = np.repeat(counted, owners)
-    return Index(
+    return BenchmarkIndex(
         examples,
         unique[counted],
         np.stack([example[first], word[first]], axis=1)[counted],
@@ -162,7 +162,7 @@ def ngram_hashes(texts: pa.Array, ngram: int) -> tuple[NDArray[np.uint64], NDArr
     return out[: ends[-1]], ends
 
 
-def make_table(index: Index) -> Table:
+def make_table(index: BenchmarkIndex) -> Table:
     """The table of an index: half of its places are empty, at least."""
     from corpus.decontaminate.kernels.contain import fill
 
@@ -172,7 +172,7 @@ def make_table(index: Index) -> Table:
     return table
 
 
-def save_index(index: Index, path: Path) -> None:
+def save_index(index: BenchmarkIndex, path: Path) -> None:
     """Write an index as one file."""
     with pa.OSFile(str(path), "wb") as file:
         arrays = [index.hashes, index.places.ravel(), index.ends, index.owners, index.sizes]
@@ -185,7 +185,7 @@ def save_index(index: Index, path: Path) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def load_index(path: str) -> tuple[Index, Table]:
+def load_index(path: str) -> tuple[BenchmarkIndex, Table]:
     """An index as it was written, and its table. Raises ValueError naming a file that is damaged."""
     try:
         with pa.OSFile(path) as file:
@@ -194,7 +194,7 @@ def load_index(path: str) -> tuple[Index, Table]:
         told = parts.schema.metadata
         arrays = [np.frombuffer(data.as_buffer(), "<i8") for data in parts.column("data")]
         hashes, places, ends, owners, sizes = arrays
-        index = Index(
+        index = BenchmarkIndex(
             examples,
             hashes.view(np.uint64),
             places.reshape(-1, 2),
@@ -209,7 +209,7 @@ def load_index(path: str) -> tuple[Index, Table]:
     return index, make_table(index)
 
 
-def ngram_words(index: Index, number: int, ngram: int) -> tuple[str, ...]:
+def ngram_words(index: BenchmarkIndex, number: int, ngram: int) -> tuple[str, ...]:
     """The words of an n-gram."""
     example, word = index.places[number].tolist()
     return _example_words(index.examples.column("text")[example].as_py())[word : word + ngram]

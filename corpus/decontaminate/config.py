@@ -51,7 +51,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Apply:
+class Removal:
     """Of the stage `apply`: `ignored` is the path of what too many documents have, a local file as well."""
 
     index: str

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.decontaminate.benchmarks import Index
+from corpus.decontaminate.benchmarks import BenchmarkIndex
 from corpus.decontaminate.config import Config
 
 _EXCERPT = 200  # characters of an example in the report
@@ -31,7 +31,7 @@ class Hit(NamedTuple):
         return self.ngrams / self.of
 
 
-def too_frequent(overlaps: Iterable[list[int]], index: Index, config: Config) -> NDArray[np.bool_]:
+def too_frequent(overlaps: Iterable[list[int]], index: BenchmarkIndex, config: Config) -> NDArray[np.bool_]:
     """Of each n-gram, whether more than `max_documents` documents have it."""
     documents = np.zeros(len(index.hashes), np.int64)
     for ngrams in overlaps:
@@ -39,14 +39,14 @@ def too_frequent(overlaps: Iterable[list[int]], index: Index, config: Config) ->
     return documents > config.max_documents if config.max_documents else np.zeros(len(documents), bool)
 
 
-def sizes(index: Index, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
+def sizes(index: BenchmarkIndex, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Of each example, how many n-grams count that are not `ignored`."""
     without = index.owners[np.repeat(ignored, np.diff(index.ends))]
     return index.sizes - np.bincount(without, minlength=len(index.sizes))
 
 
 def hits(
-    ngrams: list[int], index: Index, ignored: NDArray[np.bool_], size: NDArray[np.int64], config: Config
+    ngrams: list[int], index: BenchmarkIndex, ignored: NDArray[np.bool_], size: NDArray[np.int64], config: Config
 ) -> list[Hit]:
     """The examples that a document with these n-grams holds, the fullest first."""
     counts: Counter[int] = Counter()
@@ -58,7 +58,9 @@ def hits(
     return sorted(found, key=lambda hit: (-hit.overlap, -hit.ngrams, hit.example))
 
 
-def report(overlaps: Iterable[list[int]], index: Index, ignored: NDArray[np.bool_], config: Config) -> dict[str, Any]:
+def report(
+    overlaps: Iterable[list[int]], index: BenchmarkIndex, ignored: NDArray[np.bool_], config: Config
+) -> dict[str, Any]:
     """What was found, by benchmark and by example; examples by number of documents, the worst first."""
     size = sizes(index, ignored)
     documents: Counter[int] = Counter()
@@ -96,7 +98,7 @@ def report(overlaps: Iterable[list[int]], index: Index, ignored: NDArray[np.bool
     }
 
 
-def _told(index: Index, example: int, documents: int, overlap: float) -> dict[str, Any]:
+def _told(index: BenchmarkIndex, example: int, documents: int, overlap: float) -> dict[str, Any]:
     row = index.examples.slice(example, 1).to_pylist()[0]
     return {
         "benchmark": row["benchmark"],

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow
-from corpus.decontaminate.benchmarks import Index, Table, load_index, ngram_words
+from corpus.decontaminate.benchmarks import BenchmarkIndex, Table, load_index, ngram_words
 from corpus.decontaminate.config import Search
 from corpus.decontaminate.words import Word, split_words, word_table
 from corpus.schema import Outcome, dropped_rows
@@ -41,7 +41,7 @@ def process(batch: pa.RecordBatch, config: Search) -> Outcome:
     return Outcome(kept, dropped_rows(batch, NAME, {}))
 
 
-def find(texts: pa.Array, index: Index, table: Table, ngram: int) -> NDArray[np.int64]:
+def find(texts: pa.Array, index: BenchmarkIndex, table: Table, ngram: int) -> NDArray[np.int64]:
     """Rows of (text, number of the first word, number of the n-gram) of all n-grams of the texts with a hash of the
     index, in order.
     """
@@ -54,7 +54,7 @@ def find(texts: pa.Array, index: Index, table: Table, ngram: int) -> NDArray[np.
     return found[: kernel(data, offsets, word_table(), ngram, scratch, hashes, *table, found)]
 
 
-def same(words: list[Word], at: int, index: Index, number: int, ngram: int) -> bool:
+def same(words: list[Word], at: int, index: BenchmarkIndex, number: int, ngram: int) -> bool:
     """Whether the words from `at` on are those of an n-gram."""
     return tuple(word.text for word in words[at : at + ngram]) == ngram_words(index, number, ngram)
 

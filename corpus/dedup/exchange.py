@@ -38,7 +38,7 @@ _RECORD = 12  # bytes
 _MOST = 2**31 - 1  # records of a slot: they are numbered in 32 bits
 
 
-class Source(NamedTuple):
+class PairFile(NamedTuple):
     """A unit's pairs file: rows in all units before it, `read(start, length)`, the bytes of a range, and its name."""
 
     first_row: int
@@ -63,7 +63,7 @@ def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]],
     return len(records)
 
 
-def partition_edges(sources: Sequence[Source], part: int, parts: int, threads: int = 1) -> NDArray[np.uint64]:
+def partition_edges(sources: Sequence[PairFile], part: int, parts: int, threads: int = 1) -> NDArray[np.uint64]:
     """Edges between the documents that keys of one partition join: uint64[n, 2], (lower row, higher row).
 
     Of the documents that have a key in common, each is joined to the first, once for each such key: to join documents
@@ -125,7 +125,7 @@ def read_edges(stream: BinaryIO) -> Iterator[NDArray[np.uint64]]:
         raise ValueError(f"{getattr(stream, 'name', 'edges')}: damaged edges; remove it to make it again")
 
 
-def _offsets(source: Source, first: int, slots: int) -> NDArray[np.int64]:
+def _offsets(source: PairFile, first: int, slots: int) -> NDArray[np.int64]:
     """Where neighbouring slots begin and, last, where they end: int64[slots + 1], bytes."""
     offsets = np.frombuffer(read_range(source, 8 * first, 8 * (slots + 1)), "<u8").astype(np.int64)
     if np.diff(offsets).min() < 0 or offsets[0] < _HEADER or ((offsets - _HEADER) % _RECORD).any():

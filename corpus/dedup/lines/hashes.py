@@ -52,7 +52,7 @@ from corpus.dedup.sections import read_range, room
 from corpus.schema import Drop, Outcome, dropped_rows, replace_column
 
 if TYPE_CHECKING:
-    from corpus.dedup.exchange import Source
+    from corpus.dedup.exchange import PairFile
 
 __all__ = [
     "LINES_REMOVED",
@@ -114,7 +114,7 @@ def write_line_hashes(texts: Iterable[pa.RecordBatch], target: Path, config: Con
 
 
 def repeated_lines(
-    sources: Sequence[Source], part: int, parts: int, config: Config, threads: int = 1
+    sources: Sequence[PairFile], part: int, parts: int, config: Config, threads: int = 1
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """(hashes, rows of the first document) of the repeated lines of one partition: uint64[m] each, in order of hashes.
 
@@ -284,7 +284,7 @@ def _starts(hashes: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
     yield np.array([len(hashes)], np.int64)
 
 
-def _range(source: Source, part: int, parts: int) -> tuple[int, int]:
+def _range(source: PairFile, part: int, parts: int) -> tuple[int, int]:
     """Where a partition's records begin and end, bytes."""
     slots = SLOTS // parts
     header = np.frombuffer(read_range(source, 8 * part * slots, 8 * (slots + 1)), "<u8").astype(np.int64)

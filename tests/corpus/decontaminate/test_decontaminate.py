@@ -26,7 +26,7 @@ from corpus.decontaminate.benchmarks import (
     read_examples,
     save_index,
 )
-from corpus.decontaminate.config import Apply, Config, Search
+from corpus.decontaminate.config import Config, Removal, Search
 from corpus.decontaminate.decide import hits, report, sizes, too_frequent
 from corpus.decontaminate.words import split_words
 from corpus.run.recipe import make_step
@@ -70,7 +70,7 @@ def run(texts: list[str | None], examples: list[str], folder: Path, settings: Co
     frequent = too_frequent(found.column("ngrams").to_pylist(), index, settings)
     (folder / "ignored").write_bytes(frequent.astype(np.uint8).tobytes())
     batch = batch.append_column("overlap_ngrams", found.column("ngrams"))
-    return apply.process(batch, Apply(str(folder / "index"), str(folder / "ignored"), settings))
+    return apply.process(batch, Removal(str(folder / "index"), str(folder / "ignored"), settings))
 
 
 @given(TEXT)

@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from corpus.dedup import Config
-from corpus.dedup import passes as passes_dedup
+from corpus.dedup import Config, shards
 from corpus.dedup.clusters import (
     Cluster,
     Deduplication,
@@ -85,7 +84,7 @@ def small_parts() -> Iterator[None]:
     """Many partitions, and groups of one shard."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(barrier, "_PARTITION", 2000)
-        patch.setattr(passes_dedup, "_SMALLEST_GROUP", 1)
+        patch.setattr(shards, "_SMALLEST_GROUP", 1)
         yield
 
 

@@ -15,13 +15,12 @@ import datasketch
 import pyarrow as pa
 import pytest
 
-from corpus.dedup import Config
-from corpus.dedup import passes as passes_dedup
+from corpus.dedup import Config, shards
 from corpus.dedup.index import fill_lsh
 from corpus.dedup.passes import dedup_passes
 from corpus.dedup.published import IndexOptions
+from corpus.dedup.shards import SignedShards
 from corpus.dedup.signatures import to_datasketch
-from corpus.dedup.work import SignedShards
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import source_keys
 from corpus.run import barrier
@@ -94,7 +93,7 @@ def test_partitions_do_not_show(
     one = deduplicate(documents, tmp_path / "one", engine)
     assert one == dict.fromkeys(WORKED, 1) | {"signatures": 4, "dedup": 4}
     monkeypatch.setattr(barrier, "_PARTITION", 20_000)
-    monkeypatch.setattr(passes_dedup, "_SMALLEST_GROUP", 10_000)
+    monkeypatch.setattr(shards, "_SMALLEST_GROUP", 10_000)
     many = deduplicate(documents, tmp_path / "many", engine)
     assert [many[name] for name in WORKED] == [4, 4, 4, 1, 4, 16, 4]
     hashes = [
@@ -107,16 +106,16 @@ def test_partitions_do_not_show(
 
 def test_the_number_of_partitions_grows_with_the_bytes_and_less_with_more_memory() -> None:
     sizes = [1, 64 << 20, (64 << 20) + 1, 10**9, 15 * 10**10, 15 * 10**11]
-    assert [len(barrier.ranges(size, None)) for size in sizes] == [1, 1, 2, 16, 1024, 1024]
-    assert barrier.ranges(1 << 30, memory=1024)[-1] == "0003-of-0004"
-    assert len(barrier.ranges(1 << 30, memory=16)) == 256
+    assert [len(barrier.partitions(size, None)) for size in sizes] == [1, 1, 2, 16, 1024, 1024]
+    assert barrier.partitions(1 << 30, memory=1024)[-1] == "0003-of-0004"
+    assert len(barrier.partitions(1 << 30, memory=16)) == 256
 
 
 def test_a_part_of_what_a_group_writes_is_a_megabyte_where_there_is_much() -> None:
     documents = 600_000_000
     for each in (276, 4_000):
-        shards = passes_dedup._grouped(SignedShards("", None, 0), each * documents, documents)
-        assert shards.documents * each // len(barrier.ranges(each * documents, None)) > 1_000_000
+        grouped = SignedShards("", None, 0).grouped(each * documents, documents)
+        assert grouped.documents * each // len(barrier.partitions(each * documents, None)) > 1_000_000
 
 
 def test_one_keep_set_however_documents_are_cut_and_shuffled(engine: LocalEngine, tmp_path: Path) -> None:
@@ -311,7 +310,7 @@ def test_labels_of_another_run_are_not_taken_for_ones_own(
     documents: str, engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deduplicate(documents, tmp_path / "whole", engine, config=Config(threshold=0.99))
-    monkeypatch.setattr(passes_dedup, "_SMALLEST_GROUP", 10_000)  # so that units have other names
+    monkeypatch.setattr(shards, "_SMALLEST_GROUP", 10_000)  # so that units have other names
     deduplicate(documents, tmp_path / "out", engine)
     shutil.rmtree(tmp_path / "out/work/labels")
     shutil.copytree(tmp_path / "whole/work/labels", tmp_path / "out/work/labels")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corpus.dedup.exchange import Source
+from corpus.dedup.exchange import PairFile
 from corpus.dedup.lines import hashes as lines
 from corpus.dedup.lines.hashes import (
     Config,
@@ -90,8 +90,8 @@ def cut(batch: pa.RecordBatch, cuts: Sequence[int]) -> list[pa.RecordBatch]:
     return [batch.slice(start, end - start) for start, end in itertools.pairwise(ends)]
 
 
-def source(data: bytes, first_row: int = 0) -> Source:
-    return Source(first_row, lambda start, length: data[start : start + length], "unit.lines")
+def source(data: bytes, first_row: int = 0) -> PairFile:
+    return PairFile(first_row, lambda start, length: data[start : start + length], "unit.lines")
 
 
 def find_repeated(units: Sequence[Sequence[pa.RecordBatch]], config: Config, parts: int, folder: Path) -> Repeated:
