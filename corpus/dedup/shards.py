@@ -17,8 +17,8 @@ from corpus.store.shards import Dataset, Output
 # Stands before the keys of the index's shards, to tell them from the corpus's own, whose keys never have it.
 PUBLISHED = "@"
 
-# Bytes that a unit of `keys` or `candidates` writes. Of a gigabyte, one partition in 1,024 is a megabyte. A small corpus
-# is cut into _GROUPS groups, so that all workers have something to do.
+# Bytes that a unit of `keys` or `candidates` writes. Of a gigabyte, one partition in 1,024 is a megabyte. A small
+# corpus is cut into _GROUPS groups, so that all workers have something to do.
 _LARGEST_GROUP, _SMALLEST_GROUP, _GROUPS = 1 << 30, 4 << 20, 64
 
 
