@@ -23,8 +23,8 @@ from datatrove.utils.hashing import HashConfig
 
 from bench.harness import data_folder, median_seconds, print_json, print_row, ratios, utf8_bytes
 from corpus.dedup.exchange import PairFile
+from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.hashes import (
-    Config,
     open_repeated,
     remove_lines,
     repeated_lines,

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from bpe.sources import JSON_ENDINGS, files_of
 from bpe.texts import from_arrow
 from corpus.decontaminate.config import Config
+from corpus.decontaminate.kernels import contain
 from corpus.decontaminate.words import split_words, word_table
 from corpus.text.words import scratch_for
 
@@ -44,14 +45,6 @@ class BenchmarkIndex(NamedTuple):
     sizes: NDArray[np.int64]  # of each example, how many of its n-grams count
     ignored: int  # n-grams that do not, because too many examples have them
     short: int  # examples with too few words
-
-
-class Table(NamedTuple):
-    """The hashes as the kernel finds them."""
-
-    keys: NDArray[np.uint64]
-    numbers: NDArray[np.int64]
-    bits: NDArray[np.uint64]
 
 
 def read_examples(sources: Sequence[str], fields: Sequence[str]) -> pa.Table:
@@ -154,21 +147,19 @@ def make_index(examples: pa.Table, config: Config) -> BenchmarkIndex:
 
 def ngram_hashes(texts: pa.Array, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """(64-bit hashes of each text's n-grams in order, offsets[n + 1])."""
-    from corpus.decontaminate.kernels.contain import rolling_hashes
+    utf8 = from_arrow(texts)
+    count = len(utf8.offsets)
+    hashes, ends = np.empty(utf8.size // 2 + count, np.uint64), np.zeros(count, np.int64)
+    contain.rolling_hashes(utf8, word_table(), ngram, scratch_for(utf8), hashes, ends)
+    return hashes[: ends[-1]], ends
 
-    data, offsets = from_arrow(texts)
-    out, ends = np.empty(int(offsets[-1] - offsets[0]) // 2 + len(offsets), np.uint64), np.zeros(len(offsets), np.int64)
-    rolling_hashes(data, offsets, word_table(), ngram, scratch_for(offsets), out, ends)
-    return out[: ends[-1]], ends
 
-
-def make_table(index: BenchmarkIndex) -> Table:
-    """The table of an index: half of its places are empty, at least."""
-    from corpus.decontaminate.kernels.contain import fill
-
+def hash_table(index: BenchmarkIndex) -> contain.HashTable:
+    """The hashes of an index as the kernel looks them up. At least half of the places are empty."""
     places = 1 << max(4, (2 * len(index.hashes) - 1).bit_length())
-    table = Table(np.zeros(places, np.uint64), np.zeros(places, np.int64), np.zeros(places * _BITS // 128, np.uint64))
-    fill(index.hashes, *table)
+    bits = np.zeros(places * _BITS // 128, np.uint64)
+    table = contain.HashTable(np.zeros(places, np.uint64), np.zeros(places, np.int64), bits)
+    contain.fill(index.hashes, table)
     return table
 
 
@@ -185,7 +176,7 @@ def save_index(index: BenchmarkIndex, path: Path) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def load_index(path: str) -> tuple[BenchmarkIndex, Table]:
+def load_index(path: str) -> tuple[BenchmarkIndex, contain.HashTable]:
     """An index as it was written, and its table. Raises ValueError naming a file that is damaged."""
     try:
         with pa.OSFile(path) as file:
@@ -206,7 +197,7 @@ def load_index(path: str) -> tuple[BenchmarkIndex, Table]:
         )
     except (pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
         raise ValueError(f"{path}: not an index of benchmarks ({error}); remove its folder to make it again") from None
-    return index, make_table(index)
+    return index, hash_table(index)
 
 
 def ngram_words(index: BenchmarkIndex, number: int, ngram: int) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow
-from corpus.decontaminate.benchmarks import BenchmarkIndex, Table, load_index, ngram_words
+from corpus.decontaminate.benchmarks import BenchmarkIndex, load_index, ngram_words
 from corpus.decontaminate.config import Search
+from corpus.decontaminate.kernels import contain
 from corpus.decontaminate.words import Word, split_words, word_table
 from corpus.schema import Outcome, dropped_rows
 from corpus.stage import Stage
@@ -41,17 +42,15 @@ def process(batch: pa.RecordBatch, config: Search) -> Outcome:
     return Outcome(kept, dropped_rows(batch, NAME, {}))
 
 
-def find(texts: pa.Array, index: BenchmarkIndex, table: Table, ngram: int) -> NDArray[np.int64]:
+def find(texts: pa.Array, index: BenchmarkIndex, table: contain.HashTable, ngram: int) -> NDArray[np.int64]:
     """Rows of (text, number of the first word, number of the n-gram) of all n-grams of the texts with a hash of the
     index, in order.
     """
-    from corpus.decontaminate.kernels.contain import find as kernel
-
-    data, offsets = from_arrow(texts)
-    scratch = scratch_for(offsets)
-    found = np.empty((int(offsets[-1] - offsets[0]) // 2 + 1, 3), np.int64)  # what is not written takes no memory
+    utf8 = from_arrow(texts)
+    scratch = scratch_for(utf8)
+    found = np.empty((utf8.size // 2 + 1, 3), np.int64)  # rows that are not written take no memory
     hashes = np.empty(len(scratch.words), np.uint64)
-    return found[: kernel(data, offsets, word_table(), ngram, scratch, hashes, *table, found)]
+    return found[: contain.find(utf8, word_table(), ngram, scratch, hashes, table, found)]
 
 
 def same(words: list[Word], at: int, index: BenchmarkIndex, number: int, ngram: int) -> bool:

@@ -14,7 +14,7 @@ import functools
 import unicodedata
 from typing import NamedTuple
 
-from corpus.text.fold import Table, make_table
+from corpus.text.fold import CharacterTable, make_table
 from corpus.text.kernels.words import BLANK, KIND, MARK, RUN, SEVERAL, UNSPACED
 
 _VALUE = (1 << KIND) - 1
@@ -29,7 +29,7 @@ class Word(NamedTuple):
 
 
 @functools.cache
-def word_table() -> Table:
+def word_table() -> CharacterTable:
     """What each code point becomes, as `corpus.text.kernels.words` reads it."""
     return make_table(become, "")
 

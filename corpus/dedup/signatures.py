@@ -76,20 +76,19 @@ def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     A null text counts as an empty one. A text with fewer than `config.ngram` words is one n-gram of all of them; one
     without words has 0 and datasketch's signature of the empty set.
     """
-    data, offsets = from_arrow(batch.column("text"))
-    scratch = scratch_for(offsets)
+    texts = from_arrow(batch.column("text"))
+    scratch = scratch_for(texts)
     hashes = np.empty((batch.num_rows, 2), np.uint64)
-    kernels.text_hashes(data, offsets, scratch, hashes)
+    kernels.text_hashes(texts, scratch, hashes)
     columns = {"id": batch.column("id").cast(pa.string()), "text_hash": _fixed_binary(hashes, 16)}
     named = "dump" in batch.schema.names
     columns["dump"] = batch.column("dump").cast(pa.string()) if named else pa.nulls(batch.num_rows, pa.string())
     if config.minhash:
         signatures = np.empty((batch.num_rows, config.num_perm), np.uint32)
         counts = np.empty(batch.num_rows, np.int32)
-        a, b = _whole_vectors(config.num_perm, config.seed)
-        ngrams, minima = np.empty(len(scratch.words), np.uint32), np.empty(len(a), np.uint32)
-        table = fold.fold_table()
-        kernels.sign_texts(data, offsets, table, config.ngram, a, b, scratch, ngrams, minima, signatures, counts)
+        ngrams = np.empty(len(scratch.words), np.uint32)
+        permutations = _whole_vectors(config.num_perm, config.seed)
+        kernels.sign_texts(texts, fold.fold_table(), config.ngram, permutations, scratch, ngrams, signatures, counts)
         columns["signature"] = _fixed_binary(signatures, 4 * config.num_perm)
         columns["shingles"] = pa.array(counts)
     fields = schema(config)
@@ -139,21 +138,21 @@ def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[
     return a, draw(0, 2**32, num_perm, np.uint32)
 
 
-def _whole_vectors(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """`permutations`, filled up with zeros to whole vectors."""
+def _whole_vectors(num_perm: int, seed: int) -> kernels.Permutations:
+    """`permutations`, filled up with zeros to whole vectors, and room for the minima."""
     a, b = permutations(num_perm, seed)
-    filled = np.zeros((2, -(-num_perm // LANES) * LANES), np.uint32)
-    filled[:, :num_perm] = a, b
-    return filled[0], filled[1]
+    filled = np.zeros((3, -(-num_perm // LANES) * LANES), np.uint32)
+    filled[:2, :num_perm] = a, b
+    return kernels.Permutations(*filled)
 
 
 def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """(32-bit hashes of each text's n-grams in order, offsets[n + 1])."""
-    data, offsets = from_arrow(texts)
-    size = int(offsets[-1] - offsets[0])
-    hashes, ends = np.empty(size // 2 + len(offsets), np.uint32), np.empty(len(offsets), np.int64)
+    utf8 = from_arrow(texts)
+    count = len(utf8.offsets)
+    hashes, ends = np.empty(utf8.size // 2 + count, np.uint32), np.empty(count, np.int64)
     table = fold.plain_table() if plain else fold.fold_table()
-    kernels.ngram_hashes(data, offsets, plain, table, ngram, scratch_for(offsets), hashes, ends)
+    kernels.ngram_hashes(utf8, plain, table, ngram, scratch_for(utf8), hashes, ends)
     return hashes[: ends[-1]], ends
 
 

@@ -59,7 +59,7 @@ _LOOKED_AT = ((0, 0x3400), (0xA000, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA2
 _CODE_POINTS = 0x110000
 
 
-class Table(NamedTuple):
+class CharacterTable(NamedTuple):
     """What each code point becomes, as `kernels.words` reads it."""
 
     entries: NDArray[np.uint32]  # of each code point: kind << KIND | a code point, or a row of `several`
@@ -68,13 +68,13 @@ class Table(NamedTuple):
 
 
 @functools.cache
-def fold_table() -> Table:
+def fold_table() -> CharacterTable:
     """The FOLD."""
     return make_table(_folded, DECIMAL_POINTS)
 
 
 @functools.cache
-def plain_table() -> Table:
+def plain_table() -> CharacterTable:
     """PLAIN words. There are no numbers in it."""
     return make_table(lambda character: " " if character.isspace() else character.lower(), "")
 
@@ -99,7 +99,7 @@ def _folded(character: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", lower) if unicodedata.category(c) != "Mn")
 
 
-def make_table(become: Callable[[str], str], points: str) -> Table:
+def make_table(become: Callable[[str], str], points: str) -> CharacterTable:
     """A table of what each character becomes; `points` are those within a number, where numbers are to be 0."""
     entries = np.arange(_CODE_POINTS, dtype=np.uint32)
     entries[list(_unspaced())] |= UNSPACED << KIND
@@ -118,7 +118,9 @@ def make_table(become: Callable[[str], str], points: str) -> Table:
             else:
                 entries[code] = SEVERAL << KIND | len(several)
                 several.append([len(became), *map(_entry, became), *[0] * (4 - len(became))])
-    return Table(entries, np.array(several, np.uint32).reshape(-1, 5), np.array([ord(c) for c in points], np.uint32))
+    return CharacterTable(
+        entries, np.array(several, np.uint32).reshape(-1, 5), np.array([ord(c) for c in points], np.uint32)
+    )
 
 
 def _entry(character: str) -> int:

@@ -8,27 +8,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.dedup.lines.config import Config
-from corpus.dedup.lines.hashes import LINES_REMOVED, Repeated, open_repeated, remove_lines
+from corpus.dedup.lines.config import Removal
+from corpus.dedup.lines.hashes import LINES_REMOVED, open_repeated, remove_lines
+from corpus.dedup.lines.kernels.repeated import Repeated
 from corpus.schema import Outcome
 from corpus.stage import Stage
 
 ROW = "lines_row"  # the column with the number of each row over all units
-
-
-@dataclass(frozen=True)
-class Removal:
-    """Settings of this step: `table` is the path of the table of repeated lines, `lines` are the stage's settings."""
-
-    table: str
-    lines: Config
 
 
 def process(batch: pa.RecordBatch, config: Removal) -> Outcome:

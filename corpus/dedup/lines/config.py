@@ -30,3 +30,11 @@ class Config:
         low=1,
         flag="--line-min-kept-words",
     )
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Settings of the step that removes lines: the path of the table of repeated lines, and the stage's settings."""
+
+    table: str
+    lines: Config

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from corpus.dedup.lines.apply import Removal
+from corpus.dedup.lines.config import Removal
 from corpus.dedup.lines.work import LineHashesWork, RepeatedWork, TableWork
 from corpus.engine import Unit
 from corpus.run.barrier import BarrierJob, documents_behind, finished, partitions

@@ -43,15 +43,15 @@ class Scratch(NamedTuple):
 
 
 @kernel
-def _text_at(data: Any, offsets: Any, text: Any, copy: Any) -> Any:
-    """(first address, end) of a text; a block after its end may be read, for which one at the end of the data is
-    copied.
+def _text_at(texts: Any, text: Any, copy: Any) -> Any:
+    """(first address, end) of one of `texts`, a `bpe.texts.Utf8`. A block after the end may be read, too: for that, a
+    text at the end of the memory is copied.
     """
-    start, end = offsets[text], offsets[text + 1]
-    if end + BLOCK <= data.size:
-        p = int64(data.ctypes.data)
+    start, end = texts.offsets[text], texts.offsets[text + 1]
+    if end + BLOCK <= texts.content.size:
+        p = int64(texts.content.ctypes.data)
         return p + start, p + end
-    copy[: end - start] = data[start:end]
+    copy[: end - start] = texts.content[start:end]
     p = int64(copy.ctypes.data)
     return p, p + end - start
 

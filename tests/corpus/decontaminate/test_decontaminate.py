@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from corpus.decontaminate import apply, overlaps
 from corpus.decontaminate.benchmarks import (
     EXAMPLES,
+    hash_table,
     load_index,
     make_index,
-    make_table,
     ngram_hashes,
     read_examples,
     save_index,
@@ -130,7 +130,7 @@ def test_decisions_are_those_of_sets_of_words(
             make_index(table(examples), settings)
         return
     index = make_index(table(examples), settings)
-    found = overlaps.find(pa.array(texts, pa.string()), index, make_table(index), n)
+    found = overlaps.find(pa.array(texts, pa.string()), index, hash_table(index), n)
     grams = [sorted({number for text, _, number in found.tolist() if text == row}) for row in range(len(texts))]
     ignored = too_frequent(grams, index, settings)
     size = sizes(index, ignored)
@@ -211,7 +211,7 @@ def test_nothing_of_an_example_is_left_after_a_cut(seed: int) -> None:
     settings = config(ngram=6, action="cut", window=0, min_piece=0, min_overlap=0.0, min_ngrams=1, max_documents=0)
     index = make_index(table(examples), settings)
     words = split_words(text)
-    found = overlaps.find(pa.array([text]), index, make_table(index), 6)
+    found = overlaps.find(pa.array([text]), index, hash_table(index), 6)
     spans = [(words[at].start, words[at + 5].end) for _, at, _ in found.tolist()]
     cut = {place for start, end in spans for place in range(start, end)}
     held = {gram for example in examples for gram in oracle.ngrams(example, 6)}

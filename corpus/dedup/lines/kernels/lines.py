@@ -8,7 +8,7 @@ at once, and up to PADDING bytes beyond the end of a text, which the caller vouc
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from llvmlite import ir
@@ -77,6 +77,30 @@ def _leading(typing_context: Any, value: Any) -> Any:
         return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
+
+
+class LineRule(NamedTuple):
+    """What is compared: paragraphs or lines, of so many words at least."""
+
+    paragraphs: Any  # bool
+    min_words: Any  # int
+
+
+class Lines(NamedTuple):
+    """Room for the lines of one text of n bytes: n // 2 + 1 lines, because a line has a letter and a newline."""
+
+    hashes: Any  # uint64: of the line's words
+    words: Any  # int32: how many words it has
+    begins: Any  # int64: where it begins in the text
+    stops: Any  # int64: where it ends, without the white space after it
+
+
+class LineTexts(NamedTuple):
+    """Texts as in `bpe.texts.Utf8`, and room for a copy of any of them that has less than PADDING bytes after it."""
+
+    content: Any  # uint8
+    offsets: Any  # int64
+    tail: Any  # uint8
 
 
 _classes: Callable[[int], tuple[Any, ...]] = cast(Any, intrinsic(_classify))
@@ -210,12 +234,9 @@ def _run_end(p: int, end: int) -> int:
 
 
 @kernel
-def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins: Any, stops: Any) -> Any:
-    """Write the lines, or paragraphs, of a text between two addresses; return how many.
-
-    Of each that is not blank: hash and number of its words, and where it begins and stops in the text, without the
-    white space after it. The arrays have room for half the text's bytes and one: a line has a letter and a newline.
-    """
+def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
+    """Write the lines, or paragraphs, that are not blank of the text between two addresses; returns how many."""
+    hashes, words, begins, stops = lines
     n = 0
     h, count = MULTIPLIER, 0
     begin, stop = -1, -1  # of what is open; begin is -1 if nothing is
@@ -277,40 +298,27 @@ def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins:
 
 
 @kernel
-def readable(data: Any, start: int, end: int, tail: Any) -> Any:
-    """The address of data[start:end], or of a copy in `tail` where PADDING bytes after it are not ours to read."""
-    if end + PADDING <= data.size:
-        return int64(data.ctypes.data) + start
-    tail[: end - start] = data[start:end]
-    return int64(tail.ctypes.data)
+def readable(texts: Any, start: int, end: int) -> Any:
+    """The address of content[start:end] of LineTexts, or of a copy in `tail` where PADDING bytes do not follow it."""
+    if end + PADDING <= texts.content.size:
+        return int64(texts.content.ctypes.data) + start
+    texts.tail[: end - start] = texts.content[start:end]
+    return int64(texts.tail.ctypes.data)
 
 
 @kernel
-def hash_lines(
-    data: Any,
-    offsets: Any,
-    tail: Any,
-    paragraphs: bool,
-    min_words: int,
-    first_row: Any,
-    hashes: Any,
-    words: Any,
-    begins: Any,
-    stops: Any,
-    records: Any,
-) -> Any:
-    """Write (hash, row, 1) to `records` (uint64[., 3]) for the lines of at least `min_words` words; return how many.
+def hash_lines(texts: Any, rule: Any, first_row: Any, lines: Any, records: Any) -> Any:
+    """Write (hash, row, 1) to `records` (uint64[., 3]) for each line of enough words; returns how many.
 
-    Text i is data[offsets[i]:offsets[i + 1]], its row first_row + i; the other arrays are room for `scan` and for the
-    texts at the end of `data`.
+    Takes LineTexts and LineRule; the row of text i is first_row + i. `lines` is room for the lines of a text.
     """
     n = 0
-    for text in range(offsets.size - 1):
-        start, end = offsets[text], offsets[text + 1]
-        p = readable(data, start, end, tail)
-        found = scan(p, p + end - start, paragraphs, hashes, words, begins, stops)
-        for i in range(found):
-            if words[i] >= min_words:
-                records[n, 0], records[n, 1], records[n, 2] = hashes[i], first_row + uint64(text), 1
+    for text in range(texts.offsets.size - 1):
+        start, end = texts.offsets[text], texts.offsets[text + 1]
+        p = readable(texts, start, end)
+        count = scan(p, p + end - start, rule.paragraphs, lines)
+        for i in range(count):
+            if lines.words[i] >= rule.min_words:
+                records[n, 0], records[n, 1], records[n, 2] = lines.hashes[i], first_row + uint64(text), 1
                 n += 1
     return n

@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 
 from corpus.dedup.exchange import PairFile
 from corpus.dedup.lines import hashes as lines
+from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.hashes import (
-    Config,
-    Repeated,
     open_repeated,
     remove_lines,
     repeated_lines,
@@ -29,6 +28,7 @@ from corpus.dedup.lines.hashes import (
     write_line_hashes,
     write_repeated,
 )
+from corpus.dedup.lines.kernels.repeated import Repeated
 from corpus.schema import Outcome
 from tests.oracles import dedup_lines as oracle
 

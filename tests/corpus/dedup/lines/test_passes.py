@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from corpus.dedup.lines.hashes import Config
+from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.passes import lines_passes
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import passes, source_keys
