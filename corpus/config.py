@@ -2,13 +2,13 @@
 
 A stage's `Config` is a frozen dataclass whose fields are made by `setting`: default, one-line help with the unit
 and the source of the number, bounds. The same declaration is read three times: to check a recipe, to make the
-command-line flags and to write the documentation. Nothing else describes a setting, so nothing can disagree.
+command-line flags and to write the help texts. Nothing else describes a setting, so nothing can disagree.
 
     @dataclass(frozen=True)
     class Config:
         threshold: float = setting(0.65, "keep a page when P(language) is above this (FineWeb)", low=0, high=1)
         languages: tuple[str, ...] = setting(("en",), "languages to keep", flag="--language")
-        longest: int | None = setting(100, "most words; a number that may be None is switched off by "off"")
+        longest: int | None = setting(100, "most words; a number that may be None is switched off by the word off")
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import types
 import typing
 from typing import Any
 
-OFF = "off"  # what a recipe says for None, which TOML lacks
+OFF = "off"  # the word for None in a recipe: TOML has no None
 
 _SCALARS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
@@ -38,8 +38,8 @@ def setting(
 
     `low` and `high` are inclusive bounds; `choices` the allowed strings; `flag` the command-line name where
     `--field-name` would be unclear (a tuple field is repeatable there); `path` marks a file whose contents, not
-    whose name, are part of the configuration. `of` names the stage that has a setting of the same name, whose value
-    this one takes; nobody can give another.
+    whose name, are part of the configuration. `of` names another stage that has a setting of this name: this setting
+    takes its value and cannot be given one.
     """
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "flag": flag, "path": path, "of": of}
     return dataclasses.field(default=default, metadata=metadata)

@@ -24,12 +24,9 @@ PAGES = pa.schema(
         ("date", pa.string()),  # WARC-Date, ISO 8601
         ("file_path", pa.string()),  # the WARC file's own address
         ("warc_offset", pa.int64()),  # the record's first byte in that file
-        ("warc_length", pa.int64()),  # and its bytes there (compressed, if the file is)
+        ("warc_length", pa.int64()),  # its length in that file, in bytes (compressed, if the file is)
         ("charset", pa.string()),  # from the HTTP header; null where it names none
-        (
-            "robots_headers",
-            pa.string(),
-        ),  # X-Robots-Tag and TDM-Reservation, `name: value` a line; null where it has none
+        ("robots_headers", pa.string()),  # X-Robots-Tag, TDM-Reservation: lines `name: value`; null where it has none
         ("media", pa.string()),  # "text/html", or "text/plain" for text extracted before (WET); null means HTML
         ("html", pa.binary()),
     ]
@@ -113,7 +110,7 @@ def outcome(batch: pa.RecordBatch, stage: str, drops: Mapping[int, Drop]) -> Out
     return Outcome(batch.filter(pa.array(mask)), dropped_rows(batch, stage, drops), mask)
 
 
-# The most frequent answer; made of nulls, because a list of anything else would have Arrow load pandas.
+# The answer of most batches. It is made of nulls, because a list of anything else would make Arrow load pandas.
 _NONE_DROPPED = pa.record_batch([pa.nulls(0, field.type) for field in DROPPED], schema=DROPPED)
 
 

@@ -2,8 +2,8 @@
 
 A stage is a module with a frozen dataclass `Config` and a constant `STAGE`, a `Stage` that names everything the rest of
 the toolkit asks of it. Most stages judge one row at a time: they have a `process`. A stage that needs all documents
-before it can judge one (deduplication does) is a barrier: it has a `barrier` instead, whose passes find out what there
-is to know and then run per-row steps of their own.
+before it can judge one, as deduplication does, is a barrier: it has a `barrier` instead, whose passes look at all
+documents and then run per-row steps of their own.
 
 `STAGES` is the one table of module paths that is written by hand. Every other list (which stages a command offers,
 which folders a run writes, which barrier follows which) is derived from the declarations.
@@ -80,7 +80,7 @@ class Barrier:
     """A stage that needs all documents before it can judge one.
 
     folder    the folder of the documents that it leaves, where it is not the last barrier of a recipe
-    datasets  the folders of what its passes find out, in the order in which they are written
+    datasets  the folders that its own passes write, in order
     passes    (job, steps, output) -> passes, each planned when the one before it is done; `steps` are the barrier's
               own step and the per-row steps behind it, `output` is where the documents go
     follows   the barriers that come before this one in a recipe that has both
@@ -102,7 +102,7 @@ def _nothing(config: Any) -> Any:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage says of itself. All but the first two parts are optional.
+    """The declaration of a stage. All parts but the first two are optional.
 
     name        in recipes, in DROPPED rows and in the report
     config      the frozen dataclass of its settings (see corpus.config.setting)

@@ -1,9 +1,9 @@
 """Neighbouring per-document stages, run fused over one shard, with every row accounted for.
 
-In: batches of PAGES or DOCUMENTS, each row with its ordinal (its place in the shard). Out: what the last stage
-keeps, the dropped rows in input order, and the accounts by stage. HTML is worked on a page at a time, because
-that is where pages hang; text in batches. A batch in which something hangs is run again row by row. None of this
-shows in the result: rows are independent, and dropped rows are put back in input order at the end.
+In: batches of PAGES or DOCUMENTS, each row with its ordinal (its place in the shard). Out: the rows that the last stage
+keeps, the dropped rows in input order, and an account for each stage. Stages that declare `alone` are given one page at
+a time, because a page may hang them; the others are given batches. A batch in which a row hangs is run again row by
+row. The result does not depend on that: rows are independent, and dropped rows are put into input order at the end.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from corpus.schema import DROPPED, Drop, Outcome, dropped_rows
 from corpus.stage import Stage
 
 BATCH = 64  # rows of text that go through a stage together
-_ERRORS = 1000  # rows of a shard at which a stage may fail, before the stage is at fault
-_FEW = 10  # rows that it may fail at if it comes through at none
+_ERRORS = 1000  # rows of a shard that may make a stage fail; with more, the stage is at fault
+_FEW = 10  # rows that may make a stage fail where no row passes it
 
 
 class Step(NamedTuple):
@@ -66,13 +66,13 @@ class Rows(NamedTuple):
 
 @dataclass
 class Account:
-    """One stage's line of the funnel."""
+    """One stage's line of the funnel: rows read, rows kept, rows dropped by rule, and the stage's own sums."""
 
     stage: str
     read: int = 0
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    sums: Counter[str] = field(default_factory=Counter)  # what else the stage counted
+    sums: Counter[str] = field(default_factory=Counter)  # by name, as in Outcome.sums and Stage.count_kept
 
     def to_json(self) -> dict[str, Any]:
         dropped = dict(sorted(self.dropped.items()))
@@ -88,17 +88,17 @@ class Chain:
         self.seconds = seconds
         self.before: list[Account] = []  # of rows that the reader dropped before any stage saw them
         self.accounts = [Account(step.stage) for step in self.steps]
-        self.audits: list[pa.RecordBatch] = []  # what a stage shows for review, in input order
+        self.audits: list[pa.RecordBatch] = []  # rows for review, in input order
         self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
-        self._errors: dict[int, tuple[int, Exception]] = {}  # by stage: how many, and the first
+        self._errors: dict[int, tuple[int, Exception]] = {}  # by stage: how many rows failed, and the first error
 
     def warm_up(self, nothing: pa.RecordBatch) -> None:
-        """Send an empty batch through: models are loaded and kernels compiled before any row's time is running."""
+        """Send an empty batch through all stages: it loads models and compiles kernels before any row's time runs."""
         for step in self.steps:
             nothing = step.process(nothing).kept
 
     def run(self, source: Iterable[Rows]) -> Iterator[pa.RecordBatch]:
-        """What the last stage keeps of the source, in input order."""
+        """The rows that the last stage keeps, in input order."""
         alone = next((i for i, step in enumerate(self.steps) if not step.contract.alone), len(self.steps))
         survivors = (kept for rows in source if (kept := self._through(0, alone, rows)))
         for rows in _gathered(survivors):
@@ -108,15 +108,15 @@ class Chain:
         self._check_stages(_FEW)
 
     def _check_stages(self, errors: int) -> None:
-        """Raise a row's error after all, if the stage itself is at fault: at more than `errors` rows, and at all of
-        them or very many.
+        """Raise the first error of a stage that itself seems to be at fault: it failed at more than `errors` rows, and
+        either at all rows that it read or at more than _ERRORS.
         """
         for index, (count, first) in self._errors.items():
             if count > errors and (count > _ERRORS or count == self.accounts[index].read):
                 raise first
 
     def drop(self, ordinal: int, row: pa.RecordBatch) -> None:
-        """Take a DROPPED row from outside the chain (a record that could not be read)."""
+        """Add a DROPPED row that a reader made, for a record that no stage can be given."""
         self._dropped.append(([ordinal], row))
 
     def dropped(self) -> pa.Table:
@@ -165,8 +165,8 @@ class Chain:
                 result = step.process(rows.batch)
             except Exception as error:
                 if isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError):
-                    raise  # the settings or the machine: no row's fault
-                raise _RowError(error) from error  # a bug, which some row has brought to light
+                    raise  # the settings or the machine are at fault, and no row
+                raise _RowError(error) from error  # a bug that some row brought to light
         if result.kept.num_rows + result.dropped.num_rows != len(rows.ordinals):
             raise RuntimeError(
                 f"stage {step.stage} read {len(rows.ordinals)} rows, kept {result.kept.num_rows} "
@@ -197,7 +197,7 @@ class Chain:
         return Rows([rows.ordinals[position] for position in good], rows.batch.take(pa.array(good)))
 
     def _give_up(self, index: int, row: Rows, why: Quarantine, error: BaseException) -> None:
-        """Set a row aside that this process survived."""
+        """Drop a row that failed in this process, and report it to the engine."""
         self._note(index, row, why)
         self.attempt.note(row.ordinals[0], why, "".join(traceback.format_exception(error)))
 
@@ -207,12 +207,12 @@ class Chain:
         self.accounts[index].dropped[drop.rule] += 1
 
 
-# What a quarantined row's value stands against; of a limit that was passed, the limit is all that is known.
+# The threshold column of a row that crashed or failed; for a limit that was exceeded, the limit itself stands there.
 _THRESHOLDS = {"crash": "exit", "error": "exception"}
 
 
 class _RowError(Exception):
-    """A stage failed at the rows that it was given."""
+    """A stage raised `cause` for the rows that it was given."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))

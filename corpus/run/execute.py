@@ -1,4 +1,4 @@
-"""A pass, run: the units of this task's share that are not committed yet, and what became of them."""
+"""Runs a pass: gives the engine those units of this task's share that are not committed yet, and sums up the result."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from corpus.store.shards import Dataset
 
 @dataclass
 class PassSummary:
-    """What one call did for a pass."""
+    """What one call did for a pass. `units` counts the units of this task's share."""
 
     name: str
     output: str
-    units: int  # of this call's share
-    skipped: int = 0  # done before
-    done: int = 0
+    units: int
+    skipped: int = 0  # committed before this call
+    done: int = 0  # committed by this call
     failures: list[Failure] = field(default_factory=list)
-    complete: bool = False  # nothing is left for anybody
+    complete: bool = False  # all units of the pass are committed, by this task or by others
 
 
 def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], share: Share = ALONE) -> PassSummary:
-    """Run what is not done yet of this task's share.
+    """Run the units of this task's share that are not committed yet.
 
     Raises Conflict if a unit was made from another input or configuration, Interrupted after Ctrl-C.
     """
@@ -44,7 +44,7 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
         try:
             summary.failures = engine.run(plan.work(digest), todo, lambda event: on_event(_kept_trace(dataset, event)))
         finally:
-            dataset.storage.sweep()  # what killed workers left
+            dataset.storage.sweep()  # scratch folders of workers that were killed
         summary.done = len(todo) - len(summary.failures)
     missing = dataset.missing(plan.keys)
     failed = {failure.unit for failure in summary.failures}
@@ -57,7 +57,7 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
 
 
 def _kept_trace(dataset: Dataset, event: Event) -> Event:
-    """Keep the traceback that comes with an event beside the shards, and say where."""
+    """The event, with its traceback written to a file beside the shards and the file named in its detail."""
     if event.trace:
         dataset.storage.make_folder("_tracebacks")
         key = f"_tracebacks/{event.unit}-{event.row if event.row >= 0 else 'unit'}.txt"

@@ -1,15 +1,16 @@
-"""A rule of one's own: a module that a recipe names, made a stage.
+"""A user's own rule: makes a stage of a module that a recipe names.
 
     [loud]                      # any name that no stage has
     module = "loud"             # loud.py in this folder, or anything that can be imported
     max_upper = 0.2             # settings of its Config
 
-The module has a frozen dataclass `Config`, and either `rule(text, config)`, asked of each document, or, where a rule
-needs the other columns or writes some, `process(batch, config)` as every stage has it. A rule answers None where the
-document stays, and else `Drop(rule, value, threshold)` or `(keep, rule, value, threshold)`.
+The module has a frozen dataclass `Config`, and either `rule(text, config)`, which is called for each document, or,
+where a rule needs other columns or adds columns, `process(batch, config)`, as in our own stages. A rule answers None
+where the document stays, and else `Drop(rule, value, threshold)` or `(keep, rule, value, threshold)`. A module may
+declare a `STAGE` (corpus.stage.Stage) as our own stages do, and then needs nothing else.
 
-What the module says is part of what a run is known by: a changed rule is a changed recipe. All files of its package
-count, and of a module without one, its own.
+The source code of the module is part of the config hash, so that a changed rule is a changed recipe: all Python files
+of its package, or the file of a module that is in no package.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _TYPES = (int, float, str, bool)
 
 
 def declared(name: str, module: str) -> Stage:
-    """What the stage in `module` says of itself; of a user's module without a STAGE, the stage that its rule makes.
+    """The STAGE of `module`, or the stage made of a user's module that has a rule or a process instead.
 
     `name` is the name that the recipe gives it. Raises ValueError if the module cannot be imported, or is none.
     """
@@ -51,7 +52,7 @@ def declared(name: str, module: str) -> Stage:
 
 
 def _ask(stage: str, module: str, batch: pa.RecordBatch, settings: Any) -> Outcome:
-    """Ask the module's rule of each document. Raises ValueError for an answer that is none."""
+    """Call the module's rule for each document. Raises ValueError for an answer of the wrong form."""
     rule = importlib.import_module(module).rule
     drops = {}
     for row, text in enumerate(batch.column("text").to_pylist()):

@@ -1,4 +1,8 @@
-"""What is planned: a pass, the units that it has, and what it waits for."""
+"""A pass before it runs: its units, the share of them that this task does, and the units of other tasks that it awaits.
+
+A run is a sequence of passes. Each pass writes one dataset, unit by unit. The commit records of a dataset are the only
+thing that tells whether a unit is done, so that tasks on different machines need no other contact.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _POLL = 2.0  # seconds between looks at what other tasks have committed
 
 
 class Waiting(Exception):
-    """What comes next needs what other tasks have not committed yet."""
+    """The next pass reads units that other tasks have not committed yet."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Share:
     wait: float = 0.0
 
     def of(self, keys: Sequence[str]) -> Sequence[str]:
+        """The keys that are this task's."""
         return keys[self.index - 1 :: self.count]
 
 
@@ -42,9 +47,14 @@ class Source:
 
 @dataclass
 class Pass:
-    """One pass, ready to run: `work(config_hash)` is what the engine is given.
+    """One pass, ready to run.
 
-    `keys` are all its units, sorted; `units(keys)` those of them whose inputs are there.
+    name    as the progress line and the commit records have it
+    output  the dataset that it writes
+    keys    all its units, sorted
+    units   keys -> the units with these keys whose inputs exist
+    config  what the config hash of its commit records is taken over (see `corpus.run.recipe.describe`)
+    work    config hash -> the work that the engine runs for each unit
     """
 
     name: str
@@ -58,7 +68,7 @@ class Pass:
 def global_pass(
     name: str, output: str, keys: Sequence[str], whole: Input, config: dict[str, Any], work: Callable[[str], Work]
 ) -> Pass:
-    """Units that read the whole of a dataset each."""
+    """A pass whose units each read a whole dataset, which `whole` stands for."""
     return Pass(name, output, keys, lambda mine: [Unit(key, (whole,)) for key in mine], config, work)
 
 
@@ -71,7 +81,7 @@ def documents_of(dataset: str) -> list[str]:
 
 
 def document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
-    """Units that read a shard of documents each."""
+    """A function that makes units of keys: each unit reads one shard of the documents of `dataset`."""
 
     def units(keys: Sequence[str]) -> list[Unit]:
         wanted, folder = set(keys), dataset.rstrip("/")  # two slashes are another key, to an object store
@@ -85,9 +95,10 @@ def document_units(dataset: str) -> Callable[[Sequence[str]], list[Unit]]:
 
 
 def check_no_others(dataset: str, keys: Sequence[str]) -> None:
-    """What reads a dataset as a whole must not find units of another input, or of another cut of the same.
+    """Check that a dataset holds no unit but these: the passes behind it read all that it holds.
 
-    Raises Conflict naming the first of them.
+    Raises Conflict naming the first other unit, which comes from another input, or from the same input cut into other
+    units.
     """
     planned = set(keys)
     if other := next((unit for unit in Dataset(dataset).units() if unit not in planned), None):
@@ -98,14 +109,14 @@ def check_no_others(dataset: str, keys: Sequence[str]) -> None:
 
 
 def with_no_others(plans: Iterable[Pass]) -> Iterator[Pass]:
-    """The passes, each when its folder is found to hold no unit but its own. Raises Conflict as `check_no_others`."""
+    """The passes, each after `check_no_others` of its folder. Raises Conflict as that does."""
     for plan in plans:
         check_no_others(plan.output, plan.keys)
         yield plan
 
 
 def wait_for(dataset: str, keys: Sequence[str], share: Share) -> None:
-    """Return when all these units are committed. Raises Waiting when this task's patience is at its end."""
+    """Return when all these units are committed. Raises Waiting when `share.wait` is over before that."""
     deadline = time.monotonic() + share.wait
     while missing := Dataset(dataset).missing(keys):
         if share.count == 1:
@@ -120,7 +131,7 @@ def wait_for(dataset: str, keys: Sequence[str], share: Share) -> None:
 
 
 def removed(where: str, unit: str) -> OSError:
-    """The error of a unit that was committed and is not there."""
+    """The error for a unit whose commit record or files have disappeared."""
     return OSError(
         f"{where}: what was committed for unit {unit} is not there; somebody removed it, or it is on another machine's "
         "own disk: use an output folder that all share"

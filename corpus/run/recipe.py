@@ -12,11 +12,11 @@ A recipe reads like the paper that it follows: a table a stage, in the order in 
     [tokenizer]
     vocab_size = 32768
 
-A table with `module = "..."` is a rule of one's own (corpus.run.own).
+A table with `module = "..."` is a user's own rule (corpus.run.own).
 
-Every setting is declared once, in its stage's `Config` (corpus.config.setting). Here they are only looked up,
-checked, hashed and, for a flag or a `--set`, replaced. A stage that takes its settings from another one needs no
-table: [prescreen] comes before [extract] by itself, and is left out where it has nothing to do.
+Every setting is declared once, in its stage's `Config` (corpus.config.setting). This module looks settings up, checks
+them, hashes them and, for a flag or a `--set`, replaces them. A stage that another stage implies needs no table:
+[prescreen] runs before [extract] without being named, and does not run where its settings leave it nothing to do.
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ from corpus.store.base import sha256
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to do, in order. `tokenizer` None: stop at documents.
+    """Stages with their settings, in order.
 
-    `written` are the stages as the recipe has them, `steps` those that run.
+    steps      the stages that run
+    written    the stages that the recipe names, with the settings as written there
+    tokenizer  settings of the vocabulary (corpus.tokens.vocabulary.Config); None: the run ends with documents
     """
 
     name: str
@@ -96,7 +98,7 @@ def _with_preset(stage: Stage, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The stages that run: with settings that are another stage's filled in, without those that have nothing to do."""
+    """The stages that run: settings that belong to another stage are filled in, and idle stages are left out."""
     configs = {step.stage: step.config for step in steps}
     filled = []
     for step in steps:
@@ -155,9 +157,9 @@ def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()
 
 
 def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
-    """Everything that decides the bytes a pass writes: settings, the content of files they name, versions.
+    """Everything that decides the bytes that a pass writes: settings, the contents of files that they name, versions.
 
-    Its canonical JSON is what the config hash of a commit record is taken over.
+    The config hash of a commit record is the hash of this, as canonical JSON.
     """
     described: dict[str, Any] = {"order": [step.stage for step in steps], **more}
     versions = {"corpus": __version__}
@@ -174,7 +176,7 @@ def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    """The settings, with the content of files for their names."""
+    """The settings, with hashes of files in the place of the files' names."""
     settings = dataclasses.asdict(config)
     for field in dataclasses.fields(config):
         if field.metadata.get("path"):
@@ -211,7 +213,7 @@ def _step_from(
 
 
 def _check_order(path: str, text: str, stages: list[str]) -> None:
-    """What must come before what, whatever else a recipe shuffles: stages of pages, extract, the others, tokenizer."""
+    """Check the order that every recipe must keep: stages of pages, [extract], stages of documents, [tokenizer]."""
 
     def refuse(stage: str, fix: str) -> None:
         raise ValueError(f"{path}:{_line(text, None, stage)}: [{stage}] should {fix}")
@@ -239,7 +241,7 @@ def _check_paths(name: str, value: Any) -> None:
 
 
 def _contents(value: Any) -> Any:
-    """A path setting by what it names: the hash of the file, or of the files of a folder and those below it."""
+    """What a path setting names: the hash of the file, or the hashes of all files in and below a folder, by name."""
     if isinstance(value, list | tuple):
         return [_contents(item) for item in value]
     if not value:
@@ -254,12 +256,12 @@ def _contents(value: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _content(path: Path, *state: int) -> str:
-    """The hash of a file, taken once where several settings name it, as long as it does not change."""
+    """The hash of a file. It is computed once as long as `state` (inode, size, time of change) stays the same."""
     return sha256(path)
 
 
 def _line(text: str, table: str | None, key: str) -> int:
-    """The line of `key` in `[table]` (of the table's header if the key is the table), 1 if it is not to be seen."""
+    """The line of `key` in `[table]`, or of the table's header if `key` is the table itself; 1 if neither is found."""
     current: str | None = None
     header = 1
     for number, line in enumerate(text.splitlines(), 1):

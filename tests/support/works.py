@@ -124,3 +124,8 @@ def forgetful(batch: pa.RecordBatch, config: Config) -> Outcome:
     """A stage with a bug: it loses a row."""
     kept = outcome(batch, "works", {}).kept.slice(1)
     return Outcome(kept, outcome(batch, "works", {}).dropped)
+
+
+def maskless(batch: pa.RecordBatch, config: Config) -> Outcome:
+    """A stage with a bug: it drops rows, and does not say which."""
+    return outcome(batch, "works", {0: Drop("works.bad", "first", config.bad)})._replace(mask=None)

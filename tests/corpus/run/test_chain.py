@@ -127,3 +127,23 @@ def test_a_stage_that_fails_everywhere_is_at_fault_itself(bad: int, good: int) -
 def test_what_the_settings_or_the_machine_are_to_blame_for_is_no_row_s_fault() -> None:
     with pytest.raises(ValueError, match="asked for"):
         run(Chain([STEP], Attempt(), 1.0), ["good", "value"], 64)
+
+
+def test_an_outcome_without_a_mask_is_refused_where_rows_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.support import works
+
+    monkeypatch.setattr(works, "process", works.maskless)
+    with pytest.raises(
+        RuntimeError, match=r"stage works: its Outcome keeps 1 rows, its mask 0; corpus\.schema\.outcome"
+    ):
+        run(Chain([STEP], Attempt(), 1.0), ["good", "bad"], 2)
+
+
+def test_rows_of_equal_columns_are_told_apart() -> None:
+    """Ids repeat where a crawl repeats: only the mask says which of two equal rows was dropped."""
+    rows = [{"text": text, "id": "<same>", "url": "https://a.example/", "warc_offset": 0} for text in ("bad", "good")]
+    batch = pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS)
+    chain = Chain([STEP], Attempt(), 1.0)
+    (kept,) = chain.run([Rows([0, 1], batch)])
+    assert kept.column("text").to_pylist() == ["good"]
+    assert chain._dropped[0][0] == [0]
