@@ -14,8 +14,9 @@ import click
 from corpus.cli import JSON, make_command
 
 if TYPE_CHECKING:
-    from corpus.dedup.clusters import Cluster, Deduplication, Document, Member, Nearest, Place, Size
+    from corpus.dedup.clusters import Cluster, Member, Nearest, Size
     from corpus.dedup.difference import Difference
+    from corpus.dedup.results import Deduplication, Document, Place
 
 _EVERY = 10.0  # seconds between lines that say how far a search is
 _BOLD, _GREEN, _RED, _GREY = "1", "32", "31", "2"
@@ -27,7 +28,8 @@ def clusters_command() -> click.Command:
     ) -> int:
         if sum(asked is not None for asked in (url, id, count)) != 1:
             raise click.UsageError("say which cluster: one of --url URL, --id ID and --largest N")
-        from corpus.dedup.clusters import cluster_of, find_id, find_url, largest, open_deduplication
+        from corpus.dedup.clusters import cluster_of, largest
+        from corpus.dedup.results import find_id, find_url, open_deduplication
 
         found = open_deduplication(folder)
         colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -98,8 +100,9 @@ class Answer(NamedTuple):
 
 
 def _answer(found: Deduplication, cluster: Cluster, members: int, diff: bool) -> Answer:
-    from corpus.dedup.clusters import load, nearest, ngrams_in_common
+    from corpus.dedup.clusters import nearest, ngrams_in_common
     from corpus.dedup.difference import difference
+    from corpus.dedup.results import load
 
     near = None
     if cluster.size == 1 and not cluster.alone:
@@ -194,7 +197,7 @@ def _text(answer: Answer, colours: bool) -> str:
             "",
         ]
     if answer.missing:
-        from corpus.dedup.clusters import GONE
+        from corpus.dedup.results import GONE
 
         lines += [f"no texts: {answer.missing} {GONE}", ""]
     return "\n".join([*lines, *_compared(answer, colours)]).rstrip()
@@ -264,8 +267,8 @@ def _table(answer: Answer, members: list[Member], marked: Member | None, colours
 
 
 def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
-    from corpus.dedup.clusters import GONE, load
     from corpus.dedup.difference import readable_line
+    from corpus.dedup.results import GONE, load
 
     documents, missing = load(found, [size.kept for size in sizes if size.kept])
     urls = [documents[size.kept].url if size.kept in documents else None for size in sizes]

@@ -42,10 +42,9 @@ class Twins(NamedTuple):
 class _Kept(NamedTuple):
     """The kept documents of a block by their keys: a hash table of lists, in the order in which they were kept."""
 
-    keys: Any  # uint64[slots]
+    stored: Any  # uint64[slots]: a key
     first: Any  # int32[slots]: the first node of the key's list, -1 where there is no key
-    last: Any  # int32[slots]: the last node of the list
-    documents: Any  # int64[nodes]: the document of each node
+    nodes: Any  # int64[nodes]: the document of each node
     following: Any  # int32[nodes]: the next node of its list, -1 at the end
     compared: Any  # int64[n]: by kept document, the document that was compared with it last
 
@@ -78,42 +77,49 @@ def keep_dissimilar(blocks: Any, documents: Any, threshold: float, checks: int, 
     n-grams. A document is compared with the kept documents that share a band key with it, the earliest first, and with
     no more than `checks` of them. Returns how many documents had more.
     """
+    order, starts, representative, similarity = blocks.order, blocks.starts, twins.representative, twins.similarity
+    hashes, keys, published = documents.hashes, documents.keys, documents.published
     largest = int64(0)
-    for block in range(blocks.starts.size - 1):
-        largest = max(largest, blocks.starts[block + 1] - blocks.starts[block])
-    columns = documents.keys.shape[1] + 1
+    for block in range(starts.size - 1):
+        largest = max(largest, starts[block + 1] - starts[block])
+    columns = keys.shape[1] + 1
     slots = _slots(largest * columns)
-    kept = _Kept(
-        np.empty(slots, np.uint64),
-        np.empty(slots, np.int32),
-        np.empty(slots, np.int32),
-        np.empty(largest * columns, np.int64),
-        np.empty(largest * columns, np.int32),
-        np.full(documents.ends.size, -1, np.int64),
-    )
+    # Arrays, beside the tuple of them: to take one out of a tuple counts its references, which costs in inner loops.
+    stored, first, last = np.empty(slots, np.uint64), np.empty(slots, np.int32), np.empty(slots, np.int32)
+    nodes, following = np.empty(largest * columns, np.int64), np.empty(largest * columns, np.int32)
+    kept = _Kept(stored, first, nodes, following, np.full(documents.ends.size, -1, np.int64))
     capped = 0
-    for block in range(blocks.starts.size - 1):
-        slots = _slots((blocks.starts[block + 1] - blocks.starts[block]) * columns)
-        kept.first[:slots] = -1
-        nodes = 0
-        for at in range(blocks.starts[block], blocks.starts[block + 1]):
-            i = blocks.order[at]
-            twins.representative[i] = i
-            if not documents.published[i]:
-                twin, limited = _twin(i, documents, threshold, checks, kept, slots, twins.similarity)
+    for block in range(starts.size - 1):
+        slots = _slots((starts[block + 1] - starts[block]) * columns)
+        first[:slots] = -1
+        used = 0
+        for at in range(starts[block], starts[block + 1]):
+            i = order[at]
+            representative[i] = i
+            if not published[i]:
+                twin, limited = _twin(i, documents, threshold, checks, kept, slots, similarity)
                 capped += limited
                 if twin >= 0:
-                    twins.representative[i] = twin
-            if twins.representative[i] == i:
+                    representative[i] = twin
+            if representative[i] == i:
                 for column in range(columns):
-                    _add(_key(documents, i, column), i, kept, slots, nodes)
-                    nodes += 1
+                    key = _key(i, column, hashes, keys)
+                    slot = _slot(key, stored, first, slots)
+                    stored[slot] = key
+                    nodes[used] = i
+                    following[used] = -1
+                    if first[slot] < 0:
+                        first[slot] = used
+                    else:
+                        following[last[slot]] = used
+                    last[slot] = used
+                    used += 1
     return capped
 
 
 @kernel
 def _slots(keys: Any) -> Any:
-    """Places of a hash table for so many keys: a power of two, half of them empty at least."""
+    """Places of a hash table for so many keys: a power of two, at least half of them empty."""
     slots = 2
     while slots < 2 * keys:
         slots *= 2
@@ -121,37 +127,25 @@ def _slots(keys: Any) -> Any:
 
 
 @kernel
-def _add(key: Any, document: Any, kept: Any, slots: Any, node: Any) -> None:
-    """Put a document at the end of the list of a key, as this node."""
-    slot = _slot(key, kept, slots)
-    kept.keys[slot] = key
-    kept.documents[node] = document
-    kept.following[node] = -1
-    if kept.first[slot] < 0:
-        kept.first[slot] = node
-    else:
-        kept.following[kept.last[slot]] = node
-    kept.last[slot] = node
-
-
-@kernel
 def _twin(i: Any, documents: Any, threshold: Any, checks: Any, kept: Any, slots: Any, similarity: Any) -> Any:
     """(the kept document that document i is similar to, or -1; 1 if there were too many to look at, else 0)."""
+    hashes, keys, signatures = documents.hashes, documents.keys, documents.signatures
+    ngrams, ends = documents.ngrams, documents.ends
+    stored, first, nodes, following, compared = kept
     left = checks
-    signatures, ngrams, ends = documents.signatures, documents.ngrams, documents.ends
-    for column in range(documents.keys.shape[1] + 1):
-        node = kept.first[_slot(_key(documents, i, column), kept, slots)]
+    for column in range(keys.shape[1] + 1):
+        node = first[_slot(_key(i, column, hashes, keys), stored, first, slots)]
         while node >= 0:
-            other = kept.documents[node]
-            node = kept.following[node]
+            other = nodes[node]
+            node = following[node]
             if column == 0:  # the list of the text's hash
-                if _same_hash(documents.hashes, i, other):
+                if _same_hash(hashes, i, other):
                     similarity[i] = SAME
                     return other, 0
                 continue
-            if kept.compared[other] == i:
+            if compared[other] == i:
                 continue
-            kept.compared[other] = i
+            compared[other] = i
             if left == 0:
                 return int64(-1), 1
             left -= 1
@@ -165,16 +159,16 @@ def _twin(i: Any, documents: Any, threshold: Any, checks: Any, kept: Any, slots:
 
 
 @kernel
-def _key(documents: Any, i: Any, column: Any) -> Any:
+def _key(i: Any, column: Any, hashes: Any, keys: Any) -> Any:
     """A key of document i: in column 0 the hash of its text, then its band keys, which differ from band to band."""
-    return documents.hashes[i, 0] if column == 0 else documents.keys[i, column - 1]
+    return hashes[i, 0] if column == 0 else keys[i, column - 1]
 
 
 @kernel
-def _slot(key: Any, kept: Any, slots: Any) -> Any:
+def _slot(key: Any, stored: Any, first: Any, slots: Any) -> Any:
     """Where a key is in the hash table, or belongs."""
     slot = int64((key * MULTIPLIER) >> uint64(32)) & (slots - 1)
-    while kept.first[slot] >= 0 and kept.keys[slot] != key:
+    while first[slot] >= 0 and stored[slot] != key:
         slot = (slot + 1) & (slots - 1)
     return slot
 

@@ -1,7 +1,7 @@
 """Texts -> n-gram hashes, MinHash signatures, hashes of the text.
 
-Texts come as `bpe.texts.Utf8`: their bytes as they lie in Arrow's memory, and offsets. `scratch` belongs to the call, so
-that threads share nothing that is written to. The minima of 112 permutations are kept in registers while the n-grams
+Texts come as `bpe.texts.Utf8`: their bytes as they lie in Arrow's memory, and offsets. `scratch` belongs to the call,
+so that threads share nothing that is written to. The minima of 112 permutations are kept in registers while the n-grams
 of a text pass by; all other loops are over arrays that stay in the first cache.
 """
 

@@ -13,22 +13,10 @@ import pyarrow as pa
 import pytest
 
 from corpus.dedup import Config, shards
-from corpus.dedup.clusters import (
-    Cluster,
-    Deduplication,
-    NotFound,
-    Place,
-    cluster_of,
-    find_id,
-    find_url,
-    largest,
-    load,
-    nearest,
-    ngrams_in_common,
-    open_deduplication,
-)
+from corpus.dedup.clusters import Cluster, cluster_of, largest, nearest, ngrams_in_common
 from corpus.dedup.passes import dedup_passes
 from corpus.dedup.published import IndexOptions
+from corpus.dedup.results import Deduplication, NotFound, Place, find_id, find_url, load, open_deduplication
 from corpus.engine.local import LocalEngine
 from corpus.run import barrier
 from corpus.run.barrier import BarrierJob
