@@ -1,7 +1,7 @@
-"""DOCUMENTS -> OVERLAPS, a row a document: which n-grams of the benchmarks are in each.
+"""DOCUMENTS -> OVERLAPS, a row for each document: the n-grams of benchmarks that it has.
 
-In: DOCUMENTS. Out: `id`, and `ngrams`, their numbers in the index, each once, in order. Found by hash, and then
-compared word by word with the example that has them.
+`ngrams` are their numbers in the index, in order, each once. An n-gram is found by its hash, and then confirmed by
+comparing its words with those of an example that has it.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ def schema(config: Search) -> pa.Schema:
 
 
 def process(batch: pa.RecordBatch, config: Search) -> Outcome:
-    """The overlaps of a batch; nothing is dropped."""
+    """OVERLAPS of a batch; no document is dropped."""
     index, table = load_index(config.index)
     texts = batch.column("text")
-    found: list[list[int]] = [[] for _ in range(batch.num_rows)]
-    rows, starts = _by_text(find(texts, index, table, config.settings.ngram))
-    for row, hits in zip(rows, starts, strict=True):
+    ngrams: list[list[int]] = [[] for _ in range(batch.num_rows)]
+    rows, matches = _by_text(find(texts, index, table, config.settings.ngram))
+    for row, match in zip(rows, matches, strict=True):
         words = split_words(texts[row].as_py())
-        found[row] = sorted({number for at, number in hits if same(words, at, index, number, config.settings.ngram)})
-    overlaps = pa.array(found, OVERLAPS.field("ngrams").type)
-    kept = pa.record_batch([batch.column("id").cast(pa.string()), overlaps], schema=OVERLAPS)
+        ngrams[row] = sorted({number for at, number in match if same(words, at, index, number, config.settings.ngram)})
+    column = pa.array(ngrams, OVERLAPS.field("ngrams").type)
+    kept = pa.record_batch([batch.column("id").cast(pa.string()), column], schema=OVERLAPS)
     return Outcome(kept, dropped_rows(batch, NAME, {}))
 
 
 def find(texts: pa.Array, index: BenchmarkIndex, table: contain.HashTable, ngram: int) -> NDArray[np.int64]:
-    """Rows of (text, number of the first word, number of the n-gram) of all n-grams of the texts with a hash of the
-    index, in order.
+    """The n-grams of texts whose hash is in the index: int64[m, 3], (text, number of its first word, its number in the
+    index), in order.
     """
     utf8 = from_arrow(texts)
     scratch = scratch_for(utf8)
@@ -54,12 +54,12 @@ def find(texts: pa.Array, index: BenchmarkIndex, table: contain.HashTable, ngram
 
 
 def same(words: list[Word], at: int, index: BenchmarkIndex, number: int, ngram: int) -> bool:
-    """Whether the words from `at` on are those of an n-gram."""
+    """Whether words[at:] begin with the words of n-gram `number`."""
     return tuple(word.text for word in words[at : at + ngram]) == ngram_words(index, number, ngram)
 
 
 def _by_text(found: NDArray[np.int64]) -> tuple[list[int], list[list[tuple[int, int]]]]:
-    """The texts in which there is something, and for each what: (first word, n-gram)."""
+    """(texts with matches, for each of them its matches as (first word, n-gram))."""
     rows, first = np.unique(found[:, 0], return_index=True)
     parts = np.split(found[:, 1:], first[1:]) if len(rows) else []
     return rows.tolist(), [[(at, number) for at, number in part.tolist()] for part in parts]

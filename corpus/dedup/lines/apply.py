@@ -47,7 +47,7 @@ def _table(path: str) -> Repeated:
 
 
 def count_kept(batch: pa.RecordBatch, config: Removal) -> dict[str, int]:
-    """How many lines were removed from the documents of a batch."""
+    """Sums over the documents of a batch: lines that were removed."""
     return {"lines_removed": pc.sum(batch.column(LINES_REMOVED.name)).as_py() or 0}
 
 

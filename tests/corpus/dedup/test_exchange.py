@@ -185,13 +185,13 @@ def test_damaged_pairs_are_named(tmp_path: Path) -> None:
     for damaged, message in (
         (data[:-1], "0.pairs: 35 of 36 bytes at 8200; remove it"),
         (data[:100], "0.pairs: 100 of 8200 bytes at 0; remove it"),
-        (bytes(8) + data[8:], "0.pairs: not a pairs file; remove it"),  # begins within the header
-        (data[: HEADER - 8] + b"\xff" * 8 + data[HEADER:], "0.pairs: not a pairs file; remove it"),  # falls
+        (bytes(8) + data[8:], "0.pairs: not a file of pairs; remove it"),  # begins within the header
+        (data[: HEADER - 8] + b"\xff" * 8 + data[HEADER:], "0.pairs: not a file of pairs; remove it"),  # falls
         (
             data[: HEADER - 8] + b"\x0c\x21" + data[HEADER - 6 :],
-            "0.pairs: not a pairs file; remove it",
+            "0.pairs: not a file of pairs; remove it",
         ),  # half a record
-        (bytes(range(256)) * 100, "0.pairs: not a pairs file; remove it"),
+        (bytes(range(256)) * 100, "0.pairs: not a file of pairs; remove it"),
     ):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=message):

@@ -1,8 +1,8 @@
 """Lines of texts and their hashes.
 
-A text is read 64 bytes at a time: comparisons of vectors give a word of 64 bits for each class of bytes, and shifts of
-these words find words and lines. Kernels take addresses in place of arrays where they read: 8 bytes at any place, 64
-at once, and up to PADDING bytes beyond the end of a text, which the caller vouches for.
+A text is read 64 bytes at a time. Vector comparisons give 64 bits for each class of bytes, and shifts of these bits
+find words and lines. Kernels that read take addresses in place of arrays: they read 8 bytes at any place, 64 bytes at
+once, and up to PADDING bytes beyond the end of a text. The caller makes sure that these bytes can be read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from corpus.dedup.lines.kernels import kernel
 from corpus.text.kernels.mixing import MULTIPLIER, _mix64
 
-PADDING = 72  # bytes that may be read after a text
+PADDING = 72  # bytes after a text that may be read
 
 _BLOCK = 64
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -29,7 +29,9 @@ _STEP = np.uint64(0x94D049BB133111EB)
 
 
 def _classify(typing_context: Any, address: Any) -> Any:
-    """(letters, digits and what is not ASCII; white space; newlines; not ASCII): a bit for each of 64 bytes."""
+    """Four classes, a bit for each of 64 bytes: letters, digits and bytes that are not ASCII; white space; newlines;
+    bytes that are not ASCII.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         lanes, word = ir.VectorType(ir.IntType(8), _BLOCK), ir.IntType(_BLOCK)
@@ -114,7 +116,9 @@ _leading_zeros: Callable[[Any], int] = cast(Any, intrinsic(_leading))
 
 @kernel
 def _step(h: Any, chunk: Any) -> Any:
-    """`h` with eight bytes more, as MurmurHash64A takes them (Appleby 2008): what is new is mixed off the long path."""
+    """Hash eight more bytes into `h`, as MurmurHash64A does (Appleby 2008): they are mixed before they meet `h`, so
+    that the chain of dependent steps is short.
+    """
     chunk *= _STEP
     chunk ^= chunk >> uint64(47)
     return (h ^ chunk * _STEP) * MULTIPLIER
@@ -122,9 +126,9 @@ def _step(h: Any, chunk: Any) -> Any:
 
 @kernel
 def _ascii_word(h: Any, p: int, size: int) -> Any:
-    """`h` after a word of ASCII letters and digits: lower case, each digit a 0, eight at a time.
+    """Hash a word of ASCII letters and digits into `h`: in lower case, each digit as 0, eight bytes at a time.
 
-    The last chunk has less than eight, maybe none, so that where a word ends tells.
+    The last chunk has less than eight bytes, maybe none, so that the end of the word counts.
     """
     while True:
         chunk = _load64(p)
@@ -141,7 +145,7 @@ def _ascii_word(h: Any, p: int, size: int) -> Any:
 
 @kernel
 def _is_separator(code: Any) -> Any:
-    """Punctuation, spaces and symbols: of Latin-1, general, of Han and Kana, and their wide forms with digits."""
+    """Whether a character is punctuation, a space or a symbol: of Latin-1, general, of Han and Kana, or a wide form."""
     if code < 0x2000:
         return code < 0xC0
     if code < 0x3000:
@@ -151,7 +155,7 @@ def _is_separator(code: Any) -> Any:
 
 @kernel
 def _is_alone(code: Any) -> Any:
-    """A character of a script without spaces, which is a word: Thai, Lao, Myanmar, Khmer, Kana, Han."""
+    """Whether a character is a word of its own, in a script without spaces: Thai, Lao, Myanmar, Khmer, Kana, Han."""
     if code < 0x3040:
         return 0x0E00 <= code < 0x0F00 or 0x1000 <= code < 0x10A0 or 0x1780 <= code < 0x1800
     if code < 0xA000:
@@ -161,17 +165,17 @@ def _is_alone(code: Any) -> Any:
 
 @kernel
 def _lower(code: Any) -> Any:
-    """The small letter of a capital of Latin-1, Greek (without accents) or Cyrillic; others as they are."""
+    """The small letter of a capital of Latin-1, Greek (without accents) or Cyrillic; other characters unchanged."""
     if 0xC0 <= code < 0xDF or 0x391 <= code < 0x3AA or 0x410 <= code < 0x430:
-        return code if code == 0xD7 or code == 0x3A2 else code + 0x20  # a sign, and nothing
+        return code if code == 0xD7 or code == 0x3A2 else code + 0x20  # the sign ×, and an unassigned code point
     return code + 0x50 if 0x400 <= code < 0x410 else code
 
 
 @kernel
 def _wide_words(h: Any, p: int, stop: int) -> Any:
-    """(`h` after the words of bytes that are letters, digits or not ASCII, how many words).
+    """Hash the words of a run of letters, digits and bytes that are not ASCII into `h`; returns (`h`, words).
 
-    Bytes that are no UTF-8 are letters.
+    Bytes that are not UTF-8 count as letters.
     """
     count = 0
     chunk, filled, inside = uint64(0), uint64(0), False
@@ -224,7 +228,7 @@ def _wide_words(h: Any, p: int, stop: int) -> Any:
 
 @kernel
 def _run_end(p: int, end: int) -> int:
-    """The end of the letters, digits and bytes that are not ASCII from p on."""
+    """The end of the run of letters, digits and bytes that are not ASCII that begins at p."""
     while p < end:
         others = ~_classes(p)[0]
         if others:
@@ -239,7 +243,7 @@ def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
     hashes, words, begins, stops = lines
     n = 0
     h, count = MULTIPLIER, 0
-    begin, stop = -1, -1  # of what is open; begin is -1 if nothing is
+    begin, stop = -1, -1  # of the line or paragraph that is not finished; begin is -1 if there is none
     line, blank = text, True
     p = text
     while p < end:

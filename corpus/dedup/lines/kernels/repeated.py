@@ -1,4 +1,4 @@
-"""Repeated lines: in how many documents each line is, and texts without those that are in many."""
+"""Repeated lines: the number of documents that have each line, and texts without the lines that many have."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def partition_lines(records: Any, shift: Any, starts: Any, out: Any) -> None:
 
 @kernel
 def merge_lines(records: Any, starts: Any, table: Any, last: Any) -> Any:
-    """Leave one record (hash, first row, documents) of each hash; return how many.
+    """Merge the records of each hash into one (hash, first row, documents); returns how many are left.
 
-    Equal hashes are in one bucket of `starts`, and there in the order of their rows; the same row counts once. They
-    move up to the front of `records`, and `starts` with them. Room for the largest bucket: `table` is int32[twice its
-    records, up to a power of two], `last` uint64[its records].
+    Equal hashes are in one bucket of `starts`, and there in the order of their rows; a repeated row counts once. The
+    merged records move to the front of `records`, and `starts` with them. `table` (int32[twice the records of the
+    largest bucket, rounded up to a power of two]) and `last` (uint64[the records of the largest bucket]) are room.
     """
     n = 0
     begin = starts[0]
@@ -110,7 +110,7 @@ def _find(h: Any, repeated: Any, shift: Any) -> Any:
 
 @kernel
 def _repeats(hashes: Any, i: int, n: int, seen: Any) -> Any:
-    """Whether hashes[i] came before in `seen`, a hash table of indices for n hashes; puts it there if not."""
+    """Whether an equal hash is in `seen`, a hash table of indices for n hashes; puts the index i there if not."""
     bits = 1
     while 1 << bits < 2 * n:
         bits += 1
