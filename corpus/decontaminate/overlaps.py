@@ -48,9 +48,9 @@ def find(texts: pa.Array, index: BenchmarkIndex, table: contain.HashTable, ngram
     """
     utf8 = from_arrow(texts)
     scratch = scratch_for(utf8)
-    found = np.empty((utf8.size // 2 + 1, 3), np.int64)  # rows that are not written take no memory
+    matches = np.empty((utf8.size // 2 + 1, 3), np.int64)  # rows that are not written take no memory
     hashes = np.empty(len(scratch.words), np.uint64)
-    return found[: contain.find(utf8, word_table(), ngram, scratch, hashes, table, found)]
+    return matches[: contain.find(utf8, word_table(), ngram, scratch, hashes, table, matches)]
 
 
 def same(words: list[Word], at: int, index: BenchmarkIndex, number: int, ngram: int) -> bool:
@@ -58,10 +58,10 @@ def same(words: list[Word], at: int, index: BenchmarkIndex, number: int, ngram: 
     return tuple(word.text for word in words[at : at + ngram]) == ngram_words(index, number, ngram)
 
 
-def _by_text(found: NDArray[np.int64]) -> tuple[list[int], list[list[tuple[int, int]]]]:
+def _by_text(matches: NDArray[np.int64]) -> tuple[list[int], list[list[tuple[int, int]]]]:
     """(texts with matches, for each of them its matches as (first word, n-gram))."""
-    rows, first = np.unique(found[:, 0], return_index=True)
-    parts = np.split(found[:, 1:], first[1:]) if len(rows) else []
+    rows, first = np.unique(matches[:, 0], return_index=True)
+    parts = np.split(matches[:, 1:], first[1:]) if len(rows) else []
     return rows.tolist(), [[(at, number) for at, number in part.tolist()] for part in parts]
 
 

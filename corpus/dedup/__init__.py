@@ -7,7 +7,7 @@
 documents with a key in common may be duplicates. `exchange.write_keys` writes keys partitioned by their first bits;
 `exchange.partition_edges` reads one partition of all files and joins the documents that share a key by edges.
 `components` joins edges into blocks. `candidates` brings the documents of a block together, `labels.decide` decides
-which of them stay, and `apply.process` is the step that drops the others. `passes` says what is a pass of its own.
+which of them stay, and `apply.process` is the step that drops the others. `passes` says in which passes this happens.
 
 `lines` removes repeated lines, by similar steps. `results` and `clusters` answer questions about a finished
 deduplication. `config` is light: it loads neither Numba nor datasketch.

@@ -196,7 +196,7 @@ def _check_folders(job: BarrierJob, output: str, options: IndexOptions) -> None:
     """Raises ValueError if a folder that is read would also be written to."""
     read = _place(job.documents)
     if read in (_place(output), _place(job.work).removesuffix("/_dedup")):
-        raise ValueError(f"{job.documents}: is what is to be read; name another output folder")
+        raise ValueError(f"{job.documents}: is the folder that is read; name another output folder")
     written = [output, job.work, *(f"{job.work}/{name}" for name in DATASETS)]
     if options.against and _place(options.against) in (read, *map(_place, written)):
         raise ValueError(f"{options.against}: is a folder of this call's documents; an index needs a folder of its own")

@@ -248,8 +248,8 @@ def _read_rows(path: str, rows: Sequence[int], names: Sequence[str] | None) -> I
                 here = [row for row in rows if first <= row < last]
                 if here:
                     table = file.read_row_group(group, columns=columns, use_threads=False)
-                    taken = table.take(pa.array([row - first for row in here]))
-                    yield from zip(here, taken.to_pylist(), strict=True)
+                    selected = table.take(pa.array([row - first for row in here]))
+                    yield from zip(here, selected.to_pylist(), strict=True)
                 first = last
         except DAMAGED as error:
             raise ValueError(f"{path}: damaged shard ({error})") from None

@@ -60,13 +60,13 @@ def schema(config: Config) -> pa.Schema:
     return pa.schema(fields, metadata={"dedup": scheme})
 
 
-def check(name: str, given: pa.Schema, config: Config) -> None:
+def check(name: str, columns: pa.Schema, config: Config) -> None:
     """Raises ValueError naming the file if it was signed with other settings, or with other tables of characters."""
     expected = schema(config)
     for field in expected:
-        if field.name not in given.names or given.field(field.name).type != field.type:
+        if field.name not in columns.names or columns.field(field.name).type != field.type:
             raise ValueError(f"{name}: no column {field.name} of type {field.type}: sign it with this configuration")
-    signed, wanted = (given.metadata or {}).get(b"dedup", b"nothing"), expected.metadata[b"dedup"]
+    signed, wanted = (columns.metadata or {}).get(b"dedup", b"nothing"), expected.metadata[b"dedup"]
     if signed != wanted:
         raise ValueError(f"{name}: signed as {signed.decode()!r}, expected {wanted.decode()!r}: sign it again")
 

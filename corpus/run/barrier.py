@@ -33,7 +33,7 @@ class BarrierJob:
     keys       the units of `documents`
     recipe     the recipe that the barrier is a stage of
     work       the folder for the datasets that its passes write
-    share      the units that this task does, of those of every pass
+    share      the part of every pass's units that this task does
     memory     MiB that a unit may hold of its partition; None: 256, or more where that makes over 1,024 partitions
     options    what the command line asks of the barrier beside its settings (deduplication: `IndexOptions`)
     """

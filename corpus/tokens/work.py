@@ -1,4 +1,4 @@
-"""What the unit of the vocabulary does: it trains a vocabulary on all documents."""
+"""What the one unit of the pass `tokenizer` does: train a vocabulary on all documents."""
 
 from __future__ import annotations
 

@@ -79,10 +79,10 @@ def fill(hashes: Any, table: Any) -> None:
 
 
 @kernel
-def find(texts: Any, characters: Any, ngram: int, scratch: Any, hashes: Any, table: Any, found: Any) -> Any:
+def find(texts: Any, characters: Any, ngram: int, scratch: Any, hashes: Any, table: Any, matches: Any) -> Any:
     """Find the n-grams of texts whose hash is in a HashTable; returns how many there are.
 
-    Each is a row of `found` (int64[., 3]): the text, the number of its first word in the text, the number of the hash.
+    Each is a row of `matches` (int64[., 3]): the text, the number of its first word there, the number of the hash.
     `hashes` (uint64, as long as `scratch.words`) is room for the hashes of a text.
     """
     keys, numbers, bits = table.keys, table.numbers, table.bits
@@ -100,6 +100,6 @@ def find(texts: Any, characters: Any, ngram: int, scratch: Any, hashes: Any, tab
             while keys[at] != EMPTY and keys[at] != hashes[j]:
                 at = (at + uint64(1)) & mask
             if keys[at] != EMPTY:
-                found[n, 0], found[n, 1], found[n, 2] = text, j, numbers[at]
+                matches[n, 0], matches[n, 1], matches[n, 2] = text, j, numbers[at]
                 n += 1
     return n

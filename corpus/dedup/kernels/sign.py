@@ -61,9 +61,9 @@ def _ngram_hashes(words: Any, count: Any, ngram: Any, sums: Any, out: Any) -> An
     if count == 0:
         return int64(0)
     width = min(ngram, count)
-    found = count - width + 1
-    for base in range(0, found, sums.size):
-        n = min(sums.size, found - base)
+    size = count - width + 1
+    for base in range(0, size, sums.size):
+        n = min(sums.size, size - base)
         first, hashes = words[base : base + n], out[base : base + n]  # indices from 0: these loops become vectors
         for j in range(n):
             sums[j] = first[j]
@@ -73,7 +73,7 @@ def _ngram_hashes(words: Any, count: Any, ngram: Any, sums: Any, out: Any) -> An
                 sums[j] = sums[j] * MULTIPLIER + following[j]
         for j in range(n):
             hashes[j] = uint32(_mix64(sums[j]) >> uint64(32))
-    return found
+    return size
 
 
 @kernel
@@ -107,8 +107,8 @@ def ngram_hashes(texts: Any, plain: Any, table: Any, ngram: int, scratch: Any, o
     ends[0] = 0
     for text in range(texts.offsets.size - 1):
         p, end = _text_at(texts, text, scratch.copy)
-        found = _word_hashes(plain, p, end, table, scratch)
-        n += _ngram_hashes(scratch.words, found, ngram, scratch.sums, out[n:])
+        count = _word_hashes(plain, p, end, table, scratch)
+        n += _ngram_hashes(scratch.words, count, ngram, scratch.sums, out[n:])
         ends[text + 1] = n
 
 
@@ -122,8 +122,8 @@ def sign_texts(
     """
     for text in range(counts.size):
         p, end = _text_at(texts, text, scratch.copy)
-        found = _word_hashes(False, p, end, table, scratch)
-        counts[text] = _ngram_hashes(scratch.words, found, ngram, scratch.sums, ngrams)
+        count = _word_hashes(False, p, end, table, scratch)
+        counts[text] = _ngram_hashes(scratch.words, count, ngram, scratch.sums, ngrams)
         _minima(ngrams, counts[text], permutations)
         signatures[text] = permutations.minima[: signatures.shape[1]]
 
@@ -146,7 +146,7 @@ def _squeezed(p: Any, end: Any, target: Any) -> Any:
             d += n
             continue
         kept &= -1 if n == BLOCK else (1 << n) - 1
-        block = d + 2 * BLOCK  # out of the way of what is moved down
+        block = d + 2 * BLOCK  # beyond the bytes that move down
         move_block(d, block)
         while kept:
             i = trailing_zeros(kept)

@@ -291,7 +291,7 @@ def test_an_index_needs_a_folder_of_its_own(engine: LocalEngine, tmp_path: Path,
 def test_what_is_read_is_not_written_to(engine: LocalEngine, tmp_path: Path) -> None:
     commit_documents(tmp_path / "documents", some_texts(4))
     for labels_only in (False, True):
-        with pytest.raises(ValueError, match="documents: is what is to be read; name another output folder"):
+        with pytest.raises(ValueError, match="documents: is the folder that is read; name another output folder"):
             deduplicate(str(tmp_path / "documents"), tmp_path / "documents", engine, labels_only=labels_only)
     assert Dataset(tmp_path / "documents").units() == ["u"]
 

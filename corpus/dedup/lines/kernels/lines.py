@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import int64, types, uint64
 from numba.extending import intrinsic
 
+from bpe.kernels.memory import leading_zeros, load64, trailing_zeros
 from corpus.dedup.lines.kernels import kernel
 from corpus.text.kernels.mixing import MULTIPLIER, _mix64
 
@@ -54,33 +55,6 @@ def _classify(typing_context: Any, address: Any) -> Any:
     return four(types.int64), generate
 
 
-def _load(typing_context: Any, address: Any) -> Any:
-    """The eight bytes at an address, the first the lowest."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()), align=1)
-
-    return types.uint64(types.int64), generate
-
-
-def _trailing(typing_context: Any, value: Any) -> Any:
-    """How many zero bits are below the lowest one; 64 for 0."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
-
-
-def _leading(typing_context: Any, value: Any) -> Any:
-    """How many zero bits are above the highest one; 64 for 0."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
-
-
 class LineRule(NamedTuple):
     """What is compared: paragraphs or lines, of so many words at least."""
 
@@ -106,9 +80,6 @@ class LineTexts(NamedTuple):
 
 
 _classes: Callable[[int], tuple[Any, ...]] = cast(Any, intrinsic(_classify))
-_load64: Callable[[int], Any] = cast(Any, intrinsic(_load))
-_trailing_zeros: Callable[[Any], int] = cast(Any, intrinsic(_trailing))
-_leading_zeros: Callable[[Any], int] = cast(Any, intrinsic(_leading))
 
 
 # ---- Words ----
@@ -131,7 +102,7 @@ def _ascii_word(h: Any, p: int, size: int) -> Any:
     The last chunk has less than eight bytes, maybe none, so that the end of the word counts.
     """
     while True:
-        chunk = _load64(p)
+        chunk = uint64(load64(p))
         if size < 8:
             chunk &= (uint64(1) << uint64(8 * size)) - uint64(1)
         letters = chunk >> uint64(6) & _EACH  # bit 6 is set in letters and not in digits
@@ -180,7 +151,7 @@ def _wide_words(h: Any, p: int, stop: int) -> Any:
     count = 0
     chunk, filled, inside = uint64(0), uint64(0), False
     while p < stop:
-        bytes_ = _load64(p)
+        bytes_ = uint64(load64(p))
         lead = bytes_ & uint64(0xFF)
         size, code = 1, int64(0xC0)
         if lead < uint64(0x80):
@@ -232,7 +203,7 @@ def _run_end(p: int, end: int) -> int:
     while p < end:
         others = ~_classes(p)[0]
         if others:
-            return min(p + _trailing_zeros(others), end)
+            return min(p + trailing_zeros(int64(others)), end)
         p += _BLOCK
     return end
 
@@ -253,7 +224,7 @@ def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
             inside = (uint64(1) << uint64(end - p)) - uint64(1)
             in_words, newlines, solid = in_words & inside, newlines & inside, solid & inside
         elif in_words >> uint64(63) and end - p > _BLOCK:
-            advance -= _leading_zeros(~in_words)
+            advance -= leading_zeros(int64(~in_words))
             if advance == 0:  # one word beyond this block
                 if begin < 0:
                     begin = line
@@ -269,15 +240,15 @@ def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
             if solid & here:
                 if begin < 0:
                     begin = line
-                stop = p + _BLOCK - _leading_zeros(solid & here)
+                stop = p + _BLOCK - leading_zeros(int64(solid & here))
                 blank = False
             runs = in_words & here
             while runs:
-                first = _trailing_zeros(runs)
+                first = trailing_zeros(int64(runs))
                 after = runs + (uint64(1) << uint64(first))  # the first run becomes the bit after it
                 run = runs & ~after
                 runs &= after
-                size = _trailing_zeros(after) - first
+                size = trailing_zeros(int64(after)) - first
                 if run & wide:
                     h, more = _wide_words(h, p + first, p + first + size)
                     count += more
@@ -290,7 +261,7 @@ def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
                 hashes[n], words[n], begins[n], stops[n] = _mix64(h), count, begin - text, stop - text
                 n += 1
                 h, count, begin = MULTIPLIER, 0, -1
-            line, blank = p + _trailing_zeros(newlines) + 1, True
+            line, blank = p + trailing_zeros(int64(newlines)) + 1, True
             in_words &= ~here
             solid &= ~here
             newlines &= newlines - uint64(1)

@@ -20,10 +20,10 @@ class Repeated(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """Room for marks at the lines of one text, as long as that of `Lines`, and four times as long."""
+    """Room for marks at the lines of one text of at most m lines."""
 
-    removed: Any  # bool
-    seen: Any  # int32: a hash table
+    removed: Any  # bool[m]
+    seen: Any  # int32[4 * m]: a hash table
 
 
 class Trimmed(NamedTuple):
