@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import random
@@ -31,6 +32,7 @@ from corpus.decontaminate.decide import hits, report, sizes, too_frequent
 from corpus.decontaminate.words import split_words
 from corpus.run.recipe import make_step
 from corpus.schema import DOCUMENTS
+from corpus.stage import load_stage
 from tests.oracles import decontaminate as oracle
 
 QUESTION = (
@@ -155,6 +157,23 @@ def test_a_question_is_found_however_it_is_written(tmp_path: Path) -> None:
     (row,) = dropped.to_pylist()
     assert (row["id"], row["rule"], row["value"]) == ("<1>", "decontaminate.overlap", "b:1 19/19")
     assert row["threshold"] == "0.5 or 20"
+
+
+def test_every_rule_is_declared_with_a_setting_that_changes_it(tmp_path: Path) -> None:
+    text = f"{FILLER}{QUESTION}{FILLER}"
+    cut = config(ngram=13, action="cut", window=0, min_piece=10)
+    outcomes = {
+        rule.name: run([text], [QUESTION], tmp_path, settings)
+        for rule, settings in zip(
+            load_stage("decontaminate").rules,
+            (config(), dataclasses.replace(cut, min_piece=10**6), dataclasses.replace(cut, max_pieces=1)),
+            strict=True,
+        )
+    }
+    assert {name: outcome.dropped.column("rule").to_pylist() for name, outcome in outcomes.items()} == {
+        name: [f"decontaminate.{name}"] for name in ("overlap", "nothing_left", "pieces")
+    }
+    assert run([text], [QUESTION], tmp_path, cut).dropped.num_rows == 0
 
 
 def test_two_words_with_one_hash_are_no_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

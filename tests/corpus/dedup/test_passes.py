@@ -29,6 +29,7 @@ from corpus.run.execute import run_pass
 from corpus.run.plan import ALONE, Share, Source, Waiting
 from corpus.run.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
+from corpus.stage import load_stage
 from corpus.store.shards import Conflict, Dataset, Record, ShardWriter
 from tests.support.command import commit_documents, shard_hashes
 
@@ -350,6 +351,7 @@ def test_each_half_works_alone(config: Config, documents: str, engine: LocalEngi
     rules = {row["rule"] for row in rows(tmp_path, "dropped")}
     both = {"dedup.exact", "dedup.minhash"}
     assert rules == ({"dedup.exact"} if not config.minhash else {"dedup.minhash"} if not config.exact else both)
+    assert {f"dedup.{rule.name}" for rule in load_stage("dedup").rules} == both
 
 
 def test_a_score_column_decides_and_must_be_there(documents: str, engine: LocalEngine, tmp_path: Path) -> None:
