@@ -100,7 +100,10 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str, options: IndexO
     yield from finished(job, shard_pass(job, sign, folders["signatures"], "signatures", described))
     described |= {"against": index.fingerprint()} if index else {}
     shared = _Deduplication(job, config, described, folders)
-    yield from _decide(shared, SignedShards(folders["signatures"], index, 0))
+    shards = SignedShards(folders["signatures"], index, 0)
+    rows = max(shard.end for shard in shards.signed())
+    yield from _connect(shared, shards, rows)
+    yield from _decide(shared, shards, rows)
     if not options.labels_only:
         apply = Step("dedup", "corpus.dedup.apply", config)
         units = labelled(job.documents, folders["labels"])
@@ -109,43 +112,47 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str, options: IndexO
         yield _index_pass(job, options.against, config, folders["labels"])
 
 
-def _decide(shared: _Deduplication, shards: SignedShards) -> Iterator[Pass]:
-    """The passes from `keys` to `labels`."""
-    config, folders, memory = shared.config, shared.folders, shared.job.memory
-    rows = max(shard.end for shard in shards.signed())
+def _connect(shared: _Deduplication, shards: SignedShards, rows: int) -> Iterator[Pass]:
+    """The passes `keys` and `bands`: from signatures to edges."""
+    config, folders = shared.config, shared.folders
     size = rows * _PAIR * (config.bands * config.minhash + config.exact)
-    narrow = shards.grouped(size, rows)
+    grouped = shards.grouped(size, rows)
     yield from shared.whole_pass(
         "keys",
-        [group.key for group in narrow.groups()],
+        [group.key for group in grouped.groups()],
         ("signatures", "signatures"),
-        lambda folder, digest: KeysWork("keys", config, folder, digest, narrow),
+        lambda folder, digest: KeysWork("keys", config, folder, digest, grouped),
     )
-    ranges = partitions(size, memory)
+    parts = partitions(size, shared.job.memory)
     yield from shared.whole_pass(
         "bands",
-        ranges,
+        parts,
         ("keys", "pairs"),
-        lambda folder, digest: BandsWork("bands", folder, digest, narrow, folders["keys"], size // len(ranges)),
+        lambda folder, digest: BandsWork("bands", folder, digest, grouped, folders["keys"], size // len(parts)),
     )
+
+
+def _decide(shared: _Deduplication, shards: SignedShards, rows: int) -> Iterator[Pass]:
+    """The passes from `blocks` to `labels`: from edges to decisions about all documents."""
+    config, folders, documents = shared.config, shared.folders, shared.job.documents
     # How many documents have an edge is not known before `blocks` has run: the groups are made as if all had one.
     bytes_each = _candidate_bytes(Dataset(shards.signatures), config)
-    wide = shards.grouped(rows * bytes_each, rows)
+    grouped = shards.grouped(rows * bytes_each, rows)
     yield from shared.whole_pass(
         "blocks",
         ["all"],
         ("bands", "edges"),
-        lambda folder, digest: BlocksWork("blocks", folder, digest, wide, folders["bands"], rows),
+        lambda folder, digest: BlocksWork("blocks", folder, digest, grouped, folders["bands"], rows),
     )
-    (blocks,) = (count for record in Dataset(folders["blocks"]).scan() for count in record.counts)
-    size = blocks["candidates"] * bytes_each
-    parts = partitions(size, memory)
+    (counts,) = (counts for record in Dataset(folders["blocks"]).scan() for counts in record.counts)
+    size = counts["candidates"] * bytes_each
+    parts = partitions(size, shared.job.memory)
     yield from shared.whole_pass(
         "candidates",
-        [group.key for group in wide.groups()],
+        [group.key for group in grouped.groups()],
         ("blocks", "blocks"),
         lambda folder, digest: CandidatesWork(
-            "candidates", config, folder, digest, shared.job.documents, wide, folders["blocks"], len(parts)
+            "candidates", config, folder, digest, documents, grouped, folders["blocks"], len(parts)
         ),
         partitions=len(parts),
     )
@@ -154,13 +161,13 @@ def _decide(shared: _Deduplication, shards: SignedShards) -> Iterator[Pass]:
         "decisions",
         parts,
         ("candidates", "candidates"),
-        lambda folder, digest: DecisionsWork("decisions", config, folder, digest, wide, folders["candidates"], held),
+        lambda folder, digest: DecisionsWork("decisions", config, folder, digest, grouped, folders["candidates"], held),
     )
     yield from shared.whole_pass(
         "labels",
-        [group.key for group in wide.own_groups()],
+        [group.key for group in grouped.own_groups()],
         ("decisions", "decisions"),
-        lambda folder, digest: LabelsWork("labels", folder, digest, wide, folders["decisions"]),
+        lambda folder, digest: LabelsWork("labels", folder, digest, grouped, folders["decisions"]),
     )
 
 
