@@ -1,10 +1,11 @@
-"""SIGNATURES tables through the files of the exchange, as the passes take them."""
+"""Rows of SIGNATURES and CANDIDATES, and files of the exchange as the passes write them, for tests."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,9 @@ from corpus.dedup import Config
 from corpus.dedup.exchange import PairFile, write_keys
 from corpus.dedup.keys import keys
 from corpus.dedup.signatures import schema
+
+# Few hashes, so that a test can write down a signature.
+SMALL = Config(bands=3, rows=2)
 
 # A document in short: its text's hash as a number, its num_perm minima, its shingles, its dump.
 Row = tuple[int, Sequence[int], int, str | None]
@@ -55,3 +59,19 @@ def write_all_pairs(tables: Sequence[pa.Table], config: Config, folder: Path) ->
         sources.append(pairs_source(pairs, first_row))
         first_row += table.num_rows
     return sources
+
+
+def candidate(row: int, **more: Any) -> dict[str, Any]:
+    """A candidate of block 0; `minima` are its signature, `ngrams` its set."""
+    minima = more.pop("minima", [7] * SMALL.num_perm)
+    known = {
+        "row": row,
+        "block": 0,
+        "published": False,
+        "id": f"d{row}",
+        "length": 100,
+        "text_hash": row.to_bytes(16, "little"),
+        "signature": np.array(minima, "<u4").tobytes(),
+        "ngrams": [1, 2, 3, 4],
+    }
+    return known | more

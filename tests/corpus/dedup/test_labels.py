@@ -25,24 +25,7 @@ from corpus.dedup.sections import Sections, read_section
 from corpus.dedup.signatures import sign
 from corpus.schema import DOCUMENTS
 from tests.oracles.dedup_labels import Document, twins
-
-SMALL = Config(bands=3, rows=2)
-
-
-def candidate(row: int, **more: Any) -> dict[str, Any]:
-    """A candidate of block 0; `minima` are its signature, `ngrams` its set."""
-    minima = more.pop("minima", [7] * SMALL.num_perm)
-    known = {
-        "row": row,
-        "block": 0,
-        "published": False,
-        "id": f"d{row}",
-        "length": 100,
-        "text_hash": row.to_bytes(16, "little"),
-        "signature": np.array(minima, "<u4").tobytes(),
-        "ngrams": [1, 2, 3, 4],
-    }
-    return known | more
+from tests.support.dedup_files import SMALL, candidate
 
 
 def decisions(rows: list[dict[str, Any]], config: Config = SMALL) -> list[dict[str, Any]]:
@@ -353,52 +336,6 @@ def test_each_unit_gets_the_labels_of_all_its_documents(tmp_path: Path) -> None:
     assert first[1]["representative"] == "d2"
     with pytest.raises(ValueError, match="do not belong to these documents"):
         labels(section(tmp_path / "decisions", 1), 6, pa.array(["other", "d7"]))
-
-
-def test_a_damaged_file_of_sections_is_refused_by_name(tmp_path: Path) -> None:
-    schema = candidates_schema(SMALL)
-    path = tmp_path / "candidates"
-    rows = [candidate(0, dump="CC-MAIN-2024-10"), candidate(1, score=1.0), candidate(2, block=1)]
-    assert write_candidates([pa.RecordBatch.from_pylist([row], schema=schema) for row in rows], path, 2) == 3
-    whole = path.read_bytes()
-
-    def read(data: bytes, number: int) -> list[pa.RecordBatch] | str:
-        file = Sections(lambda start, length: data[start : start + length], path.name)
-        try:
-            return list(read_section(file, number, schema))
-        except ValueError as error:
-            return str(error)
-
-    expected = [read(whole, number) for number in (0, 1)]
-    assert sorted(map(len, expected)) == [1, 2]
-    for place in range(len(whole)):
-        for data in (whole[:place], whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]):
-            found = [read(data, number) for number in (0, 1)]
-            assert found != expected
-            assert all(
-                one == other or str(one).startswith("candidates: ") for one, other in zip(found, expected, strict=True)
-            )
-
-
-def test_a_section_of_another_kind_or_of_impossible_length_is_refused(tmp_path: Path) -> None:
-    schema = candidates_schema(SMALL)
-    path = tmp_path / "candidates"
-    write_candidates([pa.RecordBatch.from_pylist([candidate(0)], schema=schema)], path, 1)
-    other = candidates_schema(Config(bands=4, rows=2))
-    with path.open("rb") as stream:
-
-        def read(start: int, length: int) -> bytes:
-            stream.seek(start)
-            return stream.read(length)
-
-        assert len(list(read_section(Sections(read, "candidates"), 0, schema))) == 1
-        for wrong in (other, DECISIONS):
-            with pytest.raises(ValueError, match=r"candidates: section 0 is damaged \(its checksum\)"):
-                list(read_section(Sections(read, "candidates"), 0, wrong))
-        for end in (2**50, 2**64 - 8):
-            path.write_bytes(path.read_bytes()[:8] + end.to_bytes(8, "little") + path.read_bytes()[16:])
-            with pytest.raises(ValueError, match=r"candidates: no memory for .* if it is not that long, remove it"):
-                list(read_section(Sections(read, "candidates"), 0, schema))
 
 
 def test_nothing_is_decided_where_all_are_alone(tmp_path: Path) -> None:

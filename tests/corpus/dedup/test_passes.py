@@ -349,9 +349,8 @@ def kept_with(folder: Path, engine: LocalEngine, name: str, config: Config) -> s
 def test_each_half_works_alone(config: Config, documents: str, engine: LocalEngine, tmp_path: Path) -> None:
     deduplicate(documents, tmp_path, engine, config=config)
     rules = {row["rule"] for row in rows(tmp_path, "dropped")}
-    both = {"dedup.exact", "dedup.minhash"}
+    both = {f"dedup.{rule.name}" for rule in load_stage("dedup").rules}
     assert rules == ({"dedup.exact"} if not config.minhash else {"dedup.minhash"} if not config.exact else both)
-    assert {f"dedup.{rule.name}" for rule in load_stage("dedup").rules} == both
 
 
 def test_a_score_column_decides_and_must_be_there(documents: str, engine: LocalEngine, tmp_path: Path) -> None:

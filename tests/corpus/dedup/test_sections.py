@@ -1,0 +1,60 @@
+"""Files of sections: every damage is noticed, and named with its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from corpus.dedup import Config
+from corpus.dedup.candidates import candidates_schema, write_candidates
+from corpus.dedup.labels import DECISIONS
+from corpus.dedup.sections import Sections, read_section
+from tests.support.dedup_files import SMALL, candidate
+
+
+def test_a_damaged_file_of_sections_is_refused_by_name(tmp_path: Path) -> None:
+    schema = candidates_schema(SMALL)
+    path = tmp_path / "candidates"
+    rows = [candidate(0, dump="CC-MAIN-2024-10"), candidate(1, score=1.0), candidate(2, block=1)]
+    assert write_candidates([pa.RecordBatch.from_pylist([row], schema=schema) for row in rows], path, 2) == 3
+    whole = path.read_bytes()
+
+    def read(data: bytes, number: int) -> list[pa.RecordBatch] | str:
+        file = Sections(lambda start, length: data[start : start + length], path.name)
+        try:
+            return list(read_section(file, number, schema))
+        except ValueError as error:
+            return str(error)
+
+    expected = [read(whole, number) for number in (0, 1)]
+    assert sorted(map(len, expected)) == [1, 2]
+    for place in range(len(whole)):
+        for data in (whole[:place], whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]):
+            found = [read(data, number) for number in (0, 1)]
+            assert found != expected
+            assert all(
+                one == other or str(one).startswith("candidates: ") for one, other in zip(found, expected, strict=True)
+            )
+
+
+def test_a_section_of_another_kind_or_of_impossible_length_is_refused(tmp_path: Path) -> None:
+    schema = candidates_schema(SMALL)
+    path = tmp_path / "candidates"
+    write_candidates([pa.RecordBatch.from_pylist([candidate(0)], schema=schema)], path, 1)
+    other = candidates_schema(Config(bands=4, rows=2))
+    with path.open("rb") as stream:
+
+        def read(start: int, length: int) -> bytes:
+            stream.seek(start)
+            return stream.read(length)
+
+        assert len(list(read_section(Sections(read, "candidates"), 0, schema))) == 1
+        for wrong in (other, DECISIONS):
+            with pytest.raises(ValueError, match=r"candidates: section 0 is damaged \(its checksum\)"):
+                list(read_section(Sections(read, "candidates"), 0, wrong))
+        for end in (2**50, 2**64 - 8):
+            path.write_bytes(path.read_bytes()[:8] + end.to_bytes(8, "little") + path.read_bytes()[16:])
+            with pytest.raises(ValueError, match=r"candidates: no memory for .* if it is not that long, remove it"):
+                list(read_section(Sections(read, "candidates"), 0, schema))
