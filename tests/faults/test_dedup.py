@@ -1,4 +1,4 @@
-"""`corpus dedup` killed at random moments, with an index that it adds to: the bytes of a run in peace, in both."""
+"""`corpus dedup --update-index` is killed at random moments: output and index get the bytes of a run without kills."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def arguments(place: Path, documents: Path) -> list[str]:
 
 
 def kill_at(line: list[str], place: Path, moment: str, later: float) -> bool:
-    """Kill the command so many seconds after a file like `moment` is there; whether it had not come to its end."""
+    """Kill the command `later` seconds after a file like `moment` appears; returns whether it was still at work."""
     driver = subprocess.Popen(
         [sys.executable, "-m", "corpus", *line], cwd=REPOSITORY, stderr=subprocess.DEVNULL, start_new_session=True
     )

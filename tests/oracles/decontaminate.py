@@ -46,7 +46,7 @@ def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
 
 
 class Verdict(NamedTuple):
-    """Of one document: the examples that it holds, with how many of how many n-grams each."""
+    """The examples that a document holds: for each, (n-grams that the document has, n-grams of the example)."""
 
     hits: dict[int, tuple[int, int]]
 
@@ -60,7 +60,7 @@ def judge(
     min_overlap: float,
     min_ngrams: int,
 ) -> list[Verdict]:
-    """What each document holds."""
+    """The examples that each document holds."""
     of_examples = [set(ngrams(text, n)) for text in examples]
     of_documents = [set(ngrams(text, n)) for text in documents]
     in_examples = Counter(gram for grams in of_examples for gram in grams)

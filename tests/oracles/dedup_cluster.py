@@ -1,4 +1,4 @@
-"""Edges and components of a whole corpus in memory, by dictionaries: what the exchange through files has to give."""
+"""Edges and components of a whole corpus in memory, by dictionaries: the slow twin of the exchange through files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corpus.dedup import Config
 
 
 def keys(row: dict[str, Any], config: Config) -> Iterator[tuple[object, ...]]:
-    """What another document must share one of to be joined: the text's hash, or a whole band if there are words."""
+    """The keys of a document, which is joined to all that share one: its text's hash, and each band if it has words."""
     dump = (row["dump"],) if config.per_dump else ()
     if config.exact:
         yield ("text", row["text_hash"], *dump)
@@ -20,7 +20,7 @@ def keys(row: dict[str, Any], config: Config) -> Iterator[tuple[object, ...]]:
 
 
 def band_key(minima: Sequence[int], band: int) -> int:
-    """The key of a band from its hashes and its number: each mixed in by a multiplication, all at last by Murmur's."""
+    """The key of a band from its number and its hashes: each is mixed in by a multiplication, the result by Murmur's."""
     key = _mix64(band + 1)
     for minimum in minima:
         key = (key ^ minimum) * 0x9E3779B97F4A7C15 % 2**64

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Document(NamedTuple):
-    """What decides: documents come in the order in which they are to be kept."""
+    """What is compared of a document. Documents come in the order in which they are to be kept."""
 
     text_hash: bytes
     minima: tuple[int, ...]
@@ -26,8 +26,10 @@ def hopeful(one: Document, other: Document, threshold: float) -> bool:
 
 
 def twins(documents: Sequence[Document], rows: int, threshold: float) -> list[int]:
-    """For each document the first kept one that it duplicates, itself if it stays: first by equal hash, then band by
-    band (of `rows` minima), the earliest first.
+    """For each document the first kept document that it duplicates, or itself if it stays.
+
+    Kept documents are tried in this order: those of an equal hash, then band by band (of `rows` minima) those that are
+    equal in the band; the earliest first.
     """
     kept: list[int] = []
     found: list[int] = []

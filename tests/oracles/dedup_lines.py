@@ -20,7 +20,7 @@ _LOWERED = [(0xC0, 0xDE), (0x391, 0x3A9), (0x400, 0x42F)]  # Latin-1, Greek, Cyr
 
 @functools.lru_cache(10000)
 def words(text: str) -> tuple[str, ...]:
-    """What a line is compared by."""
+    """The words of a line, by which lines are compared."""
     spaced = ""
     for c in text:
         if c.isascii():
@@ -57,7 +57,7 @@ class Pieces(NamedTuple):
 
 
 def pieces(text: str, config: Config) -> Pieces:
-    """Cut a text into the lines that are not blank (or paragraphs), and what is around them."""
+    """Cut a text into the lines (or paragraphs) that are not blank, and the white space around them."""
     lines, spaces = [], [""]
     fresh = True  # the next line begins a new piece
     for line in text.split("\n"):
@@ -92,7 +92,7 @@ def documents_of_lines(texts: Sequence[str | None], config: Config) -> dict[tupl
 
 
 class Left(NamedTuple):
-    """What is left of a document."""
+    """A document without repeated lines: its text, lines removed, words left, and whether it is kept."""
 
     text: str | None
     removed: int
@@ -101,7 +101,7 @@ class Left(NamedTuple):
 
 
 def removed(texts: Sequence[str | None], config: Config) -> list[Left]:
-    """What is left of each document of a corpus."""
+    """Each document of a corpus without repeated lines."""
     repeated = {
         line: rows[0] for line, rows in documents_of_lines(texts, config).items() if len(rows) >= config.documents
     }
