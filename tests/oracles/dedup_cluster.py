@@ -9,7 +9,7 @@ from corpus.dedup import Config
 
 
 def keys(row: dict[str, Any], config: Config) -> Iterator[tuple[object, ...]]:
-    """The keys of a document, which is joined to all that share one: its text's hash, and each band if it has words."""
+    """The keys of a document, joined to all that share one: the hash of its text, and its bands if it has words."""
     dump = (row["dump"],) if config.per_dump else ()
     if config.exact:
         yield ("text", row["text_hash"], *dump)

@@ -70,7 +70,7 @@ def step(h: int, value: int, multiplier: int, shift: int = 32) -> int:
 
 
 def word_hash(word: str) -> int:
-    """The hash of a word: eight bytes a step, and the last eight bytes once more. A shorter word is shifted up to eight."""
+    """The hash of a word: eight bytes a step, and the last eight once more. A shorter word is shifted up to eight."""
     data = word.encode()
     size = len(data)
     data = data.rjust(8, b"\0")
