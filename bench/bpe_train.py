@@ -1,14 +1,14 @@
-"""Training beside Hugging Face's BpeTrainer, rustbpe and gigatoken: one thread each, the same text, equal vocabularies.
+"""Training a vocabulary beside Hugging Face's BpeTrainer, rustbpe and gigatoken, on one thread each.
 
     python -m bench.bpe_train [--json] [--megabytes 100]      # the comparison, about 1.5 minutes
-    python -m bench.bpe_train --scale 10GB [--memory 3GB]     # one run of ours on generated text, time and peak memory
+    python -m bench.bpe_train --scale 10GB [--memory 3GB]     # one run of ours on generated text: time and peak memory
 
-The text is all shared English, recombined to the size asked for (`bench.recombine`), in one Parquet file;
-CORPUS_TESTDATA points to the test data if it is elsewhere. Each trainer runs in a process of its own, which tells its
-seconds, its peak memory and a hash of its tokens; a peer's must be that of ours with the same split rule and ties,
-before any ratio is printed. What each takes in is what serves it best: ours the Parquet file, gigatoken the same text
-in one file, the others an iterator of strings, whose own time is measured apart and taken off theirs. Ours and
-gigatoken's seconds are medians of 3, the two slow ones' of 1; compilation is reported apart.
+The text is all shared English, recombined to the wanted size (`bench.recombine`), in one Parquet file. Each trainer
+runs in a process of its own, which prints its seconds, its peak memory and a hash of its tokens. A ratio is printed
+only if the peer's tokens are those that ours finds with the same split rule and the same ties. Each trainer gets the
+input that suits it best: ours the Parquet file, gigatoken the text in one file, the others an iterator of strings,
+whose own time is measured and subtracted. Seconds are medians of 3 for ours and gigatoken, and of one run for the two
+slow peers. Compilation is reported by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from bench import harness
 
 SIZE = 32_768
-# Peer -> the split rule that it is given (or, gigatoken, has) and how it breaks ties.
+# Peer -> its split rule, and how it breaks ties.
 PEERS = {"hf_tokenizers": ("cl100k", "hf"), "rustbpe": ("cl100k", "ids"), "gigatoken": ("gpt2", "hf")}
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -58,7 +58,7 @@ def compare(megabytes: int, as_json: bool) -> None:
 
 
 def _write_text(size: int, folder: Path) -> Path:
-    """The text as Parquet, and beside it in one file with a separator."""
+    """Write the text as Parquet, and beside it as one file with a separator between documents."""
     from bench.recombine import documents_of
 
     file, schema = folder / "text.parquet", pa.schema({"text": pa.large_string()})
@@ -70,27 +70,26 @@ def _write_text(size: int, folder: Path) -> Path:
 
 
 def _in_process(trainer: str, file: Path) -> dict[str, float]:
-    """What one trainer in a process of its own tells."""
+    """The figures of one trainer, which runs in a process of its own."""
     command = [sys.executable, "-m", "bench.bpe_train", "--one", trainer, "--file", str(file)]
     done = subprocess.run(command, env=os.environ | {"RAYON_NUM_THREADS": "1"}, stdout=subprocess.PIPE, check=True)
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def one(trainer: str, file: Path) -> None:
-    """Train once or thrice and print seconds, peak memory and the hash of the tokens as JSON."""
+    """Train, and print seconds, peak memory and the hash of the tokens as JSON."""
     if trainer.startswith("ours"):
         _, pattern, ties = trainer.split()
         tokens, seconds, compile_seconds = _ours(file, pattern, ties)
     else:
         compile_seconds = 0.0
         tokens, seconds = {"hf_tokenizers": _hf_tokenizers, "rustbpe": _rustbpe, "gigatoken": _gigatoken}[trainer](file)
-    # Single bytes have their ids by rules of each; the order of the others is what training finds.
+    # Each library orders the single bytes by its own rule; the order of the other tokens is what training finds.
     learnt = [token for token in tokens if len(token) > 1]
     digest = hashlib.sha256(b"".join(len(token).to_bytes(4, "little") + token for token in learnt)).hexdigest()
     peak = _peak_bytes() / 1e6
-    told = {"seconds": seconds, "megabytes": peak, "compile_seconds": compile_seconds, "tokens": digest}
-    print(json.dumps(told))
+    print(json.dumps({"seconds": seconds, "megabytes": peak, "compile_seconds": compile_seconds, "tokens": digest}))
 
 
 def _ours(file: Path, pattern: str, ties: str) -> tuple[list[bytes], float, float]:
@@ -100,11 +99,11 @@ def _ours(file: Path, pattern: str, ties: str) -> tuple[list[bytes], float, floa
     start = time.perf_counter()
     train(["compile it"], 300, pattern, (), ties)
     compile_seconds = time.perf_counter() - start
-    made = []
+    vocabularies = []
     seconds = harness.median_seconds(
-        lambda: made.append(train(read_texts([file]), SIZE, pattern, (), ties)), 3, warmup=0
+        lambda: vocabularies.append(train(read_texts([file]), SIZE, pattern, (), ties)), 3, warmup=0
     )
-    return list(made[0].tokens), seconds, compile_seconds
+    return list(vocabularies[0].tokens), seconds, compile_seconds
 
 
 def _documents(file: Path) -> Iterator[str]:
@@ -134,7 +133,7 @@ def _hf_tokenizers(file: Path) -> tuple[list[bytes], float]:
     seconds = _seconds_beyond_reading(file, lambda: tokenizer.train_from_iterator(_documents(file), trainer))
     vocab = tokenizer.get_vocab()
     by_id = sorted(vocab, key=vocab.__getitem__)
-    # Its first 256 tokens are letters for the bytes in GPT-2's order.
+    # The first 256 tokens are letters, which stand for the bytes in GPT-2's order.
     byte_of = {letter: bytes([byte]) for letter, byte in zip(by_id, BYTE_ORDER, strict=False)}
     return [b"".join(byte_of[letter] for letter in token) for token in by_id], seconds
 
@@ -154,19 +153,19 @@ def _rustbpe(file: Path) -> tuple[list[bytes], float]:
 def _gigatoken(file: Path) -> tuple[list[bytes], float]:
     import gigatoken
 
-    made = []
+    results = []
     text = str(file.with_suffix(".txt"))
     seconds = harness.median_seconds(
-        # It counts the separator among the ids.
-        lambda: made.append(gigatoken.train_bpe(text, SIZE + 1, ["<|endoftext|>"], "huggingface", b"<|endoftext|>")),
+        # gigatoken counts the separator among the ids.
+        lambda: results.append(gigatoken.train_bpe(text, SIZE + 1, ["<|endoftext|>"], "huggingface", b"<|endoftext|>")),
         3,
         warmup=0,
     )
-    return [b"x", *(left + right for left, right in made[0][1])], seconds
+    return [b"x", *(left + right for left, right in results[0][1])], seconds
 
 
 def scale(size: int, memory: int | None, threads: int) -> None:
-    """Train on generated text of any size, in a process whose peak memory is told."""
+    """Train on generated text of any size, and print the peak memory of the process."""
     from bench.recombine import documents_of
     from bpe.train import train
 
@@ -176,11 +175,11 @@ def scale(size: int, memory: int | None, threads: int) -> None:
     def progress(phase: str, done: int, total: int | None) -> None:
         phases[phase] = time.perf_counter() - start
 
-    made = train(documents_of(size), SIZE, threads=threads, memory=memory, progress=progress)
+    vocabulary = train(documents_of(size), SIZE, threads=threads, memory=memory, progress=progress)
     peak = _peak_bytes() / 1e9
-    print(f"{size / 1e9:.1f} GB, {made.size} ids, {threads} threads, memory {memory or 'unbounded'}: ", end="")
+    print(f"{size / 1e9:.1f} GB, {vocabulary.size} ids, {threads} threads, memory {memory or 'unbounded'}: ", end="")
     print(f"counted (and generated) after {phases['counting']:.0f} s, done after {phases['merging']:.0f} s", end="")
-    print(f", peak {peak:.2f} GB; sha256 {made.hash[:16]}")
+    print(f", peak {peak:.2f} GB; sha256 {vocabulary.hash[:16]}")
 
 
 def _peak_bytes() -> int:

@@ -1,18 +1,18 @@
-"""FineWeb's recipe by datatrove, as a process of its own: what `bench.pipeline` measures ours against.
+"""FineWeb's recipe by datatrove, in a process of its own: the peer of `bench.pipeline`.
 
-`python -m bench.datatrove_fineweb --input FOLDER --output FOLDER --model lid.176.ftz`, with any interpreter that has
-datatrove 0.10 and what it asks for; nothing else of this project is imported. The stages are those of the script that
-datatrove's authors publish (examples/fineweb.py), with its own lists, filters, constants and writers, one task each,
-one process after the other's work. Different from that script, and why:
+`python -m bench.datatrove_fineweb --input FOLDER --output FOLDER --model lid.176.ftz` runs with any interpreter that
+has datatrove 0.10 and its requirements; it imports nothing else of this project. The stages are those of the script
+that datatrove's authors publish (examples/fineweb.py), with its lists, filters, constants and writers, one task each,
+one after the other. These things differ from that script:
 
-- the languages are named, as FineWeb's paper has it: without them datatrove 0.10 keeps every language;
-- a page has ten minutes instead of one second of wall time: else what is kept depends on the machine's load;
-- the language model is the file given here, and the list of public suffixes is the copy that tldextract carries:
-  nothing is downloaded;
-- tokens are not counted, and dropped documents are written only with --trace: both are work that we leave out as well.
+- the language is named, as in FineWeb's paper; without it datatrove 0.10 keeps every language;
+- a page has ten minutes instead of one second of wall time, so that the result does not depend on the machine's load;
+- nothing is downloaded: the language model is the file given here, and the list of public suffixes is tldextract's
+  copy;
+- tokens are not counted, and dropped documents are written only with --trace, because ours does neither.
 
-With --trace, OUTPUT/trace.jsonl has a line for each page that was read: the hash of its HTML as decoded (`html`), that
-of the text extracted from it (`text`), and the stage and reason that dropped it, if one did. This is not measured.
+With --trace, which is not timed, OUTPUT/trace.jsonl has a line for each page: the hash of its decoded HTML (`html`),
+the hash of its extracted text (`text`), and the stage and reason that dropped it, if one did.
 """
 
 from __future__ import annotations
@@ -72,16 +72,16 @@ def main() -> None:
 
 
 def stay_here(model: str) -> None:
-    """Give datatrove what it would download."""
+    """Give datatrove the files that it would download."""
     datatrove.utils.lid.cached_asset_path_or_download = lambda *_, **__: model
     tldextract.TLDExtract = functools.partial(tldextract.TLDExtract, suffix_list_urls=())
-    # It asks for one of two builds of fastText by the name of its package; the other one does as well, with _predict.
+    # datatrove asks for one build of fastText by its package name; the other build works too, with _predict.
     LanguageFilter._requires_dependencies = []
     datatrove.utils.lid.check_required_dependencies = lambda *_: None
 
     try:
         _FastText(model).predict("text")
-    except ValueError:  # fasttext 0.9.3 asks NumPy 2 for an array in a way that it refuses; the rest of it works
+    except ValueError:  # fasttext 0.9.3 makes an array in a way that NumPy 2 refuses; its other functions work
         _FastText.predict = _predict
 
 
@@ -116,7 +116,7 @@ def _noted(self: Any, data: dict[str, Any], path: str, id_in_file: int | str) ->
 
 
 def deduplicate(output: Path) -> None:
-    """MinHash in its four stages, the last with what the recipe does to the documents that stay."""
+    """MinHash in four stages; the last one also masks personal data in the documents that stay."""
     config = MinhashConfig(
         hash_config=HashConfig(hash_fc="sha1", precision=64), num_buckets=14, hashes_per_bucket=8, n_grams=5
     )
@@ -135,7 +135,7 @@ def run(name: str, pipeline: list[Any], output: Path, tasks: int = 1) -> None:
 
 
 def write_trace(output: Path) -> None:
-    """A line a page, of what the reader has noted and the writers have written."""
+    """Write one line for each page, from what the reader has noted and the writers have written."""
     pages: dict[str, dict[str, str]] = {name: {"html": html} for name, html in _read.items()}
     for row in read(output / "extracted"):
         pages[row["id"]]["text"] = digest(row["text"])

@@ -1,21 +1,18 @@
-"""Decontamination beside datatrove and plain Python: `python -m bench.decontaminate [--json]`.
+"""`python -m bench.decontaminate [--json]`: decontamination beside datatrove and plain Python.
 
-`find`: texts to those that share a word 13-gram with a benchmark, on the near-duplicate documents of the test data, one
-thread each, in CPU time; the benchmark is a hundred passages of these documents and what datatrove's own functions make
-of them. Theirs are datatrove's filter, with the words of its tokenizer of English, and a set of tuples of
-`text.lower()` without punctuation, `split()`. Each must find the passages, or the run fails.
+`find`: which texts share a word 13-gram with a benchmark. The texts are the near-duplicate documents of the test data,
+and the benchmark is a hundred passages of these documents. One thread each, in processor time. The peers are
+datatrove's filter, with its own tokenizer of English, and a set of tuples of `text.lower().split()` without
+punctuation. Each side must find all passages, or the run fails.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +22,7 @@ from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFi
 from datatrove.utils.hashing import HashConfig
 from datatrove.utils.text import ngrams, simplify_text
 
-from bench.harness import data_folder, print_json, print_row, ratios, utf8_bytes
+from bench.harness import data_folder, median_seconds, print_json, print_row, ratios, utf8_bytes
 from corpus.decontaminate.benchmarks import EXAMPLES, hash_table, make_index
 from corpus.decontaminate.config import Config
 from corpus.decontaminate.overlaps import find
@@ -36,24 +33,14 @@ FEW = 300  # documents for datatrove
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 
 
-def cpu_seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Median processor time of a call."""
-    seconds = []
-    for _ in range(repeats):
-        began = time.process_time()
-        call()
-        seconds.append(time.process_time() - began)
-    return statistics.median(seconds)
-
-
 def tuples(text: str) -> list[tuple[str, ...]]:
     words = _PUNCTUATION.sub(" ", text.lower()).split()
     return [tuple(words[i : i + NGRAM]) for i in range(len(words) - NGRAM + 1)]
 
 
 def datatrove_filter(examples: list[str], folder: Path) -> NGramsDecontFilter:
-    """Their filter with an index of the examples, as their indexer writes one (which needs lighteval to start)."""
-    # Its default hash, xxhash, takes no strings from release 4 on; SHA-1 is a small part of its time.
+    """datatrove's filter, with an index of the examples as datatrove's indexer writes it (which needs lighteval)."""
+    # datatrove's default hash, xxhash, takes no strings from release 4 on; SHA-1 is a small part of the time.
     settings = NGramsDecontConfig(n_grams=NGRAM, hash_config=HashConfig(hash_fc="sha1"))
     step = NGramsDecontFilter(str(folder), settings)
     hashes = [
@@ -88,14 +75,14 @@ def main() -> None:
         def theirs() -> set[int]:
             return {row for row, text in enumerate(few) if step.filter(Document(text=text, id="")) is not True}
 
-        found = {"ours": ours(), "set": plain(), "datatrove": theirs()}
-        rates = {"datatrove": utf8_bytes(few) / 1e6 / cpu_seconds(theirs, 1)}
+        documents = {"ours": ours(), "set": plain(), "datatrove": theirs()}
+        rates = {"datatrove": utf8_bytes(few) / 1e6 / median_seconds(theirs, 1, 0, time.process_time)}
     size = utf8_bytes(texts) / 1e6
-    rates["set"] = size / cpu_seconds(plain, 3)
-    rate = size / cpu_seconds(ours, 9)
+    rates["set"] = size / median_seconds(plain, 3, 0, time.process_time)
+    rate = size / median_seconds(ours, 9, 0, time.process_time)
     print(f"{len(texts):,} documents, {size:.1f} MB; {len(index.hashes):,} n-grams of {len(examples)} examples")
-    print("documents found: " + ", ".join(f"{name} {len(rows)}" for name, rows in found.items()))
-    for name, rows in found.items():
+    print("documents found: " + ", ".join(f"{name} {len(rows)}" for name, rows in documents.items()))
+    for name, rows in documents.items():
         if missing := [row for row in held if row not in rows and (name != "datatrove" or row < FEW)]:
             sys.exit(f"{name} does not find the passages of documents {missing}")
     print_row("find", "MB/s", rate, rates, higher_is_better=True)

@@ -1,24 +1,27 @@
-"""Deduplication beside datasketch, rensa and datatrove: `python -m bench.dedup [--full] [--json]`.
+"""`python -m bench.dedup [--full] [--json]`: deduplication beside datasketch, rensa and datatrove.
 
-On a corpus with planted duplicates (bench/planted.py) whose truth is known exactly (bench/truth.py); everything on one
-core, to which this process and its children are bound, one side after the other.
+The corpus has planted duplicates (bench/planted.py) whose similarities are known exactly (bench/truth.py). Everything
+runs on one core, to which this process and its children are bound, one side after the other.
 
-Signatures, text -> 14 x 8 hashes, in documents a second, on the same documents for all: `datasketch` (with its own
-SHA-1) and `rensa` (all n-grams, not its samples of them) over the n-grams that ours are of, FineWeb's normalisation
-included, made in the quickest plain Python; `*.plain`, which no floor is set for, over those of lower() and split()
-alone, which is less work than ours. `datatrove` as its stage 1 computes them, with the tokenizer that it takes for
-English (spaCy), `datatrove_split` with str.split in its place. Nobody writes signatures. `two_threads` is ours with two
-threads against ours with one, on two cores.
+**Signatures**: text to 14 x 8 hashes, in documents a second, on the same documents for all; nobody writes them to disk.
 
-`pipeline_datatrove`, Parquet -> Parquet: the command `corpus dedup --workers 1`, verified and with its reasons and
-receipts written, against datatrove's four stages, documents a second. By default datatrove gets the first documents of
-the same files, in which it has fewer duplicates to handle, and we all of them; with --full everybody gets everything,
-which takes a quarter of an hour. Neither's start-up is counted: datatrove has gone through all stages with 50 documents
-before, and from our time that of the same command with 50 documents is taken. `pipeline_datatrove.cold`, for which no
-floor is set, counts ours.
+- `datasketch` (with its own SHA-1) and `rensa` (over all n-grams, not its samples of them) get the n-grams that ours
+  are made of, with FineWeb's normalisation, made in the quickest plain Python.
+- `datasketch.plain` and `rensa.plain` get n-grams of `lower().split()` alone, which is less work than ours. They have
+  no floor.
+- `datatrove` is its stage 1 with its tokenizer of English (spaCy); `datatrove_split` is stage 1 with str.split instead.
+- `two_threads` is ours with two threads / ours with one, on two cores.
 
-Then the quality of what the command keeps, by default and with `--preset fineweb`, here and on the near-duplicates of
-the test data. The run fails if a removed document has no kept twin, or too many twins are kept side by side.
+**Pipeline**, `pipeline_datatrove`: Parquet to Parquet, in documents a second. Ours is the command `corpus dedup
+--workers 1`, verified, with its reasons and receipts written; the peer is datatrove's four stages. By default datatrove
+gets only the first documents of the files, where it meets fewer duplicates. With `--full` both sides get all documents,
+which takes a quarter of an hour. Start-up does not count: datatrove has gone through all stages with 50 documents
+before, and from our time the time of the same command with 50 documents is subtracted. `pipeline_datatrove.cold`, which
+has no floor, counts our start-up.
+
+**Quality** of the documents that the command keeps, by default and with `--preset fineweb`, on this corpus and on the
+near-duplicates of the test data. The run fails if a removed document has no kept duplicate, or if too many pairs of
+duplicates are both kept.
 """
 
 from __future__ import annotations
@@ -56,8 +59,8 @@ from corpus.store.shards import Dataset
 from corpus.text.fold import PUNCTUATION
 
 FINEWEB = Config(**STAGE.presets["fineweb"])
-SUBSET = 3_000  # documents for the peers that take minutes otherwise
-FEW = 50  # documents that take as long as starting
+SUBSET = 3_000  # documents for peers that would take minutes for all
+FEW = 50  # documents whose time is the start-up
 BATCH = 1024  # documents
 LIMITS = {"precision": 1.0, "leak.8": 0.0005, "leak.75": 0.003, "recall.8": 0.995}
 # More of these pairs lie just above .8, and lower when normalised: datatrove's own stages recall .992 of them (spaCy)
@@ -71,7 +74,7 @@ Signer = Callable[[list[str]], Any]
 
 
 def folded_words(text: str) -> list[str]:
-    """FineWeb's normalisation; characters that are not ASCII are looked at where there are any."""
+    """FineWeb's normalisation; only words that are not ASCII lose diacritics."""
     words = _PUNCTUATION.sub(" ", _NUMBER.sub("0", text.lower())).split()
     return words if text.isascii() else [word if word.isascii() else _without_marks(word) for word in words]
 
@@ -311,7 +314,7 @@ def main() -> None:
 
 
 def pipeline(folder: Path, texts: list[str], limit: int) -> tuple[float, float, float]:
-    """Documents a second: ours over all without and with start-up, and datatrove's over the first `limit` (-1: all)."""
+    """Documents a second: ours over all, without and with start-up; datatrove's over the first `limit` (-1: all)."""
     source, few, output = folder / "planted", folder / "few", folder / "unique"
     write_dataset(few, texts[:FEW], shards=1)
     start_up = median_seconds(lambda: dedup(few, output), 3)
@@ -326,7 +329,7 @@ def pipeline(folder: Path, texts: list[str], limit: int) -> tuple[float, float, 
 
 
 def planted_quality(folder: Path, kinds: list[str], texts: list[str]) -> list[str]:
-    """Judged without the pairs within the one large cluster, of which there are more than of all others."""
+    """Judge the planted corpus, without the pairs within its one large cluster, which outnumber all others."""
     start = time.perf_counter()
     pairs = truth(texts)
     made = np.array(kinds) == "template"
@@ -340,7 +343,7 @@ def planted_quality(folder: Path, kinds: list[str], texts: list[str]) -> list[st
 
 
 def neardup_quality(folder: Path) -> list[str]:
-    """Judged by the pairs that came with the data."""
+    """Judge the near-duplicates of the test data by the pairs that come with them."""
     where = data_folder() / "neardup"
     documents = pq.read_table(where / "docs.parquet", columns=["id", "text"])
     write_dataset(folder / "neardup", documents["text"].to_pylist(), shards=2)

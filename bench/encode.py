@@ -1,17 +1,19 @@
-"""Encoding beside tiktoken, quicktok, gigatoken and Hugging Face's tokenizers: one thread, real text, ids compared.
+"""`python -m bench.encode [--json]`: encoding beside tiktoken, quicktok, gigatoken and Hugging Face's tokenizers.
 
-    python -m bench.encode [--json]      # about 3 minutes
+One thread, real text, ids compared; about 3 minutes. The texts:
 
-English is all shared English text, recombined to 50 MB (`bench.recombine`: new words keep coming, as in real text);
-multilingual is the shared text in other languages and the web pages; code is the shared code and the sources of
-Python's own library. No text holds the name of a special token, where gigatoken's ids part ways. CORPUS_TESTDATA
-points to the test data if it is elsewhere.
+- English: all shared English text, recombined to 50 MB (`bench.recombine`), so that new words keep coming as in real
+  text;
+- multilingual: the shared text in other languages, and the web pages;
+- code: the shared code, and the sources of Python's standard library.
 
-Every figure is MB/s of UTF-8, the median of 3 rounds in which all take turns. In each, one makes two passes with cold
-caches, all that it has met before forgotten (`clear`, or a new tokenizer), and the second is timed: the first one's
-memory comes fresh from the system, which costs up to a third, whoever it is. Ours takes an Arrow column, and for the
-ratio to gigatoken a list of Python strings, as gigatoken gets; the others take lists of strings, tiktoken and Hugging
-Face's, which remember little, a fifth of the text. "two_threads" is ours with two threads to ours with one, where
+No text holds the name of a special token, because gigatoken treats these differently.
+
+Every figure is MB/s of UTF-8, the median of 3 rounds in which all take turns. In each round an encoder makes two
+passes, each with empty caches (`clear`, or a new tokenizer), and the second pass is timed: the first pass gets its
+memory fresh from the system, which costs up to a third of the time. Ours takes an Arrow column; for the ratio to
+gigatoken it takes a list of Python strings, as gigatoken does. The other peers take lists of strings. tiktoken and
+Hugging Face's, which cache little, get a fifth of the text. "two_threads" is ours with two threads / ours with one, if
 there are two processors.
 """
 
@@ -34,16 +36,15 @@ from numpy.typing import NDArray
 
 from bench import harness
 from bpe.encode import Encoder
-from bpe.files import load_vocabulary
-from bpe.patterns import REGEX
-from bpe.vocabulary import PUBLISHED, Vocabulary
+from bpe.files import PUBLISHED, load_vocabulary
+from bpe.vocabulary import Vocabulary
 
 ENGLISH_BYTES = 50_000_000
 ROUNDS = 3
 SLOW = {"tiktoken", "hf_tokenizers"}
-SHARE = 5  # one document in so many goes to the slow ones
+SHARE = 5  # the slow peers get one document in five
 
-Encode = Callable[[list[str]], Any]  # to ids in whatever form
+Encode = Callable[[list[str]], Any]  # documents to ids, in the form of the library
 
 
 def main(as_json: bool) -> None:
@@ -134,28 +135,26 @@ def _without_names(documents: list[str]) -> list[str]:
 
 
 def peers_of(file: Path, vocabulary: Vocabulary) -> dict[str, Callable[[], Encode]]:
-    """Peer -> something that makes a tokenizer with empty caches, which turns documents into all their ids."""
+    """For each peer a function that makes an encoder with empty caches."""
     import gigatoken
     import quicktok
-    import tiktoken
 
     name = file.name.removesuffix(".tiktoken")
-    ranks = {token: rank for rank, token in enumerate(vocabulary.tokens) if token}
-    encoding = tiktoken.Encoding(name, pat_str=REGEX[vocabulary.pattern], mergeable_ranks=ranks, special_tokens={})
+    encoding = harness.tiktoken_encoding(vocabulary)
     hugging_face = _hugging_face(vocabulary)
 
     def new_gigatoken() -> Encode:
         tokenizer = gigatoken.Tokenizer.from_tiktoken(file, vocabulary.pattern)
         return lambda documents: tokenizer.encode_batch(documents, parallel=False)
 
-    made: dict[str, Callable[[], Encode]] = {
+    makers: dict[str, Callable[[], Encode]] = {
         "tiktoken": lambda: lambda documents: [encoding.encode_ordinary(text) for text in documents],
         "gigatoken": new_gigatoken,
         "hf_tokenizers": lambda: lambda documents: hugging_face.encode_batch_fast(documents, add_special_tokens=False),
     }
     if name in quicktok.MODEL_TO_ENCODING.values():  # it has no gpt2
-        made["quicktok"] = lambda: lambda documents: quicktok.get_encoding(name).encode_batch(documents, 1, False)[0]
-    return made
+        makers["quicktok"] = lambda: lambda documents: quicktok.get_encoding(name).encode_batch(documents, 1, False)[0]
+    return makers
 
 
 def _hugging_face(vocabulary: Vocabulary) -> Any:
@@ -167,7 +166,7 @@ def _hugging_face(vocabulary: Vocabulary) -> Any:
 
 
 def measure(encoder: Encoder, documents: list[str], makers: dict[str, Callable[[], Encode]]) -> dict[str, float]:
-    """MB/s of everyone, by turns. Exits if ids differ."""
+    """MB/s of each way of ours and of each peer, which take turns. Exits if the ids differ."""
     column = pa.array(documents, pa.large_string())
     some = documents[::SHARE]
     all_ids, some_ids = encoder.encode_batch(column)[1], encoder.encode_batch(some)[1]
@@ -191,11 +190,11 @@ def measure(encoder: Encoder, documents: list[str], makers: dict[str, Callable[[
             speeds[name].append((some_megabytes if name in SLOW else megabytes) / seconds)
             if not np.array_equal(_flat(ids), some_ids if name in SLOW else all_ids):
                 sys.exit(f"{name}: ids differ from ours")
-    return {name: statistics.median(found) for name, found in speeds.items()}
+    return {name: statistics.median(rounds) for name, rounds in speeds.items()}
 
 
 def _flat(ids: Any) -> NDArray[Any]:
-    """All ids in a row, whoever made them."""
+    """The ids of all documents in one array, from the output of any encoder."""
     if isinstance(ids, np.ndarray):
         return ids
     if not isinstance(ids, list):  # gigatoken's

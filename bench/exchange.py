@@ -1,16 +1,16 @@
-"""Clusters of synthetic keys beside DuckDB: `python -m bench.exchange [--documents N] [--repeats N] [--json]`.
+"""`python -m bench.exchange [--documents N] [--repeats N] [--json]`: clusters of synthetic keys, beside DuckDB.
 
-N documents (2 million) of 14 band keys each, one thread, each side in a process of its own. A fifth of the documents
-share some bands with others, a twentieth all of them; the other keys occur once. Both sides begin with their own files
-of the same keys and end with the root of each document, by the same union-find:
+N documents (2 million) with 14 band keys each, on one thread, each side in a process of its own. A fifth of the
+documents share some bands with others, a twentieth all of them; all other keys occur once. Both sides begin with files
+of the same keys, in their own format, and end with the root of each document, by the same union-find:
 
-    ours     pairs files -> `partition_edges`, a partition at a time -> files of edges -> `components`
-    duckdb   Parquet with a column a band -> group-by and join, a band at a time -> `components`
+    ours     pairs files -> `partition_edges`, one partition at a time -> files of edges -> `components`
+    duckdb   Parquet with a column for each band -> group-by and join, one band at a time -> `components`
 
-DuckDB takes a band at a time, so that it stays within 2 GB, and what it finds in a band goes straight to the
-union-find. The time to write each side's files is reported as `write`, and is no part of the ratio. The roots must be
-the same, or the run fails. Each side runs three times in one process, and its fastest run counts, because what else a
-machine does only ever adds. With `--documents 20000000 --repeats 1` it takes 6 GB of disk.
+DuckDB takes one band at a time so that it stays within 2 GB; the edges of a band go straight to the union-find. The
+time to write the files is reported as `write` and is no part of the ratio. The roots must be equal, or the run fails.
+Each side runs three times in one process and its fastest run counts, because other work on the machine only ever adds
+time. With `--documents 20000000 --repeats 1` the files take 6 GB of disk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BANDS = 14
 UNIT = 250_000  # documents in a pairs file
 PARTITION = 128 << 20  # bytes of records, at the most
 MEMORY_LIMIT = "2GB"
-# At 20 million documents no slower than a window, nor than unnested lists of rows (processor seconds).
+# For 20 million documents, a window function and unnested lists of rows were not faster (processor seconds).
 STARS = """
     SELECT first, row FROM '{wide}'
     JOIN (SELECT band{band} AS key, min(row) AS first FROM '{wide}' GROUP BY key HAVING count(*) > 1)
@@ -47,7 +47,7 @@ STARS = """
 
 
 def file_sources(paths: list[Path], rows: list[int]) -> list[PairFile]:
-    """Pairs files of units with so many rows, as a reducer reads them."""
+    """The pairs files of units, of which each has `rows[i]` documents, as a reducer reads them."""
 
     def source(path: Path, first_row: int) -> PairFile:
         def read(start: int, length: int) -> bytes:
@@ -82,7 +82,7 @@ def pairs_files(folder: Path, documents: int) -> list[Path]:
 
 
 def write_inputs(folder: Path, documents: int) -> dict[str, float]:
-    """The keys as pairs files and as one Parquet file; seconds of each, without those to make the keys."""
+    """Write the keys as pairs files and as one Parquet file; the seconds of each, without the making of the keys."""
     pool = np.random.default_rng(2**32).integers(0, 2**64, (max(1, documents // 20), BANDS), dtype=np.uint64)
     schema = pa.schema([*((f"band{band}", pa.uint64()) for band in range(BANDS)), ("row", pa.uint32())])
     first_row, pairs, parquet = 0, 0.0, 0.0
@@ -123,7 +123,7 @@ def edge_files(folder: Path) -> Iterator[NDArray[np.uint64]]:
 
 
 def cluster_duckdb(folder: Path, documents: int, target: Path) -> dict[str, float]:
-    """As `cluster_ours`; in memory are the edges of one band."""
+    """As `cluster_ours`, with the edges of one band in memory."""
     config: dict[str, Any] = {"threads": 1, "memory_limit": MEMORY_LIMIT, "temp_directory": str(folder / "tmp")}
     start = time.perf_counter()
 
@@ -131,8 +131,8 @@ def cluster_duckdb(folder: Path, documents: int, target: Path) -> dict[str, floa
         with duckdb.connect(config=config) as connection:
             connection.execute("SET enable_progress_bar = false")
             for band in range(BANDS):
-                found = connection.execute(STARS.format(wide=folder / "wide.parquet", band=band)).fetchnumpy()
-                yield np.stack([*found.values()], axis=1).astype(np.uint64)
+                rows = connection.execute(STARS.format(wide=folder / "wide.parquet", band=band)).fetchnumpy()
+                yield np.stack([*rows.values()], axis=1).astype(np.uint64)
 
     root = components(documents, edges())
     seconds = time.perf_counter() - start
@@ -141,12 +141,12 @@ def cluster_duckdb(folder: Path, documents: int, target: Path) -> dict[str, floa
 
 
 class Measured(NamedTuple):
-    """What a side took."""
+    """Time and memory of one side."""
 
     seconds: dict[str, float]  # of each step in the fastest run
-    processor: float  # seconds of all steps in that run: less than those where others had the machine, or the disk
-    before: float  # MB of memory at the most before the runs, and
-    peak: float  # after them
+    processor: float  # processor seconds of that run
+    before: float  # peak memory before the runs, MB
+    peak: float  # peak memory after the runs, MB
 
     @property
     def total(self) -> float:
@@ -174,13 +174,13 @@ def _in_child(call: Callable[..., dict[str, float]], warm: Path, repeats: int, *
 
 
 def _peak_megabytes() -> float:
-    # Not getrusage: its peak is inherited from the parent.
+    # getrusage would return a peak that is inherited from the parent.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def measured(call: Callable[..., dict[str, float]], warm: Path, repeats: int, *args: Any) -> Measured:
-    """Some runs in a fresh process, warmed up in the folder `warm`."""
+    """`repeats` runs in a fresh process, which warms up in the folder `warm`."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_in_child, call, warm, repeats, *args).result()
 
@@ -200,10 +200,10 @@ def main() -> None:
         pairs = sum(path.stat().st_size for path in pairs_files(folder, documents))
         totals, processor, roots = {}, {}, {}
         for side, call in (("ours", cluster_ours), ("duckdb", cluster_duckdb)):
-            found = measured(call, warm, options.repeats, folder, documents, folder / f"{side}.npy")
-            shown = f"{found.total:.2f} s ({found.steps}), processor {found.processor:.2f} s; {found.memory}"
+            cost = measured(call, warm, options.repeats, folder, documents, folder / f"{side}.npy")
+            shown = f"{cost.total:.2f} s ({cost.steps}), processor {cost.processor:.2f} s; {cost.memory}"
             print(f"{side:<7} {shown}", flush=True)
-            totals[side], processor[side] = found.total, found.processor
+            totals[side], processor[side] = cost.total, cost.processor
             roots[side] = np.load(folder / f"{side}.npy")
         edges = sum(path.stat().st_size for path in folder.glob("*.edges"))
     if not np.array_equal(roots["ours"], roots["duckdb"]):

@@ -1,28 +1,29 @@
 """`python -m bench.extract`: the extract stage beside trafilatura, and beside resiliparse.
 
-One core, all pages of the six WARCs, FineWeb's settings, processor time. Page by page ours and trafilatura take turns,
-so that whatever else the machine does falls on both; each page has a memory of segments of its own. Ratios:
+All pages of the six WARC files, with FineWeb's settings, on one core, in processor time. Ours and trafilatura take
+turns page by page, so that other work on the machine slows both alike. The ratios:
 
-- `trafilatura`: its time over ours, for the text of a decoded page; the texts have to be equal.
-- `stage`: its time over that of the whole stage in batches of 64 pages (decoding, counting tags, DOCUMENTS on top).
-- `resiliparse`: its time over ours, below 1: what the faster choice of `--extractor` saves.
-- `warcio`: pages a second read and decoded by us over those by warcio, which is where the pages come from.
+- `trafilatura`: its time / ours, for the text of a decoded page. The texts must be equal, or the run fails.
+- `stage`: its time / that of our whole stage in batches of 64 pages (which also decodes, counts tags, and makes
+  DOCUMENTS).
+- `resiliparse`: its time / ours. It is below 1: the faster choice of `--extractor`.
+- `warcio`: pages that we read and decode in a second / pages that warcio does.
 
-Says, too, what batches of one row cost, which is how a supervised stage gets its pages. `--limit N`: every Nth page.
+The script also prints what batches of one row cost, which is how a supervised stage gets its pages. `--limit N` takes
+every Nth page.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from bench import reading
-from bench.harness import data_folder, print_json, print_row
+from bench.harness import data_folder, median_seconds, print_json, print_row
 from corpus.extract import stage as extract
 from corpus.schema import PAGES
 from corpus.text.charset import decode_html
@@ -66,9 +67,9 @@ def main() -> None:
 
 def timed(seconds: dict[str, float], name: str, text: str, config: extract.Config) -> Any:
     start = time.process_time()
-    found = extract._main_text(text, config)
+    answer = extract._main_text(text, config)
     seconds[name] += time.process_time() - start
-    return found
+    return answer
 
 
 def stage(pages: list[warc.Page], config: extract.Config, rows: int) -> float:
@@ -80,13 +81,7 @@ def stage(pages: list[warc.Page], config: extract.Config, rows: int) -> float:
     batches = [
         batch for at in range(0, len(pages), rows) for batch in table.slice(at, rows).combine_chunks().to_batches()
     ]
-    return spent(lambda: [extract.process(batch, config) for batch in batches])
-
-
-def spent(call: Callable[[], Any]) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+    return median_seconds(lambda: [extract.process(batch, config) for batch in batches], 1, 0, time.process_time)
 
 
 def read_pages() -> list[warc.Page]:

@@ -1,7 +1,6 @@
-"""What every benchmark shares: real text, medians, one way to print, one way to report to a gate.
+"""What all benchmarks use: real texts, medians, one way to print figures, one way to report them to the gate.
 
-A ratio is ours over the peer's for a rate (higher is better) and the peer's over ours for seconds, so that above 1
-always means that we are better.
+A ratio above 1 always means that ours is better: it is ours / peer for a rate, and peer / ours for seconds or memory.
 """
 
 from __future__ import annotations
@@ -14,7 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tiktoken
+
+    from bpe.vocabulary import Vocabulary
 
 SEPARATOR = "<|endoftext|>"
 
@@ -38,7 +42,7 @@ def read_documents(path: Path) -> list[str]:
 
 
 def repeat_to(documents: list[str], size: int) -> list[str]:
-    """`documents` again and again until they hold at least `size` bytes of UTF-8."""
+    """`documents`, repeated until they hold at least `size` bytes of UTF-8."""
     once = utf8_bytes(documents)
     return documents * max(1, -(-size // once))
 
@@ -47,15 +51,17 @@ def utf8_bytes(documents: list[str]) -> int:
     return sum(len(document.encode()) for document in documents)
 
 
-def median_seconds(call: Callable[[], Any], repeats: int = 3, warmup: int = 1) -> float:
-    """Median wall seconds of `call`, after `warmup` calls that are not counted."""
+def median_seconds(
+    call: Callable[[], Any], repeats: int = 3, warmup: int = 1, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Median seconds of `call` after `warmup` calls; wall time, or with `time.process_time` processor time."""
     for _ in range(warmup):
         call()
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         call()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return statistics.median(seconds)
 
 
@@ -74,3 +80,13 @@ def print_row(label: str, unit: str, ours: float, peers: Mapping[str, float], hi
 def print_json(name: str, ratio: Mapping[str, float], ours: Mapping[str, Any], peers: Mapping[str, Any]) -> None:
     """The last line of a benchmark run with --json, read by the gate."""
     print(json.dumps({"name": name, "ratios": dict(ratio), "ours": dict(ours), "peers": dict(peers)}))
+
+
+def tiktoken_encoding(vocabulary: Vocabulary) -> tiktoken.Encoding:
+    """tiktoken's encoder of a vocabulary, without special tokens."""
+    import tiktoken
+
+    from bpe.patterns import regex
+
+    ranks = {token: rank for rank, token in enumerate(vocabulary.tokens) if token}
+    return tiktoken.Encoding("bench", pat_str=regex(vocabulary.pattern), mergeable_ranks=ranks, special_tokens={})

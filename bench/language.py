@@ -1,16 +1,18 @@
-"""`python -m bench.language`: the pre-screen beside the same done with an HTML parser, and beside what it spares.
+"""`python -m bench.language`: the pre-screen of languages beside HTML parsers, and the extraction that it avoids.
 
-`screen`: the stage, a page at a time, from bytes to a verdict, against the whole text by lxml and, where they are
-installed, resiliparse and selectolax (lexbor): long lines of it, and all of lid.176's labels, as datatrove asks for
-them. All must come to the same verdict on nearly all pages, or the run fails. `text`: the same without language ID.
-`extract`: pages a second of the pre-screen and of the extraction, which it spares for the pages that it drops.
-Seconds are of processor time: half of the pre-screen is fastText waiting for memory, which neighbours make longer.
+- `screen`: the stage, one page at a time, from bytes to a verdict. The peers make the whole text with lxml (and
+  resiliparse and selectolax, if they are installed), take its long lines, and ask lid.176 for all labels, as datatrove
+  does. The verdicts must agree on 95% of the pages, or the run fails.
+- `text`: the text alone, without language ID.
+- `extract`: pages a second of the pre-screen, beside the extraction that dropped pages do not need.
+
+Times are processor time. Half of the pre-screen's time is fastText waiting for memory, which other programs make
+longer.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +20,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from bench.extract import pages
-from bench.harness import print_json, print_row, ratios
+from bench.extract import read_pages
+from bench.harness import median_seconds, print_json, print_row, ratios
 from corpus.extract import stage as extract
 from corpus.language import prescreen
 from corpus.language.lid import find_model, load_model
@@ -32,14 +34,14 @@ Reader = Callable[[bytes], str]
 
 
 def main() -> None:
-    bodies = pages(PAGE_LIMIT)
+    bodies = [page.html for page in read_pages()[:PAGE_LIMIT]]
     model = load_model(find_model(None))
     rows = [{"html": body, "charset": None, "id": str(number)} for number, body in enumerate(bodies)]
     batch = pa.RecordBatch.from_pylist(rows, schema=PAGES)
     alone = [batch.slice(row, 1) for row in range(batch.num_rows)]
 
     def rate(work: Callable[[], Any], repeats: int) -> float:
-        return len(bodies) / statistics.median(cpu_seconds(work) for _ in range(repeats))
+        return len(bodies) / median_seconds(work, repeats, 0, time.process_time)
 
     verdicts = [prescreen.process(page, CONFIG).kept.num_rows == 1 for page in alone]
     dropped = 1 - sum(verdicts) / len(verdicts)
@@ -66,14 +68,8 @@ def main() -> None:
         print_json("language", compared, ours, figures)
 
 
-def cpu_seconds(work: Callable[[], Any]) -> float:
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
-
-
 def readers() -> dict[str, Reader]:
-    """From the bytes of a page to its text, a line a block, by each parser that is here."""
+    """Functions from the bytes of a page to its text, one line for each block: of every parser that is installed."""
     optional = {"resiliparse": by_resiliparse, "selectolax": by_selectolax}
     return {"lxml": by_lxml} | {name: read for name, read in optional.items() if importlib.util.find_spec(name)}
 
@@ -109,22 +105,22 @@ def by_selectolax(body: bytes) -> str:
 
 
 def long_lines(text: str) -> str:
-    """The first lines that are long enough, up to as many characters as the stage looks at."""
+    """The first long lines, up to the number of characters that the stage looks at."""
     lines = (" ".join(line.split()) for line in text.split("\n"))
-    taken, size = [], 0
+    first, size = [], 0
     for line in lines:
         if len(line) >= CONFIG.line_chars:
-            taken.append(line[: CONFIG.max_chars - size])
-            size += len(taken[-1])
+            first.append(line[: CONFIG.max_chars - size])
+            size += len(first[-1])
             if size >= CONFIG.max_chars:
                 break
-    return " ".join(taken)
+    return " ".join(first)
 
 
 def may_be_english(text: str, model: Any) -> bool:
     """Every label with its probability, as datatrove's LanguageFilter asks; too little text is not judged."""
-    found = {label: score for score, label in model.predict(text + "\n", -1, 0.0, "strict")}
-    return len(text) < CONFIG.min_chars or found.get("__label__en", 0.0) >= CONFIG.threshold
+    scores = {label: score for score, label in model.predict(text + "\n", -1, 0.0, "strict")}
+    return len(text) < CONFIG.min_chars or scores.get("__label__en", 0.0) >= CONFIG.threshold
 
 
 if __name__ == "__main__":

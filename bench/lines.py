@@ -1,9 +1,11 @@
-"""Line deduplication beside plain Python and datatrove: `python -m bench.lines [--json]`.
+"""`python -m bench.lines [--json]`: deduplication of lines beside plain Python and datatrove.
 
-On the near-duplicate documents of the test data, one thread each. `hash`: texts to a 64-bit hash of each normalised
-line; ours against SHA-1 as CCNet takes it and against the first step of datatrove's sentence deduplication, set to
-single lines. `whole`: texts to texts without lines that two documents have, ours through its files, theirs with
-CCNet's hashes in a dictionary. Both ends must leave nearly as much, or the run fails.
+On the near-duplicate documents of the test data, one thread each.
+
+- `hash`: texts to a 64-bit hash of each normalised line. The peers are SHA-1 as CCNet takes it, and the first step of
+  datatrove's sentence deduplication, set to single lines.
+- `whole`: texts to texts without the lines that two documents have. Ours goes through its files, the peer has CCNet's
+  hashes in a dictionary. Both must leave nearly the same number of characters, or the run fails.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ CONFIG = Config(documents=2, min_words=1, min_kept_words=1)
 PARTS = 4
 BATCH_ROWS = 1000
 _DIGIT = re.compile(r"\d")
-_PUNCTUATION = re.compile(r"[\W_]+")  # CCNet's code leaves that of ASCII alone, its paper does not
+_PUNCTUATION = re.compile(r"[\W_]+")  # CCNet's paper removes all punctuation; its code keeps ASCII punctuation
 
 
 def their_hashes(text: str) -> list[bytes]:
@@ -46,7 +48,7 @@ def their_hashes(text: str) -> list[bytes]:
 
 
 def their_removal(texts: list[str]) -> list[str]:
-    """What is left if one of each repeated line stays."""
+    """The texts in which only the first of each repeated line is left."""
     hashes = [their_hashes(text) for text in texts]
     documents = Counter(h for one in hashes for h in set(one))
     blank = their_hashes("")[0]
@@ -63,7 +65,7 @@ def their_removal(texts: list[str]) -> list[str]:
 
 
 def our_removal(batches: list[pa.RecordBatch], folder: Path) -> list[pa.Array]:
-    """What is left, through the files of the passes."""
+    """The texts that are left, through the files of the passes."""
     write_line_hashes(batches, folder / "unit.lines", CONFIG)
     data = (folder / "unit.lines").read_bytes()
     sources = [PairFile(0, lambda start, length: data[start : start + length])]
@@ -83,7 +85,7 @@ def main() -> None:
     batches = table.combine_chunks().to_batches(BATCH_ROWS)
     size = utf8_bytes(texts) / 1e6
     print(f"{len(texts):,} documents, {size:.1f} MB")
-    # Its default hash, xxhash, takes no strings from release 4 on; SHA-1 is a small part of its time.
+    # datatrove's default hash, xxhash, takes no strings from release 4 on; SHA-1 is a small part of the time.
     settings = SentDedupConfig(n_sentences=1, split_sentences=False, hash_config=HashConfig(hash_fc="sha1"))
     signature = SentenceDedupSignature("/dev/null", config=settings)
     documents = [Document(text=text, id=str(i)) for i, text in enumerate(texts)]

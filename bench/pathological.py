@@ -1,10 +1,9 @@
-"""Texts that have ruined tokenizers: one long pretoken, or pieces that never repeat; beside tiktoken and ordinary text.
+"""`python -m bench.pathological [--json]`: texts that have ruined tokenizers, beside tiktoken and ordinary text.
 
-    python -m bench.pathological [--json]
-
-Every input is a megabyte. "slower" is how many times as long ours takes as for a megabyte of English, both with cold
-caches. The ratio is tiktoken's time to ours; tiktoken gives up on a megabyte of white space before a letter, so it
-gets a tenth of that one, ten times counted. Ids are compared on what tiktoken gets.
+Each text is a megabyte: one long pretoken, or pretokens that never repeat. "slower" is our time for it divided by our
+time for a megabyte of English, both with cold caches. The ratio is tiktoken's time to ours. tiktoken fails on a
+megabyte of white space before a letter, so it gets a tenth of this text, and its time is multiplied by ten. The ids of
+the text that tiktoken gets must be equal.
 """
 
 from __future__ import annotations
@@ -16,12 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tiktoken
 
 from bench import harness
 from bpe.encode import Encoder
 from bpe.files import load_vocabulary
-from bpe.patterns import REGEX
 
 SIZE = 1_000_000
 NAME = "cl100k_base"
@@ -32,8 +29,7 @@ def main(as_json: bool) -> None:
     vocabulary = load_vocabulary(folder / "tokenizers" / f"{NAME}.tiktoken")
     encoder = Encoder(vocabulary)
     encoder.encode("compile first")
-    ranks = {token: rank for rank, token in enumerate(vocabulary.tokens) if token}
-    peer = tiktoken.Encoding(NAME, pat_str=REGEX[vocabulary.pattern], mergeable_ranks=ranks, special_tokens={})
+    peer = harness.tiktoken_encoding(vocabulary)
     english = "".join(harness.read_documents(folder / "text" / "en_news_web.txt.gz"))[:SIZE]
     ordinary = cold_seconds(encoder, english)
     print(f"English: {ordinary * 1e3:.1f} ms a megabyte")
@@ -42,11 +38,11 @@ def main(as_json: bool) -> None:
     peers: dict[str, Any] = {}
     for name, text in inputs(english).items():
         share = 10 if name == "white space, then a letter" else 1
-        given = text[-len(text) // share :]
+        part = text[-len(text) // share :]
         start = time.perf_counter()
-        expected = peer.encode_ordinary(given)
+        expected = peer.encode_ordinary(part)
         theirs = share * (time.perf_counter() - start)
-        if not np.array_equal(encoder.encode(given), expected):
+        if not np.array_equal(encoder.encode(part), expected):
             sys.exit(f"{name}: ids differ from tiktoken's")
         seconds = cold_seconds(encoder, text)
         ratios[name] = theirs / seconds

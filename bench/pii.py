@@ -1,18 +1,20 @@
-"""`python -m bench.pii`: personal data masked, beside datatrove's PIIFormatter; what is found in texts made by rule.
+"""`python -m bench.pii`: masking of personal data, beside datatrove's PIIFormatter.
 
-Equal work first: e-mail and public IP addresses, which is all that datatrove masks (of IP, version 4 alone), over the
-same documents in the same process. Then ours with all types. CPU time, on one thread; figures are MB of UTF-8 a second.
-`--quality` prints recall by group on the test set that tests/support/pii_texts.py makes.
+First equal work: e-mail and public IP addresses, which is all that datatrove masks (of IP only version 4), on the same
+documents in the same process. Then ours with all types. Processor time, on one thread; figures are MB of UTF-8 a
+second. `--quality` prints recall by group on the test set that bench/pii_texts makes.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from bench import pii_texts
 from bench.harness import data_folder, print_json, print_row, ratios, read_documents, utf8_bytes
 from corpus.pii import scrub
 
@@ -51,15 +53,13 @@ def documents() -> dict[str, list[str]]:
 
 
 def _until(texts: list[str], size: int) -> list[str]:
-    taken, total = 0, 0
-    while taken < len(texts) and total < size:
-        total += len(texts[taken].encode())
-        taken += 1
-    return texts[:taken]
+    """The first texts that have `size` bytes together."""
+    ends = itertools.accumulate(len(text.encode()) for text in texts)
+    return texts[: 1 + sum(end < size for end in ends)]
 
 
 def measure(texts: list[str], masks: list[Callable[[str], str]], size: float) -> list[float]:
-    """MB a second of each, medians of three rounds in which they take turns."""
+    """MB a second of each function, the median of three rounds in which they take turns."""
     seconds: list[list[float]] = [[] for _ in masks]
     for round_ in range(4):  # the first one warms up
         for mask, measured in zip(masks, seconds, strict=True):
@@ -87,9 +87,7 @@ def datatrove_masks() -> Callable[[str], str]:
 
 
 def quality() -> None:
-    """Share of the values whose place was found exactly, and whose text was at least touched, by group."""
-    from tests.support import pii_texts
-
+    """Print by group the share of values that are found exactly, and the share that is at least touched."""
     cases: Counter[str] = Counter()
     exact: Counter[str] = Counter()
     touched: Counter[str] = Counter()
@@ -103,7 +101,7 @@ def quality() -> None:
         print(f"{group:<36}{count:>6} values  {exact[group] / count:.3f} exact  {touched[group] / count:.3f} touched")
     lines = pii_texts.negatives()
     wrong = [line for line in lines if scrub.find(line, ALL)]
-    print(f"{'lines that only look so':<36}{len(lines):>6} lines   {len(wrong) / len(lines):.3f} touched")
+    print(f"{'look-alikes':<36}{len(lines):>6} lines   {len(wrong) / len(lines):.3f} touched")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""The whole road beside datatrove: `python -m bench.pipeline [--pages N] [--datatrove-python PATH] [--json]`.
+"""The whole pipeline beside datatrove's: `python -m bench.pipeline [--pages N] [--datatrove-python PATH] [--json]`.
 
-WARC files of real pages in; out, documents that passed FineWeb's filters, deduplicated, with personal data masked. Ours
-is what a user types, `corpus run` with recipes/fineweb.toml, without the vocabulary and with one worker; datatrove's
-recipe is in bench/datatrove_fineweb.py. Both block by the lists that datatrove carries (4.6 million domains, and its
-words). Every run is a process from nothing: interpreter, imports, models and lists are in the time, which is the
-processor's, of the process and all that it started, on one core to which everything is bound. Runs take turns, medians
-of `--repeats`. `wall` ratios, for which no floor is set, are those of the clock: the same where nobody else
-is at work.
+Input: WARC files of real pages. Output: documents that passed FineWeb's filters, deduplicated, with personal data
+masked. Ours is what a user types: `corpus run` with recipes/fineweb.toml, without the vocabulary, with one worker.
+datatrove's recipe is in bench/datatrove_fineweb.py. Both block by the lists that datatrove carries (4.6 million
+domains, and its words).
 
-`datatrove` runs in this environment, with our trafilatura; `datatrove_pinned` with the interpreter that
---datatrove-python names, in whose environment trafilatura is as old as datatrove asks for (< 1.12):
+Every run is a new process, so the start of the interpreter, imports, models and lists count. The time is the processor
+time of the process and all its children, on one core. The sides take turns; figures are medians of `--repeats` runs.
+`wall` ratios, which have no floor, are of the clock; they are equal to the others if nothing else runs on the machine.
+
+`datatrove` runs in this environment, with our trafilatura. `datatrove_pinned` runs with the interpreter that
+--datatrove-python names, whose environment has a trafilatura as old as datatrove asks for (< 1.12):
 
     python -m venv dt && dt/bin/pip install 'datatrove[io,processing]==0.10.1' spacy requests aiohttp lxml_html_clean
 
-Before the clock runs, both go through all pages once with a record of what becomes of each, and every page that one
-side keeps and the other drops is listed with stage and rule on either side, and the cause: HTML decoded differently,
-other text from the same HTML, another verdict on the same text.
+Before the timed runs, both sides go through all pages once and record what becomes of each. Every page that only one
+side keeps is printed with stage and rule of both sides and the cause: HTML decoded differently, another text from the
+same HTML, or another verdict on the same text.
 """
 
 from __future__ import annotations
@@ -59,11 +60,11 @@ NEEDED = {
 
 
 class Cost(NamedTuple):
-    """Of a process and all that it started."""
+    """What a process and all its children cost."""
 
-    processor: float  # seconds, of the user's and of the system's
+    processor: float  # seconds, user and system
     wall: float  # seconds
-    memory: int  # MiB, of the largest of these processes
+    memory: int  # MiB of the largest process
 
 
 @dataclass
@@ -71,9 +72,9 @@ class Page:
     """What one side made of a page: `outcome` is (stage, rule), KEPT before deduplication."""
 
     outcome: tuple[str, str] = ("", "")
-    html: str = ""  # hash of the HTML as decoded, "" if that did not get there
-    text: str = ""  # hash of the text as extracted
-    result: str = ""  # hash of the text as kept
+    html: str = ""  # hash of the decoded HTML, "" if the page was dropped before
+    text: str = ""  # hash of the extracted text
+    result: str = ""  # hash of the kept text
 
 
 @dataclass
@@ -81,7 +82,7 @@ class Side:
     """A pipeline that is measured."""
 
     name: str
-    command: list[str]  # which --output, and perhaps --trace, are added to
+    command: list[str]  # without --output and --trace
     trafilatura: str
     costs: list[Cost] = field(default_factory=list)
     pages: dict[str, Page] = field(default_factory=dict)
@@ -151,24 +152,24 @@ def one_core() -> None:
 
 
 def copy_warcs(folder: Path, limit: int | None) -> dict[str, str]:
-    """Give both sides the same folder of WARC files; id -> hash of the HTML as we decode it, of every page there."""
+    """Make the folder of WARC files for both sides; id -> hash of the HTML as we decode it, for every page."""
     from corpus.text.charset import decode_html
     from corpus.warc.pages import Page as WarcPage
     from corpus.warc.pages import read_pages
 
     folder.mkdir()
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for path in sorted((data_folder() / "warc").glob("DEV-*.warc.gz")):
         end = 0
         with path.open("rb") as file:
             for item in read_pages(file, path.name):
-                if limit is not None and len(found) >= limit:
+                if limit is not None and len(hashes) >= limit:
                     break
-                found[item.id] = digest(decode_html(item.html, item.charset)) if isinstance(item, WarcPage) else ""
+                hashes[item.id] = digest(decode_html(item.html, item.charset)) if isinstance(item, WarcPage) else ""
                 end = item.warc_offset + item.warc_length
         if end:
             (folder / path.name).write_bytes(path.read_bytes()[: end if limit is not None else None])
-    return found
+    return hashes
 
 
 def write_recipe(folder: Path) -> Path:
@@ -210,14 +211,14 @@ def datatrove_command(python: str, crawl: Path) -> list[str]:
 def run(command: list[str]) -> Cost:
     """Run a command to its end. Exits with its last lines if it fails."""
     began = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT)
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{said.read()[-2000:]}")
+            output.seek(0)
+            sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{output.read()[-2000:]}")
     return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss >> 10)
 
 
@@ -257,11 +258,11 @@ def trace_datatrove(side: Side, pages: dict[str, str], folder: Path) -> None:
 
 
 def json_lines(folder: Path) -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for path in sorted(folder.glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            found += [json.loads(line) for line in file]
-    return found
+            rows += [json.loads(line) for line in file]
+    return rows
 
 
 def digest(text: str) -> str:
@@ -269,7 +270,7 @@ def digest(text: str) -> str:
 
 
 def print_agreement(ours: Side, peer: Side) -> None:
-    """Who keeps what, and every page of which one side keeps more."""
+    """Print how many pages each side keeps, and every page that only one side keeps."""
     kept = [{name for name, page in side.pages.items() if page.outcome == KEPT} for side in (ours, peer)]
     both = kept[0] & kept[1]
     same = sum(ours.pages[name].result == peer.pages[name].result for name in both)
@@ -281,15 +282,15 @@ def print_agreement(ours: Side, peer: Side) -> None:
     alike = len(ours.pages) - len(elsewhere)
     print(f"  dropped by the same stage, or kept by both: {alike} of {len(ours.pages)} pages")
     for name in sorted(kept[0] ^ kept[1]):
-        told = [" ".join(side.pages[name].outcome).strip() for side in (ours, peer)]
-        print(f"  {name}: ours {told[0]}, theirs {told[1]}: {cause(ours, peer, name)}")
+        outcomes = [" ".join(side.pages[name].outcome).strip() for side in (ours, peer)]
+        print(f"  {name}: ours {outcomes[0]}, theirs {outcomes[1]}: {cause(ours, peer, name)}")
     for why, count in Counter(cause(ours, peer, name) for name in elsewhere).most_common():
         print(f"  {count} pages end in another stage: {why}")
     sys.stdout.flush()
 
 
 def cause(ours: Side, peer: Side, name: str) -> str:
-    """The first place where the two went apart."""
+    """Why the outcomes of a page differ: the first step with different results."""
     mine, theirs = ours.pages[name], peer.pages[name]
     if "urls" in (mine.outcome[0], theirs.outcome[0]):
         return "rules of URLs"

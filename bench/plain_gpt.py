@@ -1,9 +1,9 @@
-"""An update of the training benchmarks, of ours and of their peer: the well-known minimal recipe, written anew.
+"""The peer of the training benchmarks, a minimal GPT and its update; and an update of ours.
 
-GPT-2's block without biases, learned positions, LayerNorm, GELU, SDPA attention, tied head and one cross-entropy over
-all logits; one forward and backward pass a micro-batch under bf16 autocast on CUDA, fused AdamW, the whole model
-compiled where asked: what nanoGPT's `train.py` does (https://github.com/karpathy/nanoGPT), without its data loading
-and logging.
+The peer is what nanoGPT's `train.py` does (https://github.com/karpathy/nanoGPT), written anew without its data loading
+and logging: GPT-2's block without biases, learned positions, LayerNorm, GELU, SDPA attention, tied head, and one
+cross-entropy over all logits; one forward and backward pass for each micro-batch, under bf16 autocast on CUDA, and
+fused AdamW. The benchmark on a GPU compiles the whole model.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A corpus of web-page lengths with duplicates planted in it, in every style that a deduplicator must cope with.
+"""A corpus of documents as long as web pages, with planted duplicates of every kind that a deduplicator has to handle.
 
-In goes the shared text; out comes a dataset of DOCUMENTS in several shards, 4 to 5 KB a document. The documents are
-recombined sentences (bench/recombine.py) cut at log-normal lengths and some hundred real multilingual texts and source
-files, all in scripts with spaces between words: in others it is a matter of definition how similar texts are. Copies of
-some of them are edited until they resemble the original as closely as was drawn: near-duplicate pairs, exact copies,
-clusters, chains whose ends are not similar, and one large cluster filled from a template. Exactly how similar any two
-are is for bench/truth.py to find; here it is only aimed at. The same seed makes the same bytes.
+Input: the shared text. Output: a dataset of DOCUMENTS in several shards, 4 to 5 KB a document. The documents are
+recombined sentences (bench/recombine.py) cut at log-normal lengths, and some hundred real multilingual texts and source
+files. All are in scripts with spaces between words: in other scripts it is a matter of definition how similar two texts
+are. Copies of some documents are edited until they have about the similarity that was drawn: near-duplicate pairs,
+exact copies, clusters, chains whose ends are not similar, and one large cluster filled from a template. bench/truth.py
+computes the similarities exactly. The same seed makes the same bytes.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ import pyarrow.parquet as pq
 from bench.harness import data_folder, read_documents
 from bench.recombine import recombined
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 DUMP = "CC-MAIN-2026-43"
 TEXT_BYTES = 3_100  # median; log-normal of SIGMA, so that the mean is 1.6 times that
 SIGMA = 1.0
 SHORTEST, LONGEST = 250, 100_000
-BOILERPLATE = 200_000  # words of menus and notices that pages are framed with
+BOILERPLATE = 200_000  # words of menus and notices that are put around pages
 TEMPLATE_WORDS, TEMPLATE_SLOTS = 500, 40
 
-# How many there are in a corpus of 52,000 documents; fewer in a smaller one.
+# Numbers in a corpus of 52,000 documents; a smaller corpus has proportionally fewer.
 PAIRS, EXACT, CLUSTERS, CHAINS, TEMPLATE = 6_500, 2_600, 250, 200, 2_000
 _WHOLE = 52_000
 
@@ -76,7 +77,7 @@ def write_dataset(folder: Path, texts: list[str], shards: int = 8, seed: int = 0
             writer.close()
             output = writer.output(unit, "documents")
             count = {"stage": "planted", "read": stop - start, "kept": stop - start, "dropped": {}}
-            dataset.commit(Record(unit, "planted", digest, (), (output,), (count,)), [writer.path])
+            dataset.commit(CommitRecord(unit, "planted", digest, (), (output,), (count,)), [writer.path])
 
 
 def make_documents(documents: int = _WHOLE, seed: int = 0) -> Planted:
@@ -113,7 +114,8 @@ def make_documents(documents: int = _WHOLE, seed: int = 0) -> Planted:
 def _plan(scale: float, random: Random) -> list[tuple[str, list[float]]]:
     """(kind, the similarities of the copies of one document) for each document that has copies.
 
-    Those of a cluster are copies of its first document, as mirrors are, those of a chain each of the one before it.
+    The copies of a cluster are copies of its first document, as mirrors are. Each copy of a chain is one of the copy
+    before it.
     """
     styles = itertools.islice(itertools.cycle(EDITS), round(PAIRS * scale))
     plan = [(style, [random.uniform(0.5, 1)]) for style in styles]
@@ -133,7 +135,7 @@ def _copy(kind: str, text: str, similarity: float, random: Random, boilerplate: 
 
 
 def _same_words(text: str, random: Random) -> str:
-    """The text itself, most of the time; else other white space or upper case, which the similarity ignores."""
+    """The text unchanged, or with other white space or in upper case, which the similarity ignores."""
     way = random.integers(5)
     if way == 0:
         return "\n\n".join(line.strip() for line in text.splitlines() if line.strip())
@@ -205,12 +207,12 @@ EDITS: dict[str, Edit] = {
 
 
 def _edits(words: int, similarity: float, taken: int, added: int) -> int:
-    """How many edits leave so much of a text's n-grams in common: (n - taken k) / (n + added k) = similarity."""
+    """The number k of edits for which (n - taken k) / (n + added k) = similarity."""
     return max(1, min(words // 2, round((words - 4) * (1 - similarity) / (taken + added * similarity))))
 
 
 def _from_template(documents: int, random: Random, boilerplate: list[str]) -> list[str]:
-    """Pages of one template: in some of its slots each has a word or a number of its own."""
+    """Pages from one template: each page has words or numbers of its own in some of the slots."""
     template = boilerplate[:TEMPLATE_WORDS]
     slots = np.linspace(6, TEMPLATE_WORDS - 6, TEMPLATE_SLOTS).astype(int)
     pages = []
@@ -226,7 +228,7 @@ def _from_template(documents: int, random: Random, boilerplate: list[str]) -> li
 
 
 def _boilerplate(stream: Iterator[str]) -> list[str]:
-    """So many words that pages of their own do not come by again."""
+    """BOILERPLATE words, from pages that are used for nothing else."""
     pieces: list[str] = []
     while len(pieces) < BOILERPLATE:
         pieces += [*_PIECE.findall(next(stream)), "\n"]
@@ -234,7 +236,7 @@ def _boilerplate(stream: Iterator[str]) -> list[str]:
 
 
 def _pages(seed: int, random: Random) -> Iterator[str]:
-    """Endless documents: recombined text, cut after the sentence that reaches a log-normal length."""
+    """An endless stream of documents: recombined text, cut after the sentence that reaches a log-normal length."""
     sources = _texts("en_gutenberg.txt.gz") + _texts("en_news_web.txt.gz") + _pages_and_reviews()
     for round_ in recombined([text.strip() + "\n\n" for text in sources], seed):
         content = np.frombuffer(round_.buffers()[2], np.uint8)
@@ -261,7 +263,7 @@ def _pages_and_reviews() -> list[str]:
 
 
 def _rows(texts: list[str], unit: str, random: Random) -> pa.Table:
-    """DOCUMENTS as if they came out of one WARC file."""
+    """DOCUMENTS with the columns that pages of one WARC file would have."""
     count = len(texts)
     ids = [f"<urn:uuid:{uuid.UUID(bytes=random.bytes(16), version=4)}>" for _ in range(count)]
     lengths = np.array([len(text) for text in texts]) * 2 + random.integers(500, 20_000, count)

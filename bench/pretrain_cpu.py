@@ -1,11 +1,11 @@
 """Training speed of the tiny preset on a CPU, beside a plain loop with a model of the same size, in the same run.
 
-The peer (`plain_loop`) is `bench/plain_gpt.py`: the well-known minimal recipe, at whichever of two micro-batches is
-faster. Both are eager, in fp32, and do a whole update on the same tokens: forward, backward, clipping, fused AdamW.
-
-On a machine that is not idle set GOMP_SPINCOUNT=1000, as the `model` command does: threads that spin hinder others.
-
     python -m bench.pretrain_cpu [--updates 20] [--vocab 4096] [--threads 2] [--json]
+
+The peer (`plain_loop`) is `bench/plain_gpt.py`, at the faster of two micro-batches. Both are eager, in fp32, and make a
+whole update on the same tokens: forward, backward, clipping, fused AdamW.
+
+On a machine that is not idle, set GOMP_SPINCOUNT=1000, as the `model` command does: threads that spin hinder others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from model.gpt import GPT, parameter_count
 from model.optim import make_optimizers
 from model.presets import from_preset
 
-HEADS = 4  # of the peer: as nanoGPT has them at this width (its README, "I only have a macbook")
+HEADS = 4  # of the peer, as in nanoGPT's model of this width (its README, "I only have a macbook")
 
 
 def main() -> None:

@@ -1,16 +1,17 @@
 """Training and sampling on a GPU, beside a plain loop and transformers, on the same card in the same run.
 
-Speed: whole updates of 524,288 synthetic tokens (forward, backward, clipping, AdamW) in bf16, tokens a second and MFU.
-The peer (`plain_loop`) is `bench/plain_gpt.py` with as many parameters, compiled, at the best of its micro-batches.
-`fp8` is ours with the output head in 8 bits. Sampling: tokens a second of 256 tokens after one prompt and after 32,
-with a KV cache, beside `generate` of transformers on the exported weights (`generate`). Text: ours, ours with the 8-bit
-head and the peer train on the same English for the same tokens; their losses on its held-out documents (`loss`, the
-peer's over ours).
-
     python -m bench.pretrain_gpu [--parts 124m-50k,124m-100k,350m-50k,sample,text] [--text tokens/] [--json]
 
-`--miniature` runs every part at a tiny size, on a CPU as well: a test of the script, not a measurement. To fill the
-compilers' caches for several parts at once, run each with `--warm` in a process of its own, then all without.
+- Speed: whole updates of 524,288 synthetic tokens (forward, backward, clipping, AdamW) in bf16; tokens a second and
+  MFU. The peer (`plain_loop`) is `bench/plain_gpt.py` with as many parameters, compiled, at the best of its
+  micro-batches. `fp8` is ours with the output head in 8 bits.
+- Sampling: tokens a second of 256 tokens after one prompt and after 32 prompts, with a KV cache, beside `generate` of
+  transformers on the exported weights (`generate`).
+- Text: ours, ours with the 8-bit head, and the peer train on the same English for the same number of tokens. `loss` is
+  the peer's loss on its held-out documents / ours.
+
+`--miniature` runs every part at a tiny size, also on a CPU: a test of the script, not a measurement. To fill the
+compilers' caches for several parts at once, run each part with `--warm` in a process of its own, then all without.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """`python -m bench.reading`: WARC files to decoded pages, beside warcio as datatrove's WarcReader uses it.
 
-Both get the same bytes from memory and turn every response into text. The peer takes warcio's ArchiveIterator,
-`content_stream().read()`, UTF-8 where the bytes are that, and otherwise what charset-normalizer detects. The two
-take turns, each in a process of its own, on processor time, and the ratio is the median of the turns' ratios: a
-machine that is busy for a while is busy for both. (fastwarc, where it is installed, is shown beside them; it has no
-way back after damage.)
+Both get the same bytes from memory and turn every response into text. The peer uses warcio's ArchiveIterator and
+`content_stream().read()`; it decodes as UTF-8 if that is possible, and otherwise as charset-normalizer detects. Ours
+and the peer take turns, each in a process of its own, in processor time; the ratio is the median of the ratios of the
+turns, so that a busy machine slows both. FastWARC is shown as well if it is installed; it does not go on after damage.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ def main() -> None:
     readers = {"ours": ours, "warcio": warcio} | ({"fastwarc": fastwarc} if _has_fastwarc() else {})
     counts = {name: reader(files) for name, reader in readers.items()}
     assert len(set(counts.values())) == 1, counts
-    found = measured(files, readers, TURNS)
+    seconds_of = measured(files, readers, TURNS)
     backend = inflate.backend
     inflate.backend = inflate.BACKENDS["zlib"]
     with_zlib = measured(files, {"zlib": ours}, 3)["zlib"]
     inflate.backend = backend
-    rate = {name: counts["ours"] / statistics.median(seconds) for name, seconds in found.items()}
+    rate = {name: counts["ours"] / statistics.median(seconds) for name, seconds in seconds_of.items()}
     ratio = {
-        name: statistics.median(peer / mine for peer, mine in zip(found[name], found["ours"], strict=True))
+        name: statistics.median(peer / mine for peer, mine in zip(seconds_of[name], seconds_of["ours"], strict=True))
         for name in readers
         if name != "ours"
     }
@@ -70,9 +69,9 @@ def crawl() -> list[bytes]:
 def measured(
     files: list[bytes], readers: dict[str, Callable[[list[bytes]], int]], turns: int
 ) -> dict[str, list[float]]:
-    """Processor seconds of each turn of each reader, after one that does not count, in a process of its own.
+    """Processor seconds of each turn of each reader, each turn in a process of its own, after one run to warm up.
 
-    What one reader leaves of the heap would otherwise be what the next one has to do with.
+    In one process, a reader would have to work with the heap that another reader has left.
     """
     seconds: dict[str, list[float]] = {name: [] for name in readers}
     context = multiprocessing.get_context("fork")
@@ -97,7 +96,7 @@ def ours(files: list[bytes]) -> int:
             if isinstance(item, Page):
                 decode(item.html, item.charset)
                 count += 1
-            del item  # as the peers' bodies go
+            del item  # the peers' bodies are freed here too
     return count
 
 
@@ -123,7 +122,7 @@ def fastwarc(files: list[bytes]) -> int:
 
 
 def _guessed(body: bytes) -> Any:
-    """The text as datatrove takes it: UTF-8, or what a detector says; "" if neither decodes."""
+    """The text as datatrove decodes it: as UTF-8, or as a detector says; "" if neither decodes."""
     from charset_normalizer import detect
 
     try:

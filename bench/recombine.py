@@ -1,10 +1,10 @@
-"""As much English as one likes, made of the shared text by recombination.
+"""Any amount of English text, made from the shared text by recombination.
 
-In go a few MB of real text; out come Arrow arrays of documents, a round a time, each round as long as the real text.
-Round 0 is the real text itself. Every later round has its sentences in another order and some of its words replaced by
-words that no round had before (the front of one word and the back of another), so that the number of different words
-goes on growing like n**GROWTH, as it does in real text (0.55 was measured up to 536 MB). The same seed makes the same
-bytes. Everything is gathered from one table of pieces, at some 150 MB/s, and never more than a round is held.
+Input: a few MB of real text. Output: Arrow arrays of documents, one array for each round, each round as long as the
+real text. Round 0 is the real text itself. In every later round the sentences have another order, and some words are
+replaced by words that no earlier round had (the front of one word and the back of another). So the number of different
+words keeps growing like n**GROWTH, as it does in real text (0.55 was measured up to 536 MB). The same seed makes the
+same bytes. Everything is gathered from one table of pieces, at some 150 MB/s, and only one round is in memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from bench import harness
 
 GROWTH = 0.55
-SENTENCES = 24  # a document; about 3 kB
-AGAIN = 0.5  # of the new words of a round, how many are earlier new words seen again
+SENTENCES = 24  # in a document; about 3 kB
+AGAIN = 0.5  # new words of earlier rounds that a round repeats, as a share of its own new words
 
 _PIECE = re.compile(rb"\s*\S+|\s+$")
 _WORD = re.compile(rb"\s*[A-Za-z]{4,}")
@@ -111,9 +111,9 @@ def _document_array(
     shuffled = ids[places]
     pieces = shuffled[shuffled >= 0]
     pieces_until = np.concatenate([[0], np.cumsum((shuffled >= 0).sum(axis=1))])
-    taken = table.take(pa.array(pieces))
-    _, offsets, content = taken.buffers()
-    bounds = np.frombuffer(offsets, np.int64, len(taken) + 1)
+    gathered = table.take(pa.array(pieces))
+    _, offsets, content = gathered.buffers()
+    bounds = np.frombuffer(offsets, np.int64, len(gathered) + 1)
     cuts = np.append(np.concatenate([[0], ends])[:-1:SENTENCES], ends[-1])
     bytes_until = bounds[pieces_until[cuts]]
     return pa.LargeStringArray.from_buffers(len(cuts) - 1, pa.py_buffer(bytes_until.astype(np.int64)), content)

@@ -1,10 +1,9 @@
-"""Documents to token shards, `corpus tokenize` beside tiktoken with pyarrow: one core, the same shards, ids compared.
+"""`python -m bench.tokenize [--json]`: documents to token shards, beside tiktoken with pyarrow, on one core.
 
-    python -m bench.tokenize [--json]
-
-Two shards of 50 MB of English each (`bench.encode`) go through the pass `tokens`: Parquet in, ids, Parquet out, the
-commit record. The peer is what one would write by hand: pyarrow reads the column, tiktoken encodes, pyarrow writes it.
-The first shard warms both up; the figure is MB/s of UTF-8 for the second, from opening it to the record.
+Two shards of 50 MB of English each (`bench.encode`) go through the pass `tokens`: read Parquet, encode, write Parquet,
+write the commit record. The peer is what one would write by hand: pyarrow reads the column, tiktoken encodes, pyarrow
+writes. The first shard warms both up. The figure is MB/s of UTF-8 for the second shard, from opening it to the commit
+record. The ids must be equal.
 """
 
 from __future__ import annotations
@@ -19,23 +18,22 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tiktoken
 
 from bench import harness
 from bench.encode import english
 from bpe.files import load_vocabulary
-from bpe.patterns import REGEX
-from corpus.engine import Quarantine
+from corpus.engine.base import Quarantine
 from corpus.pipeline import tokens_pass
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 NAME = "cl100k_base"
 UNITS = ("a", "b")
 
 
 class Alone:
-    """An attempt that nobody watches."""
+    """An attempt at a unit without a supervisor."""
 
     number, careful = 1, False
     quarantine: Mapping[int, Quarantine] = {}
@@ -62,8 +60,8 @@ def main(as_json: bool) -> None:
             commit(clean, unit, [f"{document}{number}" for document in documents])
         ours = list(tokenize(clean, file, Path(scratch, "tokens")))[-1]
         peer = list(by_hand(clean, file, Path(scratch, "peer")))[-1]
-        made = [Path(scratch, "tokens", shard.path) for shard in Dataset(Path(scratch, "tokens")).files("tokens")]
-        ids, theirs = all_ids(made), all_ids([Path(scratch, "peer", f"{unit}.parquet") for unit in UNITS])
+        shards = [Path(scratch, "tokens", shard.path) for shard in Dataset(Path(scratch, "tokens")).files("tokens")]
+        ids, theirs = all_ids(shards), all_ids([Path(scratch, "peer", f"{unit}.parquet") for unit in UNITS])
         if ids.to_pylist() != theirs.to_pylist():
             sys.exit("the shards differ")
     harness.print_row(f"{megabytes:.0f} MB of English", "MB/s", megabytes / ours, {"tiktoken": megabytes / peer}, True)
@@ -86,11 +84,11 @@ def commit(folder: Path, unit: str, texts: list[str]) -> None:
         writer = ShardWriter(scratch / "x", DOCUMENTS)
         writer.write(pa.record_batch(columns, schema=DOCUMENTS))
         writer.close()
-        dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
+        dataset.commit(CommitRecord(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
 
 
 def tokenize(clean: Path, tokenizer: Path, output: Path) -> Iterator[float]:
-    """Seconds a shard."""
+    """Seconds for each shard, of ours."""
     plan = tokens_pass(str(clean), UNITS, str(tokenizer), str(output))
     work = plan.work(Dataset(output).begin(plan.config))
     for unit in plan.units(UNITS):
@@ -100,10 +98,8 @@ def tokenize(clean: Path, tokenizer: Path, output: Path) -> Iterator[float]:
 
 
 def by_hand(clean: Path, tokenizer: Path, output: Path) -> Iterator[float]:
-    """Seconds a shard."""
-    vocabulary = load_vocabulary(tokenizer)
-    ranks = {token: rank for rank, token in enumerate(vocabulary.tokens) if token}
-    peer = tiktoken.Encoding(NAME, pat_str=REGEX[vocabulary.pattern], mergeable_ranks=ranks, special_tokens={})
+    """Seconds for each shard, of the peer."""
+    peer = harness.tiktoken_encoding(load_vocabulary(tokenizer))
     schema = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
     output.mkdir()
     for shard in Dataset(clean).files("documents"):

@@ -1,11 +1,11 @@
-"""Which documents of a corpus are near-duplicates, exactly, and how good a set of kept ones is.
+"""Which documents of a corpus are near-duplicates, exactly, and how good a set of kept documents is.
 
-In go texts; out come all pairs whose Jaccard similarity is high enough, where the similarity is that of the sets of
-word 5-grams of `text.lower().split()`, as three lines of Python compute it (a text of fewer words has one n-gram of
-all of them, an empty one has none). Nothing is estimated and nothing is filtered: an inverted index from n-grams to
-documents counts what every pair has in common (ScanCount: Li, Lu, Lu, ICDE 2008), so that a deduplicator that works
-by MinHash is judged by something that shares neither code nor idea with it. The one approximation: n-grams are
-compared by 64-bit hashes, which some 40 million different n-grams let collide once with probability 1 in 20,000.
+Input: texts. Output: all pairs of a high enough Jaccard similarity of their sets of word 5-grams of
+`text.lower().split()`. (A text of fewer than five words has one n-gram, of all its words; an empty text has none.)
+Nothing is estimated or filtered: an inverted index from n-grams to documents counts what every pair has in common
+(ScanCount: Li, Lu, Lu, ICDE 2008). So a deduplicator that works by MinHash is judged by a method that shares neither
+code nor idea with it. The one approximation: n-grams are compared by 64-bit hashes, and in 40 million different n-grams
+there is one collision with probability 1 in 20,000.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def quality(kept: set[int], truth: NDArray[Any], documents: int) -> dict[str, fl
     covered = np.zeros(documents, np.bool_)
     covered[twins["i"][keep[twins["j"]]]] = True
     covered[twins["j"][keep[twins["i"]]]] = True
-    found = {"precision": float(covered[~keep].mean()) if not keep.all() else 1.0}
+    measures = {"precision": float(covered[~keep].mean()) if not keep.all() else 1.0}
     for limit in (0.8, 0.75):
         pairs = truth[truth["jaccard"] >= limit]
-        found[f"leak{limit:.2g}".replace("0.", ".")] = float((keep[pairs["i"]] & keep[pairs["j"]]).mean())
-    return found
+        measures[f"leak{limit:.2g}".replace("0.", ".")] = float((keep[pairs["i"]] & keep[pairs["j"]]).mean())
+    return measures
 
 
 def recall(clusters: NDArray[Any], truth: NDArray[Any], limit: float = 0.8) -> float:

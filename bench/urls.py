@@ -1,10 +1,14 @@
 """`python -m bench.urls`: the URL filter beside datatrove's, with equal lists, on addresses and links of real pages.
 
 The lists are those that datatrove carries: 4.6 million domains (UT1), 20,000 URLs, three lists of words. Each filter
-runs in a process of its own, on processor time: URLs a second from an Arrow column to drops (datatrove: from its
-documents), seconds to have the lists ready in one more worker, and the memory that they take there. Ours makes its
-table once a machine; what that takes is a line of its own. Then the verdicts are compared, and what differs is counted
-by its reason.
+runs in a process of its own, and times are processor time. Measured are
+
+- URLs a second, from an Arrow column to the drops (datatrove: from its documents),
+- the seconds until the lists are ready in one more worker, and
+- the memory that they take there.
+
+Ours makes its table once on each machine; the time for that is printed on a line of its own. Then the verdicts are
+compared, and the differences are counted by their reason.
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ import importlib.util
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -26,7 +29,7 @@ from random import Random
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from bench.harness import data_folder, print_json, print_row, ratios
+from bench.harness import data_folder, median_seconds, print_json, print_row, ratios
 
 _LINK = re.compile(rb"<a\s[^>]*?href\s*=\s*[\"']([^\"'<>]{1,2000})", re.IGNORECASE)
 REPEATS = 5
@@ -46,31 +49,31 @@ def main() -> None:
         made_up = sorted(set(listed_urls(folder, addresses)))
         (folder / "urls.json").write_text(json.dumps({"real": addresses, "made_up": made_up}))
         os.environ |= {"XDG_CACHE_HOME": str(folder / "cache"), "HF_ASSETS_CACHE": str(folder / "assets")}
-        made = measured("ours", folder)  # and the table stays in the cache
+        first = measured("ours", folder)  # the table stays in the cache
         ours = measured("ours", folder)
         (folder / "ours.json").write_text(json.dumps(ours["verdicts"]))
         measured("unpack", folder)
         peer = measured("datatrove", folder)
-    print(f"{len(addresses):,} different URLs; table made in {made['load']:.2f} s, {made['peak']:.0f} MB at most")
+    print(f"{len(addresses):,} different URLs; table made in {first['load']:.2f} s, {first['peak']:.0f} MB at most")
     report(ours, peer)
 
 
 def report(ours: dict[str, Any], peer: dict[str, Any]) -> None:
-    found = {}
+    compared = {}
     for name, key, unit, more in (
         ("url_datatrove", "rate", "URLs/s", True),
         ("url_datatrove_load", "load", "s", False),
         ("url_datatrove_memory", "memory", "MB", False),
     ):
         print_row(name, unit, ours[key], {"datatrove": peer[key]}, more)
-        found |= {name: ratios(ours[key], {"datatrove": peer[key]}, more)["datatrove"]}
+        compared |= {name: ratios(ours[key], {"datatrove": peer[key]}, more)["datatrove"]}
     print(f"of ours, memory of this process alone: {ours['private']:.1f} MB; one row: {ours['row']:.1f} us")
     for name, verdicts in ours["verdicts"].items():
         drops = Counter(verdict for verdict in verdicts if verdict)
         print(f"{name}: {len(verdicts):,} URLs, {sum(drops.values()):,} dropped: {dict(drops)}")
         print(f"  verdicts that differ, by reason: {peer['reasons'][name] or 'none'}")
     if "--json" in sys.argv:
-        print_json("urls", found, {key: ours[key] for key in ours if key != "verdicts"}, peer)
+        print_json("urls", compared, {key: ours[key] for key in ours if key != "verdicts"}, peer)
 
 
 def real_urls() -> Iterator[str]:
@@ -97,7 +100,7 @@ def joined(page: str, link: str) -> Iterator[str]:
 
 
 def listed_urls(folder: Path, addresses: list[str]) -> Iterator[str]:
-    """Addresses that hit the lists, and some that just miss: entries as they may stand in a crawl."""
+    """Addresses that the lists block, and some that they just do not block, as they may stand in a crawl."""
     random = Random(0)
     with (folder / "ut1/domains").open() as file:
         domains = random.sample([line.strip() for line in file], 4000)
@@ -204,7 +207,7 @@ def measure_datatrove(folder: Path) -> dict[str, Any]:
 
 
 def unpack_datatrove(folder: Path) -> dict[str, Any]:
-    """Its lists lie in an archive that it unpacks at the first use on a machine: not counted."""
+    """datatrove unpacks an archive of lists at the first use on a machine: this is not counted."""
     datatrove_filter().download_data()
     return {}
 
@@ -214,7 +217,7 @@ def datatrove_filter() -> Any:
     from tldextract import TLDExtract
 
     stage = URLFilter()
-    # Its copy of the list of public suffixes, instead of asking the network first.
+    # The copy of the list of public suffixes that tldextract carries, instead of the network.
     stage.tldextractor = TLDExtract(suffix_list_urls=(), cache_dir=None)
     return stage
 
@@ -227,7 +230,7 @@ def datatrove_verdict(stage: Any, url: str) -> str:
 
 
 def reason_of(stage: Any, url: str, ours: str, theirs: str) -> str:
-    """Why the verdicts of a URL differ: what datatrove's filter overlooks, or takes for something else."""
+    """Why the verdicts on a URL differ: what datatrove's filter overlooks or misreads."""
     rest = url.partition("://")[2]
     parts = stage.tldextractor(url)
     if ours == "invalid":
@@ -250,21 +253,18 @@ def reason_of(stage: Any, url: str, ours: str, theirs: str) -> str:
 
 
 def memory() -> dict[str, float]:
-    """MB of this process: what is resident, what of it is of files that others share, the most there was."""
+    """Memory of this process in MB: resident, the resident part that belongs to shared files, and the peak."""
     fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     names = {"rss": "VmRSS", "shared": "RssFile", "peak": "VmHWM"}
     return {name: int(fields[field].split()[0]) * 1024 / 1e6 for name, field in names.items()}
 
 
 def processor_time(call: Callable[[], Any]) -> float:
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+    return median_seconds(call, 1, 0, time.process_time)
 
 
 def median_time(call: Callable[[], Any]) -> float:
-    call()
-    return statistics.median(processor_time(call) for _ in range(REPEATS))
+    return median_seconds(call, REPEATS, 1, time.process_time)
 
 
 def _installed(name: str) -> bool:

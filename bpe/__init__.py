@@ -3,7 +3,7 @@
     from bpe import Tokenizer
     Tokenizer.load("cl100k_base.tiktoken").encode("Hello world")
 
-`Tokenizer` is brought in when it is asked for, so that `import bpe` costs nothing.
+`import bpe` imports nothing more; `Tokenizer` is imported when it is used.
 """
 
 from __future__ import annotations

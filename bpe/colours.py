@@ -1,9 +1,9 @@
-"""Tokens made visible: which characters to show for the bytes of a token, and the same in a terminal's colours.
+"""Tokens made visible: the characters that show the bytes of a token, also in the colours of a terminal.
 
-In go bytes, out comes text that is safe to print. A token may be half a character, a line break, a control sequence
-or an accent that would climb onto its neighbour, so what does not print as itself is replaced by a mark: `↵` and `→`
-(with the line break or tab itself), `\\xE4` for a byte that is no whole character, `\\u200d` for a character that
-has no shape. Spaces stay spaces: the background shows where a token starts and ends.
+In go bytes, out comes text that is safe to print. A token may be half a character, a line break, a control sequence or
+an accent that would join its neighbour. So a mark stands for every character that does not print as itself: `↵` and
+`→` (before the line break or tab itself), `\\xE4` for a byte that is no whole character, `\\u200d` for a character
+without a shape. Spaces stay spaces: the background shows where a token starts and ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-# Of the 256-colour palette: light backgrounds under black text, so that light and dark terminals show the same.
+# Of the 256-colour palette: light backgrounds under black text look alike on light and on dark terminals.
 BACKGROUNDS = (153, 223, 158, 217, 229, 183)
 BLACK, GREY = 16, 242
 _MARKS = {"\n": "↵\n", "\r": "␍", "\t": "→\t"}
@@ -21,7 +21,7 @@ _RESET = "\x1b[0m"
 
 
 def pieces(token: bytes) -> Iterator[tuple[str, bool]]:
-    """The token as (text, whether it is a mark): runs of characters that print as themselves, and marks between."""
+    """The token as (text, whether it is a mark): runs of characters that print as themselves, and runs of marks."""
     text = token.decode("utf-8", "surrogateescape")
     if text and unicodedata.category(text[0]).startswith("M"):
         yield "◌", True  # what an accent is shown on when its letter is another token
@@ -36,7 +36,7 @@ def visible(token: bytes) -> str:
 
 
 def coloured(tokens: Iterable[bytes]) -> str:
-    """The tokens with a background each, different from their neighbours', in the escape codes of terminals."""
+    """The tokens in the escape codes of terminals, neighbours on different backgrounds."""
     return "".join(
         _painted(text, background, GREY if is_mark else BLACK)
         for token, background in zip(tokens, itertools.cycle(BACKGROUNDS), strict=False)
@@ -45,7 +45,7 @@ def coloured(tokens: Iterable[bytes]) -> str:
 
 
 def coloured_ids(ids: Iterable[int]) -> str:
-    """The ids between spaces, each with the background that `coloured` gives its token."""
+    """The ids, separated by spaces, each on the background that `coloured` gives its token."""
     pairs = zip(ids, itertools.cycle(BACKGROUNDS), strict=False)
     return " ".join(_painted(str(token_id), background, BLACK) for token_id, background in pairs)
 
@@ -58,7 +58,7 @@ def _mark(character: str) -> str:
 
 
 def _painted(text: str, background: int, colour: int) -> str:
-    # Not across a line break: a terminal that scrolls fills the whole new line with the background.
+    # A colour ends before a line break: a terminal that scrolls fills the new line with the background.
     parts = (part if part == "\n" else f"\x1b[38;5;{colour};48;5;{background}m{part}{_RESET}" for part in _lines(text))
     return "".join(parts)
 

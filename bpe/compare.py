@@ -1,10 +1,10 @@
 """How well tokenizers suit a corpus: bytes a token, tokens a word and a document, overlap, tokens that never occur.
 
-In goes a corpus as batches of texts with the name of a group each (their language), out come figures. One pass; what
-is kept is a count for each token and a handful of totals for each group, never the ids.
+In goes a corpus as batches of texts, each text with the name of its group (its language), out come figures. The corpus
+is read once. In memory are a count for each token and a few totals for each group, never the ids.
 
-A word is a run of characters without white space (Unicode's). So tokens a word says little about languages that write
-none, such as Chinese: there compare bytes a token.
+A word is a run of characters without white space (as Unicode defines it). So tokens a word says little about languages
+that are written without spaces, such as Chinese: compare their bytes a token.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from bpe.sources import TEXT_ENDINGS, read_texts
 from bpe.texts import utf8
 from bpe.vocabulary import Vocabulary
 
-LANGUAGE = "language"  # the column that texts are grouped by where they have it
-ALL = ""  # the group of texts for which none is named
-EXAMPLES = 8
-ROWS = 4096
-WORD = r"[^\s\v\pZ\x{85}]+"  # what is not White_Space in Unicode; RE2's \s has [\t\n\f\r ] alone
+LANGUAGE = "language"  # the column of the groups, unless another is named
+ALL = ""  # the group of texts that name none
+EXAMPLES = 8  # tokens shown of a kind
+ROWS = 4096  # of a batch
+WORD = r"[^\s\v\pZ\x{85}]+"  # all but Unicode's White_Space; RE2's \s is [\t\n\f\r ] only
 
 
 class Batch(NamedTuple):
-    """Texts and the group of each, string arrays without nulls; not `is_start`: a document goes on in them."""
+    """Texts and the group of each, as string arrays without nulls. Without `is_start`, they continue a document."""
 
     texts: pa.Array
     groups: pa.Array
@@ -42,15 +42,18 @@ class Batch(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What was counted: `totals[group] = [documents, bytes, words, tokens of the first tokenizer, of the second, ...]`;
-    `times[tokenizer][id]`: how often each token was produced, int64."""
+    """The counts of a corpus.
+
+    `totals[group]` is [documents, bytes, words, tokens of the first tokenizer, of the second, ...].
+    `times[tokenizer][id]` is how often the tokenizer made the token (int64).
+    """
 
     totals: dict[str, NDArray[np.int64]]
     times: list[NDArray[np.int64]]
 
 
 def count(encoders: Sequence[Encoder], batches: Iterable[Batch]) -> Usage:
-    """Encode every text with every encoder and add up. Raises ValueError if there is no text at all."""
+    """Encode every text with every encoder and count. Raises ValueError if there is no text at all."""
     totals: dict[str, NDArray[np.int64]] = {}
     times = [np.zeros(encoder.vocabulary.size, np.int64) for encoder in encoders]
     for texts, groups, is_start in batches:
@@ -66,35 +69,35 @@ def count(encoders: Sequence[Encoder], batches: Iterable[Batch]) -> Usage:
         encoded = pc.dictionary_encode(groups)
         codes = encoded.indices.to_numpy(zero_copy_only=False)
         for code, group in enumerate(encoded.dictionary.to_pylist()):
-            here = [int(column[codes == code].sum()) for column in columns]
-            totals[group] = totals.get(group, 0) + np.array(here, np.int64)
+            sums = [int(column[codes == code].sum()) for column in columns]
+            totals[group] = totals.get(group, 0) + np.array(sums, np.int64)
     if not sum(int(row[1]) for row in totals.values()):
         raise ValueError("there is no text to compare on: check the data and its column")
     return Usage(totals, times)
 
 
 def figures(names: Sequence[str], vocabularies: Sequence[Vocabulary], usage: Usage, by: str) -> dict[str, Any]:
-    """What `bpe compare --json` prints: a record for each tokenizer, for each group of texts and each two tokenizers.
+    """What `bpe compare --json` prints: a record for each tokenizer, for each group and for each two tokenizers.
 
-    A ratio is None where there is nothing to divide by. Examples of tokens that one tokenizer alone has are those
-    that it used most here; examples of dead tokens are the first by id, single bytes left out.
+    A ratio with a divisor of 0 is None. The examples of tokens that only one tokenizer has are its most used ones. The
+    examples of tokens that never occur are the first by id, without single bytes.
     """
     rows = sorted(usage.totals.items(), key=lambda item: (-item[1][1], item[0]))
     groups = [{by: group or None} | _ratios(row) for group, row in rows]
-    counted = list(zip(names, vocabularies, usage.times, strict=True))
+    used = [Used(*one) for one in zip(names, vocabularies, usage.times, strict=True)]
     return {
-        "tokenizers": [_tokenizer(*one) for one in counted],
+        "tokenizers": [_tokenizer(one) for one in used],
         "all": _ratios(sum((row for _, row in rows), np.zeros(1, np.int64))),
         "groups": groups if len(groups) > 1 or rows[0][0] != ALL else [],
-        "overlap": [_overlap(a, b) for a, b in itertools.combinations(counted, 2)],
+        "overlap": [_overlap(a, b) for a, b in itertools.combinations(used, 2)],
     }
 
 
 def read_batches(files: Iterable[Path], column: str, by: str | None, limit: int | None) -> Iterator[Batch]:
-    """The texts of the files with the value of column `by`, until `limit` bytes of text have been read.
+    """The texts of the files, grouped by the column `by`, until `limit` bytes of text have been read.
 
-    A null text counts as no document, a null group as one without a name; a text file is one document. `by=None`
-    groups by `language` where a file has it. Raises ValueError naming the file for a column that is not there.
+    A null text is no document, a null group is ALL. A text file is one document. With `by=None` the groups are the
+    languages of a file that has the column. Raises ValueError naming the file for a column that is missing.
     """
     read = 0
     for file in files:
@@ -119,8 +122,8 @@ def _batches(file: Path, column: str, by: str | None) -> Iterator[Batch]:
         texts = _strings(read_texts([file], column))
         groups = _strings(read_texts([file], by or LANGUAGE)) if _has_field(file, by) else itertools.repeat(ALL)
         rows = zip(texts, groups, strict=False)
-        while rows_here := list(itertools.islice(rows, ROWS)):
-            yield _batch([text for text, _ in rows_here], [group for _, group in rows_here])
+        while chunk := list(itertools.islice(rows, ROWS)):
+            yield _batch([text for text, _ in chunk], [group for _, group in chunk])
 
 
 def _batch(texts: list[str], groups: list[str], is_start: bool = True) -> Batch:
@@ -128,7 +131,7 @@ def _batch(texts: list[str], groups: list[str], is_start: bool = True) -> Batch:
 
 
 def _has_field(file: Path, by: str | None) -> bool:
-    """Whether the first JSON line has the field. Raises ValueError if it was asked for by name and is missing."""
+    """Whether the first JSON line has the field of the groups. Raises ValueError if `by` names it and it is missing."""
     try:
         next(_strings(read_texts([file], by or LANGUAGE)), None)
     except ValueError:
@@ -178,13 +181,21 @@ def _ratio(amount: int, by: int) -> float | None:
     return round(amount / by, 4) if by else None
 
 
-def _tokenizer(name: str, vocabulary: Vocabulary, times: NDArray[np.int64]) -> dict[str, Any]:
-    tokens = vocabulary.tokens
+class Used(NamedTuple):
+    """A tokenizer and how often it made each of its tokens."""
+
+    name: str
+    vocabulary: Vocabulary
+    times: NDArray[np.int64]
+
+
+def _tokenizer(one: Used) -> dict[str, Any]:
+    vocabulary, times, tokens = one.vocabulary, one.times, one.vocabulary.tokens
     ordinary = [token_id for token_id, token in enumerate(tokens) if token]
     dead = [token_id for token_id in ordinary if not times[token_id]]
     used = [token_id for token_id in ordinary if times[token_id]]
     return {
-        "name": name,
+        "name": one.name,
         "size": vocabulary.size,
         "pattern": vocabulary.pattern,
         "hash": vocabulary.hash,
@@ -197,15 +208,12 @@ def _tokenizer(name: str, vocabulary: Vocabulary, times: NDArray[np.int64]) -> d
     }
 
 
-Counted = tuple[str, Vocabulary, NDArray[np.int64]]
-
-
-def _overlap(a: Counted, b: Counted) -> dict[str, Any]:
-    of_a, of_b = ({token for token in vocabulary.tokens if token} for _, vocabulary, _ in (a, b))
+def _overlap(a: Used, b: Used) -> dict[str, Any]:
+    of_a, of_b = ({token for token in one.vocabulary.tokens if token} for one in (a, b))
     shared = len(of_a & of_b)
     return {
-        "a": a[0],
-        "b": b[0],
+        "a": a.name,
+        "b": b.name,
         "shared": shared,
         "jaccard": _ratio(shared, len(of_a | of_b)),
         "only_a": {"count": len(of_a) - shared, "examples": _most_used(a, of_b)},
@@ -213,12 +221,12 @@ def _overlap(a: Counted, b: Counted) -> dict[str, Any]:
     }
 
 
-def _most_used(one: Counted, others: set[bytes]) -> list[dict[str, Any]]:
-    """Examples of the tokens that `others` does not hold."""
-    _, vocabulary, times = one
-    by_use = np.argsort(-times[: len(vocabulary.tokens)], kind="stable").tolist()
-    own = (i for i in by_use if vocabulary.tokens[i] and vocabulary.tokens[i] not in others)
-    return _examples(vocabulary.tokens, list(itertools.islice(own, EXAMPLES)))
+def _most_used(one: Used, others: set[bytes]) -> list[dict[str, Any]]:
+    """The most used tokens that are not in `others`."""
+    tokens = one.vocabulary.tokens
+    by_use = np.argsort(-one.times[: len(tokens)], kind="stable").tolist()
+    own = (i for i in by_use if tokens[i] and tokens[i] not in others)
+    return _examples(tokens, list(itertools.islice(own, EXAMPLES)))
 
 
 def _examples(tokens: Sequence[bytes], ids: Sequence[int]) -> list[dict[str, Any]]:
@@ -226,7 +234,7 @@ def _examples(tokens: Sequence[bytes], ids: Sequence[int]) -> list[dict[str, Any
 
 
 def report(figures: dict[str, Any], by: str) -> str:
-    """The figures for reading: a table with a row for each group, then overlap, dead and longest tokens."""
+    """The figures as text: a table with a row for each group, then overlap, tokens that never occur, longest tokens."""
     letters = [chr(ord("A") + i) for i in range(len(figures["tokenizers"]))]
     lines = [
         f"{letter} = {one['name']} ({one['size']:,} ids, {_short(one['pattern'])})"
@@ -254,13 +262,13 @@ def _table(figures: dict[str, Any], by: str, letters: list[str]) -> list[str]:
     for name, group in [*groups, ("all", figures["all"])]:
         values = [_number(value) for ratio in ratios for value in group[ratio]]
         rows.append([name, f"{group['documents']:,}", f"{group['bytes'] / 1e6:,.2f}", *values])
-    # A heading over each block of columns, which is made wide enough for it.
+    # Each block of columns has a title and is at least as wide.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     titles = [ratio.replace("_", " ") for ratio in ratios]
     for block, title in enumerate(titles):
         first = 3 + block * len(letters)
-        short = len(title) - sum(widths[first : first + len(letters)]) - 2 * (len(letters) - 1)
-        widths[first] += max(short, 0)
+        missing = len(title) - sum(widths[first : first + len(letters)]) - 2 * (len(letters) - 1)
+        widths[first] += max(missing, 0)
     before = sum(widths[:3]) + 2 * 3
     blocks = [
         title.rjust(sum(widths[3 + i * len(letters) :][: len(letters)]) + 2 * (len(letters) - 1))

@@ -1,7 +1,7 @@
-"""Compiled functions kept on disk: `compiler` makes the decorator of a package of kernels.
+"""Keeps compiled functions on disk: `compiler` makes the decorator of a package of kernels.
 
-Numba looks for changes in the file of the function that it compiles and in no other, so that a callee in another file
-would go stale unseen. Hence a folder named after the contents of all files that are compiled together.
+Numba notices changes only in the file of the function that it compiles. A changed callee in another file would go
+unseen, so machine code lies in a folder named after the contents of all files that are compiled together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-# Their attributes are made at run time or not typed.
+# Made at run time, or without types.
 config: Any = numba.config
 njit: Any = numba.njit
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -24,7 +24,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 @contextlib.contextmanager
 def cached_in(folder: str) -> Iterator[None]:
-    """What is decorated meanwhile has its machine code in this folder."""
+    """The machine code of functions that are decorated in the block lies in this folder."""
     before = config.CACHE_DIR
     config.CACHE_DIR = folder
     try:
@@ -34,10 +34,10 @@ def cached_in(folder: str) -> Iterator[None]:
 
 
 def compiler(name: str, package: Path, more: Sequence[Path] = ()) -> Callable[[Function], Function]:
-    """A decorator for the kernels in the folder `package`, which `more` files have a part in.
+    """A decorator for the kernels in the folder `package`, whose machine code depends on the files `more` too.
 
-    A function is compiled at its first call, without the GIL; one whose name begins with an underscore is called by
-    other kernels alone, is part of their machine code, and on disk only as that.
+    A function is compiled at its first call and runs without the GIL. A function whose name begins with an underscore
+    is called by other kernels only: it is part of their machine code and not kept on disk by itself.
     """
 
     def kernel(function: Function) -> Function:

@@ -1,11 +1,11 @@
-"""Count the different pretokens of texts, in one pass, in memory that grows with their number and not with the text.
+"""Counts the different pretokens of texts in one pass. Memory grows with their number, not with the text.
 
-In go texts, out come `Pretokens`. Each thread counts into a table of its own, and the tables are added up at the end:
-what is counted depends on the texts alone, not on threads, batches or the order of files; only the order in which
-`Pretokens` lists them may, and nobody may rely on it.
+In go texts, out come `Pretokens`. Each thread counts into a table of its own, and at the end the tables are added up.
+So the counts depend on the texts alone, not on threads, batches or the order of files; only the order of the pretokens
+in `Pretokens` depends on these, and no caller may rely on it.
 
-With a memory budget, a table that would outgrow it is written to a temporary folder, in partitions by hash, and begun
-anew; at the end the partitions are added up one by one. That is exact too (see `bpe.spill`).
+With a memory budget, a table that would outgrow it is written to a temporary folder, in partitions by hash, and
+emptied; at the end the partitions are added up one by one. The counts stay exact (`bpe.spill`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.kernels import count as kernels
-from bpe.kernels.split import GIVEN
+from bpe.kernels.count import LONG_USED, RECORD, SHORT_USED, Counted
+from bpe.kernels.scan import BY_REGEX
 from bpe.patterns import is_named, scheme
 from bpe.regex_split import regex_table
-from bpe.spill import Counted, Spill
+from bpe.spill import Spill
 from bpe.texts import Utf8, batches, from_bytes
 from bpe.unicode import class_table
 
-RUN_BYTES = 4 << 20
-FIRST_RECORDS = 1 << 12  # must hold a batch at 5/8 full
+RUN_BYTES = 4 << 20  # of texts that a thread counts at a time
+FIRST_RECORDS = 1 << 12  # of an empty table; 5/8 of them must hold a batch
 
 Progress = Callable[[str, int, int | None], None]  # ("counting", bytes, None) or ("merging", tokens, wanted)
 
 
 class Pretokens(NamedTuple):
-    """Different pretokens: number i is `content[starts[i] : starts[i + 1]]` (uint8), seen `counts[i]` times."""
+    """Different pretokens: number i is `content[starts[i] : starts[i + 1]]`, seen `counts[i]` times."""
 
     content: NDArray[np.uint8]
     starts: NDArray[np.int64]
@@ -50,10 +51,10 @@ def count_pretokens(
     memory: int | None = None,
     min_count: int = 1,
 ) -> Pretokens:
-    """Every different pretoken that the texts hold `min_count` times or oftener, and how often; in no given order.
+    """Every different pretoken that the texts hold at least `min_count` times, with its count, in any order.
 
     A text is cut where it names one of `special_tokens`, and the name is not counted. `memory` (bytes) bounds the
-    tables of all threads together. Raises ValueError for texts that are none.
+    tables of all threads together. Raises ValueError for an item of `texts` that is no text.
     """
     runs, lock, stop = batches(texts, RUN_BYTES), threading.Lock(), threading.Event()
     names = from_bytes(sorted((name.encode() for name in special_tokens), key=len, reverse=True))
@@ -88,81 +89,76 @@ def count_pretokens(
 
 
 class Counter:
-    """The table of one thread. It grows up to `memory` bytes, then it is emptied into `spill`."""
+    """The table of one thread. It grows up to `memory` bytes and is then emptied into `spill`."""
 
     def __init__(self, spill: Spill, memory: int | None = None) -> None:
         self.spill, self.memory = spill, memory
-        self.state = np.zeros(kernels.STATE, np.int64)
         self.scratch = np.empty(kernels.SCRATCH, np.int64)
         self._clear()
 
     def _clear(self) -> None:
-        self.state[[kernels.SHORT_USED, kernels.LONG_USED]] = 0
         self.table = kernels.Table(
-            short=np.zeros(FIRST_RECORDS * kernels.RECORD, np.int64),
+            short=np.zeros(FIRST_RECORDS * RECORD, np.int64),
             slots=np.zeros(1 << 11, np.uint64),
             starts=np.zeros(1 << 10, np.int64),
             counts=np.zeros(1 << 10, np.int64),
             arena=np.empty(1 << 14, np.uint8),
+            used=np.zeros(2, np.int64),
         )
 
     @property
     def nbytes(self) -> int:
-        """What the table takes, the arena only as far as it is filled."""
+        """The bytes of the table; of its arena only the part in use."""
         table = self.table
         fixed = table.short.nbytes + table.slots.nbytes + table.starts.nbytes + table.counts.nbytes
-        return int(fixed + table.starts[self.state[kernels.LONG_USED]])
+        return int(fixed + table.starts[table.used[LONG_USED]])
 
-    def count(self, run: Utf8, pattern: str, names: Utf8) -> None:
-        """Count the pretokens of `run`, but for the names in it."""
-        run, skipped = cut_at_names(run, names)
+    def count(self, texts: Utf8, pattern: str, names: Utf8) -> None:
+        """Count the pretokens of `texts`, the `names` in them left out."""
+        texts, is_name = cut_at_names(texts, names)
         named = is_named(pattern)
-        classes: NDArray[Any] = class_table() if named else regex_table(pattern, run)
-        start, longest = run.content.ctypes.data, int(np.diff(run.offsets).max(initial=0))
-        self.state[[kernels.TEXT, kernels.BYTE]] = 0
-        while not kernels.count_pretokens(
-            scheme(pattern) if named else GIVEN,
-            start,
-            start + len(run.content),
-            run.offsets,
-            skipped,
-            classes.ctypes.data,
-            self.state,
-            self.table,
-            self.scratch,
-        ):
+        classes: NDArray[Any] = class_table() if named else regex_table(pattern, texts)
+        start, longest = texts.content.ctypes.data, int(np.diff(texts.offsets).max(initial=0))
+        run = kernels.Run(
+            scheme=scheme(pattern) if named else BY_REGEX,
+            classes=classes.ctypes.data,
+            text=start,
+            limit=start + len(texts.content),
+            offsets=texts.offsets,
+            skipped=is_name,
+            reached=np.zeros(2, np.int64),
+        )
+        while not kernels.count_pretokens(run, self.table, self.scratch):
             self._make_room(kernels.BATCH, longest)
 
     def add(self, counted: Counted) -> None:
-        """Add what was counted elsewhere."""
-        done, number = 0, len(counted.short) // kernels.RECORD
-        while (done := kernels.add_short(counted.short, done, self.state, self.table)) < number:
+        """Add the counts of another table."""
+        done, size = 0, len(counted.short) // RECORD
+        while (done := kernels.add_short(counted, done, self.table)) < size:
             self._make_room(1, 0)
-        done, number, longest = 0, len(counted.counts), int(np.diff(counted.starts).max(initial=0))
-        while done < number:
-            done = kernels.add_long(counted.content, counted.starts, counted.counts, done, self.state, self.table)
-            if done < number:
-                self._make_room(1, longest)
+        done, size, longest = 0, len(counted.counts), int(np.diff(counted.starts).max(initial=0))
+        while (done := kernels.add_long(counted, done, self.table)) < size:
+            self._make_room(1, longest)
 
     def counted(self) -> Counted:
-        """The table as it is, without copying."""
-        table, long = self.table, int(self.state[kernels.LONG_USED])
+        """The contents of the table, not copied."""
+        table, long = self.table, int(self.table.used[LONG_USED])
         starts = table.starts[: long + 1]
         return Counted(table.short, table.arena[: starts[-1]], starts, table.counts[:long])
 
     def empty(self) -> None:
-        """Spill the table."""
+        """Write the table to the temporary folder and start a new one."""
         self.spill.write(self.counted())
         self._clear()
 
     def _make_room(self, new: int, new_bytes: int) -> None:
-        """Room for `new` more pretokens and `new_bytes` more bytes, in a larger table or in one begun anew."""
-        short, long = (int(used) + new for used in self.state[[kernels.SHORT_USED, kernels.LONG_USED]])
+        """Make room for `new` more pretokens and `new_bytes` more bytes, by a larger table or an empty one."""
         table = self.table
-        filled = int(table.starts[self.state[kernels.LONG_USED]])
+        short, long = (int(used) + new for used in table.used)
+        filled = int(table.starts[table.used[LONG_USED]])
         records, slots = len(table.short), len(table.slots)
         entries, arena = len(table.counts), len(table.arena)
-        if 8 * short > 5 * (records // kernels.RECORD):
+        if 8 * short > 5 * (records // RECORD):
             records *= 2
         if 2 * long >= slots:
             slots *= 2
@@ -170,10 +166,10 @@ class Counter:
             entries *= 2
         if filled + new_bytes > arena:
             arena = 2 * filled + new_bytes
-        # While records are moved, the old table is there beside the new one.
-        more = 8 * (records % len(table.short) + records * (records > len(table.short)))
+        # While an array is copied into a larger one, there are both.
+        more = 8 * records * (records > len(table.short))
         more += 8 * (slots * (slots > len(table.slots)) + 2 * entries * (entries > len(table.counts)))
-        if self.memory and self.nbytes + more > self.memory and self.state[kernels.SHORT_USED] + filled:
+        if self.memory and self.nbytes + more > self.memory and table.used[SHORT_USED] + filled:
             self.empty()
             return
         if records > len(table.short):
@@ -191,28 +187,26 @@ class Counter:
         )
 
 
-def cut_at_names(run: Utf8, names: Utf8) -> tuple[Utf8, NDArray[np.bool_]]:
-    """`run` cut before and after each name that stands in it, and which of the texts now are such names."""
+def cut_at_names(texts: Utf8, names: Utf8) -> tuple[Utf8, NDArray[np.bool_]]:
+    """`texts` cut before and after each name in them, and which of the resulting texts are names."""
     cuts = np.empty(64, np.int64)
-    start = run.content.ctypes.data
+    start, places = texts.content.ctypes.data, 0
     while len(names.offsets) > 1:
-        found = kernels.cut_at(start, run.offsets, names.content, names.offsets, cuts)
-        if 2 * found <= len(cuts):
+        places = kernels.cut_at(start, texts.offsets, names.content, names.offsets, cuts)
+        if 2 * places <= len(cuts):
             break
-        cuts = np.empty(2 * found, np.int64)
-    else:
-        found = 0
-    if found == 0:
-        return run, np.zeros(len(run.offsets) - 1, np.bool_)
-    cuts = cuts[: 2 * found]
-    offsets = np.sort(np.concatenate([run.offsets, cuts]), kind="stable")
-    # A text starts a name where its first byte does; empty texts may lie at the same place, before or behind it.
-    skipped = np.isin(offsets[:-1], cuts[::2]) & (np.diff(offsets) > 0)
-    return Utf8(run.content, offsets), skipped
+        cuts = np.empty(2 * places, np.int64)
+    if places == 0:
+        return texts, np.zeros(len(texts.offsets) - 1, np.bool_)
+    cuts = cuts[: 2 * places]
+    offsets = np.sort(np.concatenate([texts.offsets, cuts]), kind="stable")
+    # A name starts where a text that is not empty starts; empty texts may lie at that place too.
+    is_name = np.isin(offsets[:-1], cuts[::2]) & (np.diff(offsets) > 0)
+    return Utf8(texts.content, offsets), is_name
 
 
 def _added_up(counters: list[Counter], spill: Spill, memory: int | None, min_count: int) -> Iterator[Pretokens]:
-    """What all counters and the spilled partitions hold together, in disjoint parts."""
+    """The sums over all counters and spilled partitions, in parts that share no pretoken."""
     whole = counters[0]
     while len(counters) > 1:
         other = counters.pop()
@@ -231,9 +225,10 @@ def _added_up(counters: list[Counter], spill: Spill, memory: int | None, min_cou
 
 
 def _pretokens(counted: Counted, least: int) -> Pretokens:
-    records = counted.short.reshape(-1, kernels.RECORD)
-    wanted = records[:, 2] >= least
-    number, size = int(wanted.sum()), int((records[wanted, 1] >> 56).sum())
+    """The pretokens seen at least `least` times."""
+    records = counted.short.reshape(-1, RECORD)
+    frequent = records[:, 2] >= least
+    number, size = int(frequent.sum()), int((records[frequent, 1] >> 56).sum())
     content, starts = np.empty(size, np.uint8), np.empty(number + 1, np.int64)
     counts = np.empty(number, np.int64)
     kernels.unpack_short(counted.short, least, content, starts, counts)
@@ -258,7 +253,7 @@ def _joined(parts: list[Pretokens]) -> Pretokens:
 
 
 def enlarged(array: NDArray[Any], size: int) -> NDArray[Any]:
-    """`array` with zeros behind it up to `size`; itself where it is that long already."""
+    """`array` with zeros after it up to length `size`; `array` itself if it is as long already."""
     if size <= len(array):
         return array
     larger = np.zeros((size, *array.shape[1:]), array.dtype)

@@ -4,18 +4,18 @@
     offsets, ids = encoder.encode_batch(table["text"])      # Arrow in, two flat arrays out
     ids[offsets[i] : offsets[i + 1]]                        # of text i
 
-Ids are those of tiktoken's `encode_ordinary`: a special token's name in a text is ordinary text, so that no page can
-smuggle an end of text into a corpus; whoever packs documents appends the id itself.
+Ids are those of tiktoken's `encode_ordinary`. The name of a special token in a text is ordinary text, so that no page
+can put an end of text into a corpus; the code that packs documents appends that id.
 
-The work is done by `encode_texts` without the GIL. Each call in flight has its own scratch memory, so one Encoder may
-serve many threads.
+The kernel `encode_texts` does the work without the GIL. Every call in flight has scratch memory of its own, so many
+threads may share one Encoder.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -28,32 +28,35 @@ from bpe.files import load_vocabulary
 from bpe.kernels import encode as kernels
 from bpe.kernels import words
 from bpe.kernels.memory import LANES
-from bpe.kernels.split import GIVEN, next_ends
+from bpe.kernels.scan import BY_REGEX
+from bpe.kernels.split import next_ends
 from bpe.kernels.tables import EMPTY, ID_BITS, Tables, index_pairs, index_tokens, list_pairs
 from bpe.patterns import is_named, scheme
+from bpe.regex_split import regex_table
 from bpe.texts import Utf8, batches, from_bytes, utf8
 from bpe.unicode import class_table
 from bpe.vocabulary import Vocabulary
 
-# Texts are encoded in runs of this many bytes. A run's output buffer has room for an id a byte, of which the operating
-# system provides what is written to: about a quarter.
+# Texts are encoded in runs of this many bytes. The output buffer of a run has room for an id a byte; the operating
+# system provides only the pages that are written to, about a quarter of it.
 RUN_BYTES = 16 << 20
-# Cached pretokens: 32 bytes each up to 15 bytes long, 128 bytes each up to 31. 36 MiB a thread at most: a cache has an
-# entry for each 8 bytes that it has met, so that a short text does not pay for the memory of a long one.
+THREAD_RUN_BYTES = 1 << 20  # the same with several threads
+# Entries of the first cache, of 32 bytes each; the second has one of 128 bytes for every LONG_SHARE of these. So the
+# caches take 36 MiB a thread at most. They start with FIRST_ENTRIES and grow to one entry for every 8 bytes encoded,
+# so that a short text does not pay for the memory of a long one.
 CACHE_ENTRIES = 1 << 20
 FIRST_ENTRIES = 1 << 12
-LONG_SHARE = 32  # entries for each one of the longer
-THREAD_RUN_BYTES = 1 << 20
+LONG_SHARE = 32
 CLASSES = Tables._fields.index("classes")
 
 
 class Scratch(NamedTuple):
-    """What one call in flight writes besides its output, and the tables with the addresses of it."""
+    """The memory that one call in flight writes to besides its output."""
 
-    tables: NDArray[np.int64]
+    tables: NDArray[np.int64]  # the numbers of a `Tables` with the addresses of `arrays`
     arrays: list[NDArray[Any]]
     entries: int  # of the first cache
-    seen: list[int]  # how many bytes it has met, one number
+    seen: list[int]  # one number: how many bytes were encoded with this cache
 
 
 class Encoder:
@@ -82,7 +85,7 @@ class Encoder:
     def encode_batch(
         self, texts: pa.Array | pa.ChunkedArray | Sequence[str], threads: int = 1
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """(offsets, ids): the ids of text i are `ids[offsets[i] : offsets[i + 1]]`; a null is an empty text.
+        """(offsets, ids): the ids of text i are `ids[offsets[i] : offsets[i + 1]]`. A null counts as an empty text.
 
         Raises ValueError for an Arrow array that does not hold strings, and for a single string.
         """
@@ -103,7 +106,7 @@ class Encoder:
         return np.concatenate(offsets), np.concatenate(all_ids)
 
     def encode_arrow(self, texts: pa.Array | pa.ChunkedArray, threads: int = 1) -> pa.Array:
-        """A list of ids a text, null where the text is: list<uint16> or list<uint32>, large_list above 2**31 ids.
+        """A list of ids for each text, null for a null: list<uint16> or list<uint32>, large_list above 2**31 ids.
 
         Raises ValueError for an array that does not hold strings.
         """
@@ -120,11 +123,11 @@ class Encoder:
         return self.vocabulary.decode(ids.tolist() if isinstance(ids, np.ndarray) else ids)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; bytes that are not UTF-8 (half a character, say) become U+FFFD."""
+        """The text of `ids`. Bytes that are not UTF-8, such as half a character, become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def clear(self) -> None:
-        """Forget all pretokens met so far, as if new."""
+        """Empty the caches, as in a new Encoder."""
         self._idle.clear()
 
     def _encode(self, texts: Utf8) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -132,8 +135,6 @@ class Encoder:
         out_offsets = np.empty(len(texts.offsets), np.int64)
         scratch = self._take_scratch(texts.size)
         if not is_named(self.vocabulary.pattern):
-            from bpe.regex_split import regex_table
-
             ends = regex_table(self.vocabulary.pattern, texts)
             scratch.tables[CLASSES] = ends.ctypes.data
         start = texts.content.ctypes.data
@@ -147,11 +148,11 @@ class Encoder:
             out_offsets.ctypes.data,
         )
         self._idle.append(scratch)
-        out.resize(count, refcheck=False)  # gives the memory back in place, without a copy
+        out.resize(count, refcheck=False)  # frees the rest without a copy
         return out_offsets, out
 
     def _take_scratch(self, size: int) -> Scratch:
-        """Scratch memory for `size` more bytes; a cache that has become too small is given up for a larger one."""
+        """Scratch memory for `size` more bytes. Caches that are too small for the bytes so far are replaced, empty."""
         scratch: Scratch | None = None
         with suppress(IndexError):
             scratch = self._idle.pop()
@@ -173,7 +174,7 @@ class Encoder:
             long_cache=long_cache.ctypes.data,
             long_cache_mask=entries // LONG_SHARE - 1,
             work=work.ctypes.data,
-            **{name: array.ctypes.data for name, array in merging.items()},
+            **_addresses(merging),
         )
         scratch = Scratch(np.array(tables, np.int64), [cache, long_cache, work, *merging.values()], entries, [0])
         kernels.seed(scratch.tables.ctypes.data, min(len(self.vocabulary.tokens), entries))
@@ -181,20 +182,21 @@ class Encoder:
 
 
 def split(text: str, pattern: str) -> list[bytes]:
-    """The pretokens of `text` under a split rule: what BPE never merges across. Raises ValueError for its name."""
-    return list(_split(utf8(text), pattern))
+    """The pretokens of `text` by the named split rule `pattern`. Raises ValueError for an unknown name."""
+    return split_bytes(utf8(text), pattern)
 
 
-def _split(content: bytes, pattern: str) -> Iterator[bytes]:
+def split_bytes(content: bytes, pattern: str) -> list[bytes]:
+    """As `split`, for bytes that need not be valid UTF-8."""
     data, ends, classes = np.frombuffer(content, np.uint8), np.empty(len(content), np.int64), class_table()
     start = data.ctypes.data
     count = next_ends(scheme(pattern), start, start + len(data), classes.ctypes.data, ends.ctypes.data, len(ends))
-    for first, last in itertools.pairwise([0, *(ends[:count] - start).tolist()]):
-        yield content[first:last]
+    bounds = [0, *(ends[:count] - start).tolist()]
+    return [content[first:last] for first, last in itertools.pairwise(bounds)]
 
 
 def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], Tables]:
-    """The lookup tables of a vocabulary, and the arrays that they point into (to be kept alive)."""
+    """(arrays, tables) of a vocabulary. The tables hold addresses of the arrays, which have to be kept alive."""
     tokens = vocabulary.tokens
     if max(len(tokens), len(vocabulary.merges or ())) > 1 << ID_BITS:
         raise ValueError(f"the vocabulary has more than {1 << ID_BITS:,} tokens or merges: too many to encode")
@@ -208,7 +210,7 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
     classes = class_table() if is_named(vocabulary.pattern) else np.empty(0, np.uint8)
     arrays: list[NDArray[Any]] = [classes, blob.content, blob.offsets, lengths, slots, byte_ids, byte_pairs]
     tables = Tables(*[0] * len(Tables._fields))._replace(
-        scheme=scheme(vocabulary.pattern) if is_named(vocabulary.pattern) else GIVEN,
+        scheme=scheme(vocabulary.pattern) if is_named(vocabulary.pattern) else BY_REGEX,
         classes=classes.ctypes.data,
         blob=blob.content.ctypes.data,
         blob_end=blob.content.ctypes.data + len(blob.content),
@@ -217,7 +219,7 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
         slots=slots.ctypes.data,
         slots_mask=len(slots) - 1,
         whole=int(vocabulary.merges is None or vocabulary.ignore_merges),
-        unreached=1,
+        unreached=1,  # unknown so far: every pretoken is looked up as a token
         byte_ids=byte_ids.ctypes.data,
         byte_pairs=byte_pairs.ctypes.data,
         id_shift=id_bytes.bit_length() - 1,
@@ -231,34 +233,42 @@ def _tables(vocabulary: Vocabulary, id_bytes: int) -> tuple[list[NDArray[Any]], 
         entries, made = _listed(vocabulary)
         arrays.append(made)
         tables = tables._replace(made=made.ctypes.data)
-    found, tables = _index(entries, tables)
+    pair_arrays, tables = _index(entries, tables)
     if vocabulary.merges is None:
         merging = _room_to_merge()
-        numbers = np.array(tables._replace(**{name: array.ctypes.data for name, array in merging.items()}), np.int64)
+        numbers = np.array(tables._replace(**_addresses(merging)), np.int64)
         entries = entries[: words.last_pairs(numbers.ctypes.data, len(tokens), entries)]
         longer = int(np.count_nonzero(lengths > 1))
-        found, tables = _index(entries, tables._replace(unreached=longer - len(entries)))
-    return arrays + found, tables
+        pair_arrays, tables = _index(entries, tables._replace(unreached=longer - len(entries)))
+    return arrays + pair_arrays, tables
 
 
 def _lines(size: int) -> NDArray[np.uint8]:
-    """`size` zeros that start with a line of the processor's cache: a third faster than where malloc puts them."""
+    """`size` bytes of zeros at the start of a line of the processor's cache: a third faster than anywhere else."""
     room = np.zeros(size + kernels.LINE_BYTES, np.uint8)
     start = -room.ctypes.data % kernels.LINE_BYTES
     return room[start : start + size]
 
 
 def _room_to_merge() -> dict[str, NDArray[Any]]:
-    """What merging writes to."""
+    """Scratch memory for merging, by the names of its fields in `Tables`."""
     numbers = np.empty((5, words.MIDDLING), np.uint32)
-    seams = np.zeros(words.SEAMS, np.int64)
-    return {"ids": numbers[0], "parts": numbers[1], "ranks": numbers[2], "links": numbers[3:], "seams": seams} | {
-        "lows": np.empty(words.MIDDLING // LANES, np.uint32)
+    return {
+        "ids": numbers[0],
+        "parts": numbers[1],
+        "ranks": numbers[2],
+        "links": numbers[3:],
+        "lows": np.empty(words.MIDDLING // LANES, np.uint32),
+        "seams": np.zeros(words.SEAMS, np.int64),
     }
 
 
+def _addresses(arrays: dict[str, NDArray[Any]]) -> dict[str, int]:
+    return {name: array.ctypes.data for name, array in arrays.items()}
+
+
 def _listed(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """(left, right and priority of each merge in one number, the token that each priority makes)."""
+    """(entries (left, right, rank) for `index_pairs`, the token that the merge of each rank makes) of listed merges."""
     tokens, listed = vocabulary.tokens, vocabulary.merges or ()
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     merges = np.array(listed, np.int64).reshape(-1, 2)
@@ -268,7 +278,7 @@ def _listed(vocabulary: Vocabulary) -> tuple[NDArray[np.int64], NDArray[np.uint3
 
 
 def _index(entries: NDArray[np.int64], tables: Tables) -> tuple[list[NDArray[Any]], Tables]:
-    """Hash tables for the pairs in `entries`."""
+    """(arrays, tables): `tables` with hash tables of the pairs in `entries`."""
     pairs = np.full(_power_of_two(2 * len(entries)), EMPTY, np.int64)
     sieve = np.zeros(min(_power_of_two(8 * len(entries)), 1 << 20) // 8, np.uint8)
     tables = tables._replace(
@@ -283,10 +293,11 @@ def _index(entries: NDArray[np.int64], tables: Tables) -> tuple[list[NDArray[Any
 
 
 def _power_of_two(least: int) -> int:
+    """The power of two from 16 on that is at least `least`."""
     return 1 << max(least - 1, 15).bit_length()
 
 
 @functools.lru_cache(maxsize=2)
 def load_encoder(path: str) -> Encoder:
-    """The encoder for the vocabulary at `path`, made once in a process."""
+    """The encoder for the vocabulary at `path`; a process makes it once."""
     return Encoder(load_vocabulary(path))

@@ -1,10 +1,14 @@
 """A vocabulary for other programs: tiktoken's rank file, Hugging Face's `tokenizer.json`, GPT-2's pair of files.
 
-Hugging Face and GPT-2 merge by a list of pairs, tiktoken by the rank of what a pair makes. From ranks to a list: every
-way to cut a token into two tokens is listed, in the order of ids (`all_cuts`), and `ignore_merges` takes a pretoken
-whole when it is a token. From a list to ranks: exact if the list makes the ids in ascending order and, with none but
-merges of tokens made before, every token of its own bytes. Then two neighbours that are a token together, but not by
-such a merge, never meet: their bytes alone would have become that token, and merges know nothing of what is around.
+Hugging Face and GPT-2 merge by a list of pairs, tiktoken by the rank of the token that a pair makes.
+
+From ranks to a list: every way to cut a token into two tokens is listed, in the order of ids (`all_cuts`), and
+`ignore_merges` makes a pretoken that is a token that token.
+
+From a list to ranks: exact if the list makes the tokens in ascending order of ids, and if every token is made from its
+own bytes by merges of tokens made before it. Then two neighbours whose bytes together are a token, but which the list
+does not merge, never meet: their bytes would already have become that token, since merges do not depend on what stands
+around the bytes.
 """
 
 from __future__ import annotations
@@ -14,18 +18,18 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from bpe.formats import MERGES_FILE, RANKS_FILE, letters, merges_file, rank_file
 from bpe.patterns import ANYTHING, to_oniguruma
-from bpe.vocabulary import MERGES_FILE, RANKS_FILE, Vocabulary, all_cuts, letters, merges_file, rank_file
+from bpe.vocabulary import Vocabulary, all_cuts
 
 TARGETS = ("tiktoken", "hf", "gpt2")
-hugging_face_letters = letters
 
 
 def export_files(vocabulary: Vocabulary, to: str) -> dict[str, bytes]:
-    """File name -> content, for another program that then encodes as `bpe.encode.Encoder` does, special tokens apart.
+    """File name -> content. The other program then encodes ordinary text as `bpe.encode.Encoder` does.
 
-    What tiktoken's file cannot say, the split rule and the special tokens, has to be given to tiktoken beside it; and
-    where the rule is a regular expression that leaves text between its matches, tiktoken drops that text.
+    A rank file does not hold the split rule and the special tokens, which tiktoken has to be told. If the rule is a
+    regular expression that leaves text between its matches, tiktoken drops that text.
     Raises ValueError, with the reason, for a vocabulary that the program would not follow exactly.
     """
     if to == "tiktoken":
@@ -35,18 +39,17 @@ def export_files(vocabulary: Vocabulary, to: str) -> dict[str, bytes]:
         return {"tokenizer.json": hugging_face(vocabulary)}
     if to == "gpt2":
         _refuse_if(_why_not_gpt2(vocabulary), to)
-        listed = Vocabulary(vocabulary.tokens, "gpt2", vocabulary.special_tokens, tuple(_merges(vocabulary)))
+        listed = Vocabulary(vocabulary.tokens, "gpt2", vocabulary.special_tokens, _merges(vocabulary))
         content = json.dumps(_vocab(vocabulary), ensure_ascii=False)
         return {"vocab.json": content.encode() + b"\n", MERGES_FILE: merges_file(listed)}
     raise ValueError(f"to = {to!r}: should be one of {', '.join(TARGETS)}")
 
 
 def hugging_face(vocabulary: Vocabulary) -> bytes:
-    """The content of a `tokenizer.json` that encodes as `bpe.encode.Encoder` does, but for special tokens.
+    """The content of a `tokenizer.json` that encodes ordinary text as `bpe.encode.Encoder` does.
 
-    Hugging Face's library takes the name of a special token in a text for the token itself. Raises ValueError for a
-    special token whose name is also how an ordinary token is written there, and for a split rule that its engine
-    cannot follow.
+    Hugging Face's library takes the name of a special token in a text for the token. Raises ValueError for a special
+    token whose name equals an ordinary token in letters, and for a split rule that the library's engine cannot follow.
     """
     names = [letters(token) for token in vocabulary.tokens]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -79,17 +82,17 @@ def hugging_face(vocabulary: Vocabulary) -> bytes:
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def _merges(vocabulary: Vocabulary) -> Sequence[tuple[int, int]]:
+def _merges(vocabulary: Vocabulary) -> tuple[tuple[int, int], ...]:
     return all_cuts(vocabulary.tokens) if vocabulary.merges is None else vocabulary.merges
 
 
 def _vocab(vocabulary: Vocabulary) -> dict[str, int]:
-    """Tokens as they are written -> ids, special tokens by name."""
+    """Tokens in letters -> ids, with the special tokens by name."""
     vocab = {letters(token): token_id for token_id, token in enumerate(vocabulary.tokens) if token}
     for name, token_id in vocabulary.special_tokens.items():
         if name in vocab:
             raise ValueError(f"special token {name!r} is an ordinary token too: one file cannot hold both")
-        vocab[name] = token_id  # or the library would number it by the tokens before it, which gaps in the ids upset
+        vocab[name] = token_id  # else the library would count: wrong where the ids have gaps
     return vocab
 
 
@@ -104,7 +107,7 @@ def _refuse_if(reason: str | None, to: str) -> None:
 
 
 def _why_not_ranks(vocabulary: Vocabulary) -> str | None:
-    """What keeps the order of ids from telling the merges, if anything does."""
+    """Why the order of ids does not give the merges of a vocabulary; None if it does."""
     if vocabulary.merges is None:
         return None
     tokens, ids = vocabulary.tokens, {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
@@ -112,13 +115,13 @@ def _why_not_ranks(vocabulary: Vocabulary) -> str | None:
     for pair in vocabulary.merges:
         made = ids[tokens[pair[0]] + tokens[pair[1]]]
         if any(len(tokens[part]) > 1 and part >= made for part in pair):
-            continue  # if the other merges make the token of its bytes, this pair never meets
+            continue  # the pair never meets, if the other merges make the token from its bytes
         if made < last:
             return f"the merges make token {made} ({tokens[made]!r}) after token {last} ({tokens[last]!r})"
         live.append(pair)
         last = made
     for token in _unmade(tokens, live):
-        # Taken whole it is the same in both; as a part of more, tiktoken would make it of two tokens.
+        # As a pretoken it is one token in both programs; inside a longer one, tiktoken would make it of two tokens.
         cut = any(token[:i] in ids and token[i:] in ids for i in range(1, len(token)))
         if cut or not vocabulary.ignore_merges:
             return f"the merges do not make token {ids[token]} ({token!r}) of earlier tokens"
@@ -126,6 +129,7 @@ def _why_not_ranks(vocabulary: Vocabulary) -> str | None:
 
 
 def _why_not_gpt2(vocabulary: Vocabulary) -> str | None:
+    """Why GPT-2's files cannot say how the vocabulary encodes; None if they can."""
     if vocabulary.pattern != "gpt2":
         return f"its split rule is gpt2, and that of the vocabulary is {vocabulary.pattern!r}"
     if vocabulary.merges is None or vocabulary.ignore_merges:
@@ -135,14 +139,14 @@ def _why_not_gpt2(vocabulary: Vocabulary) -> str | None:
 
 
 def _unmade(tokens: Sequence[bytes], merges: Sequence[tuple[int, int]]) -> Iterable[bytes]:
-    """The tokens that merging does not make of their own bytes."""
+    """The tokens that their own bytes do not merge to."""
     rank = {(tokens[left], tokens[right]): i for i, (left, right) in enumerate(merges)}
     for token in tokens:
         parts = [token[i : i + 1] for i in range(len(token))]
         while len(parts) > 1:
-            found = [(rank[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in rank]
-            if not found:
+            mergeable = [(rank[pair], i) for i, pair in enumerate(pairwise(parts)) if pair in rank]
+            if not mergeable:
                 yield token
                 break
-            _, i = min(found)
+            _, i = min(mergeable)
             parts[i : i + 2] = [parts[i] + parts[i + 1]]

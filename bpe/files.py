@@ -1,44 +1,54 @@
-"""."""
+"""Vocabularies on disk: `load_vocabulary` reads ours and other programs', `save_vocabulary` writes ours.
+
+Ours is a directory of up to three files. `ranks.tiktoken` is a rank file, which tiktoken and its relatives read as it
+is. `merges.txt`, if the vocabulary lists merges, is a list as GPT-2 writes it (`bpe.formats`). `vocab.json`, the
+header, names the split rule, the special tokens and the vocabulary's hash. It is written last and read first, so a
+damaged or half-written directory is detected.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from pathlib import Path
 from typing import Any
 
+from bpe.formats import MERGES_FILE, RANKS_FILE, letters, merges_file, naming, rank_file, read_merges, read_ranks
+from bpe.imports import read_gpt2, read_hugging_face
 from bpe.patterns import REGEX, canonical, regex
-from bpe.vocabulary import (
-    _GIVE,
-    _RANK_LINES,
-    END_OF_TEXT,
-    FORMAT,
-    HEADER_FILE,
-    HEADERS,
-    MERGES_FILE,
-    OLD_HEADER_FILE,
-    OLD_RANKS_FILE,
-    PUBLISHED,
-    RANKS_FILE,
-    Vocabulary,
-    letters,
-    made_from,
-    merges_file,
-    rank_file,
-    read_merges,
-    write_file,
-)
+from bpe.vocabulary import END_OF_TEXT, Vocabulary
+from bpe.whole import write_whole
+
+HEADER_FILE = "vocab.json"
+FORMAT = 2
+OLD_HEADER_FILE, OLD_RANKS_FILE = "vocabulary.json", "vocabulary.tiktoken"  # of format 1, which had no merges
+HEADERS = (HEADER_FILE, OLD_HEADER_FILE, "tokenizer.json", "encoder.json")  # in the order in which they are looked for
+_KINDS = "give a folder made by `bpe train`, a tokenizer.json, a vocab.json beside merges.txt, or a .tiktoken rank file"
+
+# tiktoken_ext/openai_public.py, tiktoken 0.14 (MIT): file stem -> (split rule, special tokens).
+PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
+    "gpt2": ("gpt2", {END_OF_TEXT: 50256}),
+    "cl100k_base": (
+        "cl100k",
+        {
+            END_OF_TEXT: 100257,
+            "<|fim_prefix|>": 100258,
+            "<|fim_middle|>": 100259,
+            "<|fim_suffix|>": 100260,
+            "<|endofprompt|>": 100276,
+        },
+    ),
+    "o200k_base": ("o200k", {END_OF_TEXT: 199999, "<|endofprompt|>": 200018}),
+}
 
 
 def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
-    """Read a vocabulary of any kind, told apart by what is there.
+    """Read a vocabulary. The kind of file is recognised:
 
     - a directory written by `save_vocabulary`;
-    - a directory with `tokenizer.json`, or with `vocab.json` and `merges.txt`, or `encoder.json` and `vocab.bpe`, or
-      such a `.json` file itself (`bpe.imports` says what of them is read);
-    - a tiktoken rank file. One called gpt2, cl100k_base or o200k_base brings its published split rule and special
-      tokens along; another one needs `pattern` and gets `<|endoftext|>` as the id after its last.
+    - a directory with `tokenizer.json`, with `vocab.json` and `merges.txt`, or with `encoder.json` and `vocab.bpe`, or
+      such a `.json` file itself (`bpe.imports` says what is read);
+    - a tiktoken rank file. One called gpt2, cl100k_base or o200k_base has its published split rule and special tokens.
+      Any other needs `pattern`, and its `<|endoftext|>` is the id after the last.
 
     `pattern` is for files that name no split rule. Raises FileNotFoundError or ValueError, naming file and fix.
     """
@@ -49,45 +59,47 @@ def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
             raise ValueError(f"{path} has its own split rule, {vocabulary.pattern!r}: leave pattern= out")
         return vocabulary
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such tokenizer; {_GIVE}")
-    tokens = _read_ranks(path)
+        raise FileNotFoundError(f"{path}: no such tokenizer; {_KINDS}")
+    tokens = read_ranks(path)
     published, special_tokens = PUBLISHED.get(path.name.removesuffix(".tiktoken"), (None, None))
     rule = pattern or published
     if rule is None:
         raise ValueError(f"{path}: which split rule? Pass pattern=, one of {', '.join(REGEX)} or a regular expression")
-    return made_from(path, tokens, rule, special_tokens or {END_OF_TEXT: len(tokens)})
+    with naming(path):
+        return Vocabulary(tuple(tokens), rule, special_tokens or {END_OF_TEXT: len(tokens)})
 
 
 def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bool = False) -> bool:
-    """Write `vocabulary` to `directory`, the same bytes for the same vocabulary; False if it was there already.
+    """Write `vocabulary` to `directory`; False if it is there already. Equal vocabularies give equal bytes.
 
-    Each file appears whole or not at all, the header that vouches for them last. Raises FileExistsError if the
+    Each file appears whole or not at all, and the header, which holds the hash, last. Raises FileExistsError if the
     directory holds another vocabulary, unless `overwrite`.
     """
     directory = Path(directory)
     headers = [directory / HEADER_FILE, directory / OLD_HEADER_FILE]
     if not overwrite and any(header.exists() for header in headers):
         try:
-            there = load_vocabulary(directory).hash
+            present = load_vocabulary(directory).hash
         except (ValueError, OSError):
-            there = "a damaged one"
-        if there == vocabulary.hash:
+            present = ""
+        if present == vocabulary.hash:
             return False
+        shown = present[:12] or "damaged"
         raise FileExistsError(
-            f"{directory} holds another tokenizer ({there[:12]}): choose another directory or overwrite it"
+            f"{directory} holds another tokenizer ({shown}): choose another directory or overwrite it"
         )
     directory.mkdir(parents=True, exist_ok=True)
     for old in (*headers, directory / MERGES_FILE, directory / OLD_RANKS_FILE):
         old.unlink(missing_ok=True)
-    write_file(directory / RANKS_FILE, rank_file(vocabulary))
+    write_whole(directory / RANKS_FILE, rank_file(vocabulary))
     if vocabulary.merges is not None:
-        write_file(directory / MERGES_FILE, merges_file(vocabulary))
-    write_file(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
+        write_whole(directory / MERGES_FILE, merges_file(vocabulary))
+    write_whole(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
     return True
 
 
 def _header(vocabulary: Vocabulary) -> dict[str, Any]:
-    """What `vocab.json` says."""
+    """The content of `vocab.json`."""
     from bpe.unicode import VERSION  # brings numpy
 
     return {
@@ -95,7 +107,7 @@ def _header(vocabulary: Vocabulary) -> dict[str, Any]:
         "what": "byte-level BPE vocabulary made by bpe: ids and bytes in ranks.tiktoken, merges in merges.txt if any",
         "pattern": vocabulary.pattern,
         "regex": regex(vocabulary.pattern),
-        # Of the classes in a regular expression these are the pinned ones; any others are the regex package's.
+        # These classes of a regular expression are pinned; all others are those of the regex package.
         "unicode": {"version": VERSION, "classes": "L Lu Lt Ll Lm Lo M N \\s"},
         "special_tokens": dict(vocabulary.special_tokens),
         "merges": None if vocabulary.merges is None else len(vocabulary.merges),
@@ -106,20 +118,18 @@ def _header(vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def _load_directory(path: Path, pattern: str | None) -> Vocabulary:
-    """A directory, or the one around a `.json` file that belongs to it, by the first of the known files in it."""
-    from bpe.imports import read_gpt2, read_hugging_face
-
+    """Reads the `.json` file at `path`, or the first known file of the directory there, with the files beside it."""
     directory = path if path.is_dir() else path.parent
     names = [path.name] if path.suffix == ".json" and not path.is_dir() else HEADERS
     header = next((directory / name for name in names if (directory / name).is_file()), None)
     if header is None:
-        raise FileNotFoundError(f"{path}: no such tokenizer or no {HEADER_FILE} in it; {_GIVE}")
+        raise FileNotFoundError(f"{path}: no such tokenizer or no {HEADER_FILE} in it; {_KINDS}")
     try:
         facts = json.loads(header.read_bytes())
     except ValueError as error:
         raise ValueError(f"{header} is damaged ({error}): train or copy the tokenizer again") from error
     if not isinstance(facts, dict):
-        raise ValueError(f"{header} holds a {type(facts).__name__}, no tokenizer; {_GIVE}")
+        raise ValueError(f"{header} holds a {type(facts).__name__}, no tokenizer; {_KINDS}")
     if isinstance(facts.get("hash"), str):
         return _read_own(header, facts)
     if "model" in facts and not isinstance(facts["model"], int):
@@ -131,9 +141,10 @@ def _load_directory(path: Path, pattern: str | None) -> Vocabulary:
 
 
 def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
+    """Reads a directory written by `save_vocabulary`, whose header has the content `facts`."""
     try:
         rule, special_tokens, expected = facts["pattern"], facts["special_tokens"], facts["hash"]
-        version, merged = facts["format"], facts.get("merges") is not None
+        version, has_merges = facts["format"], facts.get("merges") is not None
     except KeyError as error:
         raise ValueError(f"{header} is damaged ({error!r}): train or copy the tokenizer again") from error
     ids = list(special_tokens.values()) if isinstance(special_tokens, dict) else [None]
@@ -142,56 +153,13 @@ def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
     if version not in (1, FORMAT):
         raise ValueError(f"{header} has format {version}, this version reads {FORMAT}: update the toolkit")
     ranks = header.parent / (OLD_RANKS_FILE if version == 1 else RANKS_FILE)
-    tokens, merges = _read_ranks(ranks), None
-    if merged:
+    tokens, merges = read_ranks(ranks), None
+    if has_merges:
         by_letters = {letters(token): token_id for token_id, token in enumerate(tokens) if token}
-        merges = read_merges(header.parent / MERGES_FILE, by_letters)
-    vocabulary = made_from(ranks, tokens, rule, special_tokens, merges, facts.get("ignore_merges", False))
+        merges = tuple(read_merges(header.parent / MERGES_FILE, by_letters))
+    with naming(ranks):
+        vocabulary = Vocabulary(tuple(tokens), rule, special_tokens, merges, facts.get("ignore_merges", False))
     if vocabulary.hash != expected:
-        files = f"{ranks} and {MERGES_FILE} do" if merged else f"{ranks} does"
+        files = f"{ranks} and {MERGES_FILE} do" if has_merges else f"{ranks} does"
         raise ValueError(f"{files} not match the hash in {header.name}: train or copy the tokenizer again")
     return vocabulary
-
-
-def _read_ranks(path: Path) -> list[bytes]:
-    """Tokens by rank, b"" in gaps. Raises ValueError naming file and line."""
-    content = path.read_bytes()
-    by_rank = _read_at_once(content) or _read_line_by_line(path, content)
-    if not by_rank:
-        raise ValueError(f"{path}: no token in it; download it again")
-    if max(by_rank) >= 2 * len(by_rank) + 1024:
-        raise ValueError(f"{path}: highest rank {max(by_rank)} of {len(by_rank)} tokens; download it again")
-    return [by_rank.get(rank, b"") for rank in range(max(by_rank) + 1)]
-
-
-def _read_at_once(content: bytes) -> dict[int, bytes]:
-    """Tokens by rank, in two thirds of the time, of a file without fault; else nothing."""
-    if not _RANK_LINES.fullmatch(content):
-        return {}
-    words = content.split()
-    try:
-        tokens = [binascii.a2b_base64(encoded, strict_mode=True) for encoded in words[::2]]
-        by_rank = dict(zip(map(int, words[1::2]), tokens, strict=True))
-    except ValueError:
-        return {}
-    return by_rank if len(by_rank) == len(tokens) and max(by_rank) < 1 << 31 else {}
-
-
-def _read_line_by_line(path: Path, content: bytes) -> dict[int, bytes]:
-    by_rank: dict[int, bytes] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line:
-            continue
-        try:
-            encoded, rank_text = line.split()
-            token, rank = base64.b64decode(encoded, validate=True), int(rank_text)
-        except (ValueError, binascii.Error) as error:
-            raise ValueError(
-                f"{path}, line {number}: expected base64 and a rank, got {line[:40]!r}; download it again"
-            ) from error
-        if not token or not 0 <= rank < 1 << 31:
-            raise ValueError(f"{path}, line {number}: empty token or bad rank {rank}; download it again")
-        if rank in by_rank:
-            raise ValueError(f"{path}, line {number}: rank {rank} is there twice; download it again")
-        by_rank[rank] = token
-    return by_rank

@@ -1,12 +1,12 @@
-"""Vocabularies of other programs: Hugging Face's `tokenizer.json`, and GPT-2's `vocab.json` with `merges.txt`.
+"""Reads the vocabularies of other programs: Hugging Face's `tokenizer.json`, GPT-2's `vocab.json` with `merges.txt`.
 
-Both write a token as a letter for each byte and merge by a list of pairs. What is read encodes as it does there, all
-of it or none: a file with something that has no exact counterpart here is refused in one line that names it.
+Both write a token as a letter for each byte and merge by a list of pairs. A file that is read encodes here exactly as
+it does there. A file with anything that has no exact counterpart here is refused, in one line that names it.
 
-A `tokenizer.json` may name added tokens, special or not. Its own library takes their names in any text for the tokens
-themselves; here they become special tokens, so that this is what `Tokenizer.encode(text, allowed_special="all")`
-gives, while ordinary encoding takes no name for a token. What a post-processor adds around a text (Llama's
-beginning of text, say) is not added; that library leaves it out too with `add_special_tokens=False`.
+A `tokenizer.json` may name added tokens, special or not. Its own library takes their names in any text for the tokens.
+Here they become special tokens: `Tokenizer.encode(text, allowed_special="all")` gives the library's ids, and ordinary
+encoding takes no name for a token. What a post-processor adds around a text, such as Llama's beginning of text, is not
+added; the library leaves it out too with `add_special_tokens=False`.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bpe.formats import LETTERS, naming, read_merges
 from bpe.patterns import ANYTHING, from_oniguruma, is_named
-from bpe.vocabulary import LETTERS, Vocabulary, all_cuts, made_from, read_merges
+from bpe.vocabulary import Vocabulary, all_cuts
 
 _BYTES = {letter: byte for byte, letter in LETTERS.items()}
 
 
 def read_gpt2(path: Path, vocab: dict[str, Any], merges: Path, pattern: str = "gpt2") -> Vocabulary:
-    """GPT-2's two files, of which `vocab` is the content of the first (token -> id).
+    """The vocabulary of GPT-2's two files. `vocab` is the content (token -> id) of the file at `path`.
 
-    A token of several bytes that no merge makes is a special token, as `<|endoftext|>` is there. Raises ValueError
-    for a damaged file, naming it.
+    A token of several bytes that no merge makes is a special token, as `<|endoftext|>` is in GPT-2's own files. Raises
+    ValueError for a damaged file, naming it.
     """
     ids = _ids(path, vocab)
     pairs = read_merges(merges, ids)
     names = {token_id: name for name, token_id in ids.items()}
     made = {names[left] + names[right] for left, right in pairs}
     special = {name: i for name, i in ids.items() if name not in made and name not in _BYTES}
-    return made_from(path, _tokens(path, ids, special), pattern, special, pairs)
+    tokens = _tokens(path, ids, special)
+    with naming(path):
+        return Vocabulary(tokens, pattern, special, tuple(pairs))
 
 
 def read_hugging_face(path: Path, content: dict[str, Any]) -> Vocabulary:
-    """A byte-level BPE `tokenizer.json`, of which `content` is the content.
+    """The vocabulary of a byte-level BPE `tokenizer.json` at `path` with this content.
 
-    Where the merges are every cut of every token in the order of ids, and whole tokens are taken whole, this is
-    tiktoken's rule (what the exports of tiktoken's vocabularies look like) and becomes it. Raises ValueError, naming
-    what cannot be reproduced.
+    If `ignore_merges` is set and the merges are every cut of every token, in the order of ids, that is tiktoken's rule
+    in Hugging Face's words: the vocabulary then has no list of merges. Raises ValueError, naming what has no
+    counterpart here.
     """
     try:
         model = content["model"]
@@ -48,25 +51,26 @@ def read_hugging_face(path: Path, content: dict[str, Any]) -> Vocabulary:
         pattern = _split_rule(path, content.get("pre_tokenizer"))
         ids = _ids(path, model["vocab"])
         special = _added(path, content.get("added_tokens") or [], ids)
-        written = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
-        if odd := [merge for merge in written if len(merge) != 2 or not all(part in ids for part in merge)]:
+        names = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
+        if odd := [merge for merge in names if len(merge) != 2 or not all(part in ids for part in merge)]:
             raise ValueError(f"{path}: merge {odd[0]} is not of two tokens of the vocabulary")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} is no tokenizer.json that can be read ({error!r})") from error
-    made = {left + right for left, right in written}
+    made = {left + right for left, right in names}
     if reused := [name for name in special if name in made]:
         raise ValueError(f"{path}: added token {reused[0]!r} is made by merges too, which has no counterpart here")
     tokens = _tokens(path, ids, special)
-    merges = [(ids[left], ids[right]) for left, right in written]
-    whole = bool(model.get("ignore_merges"))
-    if whole and merges == all_cuts(tokens):
-        return made_from(path, tokens, pattern, special)
-    return made_from(path, tokens, pattern, special, merges, whole)
+    merges = tuple((ids[left], ids[right]) for left, right in names)
+    ignore_merges = bool(model.get("ignore_merges"))
+    with naming(path):
+        if ignore_merges and merges == all_cuts(tokens):
+            return Vocabulary(tokens, pattern, special)
+        return Vocabulary(tokens, pattern, special, merges, ignore_merges)
 
 
 def _refuse(path: Path, content: dict[str, Any], model: dict[str, Any]) -> None:
-    """Raises ValueError for what changes ids and has no counterpart here."""
-    # With a token for every byte, which Vocabulary asks for, there is nothing unknown: unk_token may be anything.
+    """Raises ValueError for a setting that changes ids and has no counterpart here."""
+    # unk_token may be anything: a Vocabulary has a token for every byte, so no text is unknown.
     kind = model.get("type", "BPE")
     normalizer = content.get("normalizer") or {}
     prefix, suffix = model.get("continuing_subword_prefix"), model.get("end_of_word_suffix")
@@ -86,14 +90,14 @@ def _refuse(path: Path, content: dict[str, Any], model: dict[str, Any]) -> None:
 
 
 def _split_rule(path: Path, pre_tokenizer: dict[str, Any] | None) -> str:
-    """The split rule of ByteLevel alone, or of one Split before it."""
+    """The split rule of a pre-tokenizer. Raises ValueError unless it is ByteLevel, alone or after one Split."""
     steps = [pre_tokenizer] if pre_tokenizer else []
     if steps and steps[0]["type"] == "Sequence":
         steps = steps[0]["pretokenizers"]
     kinds = [step["type"] for step in steps]
     if kinds[-1:] != ["ByteLevel"] or kinds[:-1] not in ([], ["Split"]):
-        found = " and ".join(kinds) or "none"
-        raise ValueError(f"{path}: pre_tokenizer is {found}; only ByteLevel, alone or after one Split, can be read")
+        present = " and ".join(kinds) or "none"
+        raise ValueError(f"{path}: pre_tokenizer is {present}; only ByteLevel, alone or after one Split, can be read")
     byte_level = steps[-1]
     if byte_level.get("add_prefix_space", True):
         raise ValueError(f"{path}: ByteLevel with add_prefix_space has no counterpart here")
@@ -105,23 +109,21 @@ def _split_rule(path: Path, pre_tokenizer: dict[str, Any] | None) -> str:
     expression = split["pattern"].get("Regex")
     if expression is None:
         raise ValueError(f"{path}: Split by the string {split['pattern'].get('String')!r}; only by Regex can be read")
-    try:
+    with naming(path):
         pattern = from_oniguruma(expression)
         if not is_named(pattern):
-            from bpe.regex_split import compile_pattern
+            from bpe.regex_split import compile_pattern  # brings numpy and pyarrow
 
             compile_pattern(pattern)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    # "Removed" and inverted keeps the matches alone, which is as good where they cover every text: a named rule does.
-    kept = split["behavior"] == "Removed" and split.get("invert") and is_named(pattern)
-    if split["behavior"] != "Isolated" and not kept:
+    # "Removed" and inverted keeps the matches alone. A named rule matches all of every text, so nothing is lost.
+    keeps_all = split["behavior"] == "Removed" and split.get("invert") and is_named(pattern)
+    if split["behavior"] != "Isolated" and not keeps_all:
         raise ValueError(f"{path}: Split with behavior {split['behavior']} has no counterpart here, only Isolated")
     return pattern
 
 
 def _added(path: Path, added: Iterable[dict[str, Any]], ids: dict[str, int]) -> dict[str, int]:
-    """Added tokens by name."""
+    """The ids of the added tokens by name. Raises ValueError for one that has no counterpart here."""
     special: dict[str, int] = {}
     for token in added:
         name, token_id = str(token["content"]), int(token["id"])
@@ -135,7 +137,7 @@ def _added(path: Path, added: Iterable[dict[str, Any]], ids: dict[str, int]) -> 
 
 
 def _ids(path: Path, vocab: dict[str, Any]) -> dict[str, int]:
-    """`vocab`, checked to be of ids that are told apart and dense enough to be listed."""
+    """`vocab` itself. Raises ValueError if two tokens share an id or if the ids are too sparse for a list."""
     wrong = [(name, i) for name, i in vocab.items() if not isinstance(i, int) or not 0 <= i < 2 * len(vocab) + 1024]
     if wrong:
         raise ValueError(
@@ -146,12 +148,12 @@ def _ids(path: Path, vocab: dict[str, Any]) -> dict[str, int]:
     return vocab
 
 
-def _tokens(path: Path, ids: dict[str, int], special: dict[str, int]) -> list[bytes]:
-    """The ordinary tokens by id, b"" in gaps; those of `special` are none of them."""
+def _tokens(path: Path, ids: dict[str, int], special: dict[str, int]) -> tuple[bytes, ...]:
+    """The bytes of the tokens that are not in `special`, by id, and b"" in gaps."""
     ordinary = {token_id: name for name, token_id in ids.items() if name not in special}
     tokens = [b""] * (max(ordinary, default=-1) + 1)
     for token_id, name in ordinary.items():
         if not all(letter in _BYTES for letter in name):
             raise ValueError(f"{path}: token {name!r} is not written in the letters of byte-level BPE")
         tokens[token_id] = bytes(map(_BYTES.__getitem__, name))
-    return tokens
+    return tuple(tokens)

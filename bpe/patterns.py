@@ -1,16 +1,17 @@
-r"""The split rules: which stretches of text BPE never merges across.
+r"""The split rules: they cut a text into pretokens, and BPE never merges across a cut.
 
-Each rule is a regular expression published with its vocabulary. Here it is named, kept word for word as tiktoken 0.14
-has it (`REGEX`), and mapped to the number by which `kernels.split.next_boundary` knows its hand-written scanner. The
-expressions are in the syntax of Rust's fancy-regex: `++`, `?+`, `{1,3}+` are possessive, `$` is the end of the text.
+A named rule is a regular expression that was published with a vocabulary. `REGEX` has it word for word as tiktoken
+0.14 does, and `scheme` gives the number of the hand-written scanner for it (`kernels.scan`). The expressions are in
+the syntax of Rust's fancy-regex: `++`, `?+` and `{1,3}+` are possessive, and `$` is the end of the text.
 
-Any other regular expression is a split rule too: it has no name and runs through `bpe.regex_split`, more slowly.
-`canonical` gives the name of an expression that splits every text as a named rule does. That is less often the case
-than it seems: the expressions of Llama 3, of rustbpe and of earlier versions of tiktoken look like cl100k's, but of
-the white space at the end of a text they cut off what follows the last newline, where cl100k's `\s++$` takes all.
+Any other regular expression is a split rule too. It has no name, and `bpe.regex_split` matches it, more slowly.
 
-`ONIGURUMA` holds the same languages for Hugging Face's `tokenizers`, whose engine reads `{1,3}+` as a repeated group
-and `$` as the end of a line.
+`canonical` gives the name of an expression that splits every text as a named rule does. Look-alikes often do not: the
+expressions of Llama 3, of rustbpe and of earlier versions of tiktoken resemble cl100k's. But at the end of a text they
+cut white space after its last newline, where cl100k's `\s++$` keeps it whole.
+
+`ONIGURUMA` has the same rules for Hugging Face's `tokenizers`, whose engine reads `{1,3}+` as a repeated group and `$`
+as the end of a line.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ ONIGURUMA = {
     "o200k": REGEX["o200k"],
 }
 
-# Other spellings of the same languages: of GPT-2's encoder.py (openai/gpt-2, also Hugging Face's ByteLevel) and of
-# tiktoken before it turned to possessive repeats.
+# Other spellings of the rules: from GPT-2's encoder.py (openai/gpt-2; Hugging Face's ByteLevel has it too) and from
+# tiktoken before it had possessive repeats.
 _SPELLINGS = {
     r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""": "gpt2",
     r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""": "gpt2",
@@ -53,14 +54,14 @@ ANYTHING = "(?s:.+)"  # the rule that does not split
 
 
 def is_named(pattern: str) -> bool:
-    """Whether `pattern` is the name of a rule with a hand-written scanner, no regular expression."""
+    """Whether `pattern` is the name of a rule and not a regular expression."""
     return pattern in REGEX
 
 
 def canonical(pattern: str) -> str:
-    """`pattern` itself, or the name of the rule that it spells out in a known way.
+    """The name of the rule that `pattern` is a known spelling of, else `pattern` itself.
 
-    Raises ValueError for one that is empty or only a word, which no split rule is: a name mistyped.
+    Raises ValueError if it is empty or a mere word: that is a mistyped name, not a split rule.
     """
     if is_named(pattern):
         return pattern
@@ -75,28 +76,31 @@ def regex(pattern: str) -> str:
 
 
 def scheme(pattern: str) -> int:
-    """The number of a named rule in `kernels.split`. Raises ValueError for any other pattern."""
+    """The number of a named rule in `kernels.scan`. Raises ValueError for any other pattern."""
     if pattern not in REGEX:
         raise ValueError(f"pattern = {pattern!r}: should be one of {', '.join(PATTERNS)}")
     return PATTERNS.index(pattern)
 
 
 def to_oniguruma(pattern: str) -> str:
-    """A split rule in the syntax of Hugging Face's engine. Raises ValueError where that has no way to say it."""
+    """A split rule in the syntax of Hugging Face's engine. Raises ValueError if the syntax has no counterpart."""
     if is_named(pattern):
         return ONIGURUMA[pattern]
     return _translated(pattern, {"$": r"\z", "^": r"\A"})
 
 
 def from_oniguruma(expression: str) -> str:
-    """A split rule out of that syntax, where `^` and `$` are the bounds of a line. Raises ValueError likewise."""
-    if expression in _SPELLINGS and "$" not in expression:  # tiktoken's own text says something else there
+    """The split rule of an expression in the syntax of Hugging Face's engine, where `^` and `$` bound a line.
+
+    Raises ValueError if our syntax has no counterpart.
+    """
+    if expression in _SPELLINGS and "$" not in expression:  # there, tiktoken's own `$` is the end of a line
         return _SPELLINGS[expression]
     return _translated(expression, {"$": r"(?=\n|\z)", "^": r"(?<![^\n])"})
 
 
 def _translated(expression: str, anchors: dict[str, str]) -> str:
-    """`expression` with `^` and `$` replaced where they are neither escaped nor between brackets."""
+    """`expression` with `^` and `$` replaced by `anchors` where they are neither escaped nor between brackets."""
     if re.search(r"(?<!\\[xu])\{[0-9,]+\}\+|\(\?(?=[a-zA-Z-]+[:)])(?![i-]+[:)])", expression):
         raise ValueError(f"{expression!r}: engines disagree on {{m,n}}+ and on flags other than i; write them out")
     parts, depth = re.findall(r"(?s)\\.|\[\^?\]?|.", expression), 0

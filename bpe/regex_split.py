@@ -1,20 +1,21 @@
-r"""Splits texts by any regular expression: the slow road beside the named rules, about 10 MB/s.
+r"""Splits texts by any regular expression, at about 10 MB/s: the slow way beside the named rules.
 
-A pattern and a run of texts go in, the ends of all pretokens come out as the table that `kernels.split.next_ends`
-reads for the scheme GIVEN. What lies between two matches is a pretoken too, as in Hugging Face's Split "isolated"
-(tiktoken would drop it). Each text is matched alone: it neither sees its neighbours nor the end of the run.
+In go a pattern and texts. Out come the ends of all pretokens, in the table that `kernels.split.next_ends` reads with
+the scheme BY_REGEX. The text between two matches is a pretoken too, as in Hugging Face's Split "isolated"; tiktoken
+would drop it. Each text is matched alone, so its start and end are those of the whole text for the pattern.
 
-Patterns are written for tiktoken's engine (Rust's fancy-regex) and matched by the package `regex`, which reads them
-alike but for these:
+Patterns are written for tiktoken's engine (Rust's fancy-regex) and matched by the package `regex`. The two read them
+alike, with these exceptions:
 
-- Unicode's version. \p{L}, \p{N}, \p{M}, the kinds of letters (\p{Lu} ...) and \s are those of `bpe.unicode`, pinned,
-  from which the `regex` package of today differs on 17,480 code points. A text without any such code point, as good
-  as every text, is matched by the pattern as it stands; for others these classes are corrected code point by code
-  point, which takes up to twice as long. All other classes (\p{P}, \p{Han}, \w, \d) are the package's own.
-- `$` and \z are the end of the text, and \x{...}, \u{...}, \pL are read. (?i) folds one character to one (s to U+017F
-  but not ss to U+00DF). Flags other than i and s, and \h, \H, \Z, \G, \K, which mean other things, are refused.
+- Unicode's version. \p{L}, \p{N}, \p{M}, the kinds of letters (\p{Lu} ...) and \s are pinned to `bpe.unicode`. The
+  `regex` package of today differs from it on 17,480 code points. A text without any of these, as nearly every text
+  is, is matched by the pattern as it is. For any other text the classes are corrected code point by code point, which
+  takes up to twice as long. All other classes (\p{P}, \p{Han}, \w, \d) are the package's own.
+- `$` and \z are the end of the text, and \x{...}, \u{...}, \pL are read. (?i) folds one character to one: s to U+017F,
+  but not ss to U+00DF. Flags other than i and s are refused, and so are \h, \H, \Z, \G and \K, whose meaning differs
+  from engine to engine.
 
-Bytes that are not UTF-8 are characters of no class, one each.
+A byte that is not part of valid UTF-8 is a character of its own, of no class.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from bpe.texts import Utf8
 from bpe.unicode import CODE_POINTS, category_table
 
-# Category of the table -> what \p may call it, in lower case and without _, - and blanks.
+# Category of the table -> its names in \p, in lower case and without _, - and blanks.
 _NAMES = {
     "L": ("l", "letter"),
     "Lu": ("lu", "uppercaseletter"),
@@ -44,18 +45,18 @@ _CATEGORY = {name: category for category, names in _NAMES.items() for name in na
 
 
 class Compiled(NamedTuple):
-    """A pattern as it stands; with the pinned classes corrected; and the code points on which the two differ."""
+    """A pattern, ready to match."""
 
-    plain: Any
-    corrected: str
-    differs: NDArray[np.bool_]
+    plain: Any  # with the package's own classes
+    corrected: str  # with the pinned classes
+    differs: NDArray[np.bool_]  # the code points for which the two differ
 
 
 def regex_table(pattern: str, texts: Utf8) -> NDArray[np.int64]:
-    """The pretoken ends of `texts`: [address of texts.content, 0, end of each pretoken of each text in order ...].
+    """int64 [address of texts.content, 0, the end of each pretoken of each text in order ...].
 
-    Ends are in bytes from the start of `texts.content`. The 0 is where `next_ends` counts what it has taken, so that
-    a table serves once. Raises ValueError for what is no regular expression or cannot be matched exactly.
+    Ends are in bytes from the start of `texts.content`. The 0 becomes the number of ends that `next_ends` has read, so
+    a table can be read once. Raises ValueError for a pattern that is no regular expression or has no exact counterpart.
     """
     compiled = compile_pattern(pattern)
     head = np.array([texts.content.ctypes.data, 0], np.int64)
@@ -65,7 +66,7 @@ def regex_table(pattern: str, texts: Utf8) -> NDArray[np.int64]:
 
 @functools.lru_cache(maxsize=16)
 def compile_pattern(pattern: str) -> Compiled:
-    """Raises ValueError for what is no regular expression or cannot be matched exactly."""
+    """`pattern` compiled. Raises ValueError if it is no regular expression or has no exact counterpart."""
     plain, corrected, used = _rewritten(pattern)
     differs = np.zeros(CODE_POINTS, np.bool_)
     for category in used:
@@ -77,7 +78,7 @@ def compile_pattern(pattern: str) -> Compiled:
 
 
 def _ends(compiled: Compiled, content: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Where the pretokens of one text end, in bytes from its start."""
+    """The ends of the pretokens of one text, in bytes from its start."""
     text = content.tobytes().decode("utf-8", "surrogateescape")
     matcher, after = compiled.plain, None
     if not text.isascii():
@@ -87,47 +88,47 @@ def _ends(compiled: Compiled, content: NDArray[np.uint8]) -> NDArray[np.int64]:
         after = np.zeros(len(codes) + 1, np.int64)
         np.cumsum(_utf8_lengths(codes), out=after[1:])
     spans = itertools.chain.from_iterable(match.span() for match in matcher.finditer(text))
-    # Starts are ends too, of what lies between the matches. An empty match may end a pretoken, but it is none.
+    # The start of a match ends the pretoken before it. An empty match ends one too, but is none itself.
     ends = np.fromiter(itertools.chain(spans, [len(text)]), np.int64)
     ends = ends[np.diff(ends, prepend=0) > 0]
     return ends if after is None else after[ends]
 
 
 def _utf8_lengths(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Bytes of each character; one for U+DC80..DCFF, which stand for bytes that are not UTF-8."""
+    """The bytes of each character: one for U+DC80..DCFF, which stand for bytes that are not UTF-8."""
     lengths = 1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000)
     lengths[(codes >= 0xDC80) & (codes < 0xDD00)] = 1
     return lengths
 
 
 def _rewritten(pattern: str) -> tuple[str, str, set[str]]:
-    """`pattern` for the `regex` package, the same with the pinned classes corrected, and which of them it uses."""
+    """(`pattern` for the `regex` package, that with pinned classes, the pinned classes in it)."""
     plain: list[str] = []
     corrected: list[str] = []
     used: set[str] = set()
-    depth = i = 0  # of brackets
+    depth = i = 0  # depth: how many brackets are open
     while i < len(pattern):
-        taken, text, category, negated = _element(pattern, i, depth > 0)
+        width, text, category, negated = _element(pattern, i, depth > 0)
         plain.append(text)
         if category:
             used.add(category)
             text = _corrected(category, negated)
         corrected.append(text)
         if not category and text in ("[", "[^"):
-            # A bracket that closes right after the opening one is a literal.
+            # A closing bracket right after the opening one is a literal.
             depth += 1
-            if pattern[i + taken : i + taken + 1] == "]":
+            if pattern[i + width : i + width + 1] == "]":
                 plain.append(r"\]")
                 corrected.append(r"\]")
-                taken += 1
+                width += 1
         elif not category and text == "]" and depth:
             depth -= 1
-        i += taken
+        i += width
     return "".join(plain), "".join(corrected), used
 
 
 def _element(pattern: str, i: int, inside: bool) -> tuple[int, str, str, bool]:
-    """What stands at `i`: (characters taken, text for the `regex` package, pinned category or "", negated)."""
+    """The element at `i`: (its width, its text for the `regex` package, its pinned category or "", negated)."""
     c = pattern[i]
     if c == "\\":
         return _escape(pattern, i)
@@ -142,6 +143,7 @@ def _element(pattern: str, i: int, inside: bool) -> tuple[int, str, str, bool]:
 
 
 def _escape(pattern: str, i: int) -> tuple[int, str, str, bool]:
+    """As `_element`, for a backslash at `i`."""
     letter = pattern[i + 1 : i + 2]
     if letter and letter in "hHZGK":
         raise ValueError(f"pattern = {pattern!r}: \\{letter} means different things to different engines; write it out")
@@ -150,23 +152,24 @@ def _escape(pattern: str, i: int) -> tuple[int, str, str, bool]:
     if letter and letter in "sS":
         return 2, "\\" + letter, "s", letter == "S"
     if letter and letter in "pPxu":
-        name, taken = pattern[i + 2 : i + 3], 3
+        name, width = pattern[i + 2 : i + 3], 3
         if name == "{":
             close = pattern.find("}", i)
-            name, taken = pattern[i + 3 : close], close + 1 - i
+            name, width = pattern[i + 3 : close], close + 1 - i
             if close < 0:
                 raise ValueError(f"pattern = {pattern!r}: no }} after \\{letter}{{")
             if letter in "xu":
-                return taken, _character(pattern, name), "", False
+                return width, _character(pattern, name), "", False
         elif letter in "xu":
             return 2, "\\" + letter, "", False
         negated = (letter == "P") != name.startswith("^")
         category = _CATEGORY.get(name.removeprefix("^").lower().translate({ord(mark): None for mark in "_- "}), "")
-        return taken, f"\\{'P' if negated else 'p'}{{{name.removeprefix('^')}}}", category, negated
+        return width, f"\\{'P' if negated else 'p'}{{{name.removeprefix('^')}}}", category, negated
     return 2, pattern[i : i + 2], "", False
 
 
 def _character(pattern: str, digits: str) -> str:
+    """The character of a code point in hexadecimal, as the `regex` package reads it."""
     try:
         return f"\\U{ord(chr(int(digits, 16))):08X}"
     except (ValueError, OverflowError) as error:
@@ -174,7 +177,7 @@ def _character(pattern: str, digits: str) -> str:
 
 
 def _group(pattern: str, i: int) -> tuple[int, str, str, bool]:
-    """A group's opening, with its flags if it sets some."""
+    """As `_element`, for the opening of a group with a question mark, and its flags if it has any."""
     j = i + 2
     while pattern[j : j + 1].isalpha() or pattern[j : j + 1] == "-":
         j += 1
@@ -190,36 +193,37 @@ def _group(pattern: str, i: int) -> tuple[int, str, str, bool]:
 
 
 def _class(category: str) -> str:
+    """A category as a class of a pattern."""
     return r"\s" if category == "s" else f"\\p{{{category}}}"
 
 
 @functools.cache
 def _pinned(category: str) -> NDArray[np.bool_]:
-    """Which code points belong to a category of Unicode 16.0; surrogates to none."""
+    """The code points in a category of Unicode 16.0, as flags. Surrogates are in none."""
     return category_table(category)
 
 
 @functools.cache
 def _corrected(category: str, negated: bool) -> str:
-    """The package's class less what the pinned one lacks, and what it lacks itself, as a set in brackets."""
+    """The pinned class as a set in brackets: the package's class with code points taken away and added."""
     has, wanted = _members(_class(category)), _pinned(category)
     extra, missing = _ranges(has & ~wanted), _ranges(wanted & ~has)
     return f"[{'^' * negated}[{_class(category)}--[\\U0000D800{extra}]]{missing}]"
 
 
 def _ranges(members: NDArray[np.bool_]) -> str:
-    """Code points as they stand between brackets."""
+    """Code points as ranges for a set in brackets."""
     edges = np.flatnonzero(np.diff(members.astype(np.int8), prepend=0, append=0))
     return "".join(f"\\U{first:08X}-\\U{last - 1:08X}" for first, last in edges.reshape(-1, 2).tolist())
 
 
 @functools.cache
 def _members(expression: str) -> NDArray[np.bool_]:
-    """Which code points the `regex` package counts among a class."""
-    found = np.zeros(CODE_POINTS, np.bool_)
+    """The code points that the `regex` package has in a class, as flags."""
+    members = np.zeros(CODE_POINTS, np.bool_)
     for match in _regex().finditer(expression + "+", "".join(map(chr, range(CODE_POINTS)))):
-        found[match.start() : match.end()] = True
-    return found
+        members[match.start() : match.end()] = True
+    return members
 
 
 @functools.lru_cache(maxsize=16)
@@ -228,6 +232,6 @@ def _compile(expression: str) -> Any:
 
 
 def _regex() -> Any:
-    import regex  # type: ignore[import-untyped, unused-ignore]  # not before a pattern needs it
+    import regex  # type: ignore[import-untyped, unused-ignore]  # only patterns need it
 
     return regex

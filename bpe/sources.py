@@ -1,9 +1,9 @@
-"""Where training text comes from: Parquet files, folders of them, datasets with commit records, text and JSON lines.
+"""Texts from files: Parquet files, folders of them, datasets with commit records, text files and JSON lines.
 
-In goes a path, out come Arrow arrays or strings, read in pieces so that no file is held whole. Text and JSON lines may
-be compressed with gzip or Zstandard (.gz, .zst; the latter needs the package `zstandard`).
+In goes a path, out come Arrow arrays or strings, in pieces, so that no file is held in memory whole. Text files and
+JSON lines may be compressed with gzip or Zstandard (.gz, .zst; the latter needs the package `zstandard`).
 
-A Parquet column may hold string, large_string or string_view, dictionary-encoded or not; binary is not text.
+A Parquet column may hold string, large_string or string_view, dictionary-encoded or not. Binary is not text.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from bpe.texts import utf8
 PACKED = ("", ".gz", ".zst")
 TEXT_ENDINGS = tuple(f".txt{packed}" for packed in PACKED)
 JSON_ENDINGS = tuple(f".jsonl{packed}" for packed in PACKED)
-ROWS = 4096
-LINE_BYTES = 1 << 20
-PACKED_BYTES = 1 << 14  # of Zstandard, unpacked at once
+ROWS = 4096  # of Parquet, read at a time
+RUN_BYTES = 1 << 20  # of a text file, read at a time
+PACKED_BYTES = 1 << 14  # of Zstandard, unpacked at a time
 
 
 def files_of(source: Path) -> list[Path]:
-    """The files that a source stands for, in order.
+    """The files of a source, in order: the file itself, or those in a folder.
 
-    A folder with `_units/` is a dataset: of its files only those count that a commit record names as documents (a
-    run may have left others behind). Raises FileNotFoundError or ValueError, naming the source and the fix.
+    A folder with `_units/` is a dataset. Its files are those that a commit record names as documents; a run may have
+    left others there. Raises FileNotFoundError or ValueError, naming the source and the fix.
     """
     if source.is_file():
         if not source.name.endswith((".parquet", *TEXT_ENDINGS, *JSON_ENDINGS)):
@@ -47,7 +47,7 @@ def files_of(source: Path) -> list[Path]:
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: no such file or folder")
     if (source / "_units").is_dir():
-        files = [file for record in sorted((source / "_units").glob("*.json")) for file in _named_by(record)]
+        files = [file for record in sorted((source / "_units").glob("*.json")) for file in _documents_of(record)]
         if not files:
             raise ValueError(f"{source}: its commit records name no documents; did the run finish?")
         return files
@@ -60,11 +60,11 @@ def files_of(source: Path) -> list[Path]:
 def read_texts(
     files: Iterable[Path], column: str = "text", limit: int | None = None, sample: float | None = None, seed: int = 0
 ) -> Iterator[pa.Array | str]:
-    """The texts of the files, in order: a column of Parquet or JSON lines; a text file is cut at the ends of lines.
+    """The texts of the files, in order: a column of Parquet or JSON lines, or runs of lines of a text file.
 
-    `sample` (0 to 1) is the share of documents taken. Whether one is depends on its bytes and `seed` alone, not on
-    the files or their order; of a text file, runs of lines of 1 MB are taken or not. `limit` (bytes of text taken)
-    ends the reading with the document that reaches it.
+    `sample` (0 to 1) is the share of documents that are kept. The bytes of a document and `seed` alone decide, not the
+    files or their order. Of a text file, each run of lines of about 1 MB is kept or left out. `limit` is in bytes of
+    text; the document that reaches it is the last.
 
     Raises ValueError naming file (and line) for a column that is missing or holds no text, and for compressed data
     that are cut short or damaged.
@@ -90,26 +90,27 @@ def _all_texts(files: Iterable[Path], column: str) -> Iterator[pa.Array | str]:
 
 
 def sampled(texts: Iterable[pa.Array | str], share: float, seed: int = 0) -> Iterator[pa.Array | str]:
-    """The `share` (0 to 1) of the texts whose bytes, with `seed`, have a small hash: the same ones in any order."""
+    """A share (0 to 1) of the texts: those whose bytes have a small hash under `seed`, so the order does not matter."""
     if share == 1:
         yield from texts
         return
     bound, key = int(share * 2**64), seed.to_bytes(8, "little", signed=True)
 
-    def taken(text: str | None) -> bool:
+    def is_kept(text: str | None) -> bool:
         digest = hashlib.blake2b(utf8(text or ""), digest_size=8, key=key).digest()
         return int.from_bytes(digest, "little") < bound
 
     for item in texts:
         if isinstance(item, str):
-            if taken(item):
+            if is_kept(item):
                 yield item
         else:
             strings = item.cast(pa.large_string())
-            yield strings.filter(pa.array([taken(text) for text in strings.to_pylist()], pa.bool_()))
+            yield strings.filter(pa.array([is_kept(text) for text in strings.to_pylist()], pa.bool_()))
 
 
 def _limited(texts: Iterable[pa.Array | str], limit: int) -> Iterator[pa.Array | str]:
+    """The texts up to the one that reaches `limit` bytes in all."""
     for item in texts:
         if isinstance(item, str):
             limit -= len(utf8(item))
@@ -123,7 +124,8 @@ def _limited(texts: Iterable[pa.Array | str], limit: int) -> Iterator[pa.Array |
             return
 
 
-def _named_by(record: Path) -> list[Path]:
+def _documents_of(record: Path) -> list[Path]:
+    """The files of documents that a commit record names. Raises an error naming what is damaged or missing."""
     try:
         outputs = json.loads(record.read_bytes())["outputs"]
         paths = [output["path"] for output in outputs if output["kind"] == "documents"]
@@ -165,13 +167,16 @@ def _read_json_lines(file: Path, column: str) -> Iterator[str]:
 
 
 def _read_text(file: Path) -> Iterator[str]:
-    """Runs of whole lines, about 1 MB each, that are split as if they were one text: cut only behind a single end of
-    line between two characters that are not white space. (Where there is none for 16 MB, at any end of line.)"""
+    """The file in runs of whole lines of about 1 MB, which have the pretokens of the whole file.
+
+    So a run ends with a single end of line between two characters that are not white space; if there is none within
+    16 MB, with any end of line.
+    """
     held: list[bytes] = []
     size = 0
     with _opened(file) as lines:
         for line in lines:
-            if size >= LINE_BYTES and (_parts(held[-1], line) or size >= 16 * LINE_BYTES):
+            if size >= RUN_BYTES and (_may_cut(held[-1], line) or size >= 16 * RUN_BYTES):
                 yield b"".join(held).decode("utf-8", "replace")
                 held, size = [], 0
             held.append(line)
@@ -180,15 +185,15 @@ def _read_text(file: Path) -> Iterator[str]:
         yield b"".join(held).decode("utf-8", "replace")
 
 
-def _parts(line: bytes, following: bytes) -> bool:
-    """Whether nothing but one newline lies between what is written on two lines."""
+def _may_cut(line: bytes, following: bytes) -> bool:
+    """Whether one newline is all the white space between the two lines."""
     last, first = line[-5:-1].decode("utf-8", "ignore"), following[:4].decode("utf-8", "ignore")
     return bool(last and first) and not last[-1].isspace() and not first[0].isspace()
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked. Raises ValueError naming it where these are damaged."""
+    """A file to read bytes from, unpacked. Raises ValueError naming the file if the compressed data are damaged."""
     if file.name.endswith(".gz"):
         try:
             with gzip.open(file) as lines:
@@ -202,7 +207,7 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
             raise ValueError(f"{file}: reading .zst needs the package zstandard: pip install zstandard") from error
         try:
             with file.open("rb") as packed:
-                yield io.BufferedReader(_Frames(packed, zstandard.ZstdDecompressor()), LINE_BYTES)
+                yield io.BufferedReader(_Frames(packed, zstandard.ZstdDecompressor()), RUN_BYTES)
         except (EOFError, zstandard.ZstdError) as error:
             raise _damaged(file, error) from error
     else:
@@ -211,13 +216,15 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
 
 
 class _Frames(io.RawIOBase):
-    """The contents of Zstandard frames, one after the other. Raises EOFError where the last is cut short, which the
-    package's own reader takes for its end."""
+    """The contents of Zstandard frames, one after the other.
+
+    Raises EOFError if the last frame is cut short. The package's own reader takes that for the end of the file.
+    """
 
     def __init__(self, packed: IO[bytes], decompressor: Any) -> None:
         self._packed, self._decompressor = packed, decompressor
-        self._frame: Any = None  # the one begun
-        self._ahead, self._content = b"", memoryview(b"")
+        self._frame: Any = None  # the decompressor of the frame that is being read
+        self._ahead, self._content = b"", memoryview(b"")  # read and not unpacked yet, unpacked and not given out yet
 
     def readable(self) -> bool:
         return True
@@ -233,10 +240,10 @@ class _Frames(io.RawIOBase):
             self._content, self._ahead = memoryview(self._frame.decompress(packed)), b""
             if self._frame.eof:
                 self._frame, self._ahead = None, self._frame.unused_data
-        taken = self._content[: len(buffer)]
-        self._content = self._content[len(taken) :]
-        buffer[: len(taken)] = taken
-        return len(taken)
+        part = self._content[: len(buffer)]
+        self._content = self._content[len(part) :]
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def _damaged(file: Path, error: Exception) -> ValueError:

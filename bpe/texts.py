@@ -1,7 +1,7 @@
-"""Texts as the kernels take them: one run of UTF-8 bytes and the bounds of each text in it.
+"""Texts as the kernels read them: one run of UTF-8 bytes and the bounds of each text in it.
 
-Arrow arrays are read where they lie, sliced or not; nulls count as empty texts. Python strings are encoded once. A
-lone surrogate, which UTF-8 cannot hold, becomes U+FFFD, as in tiktoken.
+Arrow arrays, sliced or not, are read in place, and nulls count as empty texts. Python strings are encoded once. A lone
+surrogate, which UTF-8 cannot hold, becomes U+FFFD, as in tiktoken.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Utf8(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of all texts; `content` may hold others before and after."""
+        """The bytes of all texts; `content` may hold others before and after them."""
         return int(self.offsets[-1] - self.offsets[0])
 
 
@@ -32,7 +32,7 @@ def utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # Pairs of surrogates become the character that they stand for, the others U+FFFD.
+        # A pair of surrogates becomes the character that it stands for, any other U+FFFD.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
@@ -44,7 +44,7 @@ def from_bytes(texts: list[bytes]) -> Utf8:
 
 
 def from_arrow(array: pa.Array) -> Utf8:
-    """The texts of a string, large_string, string_view or dictionary-encoded array. Raises ValueError for others."""
+    """The texts of a string, large_string, string_view or dictionary-encoded array. Raises ValueError for any other."""
     kind = array.type
     if pa.types.is_dictionary(kind) or pa.types.is_null(kind) or pa.types.is_string_view(kind):
         array = array.cast(pa.large_string())
@@ -59,12 +59,12 @@ def from_arrow(array: pa.Array) -> Utf8:
     first = array.offset * np.dtype(width).itemsize
     bounds = np.frombuffer(offsets, width, len(array) + 1, first).astype(np.int64)
     characters = np.frombuffer(content if content else b"", np.uint8)
-    characters.flags.writeable = False  # Arrow's memory may be either, and Numba compiles once for each kind
+    characters.flags.writeable = False  # Arrow's memory may be either; Numba would compile for each
     return Utf8(characters, bounds)
 
 
 def pieces(texts: Utf8, size: int) -> Iterator[Utf8]:
-    """`texts` in runs of whole texts of about `size` bytes (more where one text is longer), in order."""
+    """`texts` in runs of whole texts of at most `size` bytes, or of one longer text, in order."""
     bounds, start = texts.offsets, 0
     while start < len(bounds) - 1:
         stop = int(np.searchsorted(bounds, bounds[start] + size, "right")) - 1
@@ -74,7 +74,7 @@ def pieces(texts: Utf8, size: int) -> Iterator[Utf8]:
 
 
 def batches(texts: Iterable[str] | Iterable[pa.Array], size: int) -> Iterator[Utf8]:
-    """Any texts as runs of about `size` bytes; strings and Arrow arrays may be mixed."""
+    """The texts in runs of about `size` bytes. Strings and Arrow arrays may be mixed. Raises ValueError for others."""
     waiting: list[bytes] = []
     held = 0
     for item in texts:

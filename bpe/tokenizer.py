@@ -1,4 +1,4 @@
-"""Text to ids and back with special tokens, in the manner of tiktoken's `Encoding`.
+"""Text to ids and back with special tokens, with the interface of tiktoken's `Encoding`.
 
     from bpe import Tokenizer
     tokenizer = Tokenizer.load("cl100k_base.tiktoken")      # or any folder or file that `load_vocabulary` reads
@@ -6,10 +6,10 @@
     tokenizer.encode("a<|endoftext|>")                      # ValueError: a page may not end itself unnoticed
     tokenizer.encode("a<|endoftext|>", allowed_special="all")            # [64, 100257]
     tokenizer.encode("a<|endoftext|>", disallowed_special=())            # its thirteen characters, as ordinary text
-    tokenizer.encode_arrow(table["text"])                   # a list<uint16 or uint32> array, a list a text
+    tokenizer.encode_arrow(table["text"])                   # an array of list<uint16 or uint32>, a list for each text
 
-Ids, and the rules for special tokens, are tiktoken's, but for two things. Where two names begin at one place, the
-longer is taken (as Hugging Face does; in tiktoken it is chance). And an id that is no token is a ValueError.
+Ids and the rules for special tokens are tiktoken's, with two exceptions. If two names start at one place, the longer
+is taken, as Hugging Face does (in tiktoken it is chance). And an id that is no token is a ValueError.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path, pattern: str | None = None) -> Tokenizer:
-        """From whatever `load_vocabulary` reads; `pattern` is for files that name no split rule."""
+        """A tokenizer of a vocabulary that `load_vocabulary` reads; `pattern` is for files without a split rule."""
         return cls(load_vocabulary(path, pattern))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -55,13 +55,13 @@ class Tokenizer:
     ) -> list[int]:
         """Ids of `text`; a lone surrogate counts as U+FFFD.
 
-        Names of special tokens in `allowed_special` become the tokens, those in `disallowed_special` (all others, if
-        "all") raise a ValueError that says which and where, and the rest are ordinary text.
+        The names of special tokens in `allowed_special` become the tokens. A name in `disallowed_special` ("all": any
+        other name) is a ValueError that says which and where. All other names are ordinary text.
         """
         return self.encode_batch([text], allowed_special=allowed_special, disallowed_special=disallowed_special)[0]
 
     def encode_ordinary(self, text: str) -> list[int]:
-        """Ids of `text`, in which names of special tokens are ordinary text."""
+        """Ids of `text`. Names of special tokens are ordinary text."""
         ids: list[int] = self._encoder.encode(text).tolist()
         return ids
 
@@ -82,7 +82,7 @@ class Tokenizer:
                 _refuse(text, disallowed)
         if not allowed:
             return list(self._ordinary(texts, threads))
-        # Every text is ordinary text, name, ordinary text, name ...
+        # The parts of a text are ordinary text, name, ordinary text, name ...
         split = [_finder(allowed).split(utf8(text).decode()) for text in texts]
         ordinary = self._ordinary([part for parts in split for part in parts[::2]], threads)
         encoded = []
@@ -96,13 +96,13 @@ class Tokenizer:
     def encode_arrow(self, texts: pa.Array | pa.ChunkedArray, threads: int = 1) -> pa.Array:
         """Ids of a string array as a list array of uint16, or of uint32 for a vocabulary of more than 65,536 ids.
 
-        Names of special tokens are ordinary text, always: this is the road of corpora, where no page should be able
-        to write an end of text. A null stays null. Raises ValueError for an array that does not hold strings.
+        Names of special tokens are always ordinary text: corpora are encoded here, and no page of a corpus may write
+        an end of text. A null stays null. Raises ValueError for an array that does not hold strings.
         """
         return self._encoder.encode_arrow(texts, threads)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
-        """The text of `ids`, special tokens as their names; `errors` is for bytes that are not UTF-8 (`bytes.decode`).
+        """The text of `ids`, special tokens as their names. `errors` is that of `bytes.decode`.
 
         Raises ValueError for an id that is no token.
         """
@@ -113,11 +113,11 @@ class Tokenizer:
         return self.vocabulary.decode(ids)
 
     def decode_batch(self, batch: Iterable[Iterable[int]], errors: str = "replace") -> list[str]:
-        """`decode` of each."""
+        """`decode` of each list of ids."""
         return [self.decode(ids, errors) for ids in batch]
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes of a token, of a special token its name. Raises ValueError if `token_id` is neither."""
+        """The bytes of a token, or the name of a special token. Raises ValueError if `token_id` is neither."""
         return self.vocabulary.token_bytes(token_id)
 
     @property
@@ -137,11 +137,12 @@ class Tokenizer:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        from bpe.encode import Encoder  # brings compiled kernels, which decoding does without
+        from bpe.encode import Encoder  # brings compiled kernels, which decoding does not need
 
         return Encoder(self.vocabulary)
 
     def _ordinary(self, texts: Sequence[str], threads: int) -> Iterator[list[int]]:
+        """`encode_ordinary` of each text."""
         if len(texts) == 1:
             yield self.encode_ordinary(texts[0])
             return
@@ -152,16 +153,16 @@ class Tokenizer:
 
 
 def _refuse(text: str, disallowed: frozenset[str]) -> None:
-    """Raises ValueError if one of `disallowed` stands in `text`."""
-    if found := _finder(disallowed).search(text):
-        name = found.group()
+    """Raises ValueError if one of the names `disallowed` is in `text`."""
+    if match := _finder(disallowed).search(text):
+        name = match.group()
         raise ValueError(
-            f"text holds the special token {name!r} at character {found.start()}: pass allowed_special={{{name!r}}} "
+            f"text holds the special token {name!r} at character {match.start()}: pass allowed_special={{{name!r}}} "
             "for the token, or disallowed_special=() to take its name for ordinary text"
         )
 
 
 @functools.lru_cache(maxsize=64)
 def _finder(names: frozenset[str]) -> re.Pattern[str]:
-    """Finds the leftmost of `names`, the longest of those that begin there, as its one group."""
+    """A pattern that finds the leftmost of `names`, the longest at that place, as its one group."""
     return re.compile("(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + ")")

@@ -1,19 +1,19 @@
-"""Learn a vocabulary from text: byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909).
+"""Learns a vocabulary from text: byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909).
 
 First the different pretokens are counted (`bpe.count`). Then the most frequent pair of neighbouring tokens becomes a
-token, again and again. The result depends on the texts alone, not on their order, on how they are batched or on the
-number of threads, by these rules:
+token, again and again (`bpe.kernels.merge`). These rules make the result depend on the texts alone, not on their
+order, on batches or on the number of threads:
 
-- Ids 0..255 are the bytes, merges follow in the order in which they are made, special tokens come last.
+- Ids 0 to 255 are the bytes. Merges follow in the order in which they are made, special tokens come last.
 - A pair counts once for each place where it stands, overlapping places included: twice in "aaa".
-- Merging goes from left to right: "aaa" becomes (aa, a).
-- Of pairs equally frequent, `ties` says which goes first:
-  "bytes"  the pair of the greatest byte strings, the left ones compared first (GPT-2, Stanford's CS336);
-  "hf"     the pair of the smallest ids (left, right), the bytes' own in GPT-2's order, as Hugging Face's trainer does;
-  "ids"    the same with the bytes in numeric order, as rustbpe and bpeasy do.
+- A pair merges from left to right: "aaa" becomes (aa, a).
+- Of equally frequent pairs, `ties` says which merges first:
+  "bytes"  the pair of the greatest bytes, the left token compared first (GPT-2, Stanford's CS336);
+  "hf"     the pair of the smallest ids (left, right), as in Hugging Face's trainer;
+  "ids"    the pair of the smallest ids too, as in rustbpe and bpeasy, which number the bytes by their value.
 
-For "bytes" and "hf" the ids of single bytes are in GPT-2's order, the printable ones first (`BYTE_ORDER`).
-The last pairs may stand in one place only; when none is left, the vocabulary ends up smaller than asked for.
+With "bytes" and "hf" the ids of the bytes are in GPT-2's order, printable ones first (`BYTE_ORDER`).
+The last pairs may stand in one place only. When no pair is left, the vocabulary stays smaller than asked for.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from bpe.patterns import canonical
 from bpe.vocabulary import BYTE_ORDER, END_OF_TEXT, Vocabulary
 
 TIES = ("bytes", "hf", "ids")
-MERGES_PER_CALL = 256  # how often progress is told and Ctrl-C heard
-# What merging takes at most for each byte of different pretokens and each pretoken, measured on English (`_no_pairs`
-# and what follows it, with the growth of its tables).
+MERGES_PER_CALL = 256  # after these, progress is reported and Ctrl-C heard
+# Memory that merging takes at most for each byte of the different pretokens and for each pretoken, while its tables
+# grow too; measured on English.
 BYTES_A_BYTE = 40
 
 
 class Merged(NamedTuple):
-    """Tokens by id, and the pairs of ids that were merged, the first of which made token 256."""
+    """Tokens by id, and the pairs of ids that were merged: pair i made token 256 + i."""
 
     tokens: list[bytes]
     merges: list[tuple[int, int]]
@@ -57,14 +57,15 @@ def train(
 ) -> Vocabulary:
     """A vocabulary of `vocab_size` ids, the 256 bytes and the special tokens included, or of fewer if pairs run out.
 
-    `pattern` is the name of a split rule or a regular expression (slower). Where a text names a special token it is
-    cut, and the name is not learnt from. `threads` count side by side. `memory` bounds the tables in bytes, the
-    interpreter and what reads the texts come on top; counts that do not fit are kept in temporary files, and the
-    result is the same. `min_count` above 1 leaves out pretokens seen less often, which needs less memory and is not
-    exact: rare pairs are then counted too low.
+    `pattern` is the name of a split rule or a regular expression, which is slower. A text is cut where it names a
+    special token, and nothing is learnt from the name. `threads` is how many count side by side. `memory` (bytes)
+    bounds the tables; the interpreter and the reading of the texts come on top. Counts that do not fit are kept in
+    temporary files, with an equal result. A `min_count` above 1 leaves out pretokens seen less often. That needs less
+    memory and is not exact, since rare pairs are then counted too low.
 
-    Raises ValueError for texts without any, a size below 256 and the special tokens, an unknown pattern or tie rule,
-    special tokens that are empty or named twice, and when merging would take more than `memory`.
+    Raises ValueError if there is no text, if the size leaves no room for the bytes and the special tokens, for an
+    unknown pattern or tie rule, for special tokens that are empty or named twice, and when merging would take more
+    than `memory`.
     """
     pattern = canonical(pattern)
     if ties not in TIES:
@@ -89,25 +90,25 @@ def train(
 
 
 def merge_pretokens(pretokens: Pretokens, wanted: int, progress: Progress | None = None, ties: str = "bytes") -> Merged:
-    """Up to `wanted` >= 256 tokens, in the order of their ids, and the merges that made them."""
+    """Up to `wanted` >= 256 tokens and the merges that made them; `ties` as of `train`."""
     byte_order = bytes(range(256)) if ties == "ids" else BYTE_ORDER
     corpus, state = _corpus(pretokens, byte_order), np.zeros(merge.STATE, np.int64)
-    pairs, learnt = _no_pairs(len(corpus.ids)), _byte_tokens(corpus, byte_order, wanted)
-    sides = _side(wanted), _side(wanted)
+    pairs, tokens = _no_pairs(len(corpus.ids)), _byte_tokens(corpus, byte_order, wanted, ties == "bytes")
+    left_side, right_side = _side(wanted), _side(wanted)
     merge.first_pairs(corpus, pairs, state)
     state[merge.THRESHOLD] = max(2, int(pairs.table[:, merge.TIMES].max()))
     state[merge.TOKENS] = 256
     while True:
-        why = merge.merge(corpus, pairs, learnt, *sides, state, wanted, MERGES_PER_CALL, ties == "bytes")
+        outcome = merge.merge(corpus, pairs, tokens, left_side, right_side, state, wanted, MERGES_PER_CALL)
         if progress:
             progress("merging", int(state[merge.TOKENS]), wanted)
-        if why == merge.DONE:
+        if outcome == merge.DONE:
             break
-        if why == merge.FULL:
+        if outcome == merge.FULL:
             pairs = _more_room(pairs, state)
     made = int(state[merge.TOKENS])
-    spans = zip(learnt.starts[:made].tolist(), learnt.lengths[:made].tolist(), strict=True)
-    keys = learnt.merges[256:made]
+    spans = zip(tokens.starts[:made].tolist(), tokens.lengths[:made].tolist(), strict=True)
+    keys = tokens.merges[256:made]
     return Merged(
         [corpus.content[start : start + length].tobytes() for start, length in spans],
         list(zip((keys >> 32).tolist(), (keys & 0xFFFFFFFF).tolist(), strict=True)),
@@ -115,44 +116,44 @@ def merge_pretokens(pretokens: Pretokens, wanted: int, progress: Progress | None
 
 
 def _check_memory(pretokens: Pretokens, memory: int | None) -> None:
-    size, words = len(pretokens.content), len(pretokens.counts)
-    need = BYTES_A_BYTE * (size + words)
+    size, count = len(pretokens.content), len(pretokens.counts)
+    need = BYTES_A_BYTE * (size + count)
     if memory is not None and need > memory:
         raise ValueError(
-            f"memory = {memory:,} bytes: merging {words:,} different pretokens ({size:,} bytes) needs {need:,}; "
+            f"memory = {memory:,} bytes: merging {count:,} different pretokens ({size:,} bytes) needs {need:,}; "
             "give more memory, train on less text (limit, sample) or leave rare pretokens out (min_count)"
         )
 
 
 def _corpus(pretokens: Pretokens, byte_order: bytes) -> merge.Corpus:
-    """Lay the pretokens out by count, with a separator before, between and after them."""
-    words = len(pretokens.counts)
-    size = int(pretokens.starts[-1]) + words + 1
+    """The pretokens laid out by falling count, with a separator before, between and after them."""
+    count = len(pretokens.counts)
+    size = int(pretokens.starts[-1]) + count + 1
     if size >= 1 << 32:
         raise ValueError(
             f"{size:,} bytes of different pretokens are too many to merge: train on a sample or with min_count"
         )
     order = np.argsort(-pretokens.counts)
     content, ids = np.empty(size + 256, np.uint8), np.empty(size, np.int32)
-    id_of_byte, ends = np.empty(256, np.int32), np.empty(words, np.int64)
+    id_of_byte, ends = np.empty(256, np.int32), np.empty(count, np.int64)
     content[size:] = np.frombuffer(byte_order, np.uint8)
     id_of_byte[content[size:]] = np.arange(256)
     merge.lay_out(pretokens.content, pretokens.starts, order, id_of_byte, content, ids, ends)
     times = pretokens.counts[order]
-    last = np.append(np.flatnonzero(np.diff(times)), words - 1)  # the last pretoken of each run
+    last = np.append(np.flatnonzero(np.diff(times)), count - 1)  # the last pretoken of each run
     first_run = np.empty((size >> merge.BLOCK_BITS) + 1, np.int32)
     corpus = merge.Corpus(content, ids, first_run, np.append(ends[last], 1 << 62), np.append(times[last], 0))
     merge.index_runs(corpus)
     return corpus
 
 
-def _byte_tokens(corpus: merge.Corpus, byte_order: bytes, wanted: int) -> merge.Learnt:
-    """Room for `wanted` tokens, the first 256 of them the bytes."""
+def _byte_tokens(corpus: merge.Corpus, byte_order: bytes, wanted: int, by_bytes: bool) -> merge.Tokens:
+    """Room for `wanted` tokens; the first 256, the bytes, are entered."""
     starts, lengths, prefixes, merges = (np.zeros(wanted, np.int64) for _ in range(4))
     starts[:256] = len(corpus.ids) + np.arange(256)
     lengths[:256] = 1
     prefixes[:256] = (np.frombuffer(byte_order, np.uint8).astype(np.int64) - 128) << 56
-    return merge.Learnt(starts, lengths, prefixes, merges)
+    return merge.Tokens(corpus.content, starts, lengths, prefixes, merges, by_bytes)
 
 
 def _side(wanted: int) -> merge.Side:
@@ -161,6 +162,7 @@ def _side(wanted: int) -> merge.Side:
 
 
 def _no_pairs(size: int) -> merge.Pairs:
+    """No pairs yet, with room for the first pairs of a corpus of `size` positions."""
     capacity = 1 << 17
     return merge.Pairs(
         table=np.zeros((capacity, 4), np.int64),
@@ -171,7 +173,7 @@ def _no_pairs(size: int) -> merge.Pairs:
 
 
 def _more_room(pairs: merge.Pairs, state: NDArray[np.int64]) -> merge.Pairs:
-    """Room for the next merge, whichever table it was that lacked it, and at least half as much again."""
+    """Larger tables, at least twice as large, in place of those without room for the next merge."""
     new_pairs = 2 * int(state[merge.TOKENS]) + 2
     if max(state[merge.PAIRS], state[merge.HEAP]) + new_pairs <= len(pairs.heap_pair):
         return pairs._replace(positions=enlarged(pairs.positions, 2 * len(pairs.positions)))

@@ -1,10 +1,10 @@
 """Character classes of the split rules, pinned to Unicode 16.0.
 
-The rules speak of letters, numbers, white space and of upper and lower case. tiktoken 0.14 and Hugging Face
-tokenizers read them from Unicode 16.0 (141,028 code points are letters), while Python's own tables change with the
-interpreter: a vocabulary trained under one table and used under another splits text differently. So the classes are
-shipped as ranges in `unicode16.tsv` (first code point, last code point, category) and expanded to one byte a code
-point, which a kernel reads at `table + code point`.
+The rules speak of letters, numbers, white space, upper and lower case. tiktoken 0.14 and Hugging Face tokenizers have
+these from Unicode 16.0 (141,028 code points are letters), while Python's own tables change with the interpreter. A
+vocabulary that is trained with one table and used with another splits text differently. So `unicode16.tsv` holds the
+classes as ranges (first code point, last code point, category). They are expanded to one byte for each code point,
+which a kernel reads at `table + code point`.
 
     python -m bpe.unicode > bpe/unicode16.tsv      rebuilds the file; needs the package unicodedata2 16.0.0
 """
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 VERSION = "16.0.0"
 CODE_POINTS = 0x110000
 
-# A code point's class is a set of these. LETTER is \p{L}, NUMBER \p{N}, SPACE \s, NEWLINE [\r\n].
+# The bits of a code point's class. LETTER is \p{L}, NUMBER \p{N}, SPACE \s, NEWLINE [\r\n].
 # UPPER is [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and LOWER is [\p{Ll}\p{Lm}\p{Lo}\p{M}], the two word classes of o200k.
-# bpe/kernels compiles these values in.
+# The kernels are compiled with these values.
 LETTER = 1
 NUMBER = 2
 SPACE = 4
@@ -41,7 +41,7 @@ _CATEGORY_CLASS = {
     "N": NUMBER,
 }
 
-# White_Space of PropList.txt, Unicode 16.0: 25 code points (str.isspace also counts U+001C..U+001F).
+# White_Space of PropList.txt, Unicode 16.0: 25 code points. (str.isspace has U+001C..U+001F too.)
 _WHITE_SPACE = (
     *range(0x09, 0x0E),
     0x20,
@@ -59,7 +59,7 @@ _WHITE_SPACE = (
 
 @functools.cache
 def class_table() -> NDArray[np.uint8]:
-    """The class of every code point: shape (0x110000,), bits as above; one array for all, not to be written to."""
+    """The class of every code point: shape (0x110000,), bits as above. All callers share the read-only array."""
     table = np.zeros(CODE_POINTS, np.uint8)
     for first, last, category in _shipped():
         table[first : last + 1] = _CATEGORY_CLASS[category]
@@ -70,7 +70,7 @@ def class_table() -> NDArray[np.uint8]:
 
 
 def category_table(category: str) -> NDArray[np.bool_]:
-    """Which code points are in a category, shape (0x110000,): L, Lu, Lt, Ll, Lm, Lo, M, N, or s for white space."""
+    """Flags of the code points in a category, shape (0x110000,): L, Lu, Lt, Ll, Lm, Lo, M, N, or s for white space."""
     table = np.zeros(CODE_POINTS, np.bool_)
     for first, last, shipped in _shipped():
         table[first : last + 1] = shipped == category or shipped[0] == category
@@ -80,6 +80,7 @@ def category_table(category: str) -> NDArray[np.bool_]:
 
 
 def _shipped() -> Iterator[tuple[int, int, str]]:
+    """The ranges in `unicode16.tsv`."""
     content = resources.files("bpe").joinpath("unicode16.tsv").read_text("ascii")
     for line in content.splitlines():
         if not line.startswith("#"):
@@ -88,22 +89,22 @@ def _shipped() -> Iterator[tuple[int, int, str]]:
 
 
 def ranges() -> list[tuple[int, int, str]]:
-    """(first, last, category) of every run of code points in a category that the split rules tell apart."""
+    """(first, last, category) of every run of code points in a category that the split rules use."""
     import unicodedata2  # type: ignore[import-not-found, unused-ignore]
 
     if unicodedata2.unidata_version != VERSION:
         raise ValueError(f"unicodedata2 holds Unicode {unicodedata2.unidata_version}: install unicodedata2=={VERSION}")
-    found: list[tuple[int, int, str]] = []
+    runs: list[tuple[int, int, str]] = []
     for code_point in range(CODE_POINTS):
         category = unicodedata2.category(chr(code_point))
         category = category if category[0] == "L" else category[0]
         if category not in _CATEGORY_CLASS:
             continue
-        if found and found[-1][1] == code_point - 1 and found[-1][2] == category:
-            found[-1] = (found[-1][0], code_point, category)
+        if runs and runs[-1][1] == code_point - 1 and runs[-1][2] == category:
+            runs[-1] = (runs[-1][0], code_point, category)
         else:
-            found.append((code_point, code_point, category))
-    return found
+            runs.append((code_point, code_point, category))
+    return runs
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob
 from corpus.run.chain import Step
 from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, document_units, documents_of, wait_for
@@ -27,7 +27,8 @@ from corpus.run.recipe import Recipe, describe
 from corpus.run.work import ChainWork, Documents
 from corpus.stage import Barrier
 from corpus.store.open import children, expand, fingerprint, is_dir, storage
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 from corpus.tokens.passes import tokenizer_pass, tokens_pass
 from corpus.warc.source import WarcPages
 

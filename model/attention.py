@@ -1,13 +1,13 @@
-"""Attention: queries, keys and values in, their mixture out, and who may see whom.
+"""Attention, and the masks that say which keys a query sees. In: queries, keys, values. Out: mixed values.
 
 Without a mask it is causal attention over the whole sequence, for which PyTorch has fused kernels
-(`scaled_dot_product_attention`; FlashAttention, arXiv:2205.14135, or cuDNN's). A sliding window and document
-boundaries need a mask: a matrix of booleans on a CPU, on CUDA a `BlockMask` for FlexAttention
-(arXiv:2412.05496), which skips the blocks of keys that no query sees.
+(`scaled_dot_product_attention`: FlashAttention, arXiv:2205.14135, or cuDNN's). A sliding window or document boundaries
+need a mask: on a CPU a matrix of booleans, on CUDA a `BlockMask` for FlexAttention (arXiv:2412.05496), which skips
+blocks of keys that no query sees.
 
-Document boundaries are read off the tokens: an end of text opens the next document, as it does when a
-sample begins with it. So an end of text sees only itself, each document's tokens see their own and that one, and
-every target lies in the document of the token that predicts it.
+The tokens themselves show where documents begin: an end-of-text token opens the next document, as it opens a sample.
+With the document mask an end-of-text token sees only itself, and a document's tokens see each other and the
+end-of-text token before them. Every target then lies in the document of the token that predicts it.
 
 Tensor names carry their shape: B batch, T queries, S keys, H query heads, K key/value heads, D channels a head.
 """
@@ -27,10 +27,10 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 
 from model.config import ModelConfig
 
-Mask = Tensor | BlockMask
-Masks = Mapping[int, Mask | None]  # by the window of a layer (0: all); None: plain causal
+Mask = Tensor | BlockMask  # a tensor has the shape (B or 1, 1, T, S) and is true where a query sees a key
+Masks = Mapping[int, Mask | None]  # for each attention window of the layers (0: no window); None: plain causal
 
-# In order of speed on Hopper at 128 channels a head; what a kernel cannot do falls to the next.
+# In order of speed on Hopper at 128 channels a head; PyTorch takes the first one that supports the inputs.
 BACKENDS = [
     SDPBackend.CUDNN_ATTENTION,
     SDPBackend.FLASH_ATTENTION,
@@ -40,16 +40,17 @@ BACKENDS = [
 
 
 def kernels(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Inside, CUDA's fastest attention kernel is taken first."""
+    """A context in which attention on CUDA uses the first of BACKENDS that supports its inputs."""
     if device.type == "cuda":
         return sdpa_kernel(BACKENDS, set_priority=True)
     return contextlib.nullcontext()
 
 
 def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Mask | None = None) -> Tensor:
-    """softmax(q k / sqrt(D)) v, (B, H, T, D), of what `mask` lets a query see.
+    """softmax(q k / sqrt(D)) v over the keys that `mask` lets a query see, (B, H, T, D) (arXiv:1706.03762).
 
-    Without a mask a query sees the keys at and before it, and a single one sees all S.
+    K divides H: each key head serves H / K query heads (GQA, arXiv:2305.13245). Without a mask a query sees the keys at
+    and before its position, and a single query (T = 1) sees all S keys.
     """
     shared = q_BHTD.shape[1] != k_BKSD.shape[1]
     if isinstance(mask, BlockMask):
@@ -65,12 +66,12 @@ def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, mask: Mask | None = N
 
 
 def document_numbers(tokens_BT: Tensor, end_of_text: int) -> Tensor:
-    """(B, T): the tokens of a sequence that have the same number are of the same document."""
+    """The number of each token's document within its sequence, (B, T) in int32; ids are (B, T) in int64."""
     return (tokens_BT == end_of_text).cumsum(-1, dtype=torch.int32)
 
 
 def training_masks(config: ModelConfig, tokens_BT: Tensor, end_of_text: int | None) -> Masks:
-    """The masks that the layers need for whole sequences; with `end_of_text`, attention stays in its document."""
+    """The masks of all layers for whole sequences of ids (B, T); with `end_of_text`, attention stays in a document."""
     documents_BT = None if end_of_text is None else document_numbers(tokens_BT, end_of_text)
     windows = {config.window_of(layer) for layer in range(config.layers)}
     return {window: _training_mask(tokens_BT, documents_BT, window) for window in sorted(windows)}
@@ -97,14 +98,17 @@ def _training_mask(tokens_BT: Tensor, documents_BT: Tensor | None, window: int) 
 
 
 def causal_mask(query_T: Tensor, key_S: Tensor, window: int = 0) -> Tensor:
-    """(T, S) of positions: may the query see the key, which is at or before it and, if there is a window, in it?"""
-    back_TS = query_T[:, None] - key_S[None, :]
-    return (back_TS >= 0) & (back_TS < window) if window else back_TS >= 0
+    """Whether the query at each position sees the key at each position, (T, S) booleans.
+
+    A query sees keys at and before its position; with a `window`, only the last `window` of them.
+    """
+    distance_TS = query_T[:, None] - key_S[None, :]
+    return (distance_TS >= 0) & (distance_TS < window) if window else distance_TS >= 0
 
 
 @cache
 def _compiled_flex() -> Any:
-    return torch.compile(flex_attention, dynamic=False)  # uncompiled, it would hold all scores
+    return torch.compile(flex_attention, dynamic=False)  # uncompiled, it would store all T x S scores
 
 
 @cache

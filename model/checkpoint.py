@@ -1,8 +1,8 @@
-"""A run's state on disk: written whole or not at all, checked before it is trusted.
+"""The checkpoint files of a run: written atomically, and verified before they are read.
 
-`checkpoint-000100.pt` is the state after 100 updates, in PyTorch's own format: a zip archive. Its archive comment is
-the sha256 of all before it, which tells a truncated or damaged file from a whole one at any byte; the archive's
-own checksums do not cover its directory. It is read with `weights_only=True`, so that loading one runs no code.
+`checkpoint-000100.pt` is the state after 100 updates in PyTorch's own format, a zip archive. The archive's comment is
+the sha256 of all bytes before it, so that damage at any byte is noticed; the archive's own checksums do not cover its
+directory. A checkpoint is read with `weights_only=True`, so that it cannot run code.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bpe.whole import whole, write_whole
 from model.config import ModelConfig
 from model.gpt import GPT
 
@@ -24,32 +25,15 @@ NAME = re.compile(r"checkpoint-(\d+)\.pt")
 DIGEST_BYTES = 64  # sha256 in hex
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file that appears at `path` complete, or not at all, whenever the machine stops."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the rename itself
-    finally:
-        os.close(directory)
-
-
 def save(run: Path, step: int, state: dict[str, Any], keep: int) -> Path:
-    """Write the checkpoint of `step`, then delete all but the newest `keep`."""
-    path = run / f"checkpoint-{step:06d}.pt"
+    """Write the checkpoint after `step` updates, then delete all checkpoints but the newest `keep`. Returns its path.
 
-    def write(partial: Path) -> None:
+    `state` holds tensors and plain values, which `torch.load` reads with `weights_only=True`.
+    """
+    path = run / f"checkpoint-{step:06d}.pt"
+    with whole(path) as partial:
         torch.save({"step": step, **state}, partial)
         seal(partial)
-
-    write_atomically(path, write)
     for old in checkpoints(run)[keep:]:
         old.unlink()
     return path
@@ -62,38 +46,41 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def newest(run: Path, log: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint, on the CPU; None if the run has none yet.
+    """The path and the state of the newest whole checkpoint, with tensors on the CPU; None if the run has none yet.
 
-    A damaged one is reported to `log` and passed over. Raises ValueError if there are some and none is whole.
+    A damaged checkpoint is reported to `log` and passed over. Raises ValueError if every checkpoint is damaged.
     """
-    found = checkpoints(run)
-    for path in found:
+    paths = checkpoints(run)
+    for path in paths:
         if is_whole(path):
             return path, torch.load(path, map_location="cpu", weights_only=True)
         log(f"{path}: damaged, falling back to the checkpoint before it")
-    if found:
-        raise ValueError(f"{run}: none of its {len(found)} checkpoints is whole; delete them to start again")
+    if paths:
+        raise ValueError(f"{run}: none of its {len(paths)} checkpoints is whole; delete them to start again")
     return None
 
 
 def load_model(run: Path, device: torch.device, log: Callable[[str], None]) -> tuple[GPT, dict[str, Any]]:
-    """The model of the run's newest whole checkpoint, and the rest of that checkpoint.
+    """The model of the run's newest whole checkpoint, on `device`, and the checkpoint's state without the weights.
 
-    Raises OSError if there is none.
+    Raises FileNotFoundError if the run has no checkpoint, ValueError if every checkpoint is damaged.
     """
-    found = newest(run, log)
-    if found is None:
+    checkpoint = newest(run, log)
+    if checkpoint is None:
         raise FileNotFoundError(f"{run}: holds no checkpoint; train one with `model pretrain -o {run}`")
-    _, state = found
+    _, state = checkpoint
     model = GPT(ModelConfig(**state["model"]))
     model.load_state_dict(state.pop("weights"))
     return model.to(device), state
 
 
 def seal(path: Path) -> None:
-    """Give the archive at `path` its digest as comment: the last field of a zip file, after its 16-bit length."""
+    """Write the sha256 of the archive at `path` into its comment.
+
+    The comment is the last field of a zip file and stands after its 16-bit length, which the sha256 covers.
+    """
     with path.open("r+b") as file:
-        file.seek(-2, os.SEEK_END)  # torch.save leaves an empty comment
+        file.seek(-2, os.SEEK_END)  # torch.save writes no comment, so the length is the last field
         file.write(DIGEST_BYTES.to_bytes(2, "little"))
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -102,7 +89,7 @@ def seal(path: Path) -> None:
 
 
 def is_whole(path: Path) -> bool:
-    """Does the file still have the digest that `seal` gave it?"""
+    """Whether the file's bytes have the sha256 that `seal` wrote."""
     hasher, remaining = hashlib.sha256(), path.stat().st_size - DIGEST_BYTES
     with path.open("rb") as file:
         while remaining > 0 and (chunk := file.read(min(remaining, 1 << 20))):
@@ -112,15 +99,15 @@ def is_whole(path: Path) -> bool:
 
 
 def sweep(run: Path) -> None:
-    """Remove what an attempt that was killed while writing left behind."""
+    """Remove the temporary files of processes that were killed while they wrote."""
     for partial in run.glob(".*.partial"):
         partial.unlink()
 
 
 def truncate_metrics(path: Path, step: int) -> None:
-    """Drop rows after `step` (and a last line that was cut short): those steps will be trained again."""
+    """Drop the rows of steps after `step`, which will be trained again, and a last line that was cut short."""
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
-    write_atomically(path, lambda partial: partial.write_bytes(b"".join(kept)))
+    write_whole(path, b"".join(kept))

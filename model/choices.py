@@ -1,6 +1,6 @@
-"""Multiple choice: a context, several endings, and the question which of them the model finds likeliest.
+"""Multiple choice: how often the model finds the right one of several endings of a context the likeliest.
 
-A file has a JSON object a line, in one of these forms:
+A file has one question a line, a JSON object in one of these forms:
 
     {"activity_label": .., "ctx_a": .., "ctx_b": .., "endings": [..], "label": 1}      HellaSwag (arXiv:1905.07830)
     {"ctx": .., "endings": [..], "label": 1}                                           HellaSwag, plain
@@ -8,19 +8,21 @@ A file has a JSON object a line, in one of these forms:
     {"question": .., "choices": {"text": [..], "label": [..]}, "answerKey": "B"}       ARC (arXiv:1803.05457)
     {"question_stem": .., "choices": {..}, "answerKey": "B"}                           OpenBookQA (arXiv:1809.02789)
 
-Texts are put together as lm-evaluation-harness does (https://github.com/EleutherAI/lm-evaluation-harness, its tasks of
-these names, without examples): of HellaSwag's first form the context is "label: ctx_a Ctx_b" and marks in brackets,
-left over from WikiHow, are removed; ARC's question stands between "Question: " and "Answer:". The plain form is taken
-as it is, which is how llm.c and nanoGPT's descendants score (https://github.com/karpathy/llm.c, dev/data/hellaswag.py).
+Texts are composed as in lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness, its tasks of these
+names without examples). For HellaSwag's first form the context is "label: ctx_a Ctx_b", and marks in brackets, which
+come from WikiHow, are removed. ARC's question stands between "Question: " and "Answer:". The texts of a plain form are
+unchanged, as llm.c and the descendants of nanoGPT score them (https://github.com/karpathy/llm.c,
+dev/data/hellaswag.py).
 
-Context, a space and an ending are encoded as one text, so that the ids are those that the tokenizer gives such a text
-anywhere; the ending's are those that reach beyond the context's last byte. An end of text goes before them, as in
-training (the harness and llm.c put none before GPT-2's contexts); what is longer than the model's context loses its
-beginning.
+Context, a space and an ending are encoded as one text, so that the tokenizer splits it like any text. The ending's ids
+are those that reach beyond the last byte of the context. An end-of-text token goes before the text, as in training; the
+harness and llm.c put none before GPT-2's contexts. A text that is longer than the model's context loses its beginning.
 
-`acc` takes the ending with the highest log-likelihood, `acc_norm` that with the highest a character, `acc_bytes` a byte
-(the harness's names; the last two differ only where a text is not ASCII). Endings of similar length are scored
-together, padded on the right, which no earlier place sees.
+`acc` chooses the ending with the highest log-likelihood, `acc_norm` divides it by the number of characters and
+`acc_bytes` by the number of bytes. These are the harness's names; `acc_norm` and `acc_bytes` differ only for text that
+is not ASCII. Endings of similar length are scored together, with padding on the right, which no earlier token sees.
+
+Array names: N endings or questions, B texts of one forward pass, T tokens.
 """
 
 from __future__ import annotations
@@ -43,62 +45,68 @@ from model.gpt import GPT
 from model.table import table
 from model.tokenizer import Tokenizer
 
-# Where a context may stand, and what surrounds it if the choices have letters.
+# The fields that may hold a context, and the text around it if the choices have letters.
 FIELDS = {"query": "{}", "question": "Question: {}\nAnswer:", "question_stem": "{}"}
-TILE = 64  # lengths are padded to a multiple of this: few shapes, each of which a GPU may have to compile for
+# Lengths are padded to a multiple of this, so that there are few shapes: PyTorch may compile kernels for each.
+TILE = 64
 
 Bool = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 
-class Example(NamedTuple):
+class Question(NamedTuple):
+    """A context and its endings."""
+
     context: str
     endings: tuple[str, ...]  # each follows the context and a space
-    label: int  # of the right one
+    label: int  # number of the right ending, from 0
 
 
 class Choices(NamedTuple):
-    """How often the right ending was taken, with the standard error of that mean (None for one example)."""
+    """How often the model chose the right ending, with the standard error of that mean (None for one question).
 
-    examples: int
+    `model eval --json` prints it.
+    """
+
+    examples: int  # questions
     acc: float
     acc_stderr: float | None
     acc_norm: float
     acc_norm_stderr: float | None
     acc_bytes: float
     acc_bytes_stderr: float | None
-    chance: float  # mean of 1 / endings
+    chance: float  # mean over the questions of 1 / number of endings
     shortened: int  # texts that were longer than the model's context
 
 
-class Row(NamedTuple):
-    """A context and an ending as the model sees them."""
+class EncodedEnding(NamedTuple):
+    """A context and one of its endings, as the model sees them."""
 
-    ids: list[int]  # an end of text, the context's, the ending's
-    scored: int  # how many of them, at the end, are the ending's
+    ids: list[int]  # an end-of-text token, the context, the ending
+    scored: int  # number of ids, at the end, that belong to the ending
 
 
 # --- the file ----------------------------------------------------------------------------------------------
 
 
-def read_examples(path: Path) -> list[Example]:
-    """The examples of a file. Raises OSError, or ValueError naming the file, the line and what is wrong with it."""
-    examples = []
+def read_questions(path: Path) -> list[Question]:
+    """The questions of a file. Raises OSError, or ValueError naming the file, the line and what is wrong with it."""
+    questions = []
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    examples.append(parse_example(line))
+                    questions.append(parse_question(line))
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number}: {error}") from error
-    if not examples:
+    if not questions:
         raise ValueError(f"{path}: holds no examples")
-    return examples
+    return questions
 
 
-def parse_example(line: bytes) -> Example:
-    """The example on a line. Raises ValueError saying what is missing or wrong."""
+def parse_question(line: bytes) -> Question:
+    """The question on a line. Raises ValueError saying what is missing or wrong."""
     try:
         row = json.loads(line)
     except ValueError as error:  # not UTF-8, or not JSON
@@ -113,35 +121,36 @@ def parse_example(line: bytes) -> Example:
             if isinstance(row.get("choices"), dict):
                 return _lettered(row, template.format(context))
             endings = _texts(row, "choices")
-            return Example(context, endings, _label(row, "answer" if "answer" in row else "gold", endings))
+            return Question(context, endings, _label(row, "answer" if "answer" in row else "gold", endings))
     raise ValueError(f"has none of the fields endings, {', '.join(FIELDS)}")
 
 
-def _hellaswag(row: Mapping[str, Any]) -> Example:
+def _hellaswag(row: Mapping[str, Any]) -> Question:
     endings = _texts(row, "endings")
     if not {"activity_label", "ctx_a", "ctx_b"} <= row.keys():
-        return Example(_text(row, "ctx"), endings, _label(row, "label", endings))
-    label, first, second = (_text(row, field) for field in ("activity_label", "ctx_a", "ctx_b"))
-    context = f"{label}: {first} {second.capitalize()}"
-    return Example(clean(context), tuple(map(clean, endings)), _label(row, "label", endings))
+        return Question(_text(row, "ctx"), endings, _label(row, "label", endings))
+    activity, first, second = (_text(row, field) for field in ("activity_label", "ctx_a", "ctx_b"))
+    context = f"{activity}: {first} {second.capitalize()}"
+    return Question(clean(context), tuple(map(clean, endings)), _label(row, "label", endings))
 
 
 def clean(text: str) -> str:
-    """HellaSwag's texts without the marks of WikiHow pages, to the letter as lm-evaluation-harness has them."""
+    """A text of HellaSwag without the marks of WikiHow pages, exactly as lm-evaluation-harness cleans it."""
     unmarked = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
     return unmarked.replace("  ", " ")
 
 
-def _lettered(row: Mapping[str, Any], context: str) -> Example:
-    """An example whose choices have letters or numbers, one of which is the answer."""
+def _lettered(row: Mapping[str, Any], context: str) -> Question:
+    """A question whose choices have letters or numbers, one of which is the answer."""
     endings, letters = _texts(row["choices"], "text"), _texts(row["choices"], "label")
     answer = _text(row, "answerKey")
     if len(letters) != len(endings) or answer not in letters:
         raise ValueError(f"answerKey: {answer!r} should be one of the {len(endings)} labels of the choices")
-    return Example(context, endings, letters.index(answer))
+    return Question(context, endings, letters.index(answer))
 
 
 def _text(row: Mapping[str, Any], field: str) -> str:
+    """The text in a field; raises ValueError if it is missing or no text."""
     if not isinstance(row.get(field), str):
         raise ValueError(f"{field}: should be a text" if field in row else f"{field} is missing")
     text: str = row[field]
@@ -149,6 +158,7 @@ def _text(row: Mapping[str, Any], field: str) -> str:
 
 
 def _texts(row: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    """The texts in a field; raises ValueError unless it holds at least two."""
     texts = row.get(field)
     if not isinstance(texts, list) or len(texts) < 2 or not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"{field}: should be two or more texts" if field in row else f"{field} is missing")
@@ -156,6 +166,7 @@ def _texts(row: Mapping[str, Any], field: str) -> tuple[str, ...]:
 
 
 def _label(row: Mapping[str, Any], field: str, endings: Sequence[str]) -> int:
+    """The number of the right ending in a field, a number or its digits; raises ValueError if there is none."""
     label = row.get(field)
     if field not in row or label == "":
         raise ValueError(f"{field} is missing (test sets are often published without)")
@@ -169,82 +180,93 @@ def _label(row: Mapping[str, Any], field: str, endings: Sequence[str]) -> int:
 # --- the scores --------------------------------------------------------------------------------------------
 
 
-def evaluate_choices(model: GPT, tokenizer: Tokenizer, examples: Sequence[Example]) -> Choices:
-    """Let the model choose in each example."""
-    rows = [encode(tokenizer, example.context, ending) for example in examples for ending in example.endings]
+def evaluate_choices(model: GPT, tokenizer: Tokenizer, questions: Sequence[Question]) -> Choices:
+    """Let the model choose an ending for each question."""
+    encoded = [encode(tokenizer, question.context, ending) for question in questions for ending in question.endings]
     most = model.config.context + 1  # the last id is a target only
-    fitting = [Row(row.ids[-most:], min(row.scored, most - 1)) for row in rows]
-    likelihoods = log_likelihoods(model, fitting, tokenizer.vocabulary.end_of_text)
-    return count_choices(examples, likelihoods, sum(len(row.ids) > most for row in rows))
+    fitting = [EncodedEnding(text.ids[-most:], min(text.scored, most - 1)) for text in encoded]
+    likelihoods_N = log_likelihoods(model, fitting, tokenizer.vocabulary.end_of_text)
+    return count_choices(questions, likelihoods_N, sum(len(text.ids) > most for text in encoded))
 
 
-def encode(tokenizer: Tokenizer, context: str, ending: str) -> Row:
+def encode(tokenizer: Tokenizer, context: str, ending: str) -> EncodedEnding:
+    """The ids of a context and an ending."""
     ids = tokenizer.encode(f"{context} {ending}")
-    ends = np.cumsum(tokenizer.byte_lengths[ids])
-    return Row([tokenizer.vocabulary.end_of_text, *ids], int((ends > len(utf8(context))).sum()))
+    ends_T = np.cumsum(tokenizer.byte_lengths[ids])  # the byte at which each token ends
+    return EncodedEnding([tokenizer.vocabulary.end_of_text, *ids], int((ends_T > len(utf8(context))).sum()))
 
 
 @torch.no_grad()
-def log_likelihoods(model: GPT, rows: Sequence[Row], padding: int) -> Float64:
-    """Of each row's ending, in nats, summed over its tokens. `padding` is any id."""
+def log_likelihoods(model: GPT, texts: Sequence[EncodedEnding], padding: int) -> Float64:
+    """The log-likelihood of each ending, the sum over its tokens in nats, (N,). `padding` may be any id."""
     device, context = model.embedding.weight.device, model.config.context
-    order_N = np.argsort([-len(row.ids) for row in rows], kind="stable")
-    sums = torch.zeros(len(rows), dtype=torch.float64, device=device)
+    order_N = np.argsort([-len(text.ids) for text in texts], kind="stable")
+    sums_N = torch.zeros(len(texts), dtype=torch.float64, device=device)
     start = 0
-    while start < len(rows):
-        longest = len(rows[order_N[start]].ids) - 1
+    while start < len(texts):
+        longest = len(texts[order_N[start]].ids) - 1
         length = min(-(-longest // TILE) * TILE, context)
-        numbers = order_N[start : start + max(1, micro_batch_tokens(device, model.config) // length)]
-        ids, scored = padded([rows[number] for number in numbers], length, padding)
+        numbers_B = order_N[start : start + max(1, micro_batch_tokens(device, model.config) // length)]
+        ids, scored = padded([texts[number] for number in numbers_B], length, padding)
         ids_BT, scored_BT = to_device(ids, device), to_device(scored, device)
         with kernels(device), autocast(device):
             nats_BT: Tensor = model(ids_BT[:, :-1], ids_BT[:, 1:], reduction="none")
-        sums[start : start + len(numbers)] = -torch.where(scored_BT, nats_BT.double(), 0.0).sum(1)
-        start += len(numbers)
-    likelihoods = np.empty(len(rows))
-    likelihoods[order_N] = sums.cpu().numpy()  # the only time that the device is waited for
-    return likelihoods
+        sums_N[start : start + len(numbers_B)] = -torch.where(scored_BT, nats_BT.double(), 0.0).sum(1)
+        start += len(numbers_B)
+    likelihoods_N = np.empty(len(texts))
+    likelihoods_N[order_N] = sums_N.cpu().numpy()  # only here the CPU waits for the device
+    return likelihoods_N
 
 
-def padded(rows: Sequence[Row], length: int, padding: int) -> tuple[Int64, Bool]:
-    """Ids, (B, length + 1), the inputs and the last target, and which of the targets are the endings', (B, length)."""
-    ids = np.full((len(rows), length + 1), padding)
-    scored = np.zeros((len(rows), length), np.bool_)
-    for place, row in enumerate(rows):
-        ids[place, : len(row.ids)] = row.ids
-        scored[place, len(row.ids) - 1 - row.scored : len(row.ids) - 1] = True
-    return ids, scored
+def padded(texts: Sequence[EncodedEnding], length: int, padding: int) -> tuple[Int64, Bool]:
+    """The padded ids, (B, length + 1), and whether each target belongs to an ending, (B, length).
+
+    A row of ids is the inputs and the last target.
+    """
+    ids_BT = np.full((len(texts), length + 1), padding)
+    scored_BT = np.zeros((len(texts), length), np.bool_)
+    for row, text in enumerate(texts):
+        ids_BT[row, : len(text.ids)] = text.ids
+        scored_BT[row, len(text.ids) - 1 - text.scored : len(text.ids) - 1] = True
+    return ids_BT, scored_BT
 
 
-def count_choices(examples: Sequence[Example], likelihoods: Float64, shortened: int = 0) -> Choices:
-    """What the endings' log-likelihoods, in order, come to. Of equally good ones the first is taken."""
+def count_choices(questions: Sequence[Question], likelihoods_N: Float64, shortened: int = 0) -> Choices:
+    """Count the right choices, from the log-likelihoods of all questions' endings, in order.
+
+    If several endings are the likeliest, the first of them is chosen.
+    """
     right = []
     start = 0
-    for example in examples:
-        own_N = likelihoods[start : start + len(example.endings)]
-        start += len(example.endings)
-        characters_N = np.array([max(1, len(ending)) for ending in example.endings])
-        bytes_N = np.array([max(1, len(utf8(ending))) for ending in example.endings])
-        taken = [int(scores_N.argmax()) for scores_N in (own_N, own_N / characters_N, own_N / bytes_N)]
-        right.append([choice == example.label for choice in taken])
+    for question in questions:
+        nats_E = likelihoods_N[start : start + len(question.endings)]
+        start += len(question.endings)
+        characters_E = np.array([max(1, len(ending)) for ending in question.endings])
+        bytes_E = np.array([max(1, len(utf8(ending))) for ending in question.endings])
+        chosen = [int(scores_E.argmax()) for scores_E in (nats_E, nats_E / characters_E, nats_E / bytes_E)]
+        right.append([number == question.label for number in chosen])
     (acc, error), (acc_norm, norm_error), (acc_bytes, bytes_error) = map(mean_and_error, np.array(right).T)
-    chance = float(np.mean([1 / len(example.endings) for example in examples]))
+    chance = float(np.mean([1 / len(question.endings) for question in questions]))
     return Choices(
-        len(examples), acc, error, acc_norm, norm_error, acc_bytes, bytes_error, chance=chance, shortened=shortened
+        len(questions), acc, error, acc_norm, norm_error, acc_bytes, bytes_error, chance=chance, shortened=shortened
     )
 
 
 def mean_and_error(right_N: npt.NDArray[np.bool_]) -> tuple[float, float | None]:
-    """The share of right ones, and its standard error: sqrt(p (1 - p) / (n - 1)), as the harness has it."""
+    """The share of right choices, and its standard error as in the harness: sqrt(p (1 - p) / (n - 1))."""
     share, count = float(right_N.mean()), len(right_N)
     return share, (share * (1 - share) / (count - 1)) ** 0.5 if count > 1 else None
 
 
-def choice_lines(counts: Sequence[tuple[str, Choices]]) -> list[str]:
-    """The table, a row a file."""
-    shown: list[tuple[str, ...]] = [("choices", "examples", "chance", "acc", "acc_norm", "acc_bytes")]
-    for name, of in counts:
-        pairs = ((of.acc, of.acc_stderr), (of.acc_norm, of.acc_norm_stderr), (of.acc_bytes, of.acc_bytes_stderr))
+def choice_lines(results: Sequence[tuple[str, Choices]]) -> list[str]:
+    """The lines of a table with a row for each file: its name and the choices made in it."""
+    cells: list[tuple[str, ...]] = [("choices", "examples", "chance", "acc", "acc_norm", "acc_bytes")]
+    for name, choices in results:
+        pairs = (
+            (choices.acc, choices.acc_stderr),
+            (choices.acc_norm, choices.acc_norm_stderr),
+            (choices.acc_bytes, choices.acc_bytes_stderr),
+        )
         shares = (f"{share:.2%}" + ("" if error is None else f" ± {error:.2%}") for share, error in pairs)
-        shown.append((name, f"{of.examples:,}", f"{of.chance:.2%}", *shares))
-    return table(shown)
+        cells.append((name, f"{choices.examples:,}", f"{choices.chance:.2%}", *shares))
+    return table(cells)

@@ -1,10 +1,11 @@
-"""What a training run is made of: the model's shape, what determines its weights, and how the run is
-carried out.
+"""The settings of a training run: the model's shape, the training that determines its weights, and the options.
 
-Three frozen dataclasses, each checked once when it is made; ValueError names the field and the fix.
-`ModelConfig` and `TrainConfig` are stored in every checkpoint and must be the same when a run is resumed,
-but for the number of steps and the batch. `RunOptions` may differ: a run started on a GPU can be continued
-on a CPU. `model/presets.py` has the ones with a name.
+Each is a frozen dataclass that is checked when it is made; a ValueError names the field and the fix. `ModelConfig` and
+`TrainConfig` are stored in every checkpoint. A run that is resumed must have the stored settings; only the number of
+steps, the warm-up and the size of a batch may change. `RunOptions` may change freely: a run that was started on a GPU
+can go on on a CPU. `model/presets.py` has named settings.
+
+This module does not import PyTorch, so that a command can show its help at once.
 """
 
 from __future__ import annotations
@@ -12,44 +13,50 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-# The embedding is padded to this many rows: matrix units work in tiles of 64 (nanoGPT reports +25% from
-# 50,257 -> 50,304, https://github.com/karpathy/nanoGPT). The padding is never a target, never sampled.
+# The number of rows of the embedding is a multiple of this, because matrix units work in tiles of 64. nanoGPT
+# (https://github.com/karpathy/nanoGPT) reports +25% speed for 50,304 rows instead of 50,257. Rows beyond the
+# vocabulary are padding, which is never a target and never sampled.
 VOCABULARY_TILE = 64
 
 POSITIONS = ("rope", "learned")
 NORMS = ("rms", "layer")
 ACTIVATIONS = ("swiglu", "gelu", "relu2")
-OPTIMIZERS = ("adamw", "muon")
 SCHEDULES = ("cosine", "wsd", "linear")
 SHARDINGS = ("none", "full")
-TRACKERS = ("tensorboard", "wandb")
+# The table of optimizers: a name, and the module that has its `make` (model/optim.py).
+OPTIMIZERS: Mapping[str, str] = {"adamw": "model.adamw", "muon": "model.muon"}
+TRACKERS = ("tensorboard", "wandb")  # the names in the table of model/track.py
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A decoder-only Transformer. As it stands, Qwen3's shape (arXiv:2505.09388; the field names there stand in
-    brackets); with learned positions, layer norm, GELU and biases GPT-2's.
+    """The shape of a decoder-only Transformer.
+
+    The defaults are Qwen3's shape (arXiv:2505.09388). Learned positions, layer norm, GELU and biases make it GPT-2's.
+    Qwen3's names of the fields stand in brackets.
     """
 
-    vocab_size: int  # ids the tokenizer can produce, end of text included
+    vocab_size: int  # ids that the tokenizer can produce, end-of-text included
     context: int  # longest sequence, tokens [max_position_embeddings]
-    layers: int  # blocks of attention + MLP [num_hidden_layers]
-    width: int  # residual stream, channels [hidden_size]
+    layers: int  # blocks of attention and MLP [num_hidden_layers]
+    width: int  # channels of the residual stream [hidden_size]
     heads: int  # query heads [num_attention_heads]
     kv_heads: int  # key and value heads, each shared by heads / kv_heads queries [num_key_value_heads]
-    head_dim: int  # channels a head, even because RoPE turns pairs [head_dim]
-    mlp_width: int  # the MLP's inner channels [intermediate_size]
+    head_dim: int  # channels a head; an even number, because RoPE turns pairs of channels [head_dim]
+    mlp_width: int  # inner channels of the MLP [intermediate_size]
     positions: str = "rope"  # "rope" (RoFormer, arXiv:2104.09864) or "learned", added to the embedding (GPT-2)
     norm: str = "rms"  # "rms" (arXiv:1910.07467) or "layer" (GPT-2)
     activation: str = "swiglu"  # "swiglu" (arXiv:2002.05202), "gelu" (GPT-2's tanh form), "relu2" (arXiv:2109.08668)
-    qk_norm: bool = True  # RMS-normalise queries and keys of each head before they meet (arXiv:2010.04245)
-    bias: bool = False  # of the blocks' linear maps and layer norms (GPT-2 has them)
-    tied: bool = True  # the output head is the embedding [tie_word_embeddings]
-    window: int = 0  # tokens a sliding-window layer sees, itself included; 0: all of them [sliding_window]
-    full_every: int = 4  # with a window, every so manieth layer and the last one see all (Gemma 3, nanochat)
-    soft_cap: float = 0.0  # logits become cap * tanh(logits / cap) (Gemma 2, arXiv:2408.00118); 0: as they are
+    qk_norm: bool = True  # RMS norm of each head's queries and keys before their product (arXiv:2010.04245)
+    bias: bool = False  # whether linear maps and layer norms of the blocks have biases, as GPT-2's do
+    tied: bool = True  # the embedding is also the output head [tie_word_embeddings]
+    # Sliding attention window, tokens: a query sees itself and the keys before it, so many in all; 0: no window
+    # [sliding_window].
+    window: int = 0
+    full_every: int = 4  # with a window: every full_every-th layer and the last one see all tokens (Gemma 3, nanochat)
+    soft_cap: float = 0.0  # logits become cap * tanh(logits / cap) (Gemma 2, arXiv:2408.00118); 0: no cap
     rope_theta: float = 10_000.0  # base of the rotation periods [rope_theta]
     norm_eps: float = 1e-6  # added to the mean square or variance (Qwen3; GPT-2 has 1e-5) [rms_norm_eps]
 
@@ -69,40 +76,42 @@ class ModelConfig:
 
     @property
     def padded_vocab_size(self) -> int:
-        """Rows of the embedding: `vocab_size` up to the next multiple of VOCABULARY_TILE."""
+        """Rows of the embedding: `vocab_size` rounded up to a multiple of VOCABULARY_TILE."""
         return -(-self.vocab_size // VOCABULARY_TILE) * VOCABULARY_TILE
 
     def window_of(self, layer: int) -> int:
-        """Tokens that `layer` (from 0) sees, itself included; 0: all."""
+        """The attention window of `layer` (from 0) in tokens; 0 if the layer sees all tokens."""
         full = layer == self.layers - 1 or (layer + 1) % self.full_every == 0
         return 0 if full or self.window >= self.context else self.window
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that, beside model and data, determines the weights."""
+    """The settings of the training. Together with the model's shape and the data they determine the weights."""
 
-    steps: int  # optimiser updates
+    steps: int  # updates of the weights
     batch_tokens: int  # tokens an update, a multiple of the context
     lr: float  # peak learning rate
-    warmup_steps: int  # linear from 0 to the peak
-    # "cosine" down to min_lr_ratio; "wsd": constant, then linear over the last part; "linear" all the way
+    warmup_steps: int  # updates in which the learning rate rises linearly from 0 to the peak
+    # The learning rate after the warm-up. "cosine" and "linear" decay until the last update; "wsd" stays at the peak
+    # and decays linearly over the last part of the run.
     schedule: str = "cosine"
     min_lr_ratio: float = 0.1  # learning rate at the end / peak (Chinchilla, arXiv:2203.15556)
-    decay_fraction: float = 0.2  # share of the steps that WSD's decay takes (arXiv:2405.18392 finds 10-20%)
-    optimizer: str = "adamw"  # or "muon" for the blocks' matrices, with AdamW for the rest
-    muon_momentum: float = 0.95  # Nesterov (https://kellerjordan.github.io/posts/muon/)
+    decay_fraction: float = 0.2  # share of the steps that the decay of "wsd" takes (arXiv:2405.18392 finds 10-20%)
+    optimizer: str = "adamw"  # a name in OPTIMIZERS; "muon" is Muon for the blocks' matrices, AdamW for other weights
+    muon_momentum: float = 0.95  # Nesterov momentum (https://kellerjordan.github.io/posts/muon/)
     weight_decay: float = 0.1  # on matrices only; this and the betas as in GPT-3 (arXiv:2005.14165, appendix B)
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    clip_norm: float = 1.0  # largest global L2 norm of the gradient; 0: never clipped
-    spike_sigmas: float = (
-        6.0  # skip an update whose loss or norm is so far above the last ones' mean (OLMo 2); 0: never
-    )
+    beta1: float = 0.9  # AdamW: decay of the gradients' mean
+    beta2: float = 0.95  # AdamW: decay of the squared gradients' mean
+    eps: float = 1e-8  # AdamW: added to the denominator
+    clip_norm: float = 1.0  # a gradient with a larger global L2 norm is scaled down to it; 0: never
+    # An update is skipped if its loss or gradient norm is so many deviations above the recent mean (OLMo 2,
+    # model/guard.py); 0: never.
+    spike_sigmas: float = 6.0
     doc_mask: bool = False  # attention stays within a document
-    validation_fraction: float = 0.02  # share of the documents, by a hash of their id, that is never trained on
-    seed: int = 0  # initial weights and order of the windows
+    # Share of the documents that is held out: used for validation and never trained on. A hash of the id decides.
+    validation_fraction: float = 0.02
+    seed: int = 0  # of the initial weights and of the order of the windows
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_tokens"):
@@ -116,28 +125,28 @@ class TrainConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: should be between 0 and 1")
         _one_of(self, "schedule", SCHEDULES)
-        _one_of(self, "optimizer", OPTIMIZERS)
+        _one_of(self, "optimizer", tuple(OPTIMIZERS))
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out and watched. Counts are in steps; 0 switches a thing off."""
+    """How a run is carried out and watched. An `..._every` is a number of steps; 0 means never."""
 
-    device: str = "auto"  # "auto" takes CUDA where there is one
-    compile: bool | None = None  # torch.compile; None: on CUDA only
-    micro_batch_tokens: int = 0  # most tokens in one forward pass of one process; 0: by device and model
+    device: str = "auto"  # "cpu", "cuda" or "cuda:N"; "auto" takes CUDA if there is a CUDA device
+    compile: bool | None = None  # whether to use torch.compile; None: on CUDA only
+    micro_batch_tokens: int = 0  # most tokens in one forward pass of one process; 0: chosen by device and model
     checkpoint_activations: bool = False  # compute a block's activations again in the backward pass: less memory
-    fp8_head: bool = False  # compute the output head in 8 bits: Ada, Hopper and later, faster and coarser
-    sharding: str = "none"  # of several processes: "none" copies all to each (DDP), "full" cuts all (FSDP2)
+    fp8_head: bool = False  # compute the output head in 8 bits, on Ada, Hopper and later: faster and less exact
+    sharding: str = "none"  # with several processes: "none" copies the model to each (DDP), "full" shards it (FSDP2)
     log_every: int = 10
     validate_every: int = 100
     validation_windows: int = 64  # most windows in one validation
     sample_every: int = 100
     sample_prompts: tuple[str, ...] = ("The",)
-    sample_tokens: int = 48
+    sample_tokens: int = 48  # most tokens of a sample
     checkpoint_every: int = 100
-    keep_checkpoints: int = 3
-    trackers: tuple[str, ...] = ()  # of TRACKERS: where metrics go beside metrics.jsonl
+    keep_checkpoints: int = 3  # newest checkpoints that are kept
+    trackers: tuple[str, ...] = ()  # names in TRACKERS: programs that get the metrics too, beside metrics.jsonl
 
     def __post_init__(self) -> None:
         for name in ("micro_batch_tokens", "log_every", "validate_every", "sample_every", "checkpoint_every"):
@@ -147,16 +156,24 @@ class RunOptions:
         _one_of(self, "sharding", SHARDINGS)
 
 
+class Settings(NamedTuple):
+    """All settings of a run."""
+
+    model: ModelConfig
+    train: TrainConfig
+    options: RunOptions
+
+
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """`name: ours, not theirs` for each entry of two nested mappings that is not equal, in order of names."""
-    found = []
+    """A line `name: our value, not their value` for each unequal entry of two nested mappings, in order of names."""
+    lines = []
     for name in sorted({*ours, *theirs}):
         left, right = ours.get(name), theirs.get(name)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += [f"{name}.{line}" for line in differences(left, right)]
+            lines += [f"{name}.{line}" for line in differences(left, right)]
         elif left != right:
-            found.append(f"{name}: {left}, not {right}")
-    return found
+            lines.append(f"{name}: {left}, not {right}")
+    return lines
 
 
 def _at_least(config: Any, name: str, low: int) -> None:
@@ -170,5 +187,5 @@ def _one_of(config: Any, name: str, known: tuple[str, ...]) -> None:
 
 
 def as_dict(config: ModelConfig | TrainConfig) -> dict[str, Any]:
-    """Plain values, as checkpoints and config.json hold them."""
+    """The fields as a dict of plain values, which checkpoints and config.json hold."""
     return dataclasses.asdict(config)

@@ -1,17 +1,17 @@
-"""Decoding: the model a token at a time, with the keys and values of earlier tokens kept (KV cache).
+"""Decoding: run the model for one token at a time, and keep the keys and values of earlier tokens (KV cache).
 
-A `Decoder` holds a batch of texts, each of a length of its own: row b's next token goes to slot `position_B[b]` of
-its cache, and sees the slots up to that one. All that changes from step to step lies in tensors on the device, the
-number of the step included, and every shape is fixed. So a step (embedding, blocks, logits, draw) needs no word from
-the host, and on CUDA it is recorded once as a graph and replayed: with one token a row, Python takes longer to launch
-the hundreds of kernels than they take to run. On a CPU the same step runs as it stands, but over the filled part of
-the cache only, which the host knows.
+A `Decoder` holds a batch of texts of different lengths, one in each row. The next token of row b goes to slot
+`position_B[b]` of the row's cache and sees the slots up to that one. A step is: embedding, blocks, logits, draw.
+Everything that changes from step to step, even the step's number, is a tensor on the device, and every shape is fixed.
+So a step needs nothing from the host, and on CUDA it is recorded once as a graph and replayed: with one token a row,
+Python takes longer to launch the hundreds of kernels than the kernels take to run. On a CPU a step runs without a graph
+and reads only the filled part of the cache.
 
-The blocks are those of model/gpt.py, written for inference: weights and residual stream in `compute_dtype`, a norm
-in one kernel, queries and keys normalised and rotated together, a key head's queries as one more dimension.
+The blocks compute what those of model/gpt.py compute, in a form for inference: weights and residual stream are in
+`compute_dtype`, a norm is one kernel, and the query heads that share a key head are one more dimension.
 
-Tensor names as there; moreover S slots of the cache, G = H / K query heads a key head, N tokens to draw, b some
-of the rows.
+Tensor names are those of model/gpt.py, and: L layers, S slots of the cache, G = H / K query heads a key head, N tokens
+to draw, b some of the rows.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from model.config import ModelConfig
 from model.device import compute_dtype
 from model.gpt import GPT, Attention, Block, LayerNorm, RMSNorm, Rotation
 
-# The cache's length is a multiple of this: kernels want aligned rows of a mask.
+# The number of slots is a multiple of this, because kernels want the rows of a mask to be aligned.
 SLOT_TILE = 64
-# Steps that run before a graph is recorded: they count as others do, and libraries set themselves up in them.
+# Steps before the one that is recorded as a graph. They are ordinary steps, in which libraries set themselves up.
 EAGER_STEPS = 2
-# For CUDA's kernels that take a mask; FlashAttention does not.
+# CUDA's attention kernels that take a mask; FlashAttention takes none.
 MASKED_BACKENDS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 Draw = Callable[[Tensor, Tensor], Tensor]  # logits (B, V) fp32 and uniform numbers (B,) -> ids (B,)
@@ -43,14 +43,16 @@ Mix = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, q_BTHD, k_BTKD, 
 
 
 class Decoder:
-    """Texts of a batch, and the tokens drawn after them.
+    """A batch of texts, and the tokens drawn after them.
 
-    `prefill` puts texts into rows; each `step` draws a token a row, `drawn` gives them to the host.
+    `prefill` puts texts into rows, each `step` draws a token for every row, and `drawn` gives the tokens to the host.
     """
 
     def __init__(self, model: GPT, uniform_BN: Tensor, draw: Draw, longest: int, graph: bool = True) -> None:
-        """`uniform_BN`: the numbers in [0, 1) that the N tokens of B rows are drawn with. `longest`: most tokens that
-        a row will hold. `graph`: on CUDA, record a graph.
+        """A decoder with empty rows.
+
+        `uniform_BN` are fp32 numbers in [0, 1), with which the N tokens of each of the B rows are drawn by `draw`.
+        `longest` is the most tokens that a row will hold. `graph` says whether to record a graph on CUDA.
         """
         self.model = in_compute_dtype(model)
         self.config: ModelConfig = model.config
@@ -63,39 +65,40 @@ class Decoder:
         self.cos_TD, self.sin_TD = model.cos_TD, model.sin_TD
         self.blocks = cast(list[Block], list(self.model.blocks))
         self.qk_weights = [_qk_weight(block.attention) for block in self.blocks]
-        # Zeros, because an empty slot has weight 0 in a sum, and 0 x NaN is NaN.
+        # The cache starts with zeros: attention gives an empty slot the weight 0, and 0 x NaN would be NaN.
         K = self.config.kv_heads
         shape = (self.config.layers, B, K, self.slots, self.config.head_dim)
         self.k_LBKSD = torch.zeros(shape, dtype=self.dtype, device=device)
         self.v_LBKSD = torch.zeros(shape, dtype=self.dtype, device=device)
         self.uniform_BN = uniform_BN.to(device)
         self.drawn_BN = torch.zeros(uniform_BN.shape, dtype=torch.int64, device=device)
-        self.token_B = torch.zeros(B, dtype=torch.int64, device=device)  # seen next
-        self.position_B = torch.zeros(B, dtype=torch.int64, device=device)  # the slot it goes to
+        self.token_B = torch.zeros(B, dtype=torch.int64, device=device)  # input of the next step
+        self.position_B = torch.zeros(B, dtype=torch.int64, device=device)  # the slot that this token goes to
         self.first_slot_BK = torch.arange(B * K, device=device).view(B, K) * self.slots
         self.slot_S = torch.arange(self.slots, device=device)
-        self.number_1 = torch.zeros(1, dtype=torch.int64, device=device)  # of the step
-        self.filled = 0  # slots in use in the longest row, as the host counts
-        self.steps = 0
+        self.step_number_1 = torch.zeros(1, dtype=torch.int64, device=device)  # from 0
+        self.filled = 0  # slots in use in the longest row, counted by the host
+        self.steps = 0  # counted by the host
         self.wants_graph = graph and device.type == "cuda"
         self.recorded: torch.cuda.CUDAGraph | None = None
 
-    # --- what the host asks for ------------------------------------------------------------------------------
+    # --- what the caller uses ----------------------------------------------------------------------------------
 
     def prefill(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
-        """Let `rows` hold `texts`, of at least one and at most `longest` ids; whatever they held is gone.
+        """Replace the content of `rows` by `texts`, each of at least one and at most `longest` ids.
 
-        One forward pass over all but the last id of each, which the next step reads. Equal texts are computed once.
+        One forward pass fills the cache with all ids but the last one of each text, which the next step reads. Equal
+        texts are computed once.
         """
         unique = list(dict.fromkeys(tuple(text) for text in texts))
         T = max(len(text) for text in unique) - 1
         row_b = torch.tensor(rows, device=self.device)
         if T:
-            # Padding on the right: no token sees a later one, and a row's slots past its position are overwritten
-            # before anything sees them.
+            # The padding on the right does no harm: no token sees a later token, and the slots after a row's position
+            # are overwritten before a query sees them.
             padded = [[*text[:-1], *[0] * (T + 1 - len(text))] for text in unique]
-            of_text = {text: number for number, text in enumerate(unique)}
-            source_b = torch.tensor([of_text[tuple(text)] for text in texts], device=self.device)
+            numbers = {text: number for number, text in enumerate(unique)}
+            source_b = torch.tensor([numbers[tuple(text)] for text in texts], device=self.device)
             position_T = torch.arange(T, device=self.device)
             masks = {w: causal_mask(position_T, position_T, w) if w else None for w in self.windows}
 
@@ -112,7 +115,7 @@ class Decoder:
         self.filled = int(self.position_B.max())
 
     def step(self) -> None:
-        """Draw one token a row. The caller sees to it that no row is full."""
+        """Draw one token for each row. The caller makes sure that no row is full."""
         self.filled += 1
         self.steps += 1
         if self.recorded is not None:
@@ -120,12 +123,12 @@ class Decoder:
         elif not self.wants_graph:
             self._step()
         elif self.steps <= EAGER_STEPS:
-            self._step_aside()
+            self._step_on_another_stream()
         else:
             self._record()
 
     def drawn(self, first: int, last: int) -> list[list[int]]:
-        """The tokens of steps `first` up to, not including `last`, a list a row. Waits for the device."""
+        """The tokens of steps `first` to `last` - 1, a list for each row. Waits for the device."""
         ids: list[list[int]] = self.drawn_BN[:, first:last].tolist()
         return ids
 
@@ -134,27 +137,28 @@ class Decoder:
     def _step(self) -> None:
         with _masked_kernels(self.device):
             logits_BV = self._logits()
-        uniform_B = self.uniform_BN.index_select(1, self.number_1)[:, 0]
+        uniform_B = self.uniform_BN.index_select(1, self.step_number_1)[:, 0]
         token_B = self.draw(logits_BV, uniform_B)
-        self.drawn_BN.index_copy_(1, self.number_1, token_B[:, None])
+        self.drawn_BN.index_copy_(1, self.step_number_1, token_B[:, None])
         self.token_B.copy_(token_B)
         self.position_B += 1
-        self.number_1 += 1
+        self.step_number_1 += 1
 
-    def _step_aside(self) -> None:
-        """A step on another stream, as a recording has one, so that libraries allocate what they want for that."""
-        aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        here = torch.cuda.current_stream(self.device)
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
+    def _step_on_another_stream(self) -> None:
+        """A step on a stream of its own, as a recording has one, so that libraries allocate their memory for it."""
+        other = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream(self.device)
+        other.wait_stream(current)
+        with torch.cuda.stream(other):
             self._step()
-        here.wait_stream(aside)
+        current.wait_stream(other)
 
     def _record(self) -> None:
-        """Record a step and replay it; where that fails, say so and go on without."""
+        """Record a step as a graph and replay it. If that fails, warn and continue without a graph."""
         try:
             graph = torch.cuda.CUDAGraph()
-            # Other threads (one that pins batches, NCCL's watchdog) may go on with calls that a recording forbids.
+            # "thread_local": other threads (the one that pins batches, NCCL's watchdog) may make calls that a recording
+            # forbids.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._step()  # is recorded, not run
         except RuntimeError as error:
@@ -166,19 +170,19 @@ class Decoder:
             graph.replay()
 
     def _logits(self) -> Tensor:
-        """fp32 (B, V) after `token_B`, whose keys and values go into the cache."""
-        # A graph has fixed shapes; on a CPU, nothing need look at empty slots.
+        """Logits (B, V) in fp32 after `token_B`, whose keys and values are written into the cache."""
+        # A graph needs fixed shapes, so that it reads all slots; on a CPU only the filled slots are read.
         span = self.slots if self.device.type == "cuda" else self.filled
         slot_n = (self.first_slot_BK + self.position_B[:, None]).flatten()
-        back_BS = self.position_B[:, None] - self.slot_S[:span]
-        masks = {window: self._step_mask(back_BS, window) for window in self.windows}
+        distance_BS = self.position_B[:, None] - self.slot_S[:span]
+        masks = {window: self._step_mask(distance_BS, window) for window in self.windows}
         K, D = self.config.kv_heads, self.config.head_dim
 
         def mix(layer: int, q_B1HD: Tensor, k_B1KD: Tensor, v_B1KD: Tensor) -> Tensor:
             k_BKSD, v_BKSD = self.k_LBKSD[layer], self.v_LBKSD[layer]
             k_BKSD.view(-1, D).index_copy_(0, slot_n, k_B1KD.reshape(-1, D))
             v_BKSD.view(-1, D).index_copy_(0, slot_n, v_B1KD.reshape(-1, D))
-            # The G queries of a key head stand where T queries would: all of them see the same keys.
+            # The G query heads of a key head stand where attention has T queries: all of them see the same keys.
             q_BKGD = q_B1HD.view(self.rows, K, -1, D)
             mask_B11S = masks[self.config.window_of(layer)]
             y_BKGD = attend(q_BKGD, k_BKSD[:, :, :span], v_BKSD[:, :, :span], mask_B11S)
@@ -187,16 +191,22 @@ class Decoder:
         x_B1C = self._blocks(self.token_B[:, None], self.position_B[:, None], mix)
         return self.model.head(normed(x_B1C[:, 0], self.model.norm))
 
-    def _step_mask(self, back_BS: Tensor, window: int) -> Tensor:
-        """What is added to the scores, (B, 1, 1, S): 0 or -inf."""
-        hidden_BS = back_BS < 0
+    def _step_mask(self, distance_BS: Tensor, window: int) -> Tensor:
+        """The mask that is added to the scores, (B, 1, 1, S): 0 where a slot is seen, -inf where it is not.
+
+        `distance_BS` is how many tokens a slot lies before the row's position.
+        """
+        hidden_BS = distance_BS < 0
         if window:
-            hidden_BS = hidden_BS | (back_BS >= window)
-        mask_BS = torch.zeros(back_BS.shape, dtype=self.dtype, device=self.device)
+            hidden_BS = hidden_BS | (distance_BS >= window)
+        mask_BS = torch.zeros(distance_BS.shape, dtype=self.dtype, device=self.device)
         return mask_BS.masked_fill_(hidden_BS, -torch.inf)[:, None, None]
 
     def _blocks(self, tokens_BT: Tensor, position_BT: Tensor, mix: Mix) -> Tensor:
-        """The residual stream (B, T, C) after the last block; positions are (B, T), or (T,) for all rows."""
+        """The residual stream after the last block, (B, T, C).
+
+        Positions are (B, T), or (T,) if all rows have the same. `mix` computes attention and writes the cache.
+        """
         H, K, D = self.config.heads, self.config.kv_heads, self.config.head_dim
         x_BTC: Tensor = self.model.embedding(tokens_BT)
         rotation: Rotation | None = None
@@ -223,9 +233,9 @@ class Decoder:
 
 
 def in_compute_dtype(model: GPT) -> GPT:
-    """The model with all weights in the device's `compute_dtype`: itself, or a copy.
+    """The model with all weights in its device's `compute_dtype`: `model` itself, or a copy.
 
-    A step reads every weight once and does little else, so that half the bytes are half the time.
+    A step does little but read every weight once, so that half the bytes take half the time.
     """
     dtype = compute_dtype(model.embedding.weight.device)
     weights = model.state_dict()
@@ -238,7 +248,7 @@ def in_compute_dtype(model: GPT) -> GPT:
 
 
 def normed(x_BTC: Tensor, norm: nn.Module) -> Tensor:
-    """The norm in one kernel, which computes in fp32 whatever its input is."""
+    """`norm(x)` in one kernel, which computes in fp32 whatever the input's dtype is."""
     if isinstance(norm, RMSNorm):
         return F.rms_norm(x_BTC, norm.weight.shape, norm.weight, norm.eps)
     assert isinstance(norm, LayerNorm)
@@ -246,7 +256,7 @@ def normed(x_BTC: Tensor, norm: nn.Module) -> Tensor:
 
 
 def _qk_weight(attention: Attention) -> Tensor | None:
-    """fp32 weights of QK-norm for query and key heads side by side, (H + K, D)."""
+    """The weights of QK-norm for all query heads and then all key heads, (H + K, D) in fp32; None without QK-norm."""
     return attention.qk_weight_HD().float() if attention.qk_norm else None
 
 

@@ -1,4 +1,4 @@
-"""The one place where CPU and CUDA differ: choosing a device, its precision, and getting batches there."""
+"""The choices that depend on the device: which device, the precision, the size of a forward pass, copies to it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from torch import Tensor
 
 from model.config import ModelConfig
 
-CPU_TOKENS = 1_024  # of one forward pass: a CPU gains nothing beyond its caches
-CUDA_TOKENS = 65_536  # nor a GPU beyond this, where a matrix product has 64 k rows
-ACTIVATION_SHARE = 0.5  # of a GPU's memory; the rest is for weights, optimiser and the loss
+# Most tokens in one forward pass. More would not be faster: a CPU's caches are full, and a GPU is busy with a matrix
+# product of 64 k rows.
+CPU_TOKENS = 1_024
+CUDA_TOKENS = 65_536
+ACTIVATION_SHARE = 0.5  # share of a GPU's memory for activations; weights, optimizer and the loss take the rest
 
 
 def micro_batch_tokens(device: torch.device, config: ModelConfig, checkpointed: bool = False) -> int:
-    """Tokens in one forward and backward pass that are fast and fit the device's memory."""
+    """Tokens in one forward and backward pass that are fast and fit the device's memory.
+
+    `checkpointed`: activations are computed again in the backward pass.
+    """
     if device.type != "cuda":
         return CPU_TOKENS
     memory = torch.cuda.get_device_properties(device).total_memory
@@ -25,8 +30,10 @@ def micro_batch_tokens(device: torch.device, config: ModelConfig, checkpointed: 
 
 
 def activation_bytes(config: ModelConfig, checkpointed: bool = False) -> int:
-    """About what the backward pass needs of a token's forward pass, in bytes of bf16: inputs and outputs of each
-    matrix product and norm; with checkpoints the residual stream at each block and one block's whole.
+    """About how many bytes of activations, in bf16, a token's forward pass keeps for the backward pass.
+
+    These are the inputs and outputs of each matrix product and norm. If activations are `checkpointed`, they are the
+    residual stream before each block, and all activations of one block.
     """
     attention = (2 * config.heads + 2 * config.kv_heads) * config.head_dim
     mlp = config.mlp_width * (3 if config.activation == "swiglu" else 2)
@@ -35,7 +42,10 @@ def activation_bytes(config: ModelConfig, checkpointed: bool = False) -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one. Raises ValueError for a device that is not there."""
+    """The device of a name: "cpu", "cuda", "cuda:N", or "auto" for CUDA if there is a CUDA device and else the CPU.
+
+    Raises ValueError for another name, and for CUDA without a CUDA device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.partition(":")[0] not in ("cpu", "cuda"):
@@ -46,24 +56,24 @@ def pick_device(name: str) -> torch.device:
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """What matrix products are computed in: bf16 has fp32's range, so that CUDA needs no loss scaling."""
+    """The dtype of matrix products: bf16 on CUDA, fp32 on a CPU. bf16 has fp32's range and needs no loss scaling."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Matrix products in `compute_dtype`, weights and sums in fp32."""
+    """A context in which matrix products are computed in `compute_dtype`, while weights and sums stay in fp32."""
     if device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def has_fp8(device: torch.device) -> bool:
-    """Does it multiply 8-bit numbers? Ada, Hopper and later do."""
+    """Whether the device multiplies 8-bit floating-point numbers, as Ada, Hopper and later GPUs do."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def to_device(array: npt.NDArray[Any], device: torch.device) -> Tensor:
-    """A tensor on `device`; to CUDA from pinned memory, so that the copy runs beside computation."""
+    """The array as a tensor on `device`. A copy to CUDA starts from pinned memory and so runs beside computation."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,10 +1,10 @@
-"""The next token from logits: which are kept, and which of those a random number means.
+"""Drawing the next token from logits: filter the candidates, then choose one by a random number.
 
-Inverse transform sampling: the kept tokens lie end to end, each as long as its probability, and a uniform number
-in [0, 1) points at one. So a token takes one number and no other state, whatever the device; and since every row of
-a batch brings its own number, what is drawn for it does not depend on the other rows.
+The method is inverse transform sampling: the candidates lie end to end, each as long as its probability, and a uniform
+number in [0, 1) points at one of them. A draw needs one number and no other state, on any device. Every row of a batch
+has a number of its own, so that its draw does not depend on the other rows.
 
-B rows, V vocabulary, M candidates.
+Tensor names: B rows, V vocabulary, M candidates.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-COLDEST = 1e-6  # logits over a lower temperature leave fp32; it is argmax long before
+COLDEST = 1e-6  # below this temperature a draw is argmax; fp32 could not hold the divided logits
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Sampling:
 
     max_tokens: int = 200  # most tokens after the prompt
     temperature: float = 0.8  # divides the logits; 0 takes the likeliest token
-    top_k: int = 50  # draw among this many likeliest tokens; 0: among all (arXiv:1805.04833)
-    top_p: float = 1.0  # and among the fewest whose probabilities reach this (nucleus, arXiv:1904.09751)
-    seed: int = 0
+    top_k: int = 50  # the candidates are this many likeliest tokens; 0: all tokens (arXiv:1805.04833)
+    # Of these, the likeliest tokens whose probabilities add up to top_p remain (nucleus sampling, arXiv:1904.09751).
+    top_p: float = 1.0
+    seed: int = 0  # of the random numbers
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -40,42 +41,45 @@ class Sampling:
 
 
 def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-    """Ids (B,) from fp32 logits and fp32 numbers in [0, 1).
+    """Draw one id for each row, (B,) in int64, from fp32 logits (B, V) and fp32 numbers (B,) in [0, 1).
 
-    Candidates lie in the order of their probability, likeliest first, or of their ids where all are candidates.
-    Nothing waits for the device, and shapes do not depend on values.
+    The candidates lie in order of probability, likeliest first; if all tokens are candidates, in order of ids. Nothing
+    waits for the device, and shapes do not depend on values, so that a CUDA graph can record the draw.
     """
     if sampling.temperature < COLDEST:
         return logits_BV.argmax(-1)
     logits_BM, id_BM = candidates(logits_BV, sampling)
     mass_BM = (logits_BM / sampling.temperature).softmax(-1).cumsum(-1)
     if sampling.top_p < 1:
-        last_B1 = (mass_BM[:, :-1] < sampling.top_p).sum(-1, keepdim=True)  # the first that reaches top_p
+        last_B1 = (mass_BM[:, :-1] < sampling.top_p).sum(-1, keepdim=True)  # the first candidate that reaches top_p
     else:
         last_B1 = torch.full_like(uniform_B, mass_BM.shape[1] - 1, dtype=torch.int64)[:, None]
     total_B1 = mass_BM.gather(1, last_B1)
-    # Below the total, however a product rounds: what has no probability is never met.
+    # The point stays below the total, however the product rounds, so that no candidate without probability is drawn.
     point_B1 = torch.minimum(uniform_B[:, None] * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
     index_B1 = torch.searchsorted(mass_BM, point_B1, right=True)
-    index_B1 = torch.minimum(index_B1, last_B1)  # sums made in parallel may come out of order by an ulp
+    index_B1 = torch.minimum(index_B1, last_B1)  # a parallel cumsum may decrease by an ulp from one sum to the next
     return (index_B1 if id_BM is None else id_BM.gather(1, index_B1))[:, 0]
 
 
 def candidates(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor | None]:
-    """Logits and ids (B, M) of the top k, likeliest first; without ids all of them, where order does not matter."""
+    """Logits and ids of the candidates, (B, M) each, likeliest first.
+
+    If every token is a candidate and the order does not matter, the logits are unsorted and the ids None.
+    """
     if 0 < sampling.top_k < logits_BV.shape[1]:
-        return logits_BV.topk(sampling.top_k)  # much less than a sort of 100,000
+        return logits_BV.topk(sampling.top_k)  # much faster than to sort 100,000 logits
     if sampling.top_p < 1:
         return logits_BV.sort(descending=True, stable=True)
     return logits_BV, None
 
 
 def uniforms(seed: int, streams: Sequence[int], count: int) -> Tensor:
-    """(streams, count) fp32 numbers in [0, 1): the same for the same seed and stream, whatever the others."""
+    """Random numbers in [0, 1), (number of streams, count) in fp32. A row depends on `seed` and its stream alone."""
     generators = [torch.Generator().manual_seed(_stream_seed(seed, stream)) for stream in streams]
     return torch.stack([torch.rand(count, generator=generator) for generator in generators])
 
 
 def _stream_seed(seed: int, stream: int) -> int:
-    # Far apart for neighbouring seeds, so that sample 1 of seed 0 is not sample 0 of seed 1.
+    # Neighbouring seeds are far apart, so that sample 1 of seed 0 is not sample 0 of seed 1.
     return (seed * 1_000_003 + stream) % 2**63

@@ -1,17 +1,18 @@
-"""The model: token ids in, next-token logits or the loss out.
+"""The model, a decoder-only Transformer. In: token ids. Out: logits of the next tokens, or the loss.
 
-Token embedding; then, for each layer, attention and an MLP, each reading a normalised copy of the residual
-stream and adding to it; a last norm; the embedding again as output head. As `ModelConfig` stands this is Qwen3's
-shape (arXiv:2505.09388): attention normalises queries and keys (QK-norm) before it rotates them (RoPE), and shares
-key and value heads between query heads (GQA). Other settings make it GPT-2.
+The token embedding is the start of the residual stream. Then, in each layer, attention and an MLP each read a
+normalised copy of the residual stream and add to it. After a last norm the output head, which may be the embedding
+again, gives the logits. The default settings are Qwen3's shape (arXiv:2505.09388): attention normalises queries and
+keys (QK-norm) before it rotates them (RoPE), and several query heads share a key and value head (GQA). Other settings
+make the model GPT-2.
 
 Tensor names carry their shape: B batch, T tokens, C channels (width), H query heads, K key/value heads, D channels a
-head, F the MLP's inner channels, V vocabulary.
+head, F inner channels of the MLP, V vocabulary.
 
-The shape is a published one so that the weights can be named for other tools without custom code; each
-linear map that reads the same input is one matrix (`qkv`, `gate_up`) because one large product is faster
-than three. On CUDA the residual stream is bf16, which halves what the elementwise operations move; norms, rotations
-and the loss are computed in fp32.
+The shape is a published one, so that other tools can read the weights without custom code. Linear maps that read one
+input are one matrix (`qkv`, `gate_up`), because one large product is faster than several small ones. On CUDA the
+residual stream is bf16, which halves the bytes that elementwise operations move; norms, rotations and the loss are
+computed in fp32.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from model.device import compute_dtype
 from model.loss import capped, cross_entropy, token_losses
 
 fused_swiglu: Callable[[Tensor], Tensor] | None = None
-if importlib.util.find_spec("triton"):  # as PyTorch for CUDA brings it
+if importlib.util.find_spec("triton"):  # PyTorch for CUDA installs it
     from model.swiglu import swiglu as fused_swiglu
 
 Rotation = tuple[Tensor, Tensor]  # cos and sin, each (T, D)
@@ -62,14 +63,17 @@ class LayerNorm(nn.Module):
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
+    """The norm over the width that `config.norm` names."""
     if config.norm == "rms":
         return RMSNorm(config.width, config.norm_eps)
     return LayerNorm(config.width, config.norm_eps, config.bias)
 
 
 def rope_tables(context: int, head_dim: int, theta: float) -> Rotation:
-    """cos and sin, each (context, head_dim), of position * theta**(-2i / head_dim) for channel i and i + head_dim / 2;
-    the first half of the sines with the sign that `rotate` needs (arXiv:2104.09864).
+    """cos and sin of each position's angles, each (context, head_dim) in fp32 (RoPE, arXiv:2104.09864).
+
+    The channels i and i + head_dim / 2 have the angle position * theta**(-2i / head_dim). The first half of the sines
+    is negated, as `rotate` needs it.
     """
     frequency_D = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angle_TD = torch.outer(torch.arange(context, dtype=torch.float64), frequency_D)
@@ -78,12 +82,14 @@ def rope_tables(context: int, head_dim: int, theta: float) -> Rotation:
 
 
 def rotate(x_BTHD: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
-    """Turn the channel pairs (i, i + D/2) by their position's angles; computed in the tables' fp32."""
+    """Turn each channel pair (i, i + D/2) by its position's angle, computed in fp32; the result has x's dtype."""
     swapped_BTHD = x_BTHD.roll(x_BTHD.shape[-1] // 2, dims=-1)  # each channel's partner
     return (x_BTHD * cos_TD[:, None] + swapped_BTHD * sin_TD[:, None]).type_as(x_BTHD)
 
 
 class Attention(nn.Module):
+    """out(attention(q, k, v)) of x (B, T, C), with q, k and v from one linear map of x."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
@@ -97,23 +103,23 @@ class Attention(nn.Module):
 
     def forward(self, x_BTC: Tensor, rotation: Rotation | None, mask: Mask | None) -> Tensor:
         B, T, _ = x_BTC.shape
-        heads = self.qkv(x_BTC).view(B, T, -1, self.head_dim)
-        # Queries and keys are normalised and rotated together: half as many operations, and those take long on a CPU.
-        qk, v_BTKD = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
+        qkv_BTHD = self.qkv(x_BTC).view(B, T, -1, self.head_dim)
+        # Queries and keys are normalised and rotated together: half as many operations, each of which costs a CPU time.
+        qk_BTHD, v_BTKD = qkv_BTHD.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
         if self.qk_norm:
-            normed = F.rms_norm(qk.float(), (self.head_dim,), eps=self.q_norm.eps)
-            qk = (normed * self.qk_weight_HD()).type_as(qk)
+            normed_BTHD = F.rms_norm(qk_BTHD.float(), (self.head_dim,), eps=self.q_norm.eps)
+            qk_BTHD = (normed_BTHD * self.qk_weight_HD()).type_as(qk_BTHD)
         if rotation is not None:
-            qk = rotate(qk, *rotation)
-        q_BTHD, k_BTKD = qk.split((self.heads, self.kv_heads), dim=2)
+            qk_BTHD = rotate(qk_BTHD, *rotation)
+        q_BTHD, k_BTKD = qk_BTHD.split((self.heads, self.kv_heads), dim=2)
         y_BHTD = attend(q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2), mask)
         y_BTC: Tensor = self.out(y_BHTD.transpose(1, 2).reshape(B, T, -1))
         return y_BTC
 
     def qk_weight_HD(self) -> Tensor:
-        """Weights of QK-norm, of all query heads and then all key heads."""
-        of_queries, of_keys = self.q_norm.weight, self.k_norm.weight
-        return torch.cat((of_queries.expand(self.heads, -1), of_keys.expand(self.kv_heads, -1)))
+        """The weights of QK-norm for all query heads and then all key heads, (H + K, D)."""
+        q_weight_D, k_weight_D = self.q_norm.weight, self.k_norm.weight
+        return torch.cat((q_weight_D.expand(self.heads, -1), k_weight_D.expand(self.kv_heads, -1)))
 
 
 class MLP(nn.Module):
@@ -139,16 +145,18 @@ class MLP(nn.Module):
         return y_BTC
 
 
-def gated(both_BTF: Tensor) -> Tensor:
-    """silu(gate) * up, of gates in the left half and ups in the right."""
-    if fused_swiglu is not None and both_BTF.is_cuda:
-        fused_BTF: Tensor = fused_swiglu(both_BTF)
+def gated(gate_up_BTF: Tensor) -> Tensor:
+    """silu(gate) * up, (..., F), of a tensor (..., 2 F) whose left half are the gates and right half the ups."""
+    if fused_swiglu is not None and gate_up_BTF.is_cuda:
+        fused_BTF: Tensor = fused_swiglu(gate_up_BTF)
         return fused_BTF
-    gate_BTF, up_BTF = both_BTF.chunk(2, dim=-1)
+    gate_BTF, up_BTF = gate_up_BTF.chunk(2, dim=-1)
     return F.silu(gate_BTF) * up_BTF
 
 
 class Block(nn.Module):
+    """One layer: x + attention(norm(x)), then x + mlp(norm(x)), of x (B, T, C)."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.attention_norm = make_norm(config)
@@ -163,7 +171,10 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`model(tokens, targets)` is the loss; model/decode.py draws text from it."""
+    """The whole model: `model(tokens, targets)` is the loss, `model.logits(tokens)` the logits.
+
+    Weights are fp32; a new model has random ones. model/decode.py generates text from it.
+    """
 
     cos_TD: Tensor
     sin_TD: Tensor
@@ -185,24 +196,24 @@ class GPT(nn.Module):
         self._initialise(seed)
 
     def _initialise(self, seed: int) -> None:
-        """Same seed, same weights, whatever was drawn before."""
+        """Draw the weights. They depend on `seed` alone, not on what was drawn before."""
         generator = torch.Generator().manual_seed(seed)
-        # 1 / sqrt(width): logits start with a deviation of 1 at any width. GPT-2's own 0.02 is that for a width of
-        # 2,500 only; on the tiny preset it costs 0.6 nats after 150 steps.
+        # With 1 / sqrt(width) logits start with a deviation of 1 at any width. GPT-2's 0.02 gives that for a width of
+        # 2,500 only: with the tiny preset the loss is 0.6 nats higher after 150 steps.
         plain_std = 0.02 if self.config.positions == "learned" else self.config.width**-0.5
         for name, weight in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(weight)
             elif weight.dim() >= 2:
-                # Each of the 2 x layers additions adds variance to the residual stream (GPT-2 scales them so).
+                # 2 x layers maps add to the residual stream. As in GPT-2, their sum has the variance of one plain map.
                 adds = name.endswith(("attention.out.weight", "mlp.down.weight"))
                 std = plain_std / (2 * self.config.layers) ** 0.5 if adds else plain_std
                 nn.init.normal_(weight, std=std, generator=generator)
 
     def compile_trunk(self, by_block: bool = False) -> None:
-        """Compile what training runs but the loss, which has a kernel of its own.
+        """Let training run a compiled form of all but the loss, which has a kernel of its own.
 
-        `by_block`: each block for itself, where something has to happen between them.
+        `by_block` compiles each block by itself, because FSDP2 gathers weights between the blocks.
         """
         if by_block:
             for block in self.blocks:
@@ -212,29 +223,35 @@ class GPT(nn.Module):
 
     @property
     def head_VC(self) -> Tensor:
+        """The weights of the output head; rows beyond the vocabulary are padding."""
         return self.embedding.weight if self.lm_head is None else self.lm_head.weight
 
     def forward(
         self, tokens_BT: Tensor, targets_BT: Tensor, reduction: str = "mean", end_of_text: int | None = None
     ) -> Tensor:
-        """Cross-entropy in nats: the mean over all targets, or (B, T) with reduction="none" (no gradient).
+        """Cross-entropy in nats: the mean over all targets, or (B, T) with reduction="none", which has no gradient.
 
-        With `end_of_text`, attention stays within a document.
+        Tokens and targets are ids, (B, T) in int64. With `end_of_text`, attention stays within a document. Raises
+        ValueError if T is more than the context.
         """
-        # Scoring is rare, and compiling takes longer than it would save.
+        # Scoring uses the uncompiled form: it is rare, and compiling takes longer than it would save.
         trunk = self.trunk if torch.is_grad_enabled() else self.hidden
         x_BTC = trunk(tokens_BT, training_masks(self.config, tokens_BT, end_of_text))
-        of = (x_BTC.flatten(0, 1), self.head_VC, targets_BT.flatten(), self.config.vocab_size, self.config.soft_cap)
+        x_NC, targets_N = x_BTC.flatten(0, 1), targets_BT.flatten()
+        vocab_size, soft_cap = self.config.vocab_size, self.config.soft_cap
         if reduction == "none":
-            return token_losses(*of).view_as(targets_BT)
-        return cross_entropy(*of, fp8=self.fp8_head)
+            return token_losses(x_NC, self.head_VC, targets_N, vocab_size, soft_cap).view_as(targets_BT)
+        return cross_entropy(x_NC, self.head_VC, targets_N, vocab_size, soft_cap, fp8=self.fp8_head)
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
-        """fp32 logits (B, T, V), V without the embedding's padding."""
+        """Logits after each token, (B, T, V) in fp32, without the vocabulary's padding.
+
+        Raises ValueError if T is more than the context.
+        """
         return self.head(self.hidden(tokens_BT, training_masks(self.config, tokens_BT, None)))
 
     def hidden(self, tokens_BT: Tensor, masks: Masks) -> Tensor:
-        """The last norm's output (B, T, C)."""
+        """The output of the last norm, (B, T, C), in the device's `compute_dtype`."""
         length = tokens_BT.shape[1]
         if length > self.config.context:
             raise ValueError(f"{length} tokens: should be at most the context, {self.config.context}")
@@ -249,25 +266,26 @@ class GPT(nn.Module):
                 x_BTC = checkpoint(block, x_BTC, rotation, mask, use_reentrant=False)
             else:
                 x_BTC = block(x_BTC, rotation, mask)
-        normed: Tensor = self.norm(x_BTC)
-        return normed
+        normed_BTC: Tensor = self.norm(x_BTC)
+        return normed_BTC
 
     def head(self, x_BTC: Tensor) -> Tensor:
-        """Logits of the real ids only: the padding's columns are cut away, so they have no probability."""
+        """fp32 logits of the vocabulary without its padding, which therefore has no probability."""
         logits_BTV = F.linear(x_BTC, self.head_VC)[..., : self.config.vocab_size].float()
         return capped(logits_BTV, self.config.soft_cap)
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Trained numbers, the tied embedding once."""
+    """The number of trained numbers; a tied embedding counts once."""
     return sum(weight.numel() for weight in model.parameters())
 
 
 def flops_per_token(config: ModelConfig) -> int:
-    """Training FLOPs (forward and backward) a token: 6 a matrix weight, and 12 L H D T for attention (PaLM,
-    arXiv:2204.02311, appendix B), where T is the context, or the window of the layers that have one.
+    """FLOPs of training (forward and backward) a token, as PaLM counts them (arXiv:2204.02311, appendix B).
 
-    Look-ups count nothing, the output head does; of the causal half no discount is taken, as is the custom.
+    Each weight of a matrix product counts 6, and attention counts 12 H D T in each layer, where T is the context or the
+    layer's attention window. The output head counts, the look-up of embeddings does not. As is the custom, causal
+    attention counts as if every token saw all T tokens.
     """
     attention = config.width * (2 * config.heads + 2 * config.kv_heads) * config.head_dim
     matrices = 3 if config.activation == "swiglu" else 2

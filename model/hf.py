@@ -1,8 +1,8 @@
-"""A run's model for Hugging Face's transformers, and theirs for us: a folder of config.json and model.safetensors.
+"""Export and import of models in Hugging Face's format: a folder of config.json and model.safetensors.
 
-`export` writes what `AutoModelForCausalLM.from_pretrained` reads without custom code, `import_folder` reads such a
-folder, ours or another's, into a run of 0 steps: to sample from, to score, or to train further. `model/hf_shapes.py`
-says which shapes there are.
+`export` writes a folder that `AutoModelForCausalLM.from_pretrained` reads without custom code. `import_folder` reads
+such a folder, whoever wrote it, and makes a run of 0 steps from it: to sample from, to score, or to train further.
+`model/hf_shapes.py` lists the shapes that both sides know.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bpe.files import load_vocabulary, save_vocabulary
-from bpe.vocabulary import END_OF_TEXT, HEADERS, Vocabulary
-from model.checkpoint import checkpoints, save, write_atomically
+from bpe.files import HEADERS, load_vocabulary, save_vocabulary
+from bpe.vocabulary import END_OF_TEXT, Vocabulary
+from bpe.whole import whole, write_whole
+from model.checkpoint import checkpoints, save
 from model.config import ModelConfig, as_dict
 from model.gpt import GPT, parameter_count
 from model.hf_shapes import ARCHITECTURES, Architecture, architecture_of, to_ours, to_theirs
@@ -27,7 +28,7 @@ from model.tokenizer import Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-# What older files hold beside weights: masks and rotation periods, which follow from the configuration.
+# Ends of the names of tensors that older files hold although they follow from config.json: masks and RoPE periods.
 _DERIVED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
 
@@ -37,9 +38,10 @@ _DERIVED = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 def export(
     model: GPT, directory: Path, end_of_text: int | None, tokenizer: Tokenizer | None, dtype: str = "float32"
 ) -> list[Path]:
-    """Write weights and configurations and, given a tokenizer, tokenizer.json; return the files' paths.
+    """Write the model to a folder: weights, config.json and, if there is a tokenizer, tokenizer.json.
 
-    Raises ValueError, before anything is written, naming what transformers has no class for.
+    `dtype` is a name in DTYPES, `end_of_text` the id that begins and ends a text. Returns the paths of the files.
+    Raises ValueError before it writes anything if transformers has no class for the model, naming the settings.
     """
     architecture = architecture_of(model.config)
     ends = {} if end_of_text is None else {"bos_token_id": end_of_text, "eos_token_id": end_of_text}
@@ -58,14 +60,16 @@ def export(
         contents["tokenizer_config.json"] = to_json(settings)
     directory.mkdir(parents=True, exist_ok=True)
     weights = to_theirs(architecture.pieces(model.config), model.state_dict())
-    written = {name: weight.to("cpu", DTYPES[dtype]).contiguous() for name, weight in weights.items()}
-    write_atomically(directory / WEIGHTS, lambda partial: save_file(written, partial, metadata={"format": "pt"}))
+    weights = {name: weight.to("cpu", DTYPES[dtype]).contiguous() for name, weight in weights.items()}
+    with whole(directory / WEIGHTS) as partial:
+        save_file(weights, partial, metadata={"format": "pt"})
     for name, content in contents.items():
-        write_atomically(directory / name, lambda partial, content=content: partial.write_bytes(content))  # type: ignore[misc]
+        write_whole(directory / name, content)
     return [directory / name for name in (WEIGHTS, *contents)]
 
 
 def to_json(content: dict[str, Any]) -> bytes:
+    """The content of a JSON file, indented."""
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
@@ -73,7 +77,7 @@ def to_json(content: dict[str, Any]) -> bytes:
 
 
 class Imported(NamedTuple):
-    """What an import came to; `model import --json` prints it."""
+    """The result of an import; `model import --json` prints it."""
 
     run: str
     architecture: str
@@ -83,10 +87,11 @@ class Imported(NamedTuple):
 
 
 def import_folder(source: Path, run: Path, context: int | None = None, with_tokenizer: bool = True) -> Imported:
-    """Make `run` of the model in `source`: a checkpoint of step 0 in fp32, and the tokenizer if there is one.
+    """Make the run directory `run` from the folder `source`: a checkpoint of step 0 in fp32, and the tokenizer.
 
-    `context` cuts the longest sequence. Raises FileNotFoundError for a file that is missing, ValueError naming file
-    and field, tensor or token for what cannot be read or is not computed here.
+    `context`, in tokens, may be shorter than the model's own. `with_tokenizer` imports the tokenizer if the folder has
+    one. Raises FileNotFoundError for a file that is missing, ValueError naming file and field, tensor or token for
+    something that cannot be read or that our model does not compute.
     """
     if checkpoints(run):
         raise ValueError(f"{run}: holds a run already; choose another -o")
@@ -109,7 +114,7 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
     run.mkdir(parents=True, exist_ok=True)
     if vocabulary is not None:
         save_vocabulary(vocabulary, run / "tokenizer")
-    write_atomically(run / "config.json", lambda partial: partial.write_bytes(to_json(identity)))
+    write_whole(run / "config.json", to_json(identity))
     save(run, 0, {**identity, "weights": model.state_dict()}, keep=1)
     return Imported(
         str(run), architecture.name, parameter_count(model), config.context, vocabulary.hash if vocabulary else None
@@ -117,6 +122,7 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
 
 
 def _read_config(path: Path) -> tuple[Architecture, ModelConfig, dict[str, Any]]:
+    """The architecture that a config.json names, its settings as ModelConfig, and its content."""
     content = _read_json(path)
     names = content.get("architectures")
     name = names[0] if isinstance(names, list) and names else names
@@ -132,6 +138,7 @@ def _read_config(path: Path) -> tuple[Architecture, ModelConfig, dict[str, Any]]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; raises FileNotFoundError or ValueError naming the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a folder of config.json and {WEIGHTS}")
     try:
@@ -139,12 +146,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, no settings")
+        raise ValueError(f"{path}: should be a JSON object, not a {type(content).__name__}")
     return content
 
 
 def _read_tokenizer(source: Path, vocab_size: int) -> Vocabulary | None:
-    # By name, because a vocab.json beside a tokenizer.json does not say how its text is split.
+    # tokenizer.json goes first: a vocab.json beside it does not say how text is split into pretokens.
     present = [source / name for name in ("tokenizer.json", *HEADERS) if (source / name).is_file()]
     if not present:
         return None
@@ -158,7 +165,10 @@ def _read_tokenizer(source: Path, vocab_size: int) -> Vocabulary | None:
 
 
 def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None) -> int | None:
-    """What stands between documents; of a model made for chats config.json names what ends an answer instead."""
+    """The id between documents: the tokenizer's, or else the eos_token_id of config.json, if it has one.
+
+    The tokenizer's id goes first because a chat model's config.json names the id that ends an answer.
+    """
     if vocabulary is not None and END_OF_TEXT in vocabulary.special_tokens:
         return vocabulary.end_of_text
     ends = content.get("eos_token_id")
@@ -168,31 +178,32 @@ def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None) -> int 
 
 @torch.no_grad()
 def _read_weights(source: Path, architecture: Architecture, theirs: ModelConfig, model: GPT) -> None:
+    """Fill `model` with the weights in the folder, whose config.json says `theirs`. Raises as `import_folder`."""
     files = dict(_tensor_files(source))
-    left = set(files)
+    unread = set(files)
 
     def read(name: str) -> Tensor:
-        # GPT-2's own files name the tensors of the model without its head.
-        found = name if name in files else name.removeprefix("transformer.")
-        if found not in files:
+        # OpenAI's files of GPT-2 name the tensors without this prefix.
+        stored = name if name in files else name.removeprefix("transformer.")
+        if stored not in files:
             raise ValueError(f"holds no tensor {name}")
-        left.discard(found)
-        return _read_tensor(files[found], found).float()
+        unread.discard(stored)
+        return _read_tensor(files[stored], stored).float()
 
     try:
         to_ours(architecture.pieces(theirs), read, model.state_dict())
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    tied_twice = theirs.tied and "lm_head.weight" in left  # some write it a second time
-    if tied_twice and not torch.equal(read("lm_head.weight"), model.embedding.weight[: theirs.vocab_size]):
+    stored_twice = theirs.tied and "lm_head.weight" in unread  # some programs store a tied embedding a second time
+    if stored_twice and not torch.equal(read("lm_head.weight"), model.embedding.weight[: theirs.vocab_size]):
         raise ValueError(f"{source}: lm_head.weight is not the embedding, as tie_word_embeddings says")
-    unknown = sorted(name for name in left if not name.endswith(_DERIVED))
+    unknown = sorted(name for name in unread if not name.endswith(_DERIVED))
     if unknown:
         raise ValueError(f"{source}: holds {unknown[0]}, which {architecture.name} of this configuration has not")
 
 
 def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
-    """Each tensor's name and file: of one file, or of several by their index."""
+    """The name and the file of each tensor: all in model.safetensors, or in several files that an index lists."""
     index = source / INDEX
     if index.is_file() and not (source / WEIGHTS).is_file():
         names = _read_json(index).get("weight_map")

@@ -1,8 +1,9 @@
-"""The shapes of `ModelConfig` that Hugging Face's transformers has a class for: settings and weights, both ways.
+"""The shapes of `ModelConfig` that Hugging Face's transformers has a class for, and how both sides write them.
 
-An `Architecture` says what a `ModelConfig` must be to fit its class, translates settings into that class's config.json
-and back, and lists `Piece`s: which of their tensors make one of ours. Export cuts along that list, import joins along
-it, so that neither can drift from the other. Names and meanings are those of transformers' own modules
+Each `Architecture` is one class of transformers. It says which fields a `ModelConfig` must have to fit the class,
+translates settings into the class's config.json and back, and lists `Piece`s: the tensors of transformers that make up
+one tensor of ours. Export splits our tensors by that list and import joins theirs by it, so that the two cannot differ.
+In this module "ours" are our names and tensors, and "theirs" those of transformers
 (https://github.com/huggingface/transformers, src/transformers/models/{qwen3,llama,gpt2}).
 """
 
@@ -21,56 +22,61 @@ Content = dict[str, Any]  # of a config.json
 
 
 class Piece(NamedTuple):
-    """One of our tensors, and theirs that are it when joined along the first dimension."""
+    """One tensor of ours, and the tensors of theirs that are joined to it along the first dimension."""
 
     ours: str
     theirs: tuple[str, ...]
-    rows: tuple[int, ...]  # of each of theirs; of an embedding fewer than ours, which is padded
-    transposed: bool = False  # theirs is (in, out): GPT-2's Conv1D
+    rows: tuple[int, ...]  # of each tensor of theirs; our embedding has more rows, because it is padded
+    transposed: bool = False  # whether theirs are (in, out), as GPT-2's Conv1D has them
 
 
 class Architecture(NamedTuple):
+    """A class of transformers."""
+
     name: str  # of the class
-    summary: str
-    wanted: Callable[[ModelConfig], dict[str, Any]]  # what the fields must be; "window" is 0 if no layer has one
+    summary: str  # the shapes that it has, for error messages
+    required: Callable[[ModelConfig], dict[str, Any]]  # fields with the values they must have; no window means 0
     describe: Callable[[ModelConfig], Content]
     read: Callable[[Content], ModelConfig]
     pieces: Callable[[ModelConfig], Iterator[Piece]]
 
 
 def architecture_of(config: ModelConfig) -> Architecture:
-    """The class that computes what `config` does. Raises ValueError naming the fields that no class has."""
+    """The class that computes what a model with `config` computes.
+
+    Raises ValueError if there is none, naming the fields that differ from the class that is nearest.
+    """
     windowed = any(config.window_of(layer) for layer in range(config.layers))
     fields = {**as_dict(config), "window": config.window if windowed else 0}
 
     def misfits(architecture: Architecture) -> list[str]:
-        wanted = architecture.wanted(config)
-        return [f"{name} = {fields[name]}" for name, value in wanted.items() if fields[name] != value]
+        required = architecture.required(config)
+        return [f"{name} = {fields[name]}" for name, value in required.items() if fields[name] != value]
 
     nearest = min(ARCHITECTURES.values(), key=lambda architecture: len(misfits(architecture)))
-    if found := misfits(nearest):
+    if differing := misfits(nearest):
         summaries = "; ".join(architecture.summary for architecture in ARCHITECTURES.values())
         raise ValueError(
-            f"{', '.join(found)}: no class of transformers has that beside the rest of this model; "
+            f"{', '.join(differing)}: no class of transformers has that together with this model's other settings; "
             f"it has the shapes of {summaries}"
         )
     return nearest
 
 
 def to_theirs(pieces: Iterator[Piece], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors (weights or their gradients) cut into theirs, without the embedding's padding."""
+    """Split our tensors (weights or their gradients) into theirs, without the embedding's padding."""
     theirs: dict[str, Tensor] = {}
     for piece in pieces:
         parts = torch.split(ours[piece.ours][: sum(piece.rows)], list(piece.rows))
-        turned = [part.T if piece.transposed else part for part in parts]
-        theirs |= dict(zip(piece.theirs, turned, strict=True))
+        parts = tuple(part.T if piece.transposed else part for part in parts)
+        theirs |= dict(zip(piece.theirs, parts, strict=True))
     return theirs
 
 
 def to_ours(pieces: Iterator[Piece], read: Callable[[str], Tensor], ours: Mapping[str, Tensor]) -> None:
-    """Fill our tensors with theirs, which `read` gives by name; rows that theirs lack (padding) become 0.
+    """Fill our tensors with theirs, which `read` returns by name. Rows that theirs lack (padding) become 0.
 
-    Raises ValueError naming a tensor of another shape than its place.
+    Raises ValueError naming a tensor that has another shape than config.json says.
     """
     for piece in pieces:
         weight = ours[piece.ours]
@@ -83,37 +89,42 @@ def to_ours(pieces: Iterator[Piece], read: Callable[[str], Tensor], ours: Mappin
                 raise ValueError(f"{name} has shape {list(part.shape)}, config.json asks for {expected}")
             parts.append(part.T if piece.transposed else part)
         joined = torch.cat(parts)
-        shared = min(len(joined), len(weight))  # fewer of ours: learned positions of a context that was cut
+        shared = min(len(joined), len(weight))  # ours has fewer rows if learned positions are cut to a shorter context
         weight[:shared] = joined[:shared]
         weight[shared:] = 0
 
 
-def _renamed(
-    ours: str, theirs: str, table: Mapping[str, Mapping[str, int]], kinds: tuple[str, ...], transposed: bool = False
+def _pieces(
+    our_prefix: str,
+    their_prefix: str,
+    modules: Mapping[str, Mapping[str, int]],
+    kinds: tuple[str, ...],
+    transposed: bool = False,
 ) -> Iterator[Piece]:
-    """Pieces of a table of modules, our name -> their names and rows, under a prefix on both sides."""
-    for mine, parts in table.items():
+    """The pieces of modules: our name -> their names, each with its rows. `kinds` are "weight", "bias" or both."""
+    for our_name, parts in modules.items():
         for kind in kinds:
-            names = tuple(f"{theirs}{part}.{kind}" for part in parts)
-            yield Piece(f"{ours}{mine}.{kind}", names, tuple(parts.values()), transposed and kind == "weight")
+            names = tuple(f"{their_prefix}{their_name}.{kind}" for their_name in parts)
+            yield Piece(f"{our_prefix}{our_name}.{kind}", names, tuple(parts.values()), transposed and kind == "weight")
 
 
 # --- Qwen3 and Llama ---------------------------------------------------------------------------------------
 
 
-def _rotary(config: ModelConfig) -> dict[str, Any]:
-    return {"positions": "rope", "norm": "rms", "activation": "swiglu", "soft_cap": 0}
+# Required by both classes.
+_ROTARY = {"positions": "rope", "norm": "rms", "activation": "swiglu", "soft_cap": 0}
 
 
-def _qwen3_wanted(config: ModelConfig) -> dict[str, Any]:
-    wanted = {**_rotary(config), "qk_norm": True, "bias": False}
-    # transformers' cache of a window keeps its last `window - 1` keys as [-(window - 1):], which for 1 is all of them.
-    return {**wanted, "window": 2} if config.window == 1 else wanted
+def _qwen3_required(config: ModelConfig) -> dict[str, Any]:
+    required = {**_ROTARY, "qk_norm": True, "bias": False}
+    # With a window of w tokens transformers' cache keeps the keys [-(w - 1):]. For w = 1 these are all keys, so that a
+    # window of 1 cannot be exported.
+    return {**required, "window": 2} if config.window == 1 else required
 
 
-def _llama_wanted(config: ModelConfig) -> dict[str, Any]:
-    # Its configuration insists that the heads divide the width, though its head_dim is free.
-    return {**_rotary(config), "qk_norm": False, "window": 0, "heads": math.gcd(config.heads, config.width)}
+def _llama_required(config: ModelConfig) -> dict[str, Any]:
+    # LlamaConfig requires that the number of heads divides the width, although head_dim is free.
+    return {**_ROTARY, "qk_norm": False, "window": 0, "heads": math.gcd(config.heads, config.width)}
 
 
 def _describe_rotary(config: ModelConfig) -> Content:
@@ -126,8 +137,8 @@ def _describe_rotary(config: ModelConfig) -> Content:
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_dim,
         "intermediate_size": config.mlp_width,
-        "rope_theta": config.rope_theta,  # until transformers 5
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},  # from then on
+        "rope_theta": config.rope_theta,  # for transformers before 5
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},  # for transformers from 5 on
         "rms_norm_eps": config.norm_eps,
         "hidden_act": "silu",
         "attention_bias": config.bias,
@@ -149,20 +160,23 @@ def _describe_llama(config: ModelConfig) -> Content:
 
 
 def _read_rotary(content: Content, head_dim: int, **more: Any) -> ModelConfig:
-    """Fields that a config.json leaves out have the defaults of the classes."""
+    """The ModelConfig of a config.json. Fields that it leaves out get the defaults of transformers' classes.
+
+    `head_dim` is that default for the head_dim, `more` are fields of ModelConfig that the class determines.
+    """
     _only(content, "hidden_act", "silu")
     rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
     _only({"rope_type": rope.get("rope_type", rope.get("type", "default"))}, "rope_type", "default")
     _only(rope, "partial_rotary_factor", 1.0)
     return ModelConfig(
-        vocab_size=_whole(content, "vocab_size"),
-        context=_whole(content, "max_position_embeddings"),
-        layers=_whole(content, "num_hidden_layers"),
-        width=_whole(content, "hidden_size"),
-        heads=_whole(content, "num_attention_heads"),
-        kv_heads=_whole(content, "num_key_value_heads", _whole(content, "num_attention_heads")),
-        head_dim=_whole(content, "head_dim", head_dim),
-        mlp_width=_whole(content, "intermediate_size"),
+        vocab_size=_count(content, "vocab_size"),
+        context=_count(content, "max_position_embeddings"),
+        layers=_count(content, "num_hidden_layers"),
+        width=_count(content, "hidden_size"),
+        heads=_count(content, "num_attention_heads"),
+        kv_heads=_count(content, "num_key_value_heads", _count(content, "num_attention_heads")),
+        head_dim=_count(content, "head_dim", head_dim),
+        mlp_width=_count(content, "intermediate_size"),
         rope_theta=float(rope.get("rope_theta") or content.get("rope_theta") or 10_000.0),
         norm_eps=float(content.get("rms_norm_eps", 1e-6)),
         tied=bool(content.get("tie_word_embeddings", False)),
@@ -174,7 +188,7 @@ def _read_qwen3(content: Content) -> ModelConfig:
     _only(content, "attention_bias", False)
     config = _read_rotary(content, 128)
     layers = range(config.layers)
-    window = _whole(content, "sliding_window", 4096) if content.get("use_sliding_window") else 0
+    window = _count(content, "sliding_window", 4096) if content.get("use_sliding_window") else 0
     first = content.get("max_window_layers", 28) if window else config.layers
     kinds = content.get("layer_types") or [f"{'sliding' if i >= first else 'full'}_attention" for i in layers]
     sliding = [kind == "sliding_attention" and window < config.context for kind in kinds]
@@ -184,22 +198,25 @@ def _read_qwen3(content: Content) -> ModelConfig:
         candidate = ModelConfig(**{**as_dict(config), "window": window, "full_every": every})
         if window and [candidate.window_of(layer) > 0 for layer in layers] == sliding:
             return candidate
-    raise ValueError("layer_types: here every so manieth layer and the last one see all, the others the window")
+    raise ValueError(
+        "layer_types: every n-th layer (for some n) and the last one should be full_attention, all others "
+        "sliding_attention"
+    )
 
 
 def _read_llama(content: Content) -> ModelConfig:
     bias = bool(content.get("attention_bias", False))
     _only(content, "mlp_bias", bias, default=False)
-    head_dim = _whole(content, "hidden_size") // _whole(content, "num_attention_heads")
+    head_dim = _count(content, "hidden_size") // _count(content, "num_attention_heads")
     return _read_rotary(content, head_dim, qk_norm=False, bias=bias)
 
 
 def _rotary_pieces(config: ModelConfig) -> Iterator[Piece]:
     width, inner = config.width, config.mlp_width
     query, key = config.heads * config.head_dim, config.kv_heads * config.head_dim
-    outside = {"embedding": {"model.embed_tokens": config.vocab_size}, "norm": {"model.norm": width}}
+    outer = {"embedding": {"model.embed_tokens": config.vocab_size}, "norm": {"model.norm": width}}
     if not config.tied:
-        outside["lm_head"] = {"lm_head": config.vocab_size}
+        outer["lm_head"] = {"lm_head": config.vocab_size}
     norms = {"attention_norm": {"input_layernorm": width}, "mlp_norm": {"post_attention_layernorm": width}}
     if config.qk_norm:
         norms["attention.q_norm"] = {"self_attn.q_norm": config.head_dim}
@@ -210,20 +227,23 @@ def _rotary_pieces(config: ModelConfig) -> Iterator[Piece]:
         "mlp.gate_up": {"mlp.gate_proj": inner, "mlp.up_proj": inner},
         "mlp.down": {"mlp.down_proj": width},
     }
-    yield from _renamed("", "", outside, ("weight",))
+    yield from _pieces("", "", outer, ("weight",))
     for layer in range(config.layers):
         prefixes = f"blocks.{layer}.", f"model.layers.{layer}."
-        yield from _renamed(*prefixes, norms, ("weight",))
-        yield from _renamed(*prefixes, maps, ("weight", "bias") if config.bias else ("weight",))
+        yield from _pieces(*prefixes, norms, ("weight",))
+        yield from _pieces(*prefixes, maps, ("weight", "bias") if config.bias else ("weight",))
 
 
 # --- GPT-2 -------------------------------------------------------------------------------------------------
 
 
-def _gpt2_wanted(config: ModelConfig) -> dict[str, Any]:
-    kinds = {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "bias": True}
+def _gpt2_required(config: ModelConfig) -> dict[str, Any]:
     return {
-        **kinds,
+        "positions": "learned",
+        "norm": "layer",
+        "activation": "gelu",
+        "qk_norm": False,
+        "bias": True,
         "window": 0,
         "soft_cap": 0,
         "kv_heads": config.heads,
@@ -242,7 +262,7 @@ def _describe_gpt2(config: ModelConfig) -> Content:
         "n_inner": config.mlp_width,
         "activation_function": "gelu_new",  # the tanh form
         "layer_norm_epsilon": config.norm_eps,
-        "resid_pdrop": 0.0,  # nothing is dropped here; the class would, if it is trained further
+        "resid_pdrop": 0.0,  # our model has no dropout; the defaults of the class would use it in further training
         "embd_pdrop": 0.0,
         "attn_pdrop": 0.0,
         "tie_word_embeddings": config.tied,
@@ -250,21 +270,21 @@ def _describe_gpt2(config: ModelConfig) -> Content:
 
 
 def _read_gpt2(content: Content) -> ModelConfig:
-    if content.get("activation_function") != "gelu_pytorch_tanh":  # the same by another name
+    if content.get("activation_function") != "gelu_pytorch_tanh":  # another name of gelu_new
         _only(content, "activation_function", "gelu_new")
     _only(content, "scale_attn_weights", True)
     _only(content, "scale_attn_by_inverse_layer_idx", False)
     _only(content, "add_cross_attention", False)
-    width, heads = _whole(content, "n_embd"), _whole(content, "n_head")
+    width, heads = _count(content, "n_embd"), _count(content, "n_head")
     return ModelConfig(
-        vocab_size=_whole(content, "vocab_size"),
-        context=_whole(content, "n_positions"),
-        layers=_whole(content, "n_layer"),
+        vocab_size=_count(content, "vocab_size"),
+        context=_count(content, "n_positions"),
+        layers=_count(content, "n_layer"),
         width=width,
         heads=heads,
         kv_heads=heads,
         head_dim=width // heads,
-        mlp_width=_whole(content, "n_inner", 4 * width),
+        mlp_width=_count(content, "n_inner", 4 * width),
         positions="learned",
         norm="layer",
         activation="gelu",
@@ -290,22 +310,23 @@ def _gpt2_pieces(config: ModelConfig) -> Iterator[Piece]:
         "mlp.up": {"mlp.c_fc": config.mlp_width},
         "mlp.down": {"mlp.c_proj": width},
     }
-    both = ("weight", "bias")
-    yield from _renamed("", "", tables, ("weight",))
-    yield from _renamed("", "", {"norm": {"transformer.ln_f": width}}, both)
+    kinds = ("weight", "bias")
+    yield from _pieces("", "", tables, ("weight",))
+    yield from _pieces("", "", {"norm": {"transformer.ln_f": width}}, kinds)
     for layer in range(config.layers):
         prefixes = f"blocks.{layer}.", f"transformer.h.{layer}."
-        yield from _renamed(*prefixes, norms, both)
-        yield from _renamed(*prefixes, maps, both, transposed=True)
+        yield from _pieces(*prefixes, norms, kinds)
+        yield from _pieces(*prefixes, maps, kinds, transposed=True)
 
 
+# The table of architectures, by the name of the class.
 ARCHITECTURES: Mapping[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
         Architecture(
             "Qwen3ForCausalLM",
             "Qwen3 (rope, rms, swiglu, qk_norm, no bias; windows)",
-            _qwen3_wanted,
+            _qwen3_required,
             _describe_qwen3,
             _read_qwen3,
             _rotary_pieces,
@@ -313,7 +334,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture(
             "LlamaForCausalLM",
             "Llama (rope, rms, swiglu; no qk_norm, no window)",
-            _llama_wanted,
+            _llama_required,
             _describe_llama,
             _read_llama,
             _rotary_pieces,
@@ -321,7 +342,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture(
             "GPT2LMHeadModel",
             "GPT-2 (learned, layer, gelu, bias; kv_heads = heads = width / head_dim, no qk_norm, no window)",
-            _gpt2_wanted,
+            _gpt2_required,
             _describe_gpt2,
             _read_gpt2,
             _gpt2_pieces,
@@ -330,11 +351,11 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-# --- what a config.json says -------------------------------------------------------------------------------
+# --- fields of a config.json -------------------------------------------------------------------------------
 
 
-def _whole(content: Content, name: str, default: int | None = None) -> int:
-    """A whole number; where it is missing or null the default. Raises ValueError naming the field."""
+def _count(content: Content, name: str, default: int | None = None) -> int:
+    """The field, a whole number above 0; `default` if it is missing or null. Raises ValueError naming the field."""
     value = content.get(name)
     value = default if value is None else value
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -343,7 +364,10 @@ def _whole(content: Content, name: str, default: int | None = None) -> int:
 
 
 def _only(content: Content, name: str, value: Any, default: Any = None) -> None:
-    """Raises ValueError where a field says something else than the one thing that can be done here."""
-    found = content.get(name, value if default is None else default)
-    if found != value:
-        raise ValueError(f"{name} = {found!r}: only {value!r} can be read")
+    """Raises ValueError if a field (`default`, or else `value`, if it is missing) is not `value`.
+
+    Our model computes nothing else than `value` means.
+    """
+    actual = content.get(name, value if default is None else default)
+    if actual != value:
+        raise ValueError(f"{name} = {actual!r}: only {value!r} can be read")

@@ -1,8 +1,10 @@
-"""A run directory -> what its training came to: curves as arrays, the figures of a table, samples.
+"""The history of a run. In: a run directory's `metrics.jsonl` and `config.json`. Out: curves, figures and samples.
 
-In: `metrics.jsonl`, a JSON object a step, and `config.json`. Out: a History. The file may be of a run in progress,
-killed in the middle of a line, or older than some of the fields; what is missing is NaN and nothing else is made up.
-A million rows are read in seconds, because they are parsed by the megabyte and kept as columns.
+`metrics.jsonl` has a JSON object for each step. The run may still be in progress, may have been killed in the middle of
+a line, and may be older than some fields. A value that is missing is NaN. A million rows are read in seconds, because
+they are parsed a megabyte at a time and kept as columns.
+
+Array names: N rows, one for each step.
 """
 
 from __future__ import annotations
@@ -35,35 +37,37 @@ FIELDS = (
     "memory_bytes",  # the device's peak
 )
 _CHUNK = 1 << 20  # bytes of metrics.jsonl parsed at a time
-_RECENT = 100  # steps that "lately" is the mean of
+_RECENT = 100  # steps over which the recent loss is a mean
 
 
-class Sample(NamedTuple):
+class RecordedSamples(NamedTuple):
+    """The samples of one step."""
+
     step: int
-    tokens: float  # seen by then; NaN if unknown
+    tokens: float  # trained on up to this step; NaN if not known
     texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class History:
-    """One run. The arrays have an entry a step, in order of steps."""
+    """The history of one run. Arrays are float64 and in order of steps."""
 
     name: str
-    path: Path
-    config: Mapping[str, Any]  # config.json: sections model, train, data; empty if there is none
+    path: Path  # the run directory
+    config: Mapping[str, Any]  # config.json, with the sections model, train and data; empty without a config.json
     step_N: Floats
-    tokens_N: Floats  # seen after the step; NaN if neither the row nor the configuration tells
-    columns: Mapping[str, Floats]  # a (N,) array for each of FIELDS, NaN where a row has no finite value
-    skipped: Sequence[tuple[int, str]]  # step and reason of each update that was not made
-    samples: Sequence[Sample]
-    unreadable: int  # lines that are no row, but for a last one that was cut short
+    tokens_N: Floats  # trained on up to the step; NaN if neither the row nor config.json says it
+    columns: Mapping[str, Floats]  # an array (N,) for each of FIELDS, NaN where a row has no finite value
+    skipped: Sequence[tuple[int, str]]  # step and reason of each update that was skipped
+    samples: Sequence[RecordedSamples]
+    unreadable: int  # lines that are no row, not counting a last line that was cut short
 
 
 def read_runs(folders: Sequence[Path]) -> list[History]:
-    """The history of each folder, one named twice only once. Runs whose folders have the same name are called by
-    their paths.
+    """The history of each run directory; a directory that is named twice is read once.
 
-    Raises ValueError naming a folder that is not a run, or a config.json that cannot be read.
+    A run has the name of its directory, or its path if several directories have that name. Raises ValueError naming a
+    folder that is no run directory, or a config.json that cannot be read.
     """
     distinct = list({folder.resolve(): folder for folder in folders}.items())
     names = Counter(real.name for real, _ in distinct)
@@ -71,7 +75,10 @@ def read_runs(folders: Sequence[Path]) -> list[History]:
 
 
 def read_run(folder: Path, name: str = "") -> History:
-    """The history of the run in `folder`. Raises ValueError if it is none, or its config.json cannot be read."""
+    """The history of the run in `folder`, called `name` or else by the folder's name.
+
+    Raises ValueError if the folder is no run directory or its config.json cannot be read.
+    """
     metrics, settings = folder / "metrics.jsonl", folder / "config.json"
     if not metrics.is_file() and not settings.is_file():
         inside = sorted(child.parent.name for child in folder.glob("*/metrics.jsonl")) if folder.is_dir() else []
@@ -93,31 +100,34 @@ def read_run(folder: Path, name: str = "") -> History:
 
 
 def _chunks(path: Path, reader: _Reader) -> Iterator[Rows]:
+    """The rows of a file, about _CHUNK bytes at a time."""
     with path.open("rb") as file:
         while lines := file.readlines(_CHUNK):
-            try:  # all lines as one array: half the time of one by one
+            try:  # as one JSON array the lines are parsed in half the time
                 rows = json.loads(b"[" + b",".join(lines) + b"]")
-                whole = len(rows) == len(lines)
+                good = len(rows) == len(lines)
             except ValueError:
-                whole = False
-            if not whole:
+                good = False
+            if not good:
                 rows = [row for line in lines if (row := reader.parse(line)) is not None]
             yield rows
 
 
 class _Reader:
-    """Gathers rows into columns."""
+    """Collects rows as columns."""
 
     def __init__(self) -> None:
         self.steps: list[Floats] = []
         self.columns: dict[str, list[Floats]] = {name: [] for name in (*FIELDS, "tokens")}
-        self.skipped: dict[int, str] = {}  # by number of the row
-        self.samples: dict[int, tuple[str, ...]] = {}
+        self.skipped: dict[int, str] = {}  # reasons, by number of the row
+        self.samples: dict[int, tuple[str, ...]] = {}  # texts, by number of the row
         self.rows = self.unreadable = 0
 
     def parse(self, line: bytes) -> Any:
-        """The line's value, or None where there is none, which is counted unless the line is blank or the file's last
-        and without its end."""
+        """The JSON value of a line, or None if it has none.
+
+        Such a line counts as unreadable unless it is blank, or has no end because it is the file's last line.
+        """
         try:
             return json.loads(line) if line.strip() else None
         except ValueError:
@@ -125,6 +135,7 @@ class _Reader:
             return None
 
     def add(self, rows: Sequence[Any]) -> None:
+        """Take the next rows; a value that is no object with a step counts as unreadable."""
         good = [row for row in rows if isinstance(row, dict) and _is_step(row.get("step"))]
         self.unreadable += len(rows) - len(good)
         self.steps.append(np.array([row["step"] for row in good], dtype=np.float64))
@@ -139,6 +150,7 @@ class _Reader:
         self.rows += len(good)
 
     def history(self, name: str, path: Path, config: Mapping[str, Any]) -> History:
+        """The history of all rows taken."""
         step_N = np.concatenate(self.steps or [np.empty(0)])
         columns = {field: np.concatenate(parts or [np.empty(0)]) for field, parts in self.columns.items()}
         tokens_N, batch = columns.pop("tokens"), section(config, "train").get("batch_tokens")
@@ -154,7 +166,7 @@ class _Reader:
             {field: values[kept_N] for field, values in columns.items()},
             [(int(step_N[row]), reason) for row, reason in self.skipped.items() if kept_N[row]],
             [
-                Sample(int(step_N[row]), float(tokens_N[row]), texts)
+                RecordedSamples(int(step_N[row]), float(tokens_N[row]), texts)
                 for row, texts in self.samples.items()
                 if kept_N[row]
             ],
@@ -167,7 +179,10 @@ def _is_step(value: Any) -> bool:
 
 
 def _kept(step_N: Floats) -> NDArray[np.bool_]:
-    """Which rows count: after a fall back to an earlier step, what was trained again replaces what was there."""
+    """Whether each row counts, (N,). A row does not count if a later row has its step or an earlier step.
+
+    That happens when a run falls back to an earlier checkpoint: steps that are trained again replace those before.
+    """
     if not len(step_N):
         return np.zeros(0, dtype=bool)
     lowest_after_N = np.minimum.accumulate(step_N[::-1])[::-1]
@@ -175,12 +190,12 @@ def _kept(step_N: Floats) -> NDArray[np.bool_]:
 
 
 def _numbers(values: list[Any]) -> Floats:
-    """As floats; NaN where there is none or it is not finite."""
+    """The values as float64; NaN for a value that is no finite number."""
     try:
-        found = np.array(values, dtype=np.float64)  # None becomes NaN
+        numbers_N = np.array(values, dtype=np.float64)  # None becomes NaN
     except (ValueError, TypeError, OverflowError):
-        found = np.array([_number(value) for value in values], dtype=np.float64)
-    return np.where(np.isfinite(found), found, math.nan)
+        numbers_N = np.array([_number(value) for value in values], dtype=np.float64)
+    return np.where(np.isfinite(numbers_N), numbers_N, math.nan)
 
 
 def _number(value: Any) -> float:
@@ -194,15 +209,15 @@ def _number(value: Any) -> float:
 
 
 class Figures(NamedTuple):
-    """A run in numbers; None where it does not tell. `model plot --json` prints them."""
+    """A run in numbers; None where a number is not known. `model plot --json` prints them."""
 
     name: str
-    run: str
+    run: str  # path of the run directory
     parameters: int | None
-    preset: str | None  # whose shape it has
-    step: int
-    steps: int | None  # asked for
-    tokens: int | None
+    preset: str | None  # the preset that has the run's shape
+    step: int  # updates made
+    steps: int | None  # updates asked for
+    tokens: int | None  # trained on
     loss: float | None  # of the last update
     recent_loss: float | None  # mean over the last 100 steps
     validation_loss: float | None  # the newest
@@ -212,11 +227,12 @@ class Figures(NamedTuple):
     tokens_per_second: float | None  # median
     mfu: float | None  # median
     memory_bytes: int | None  # highest
-    skipped: int
-    reasons: dict[str, int]  # for which updates were skipped
+    skipped: int  # updates
+    reasons: dict[str, int]  # skipped updates for each reason
 
 
 def figures(run: History) -> Figures:
+    """The figures of a run."""
     column = {name: values[~np.isnan(values)] for name, values in run.columns.items()}
     tokens = run.tokens_N[-1] if len(run.tokens_N) else math.nan
     best = int(np.nanargmin(run.columns["validation_loss"])) if len(column["validation_loss"]) else None
@@ -256,17 +272,19 @@ def _median(values: Floats) -> float | None:
 # --- the configuration -----------------------------------------------------------------------------------------
 
 
-SECTIONS = ("model", "train", "data")  # of config.json; what else there is says how the run was asked for
+SECTIONS = ("model", "train", "data")  # of config.json; its section `command` is how the run was started
 
 
 def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = config.get(name)
-    return found if isinstance(found, Mapping) else {}
+    """A section of config.json; empty if it is missing or no object."""
+    content = config.get(name)
+    return content if isinstance(content, Mapping) else {}
 
 
 def parameters(model: Mapping[str, Any]) -> int | None:
-    """Trained numbers of a model of this shape (config.json's section `model`), a tied embedding once; None if the
-    shape is not told. Counted here because a page about training should not have to load PyTorch.
+    """The number of parameters of a shape, config.json's section `model`; None if a field of it is missing.
+
+    A tied embedding counts once. This repeats `model.gpt.parameter_count` so that `model plot` need not load PyTorch.
     """
     try:
         vocab, width, layers, head_dim = (int(model[k]) for k in ("vocab_size", "width", "layers", "head_dim"))
@@ -287,7 +305,7 @@ def parameters(model: Mapping[str, Any]) -> int | None:
 
 
 def preset(model: Mapping[str, Any]) -> str | None:
-    """Name of the preset that has this shape, whatever its context and vocabulary."""
+    """The name of the preset that has this shape, with any context and vocabulary; None if there is none."""
     for name, known in PRESETS.items():
         if all(model.get(field) == value for field, value in known.shape.items() if field != "context"):
             return name
@@ -295,14 +313,14 @@ def preset(model: Mapping[str, Any]) -> str | None:
 
 
 def settings(runs: Sequence[History]) -> dict[str, list[Any]]:
-    """`section.setting` -> its value in each run, None where a run does not have it; in the order of the files."""
+    """`section.setting` -> its value in each run, None if a run lacks it; in the order of the config.json files."""
     flat = [dict(_flat({part: section(run.config, part) for part in SECTIONS})) for run in runs]
     names = dict.fromkeys(name for settings in flat for name in settings)
     return {name: [settings.get(name) for settings in flat] for name in names}
 
 
 def differing(runs: Sequence[History]) -> dict[str, list[Any]]:
-    """Those of `settings` that are not the same in all runs."""
+    """The `settings` that are not equal in all runs."""
     return {name: values for name, values in settings(runs).items() if any(value != values[0] for value in values)}
 
 

@@ -1,6 +1,7 @@
-"""A run that begins with the weights of another one, an imported model's say, instead of random ones.
+"""The weights that a new run begins with, if it begins with those of another run instead of random ones.
 
-Its shape is that model's, but for the context where positions are not learned; the training is as the preset has it.
+The other run may have been trained or imported. The new run has its shape, but the context may change if positions are
+not learned. The training settings are the preset's.
 """
 
 from __future__ import annotations
@@ -16,34 +17,42 @@ from model.checkpoint import checkpoints, load_model
 from model.config import ModelConfig, as_dict, differences
 
 
-class Initial(NamedTuple):
-    source: Path
-    model: ModelConfig
-    weights: dict[str, Tensor]
-    tokenizer_hash: str | None  # None: of an import without a tokenizer
+class InitialModel(NamedTuple):
+    """A model that a new run begins with."""
 
-    def shape(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Its fields of ModelConfig, all but the vocabulary's size, under those that are given."""
-        fields = {**as_dict(self.model), **{name: value for name, value in given.items() if value is not None}}
+    source: Path  # the run that the weights come from
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    tokenizer_hash: str | None  # None if a model was imported without its tokenizer
+
+    def shape(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of ModelConfig except `vocab_size`, with the `changes` that are not None."""
+        fields = {**as_dict(self.config), **{name: value for name, value in changes.items() if value is not None}}
         del fields["vocab_size"]
         return fields
 
-    def check(self, model: ModelConfig, data: Path, vocab_size: int, tokenizer_hash: str) -> None:
-        """Raises ValueError naming what of `model` or of the shards in `data` the weights do not fit."""
-        free = ("window: ",) if self.model.positions == "learned" else ("window: ", "context: ")
-        lines = [line for line in differences(as_dict(self.model), as_dict(model)) if not line.startswith(free)]
+    def check(self, config: ModelConfig, data: Path, vocab_size: int, tokenizer_hash: str) -> None:
+        """Raises ValueError if the weights do not fit the new run's shape `config`, or the shards in `data`.
+
+        `vocab_size` and `tokenizer_hash` are the shards'.
+        """
+        free = ("window: ",) if self.config.positions == "learned" else ("window: ", "context: ")
+        lines = [line for line in differences(as_dict(self.config), as_dict(config)) if not line.startswith(free)]
         if lines:
             raise ValueError(f"{self.source}: its weights are of another shape ({'; '.join(lines)})")
         known = self.tokenizer_hash or tokenizer_hash
-        if tokenizer_hash != known or vocab_size > self.model.vocab_size:
+        if tokenizer_hash != known or vocab_size > self.config.vocab_size:
             raise ValueError(
                 f"{data}: made by tokenizer {tokenizer_hash[:12]} with {vocab_size} ids, {self.source} knows "
-                f"{known[:12]} with {self.model.vocab_size}; tokenize it with {self.source / 'tokenizer'}"
+                f"{known[:12]} with {self.config.vocab_size}; tokenize it with {self.source / 'tokenizer'}"
             )
 
 
-def initial(start: Path, run: Path, log: Callable[[str], None]) -> Initial:
-    """Of the newest checkpoint of `start`; of `run` itself if that has been begun, so that `start` may be gone then."""
+def load_initial_model(start: Path, run: Path, log: Callable[[str], None]) -> InitialModel:
+    """The model of the newest checkpoint of the run `start`.
+
+    If `run`, the new run, already has a checkpoint, its model is taken: `start` need not exist any more.
+    """
     source = run if checkpoints(run) else start
     model, state = load_model(source, torch.device("cpu"), log)
-    return Initial(source, model.config, model.state_dict(), state["data"]["tokenizer_hash"])
+    return InitialModel(source, model.config, model.state_dict(), state["data"]["tokenizer_hash"])

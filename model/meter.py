@@ -1,14 +1,14 @@
-"""How fast a run goes, what share of its devices' peak that is (MFU), how much memory it takes, when it ends.
+"""The speed of a run, its share of the devices' peak (MFU), its memory, and the time to its end.
 
-MFU = tokens a second * FLOPs a token / (peak of one device * processes). FLOPs a token are what the model needs,
-not what was executed: 6 for each weight of a matrix product (2 forward, 4 backward) and 12 * layers * heads *
-head_dim * context for attention's scores and values, forward and backward, as if every token saw the whole
-context, or the window of a layer that has one (PaLM, arXiv:2204.02311, appendix B; `model.gpt.flops_per_token`). The
-output head counts, tied or not; looking up an embedding counts nothing; nor does computing activations a second time
-to save memory. The peak is the one stated for dense bf16 products, whatever clock or power limit the device runs at.
+MFU, model FLOP utilisation, is tokens a second * FLOPs a token / (peak of one device * processes). FLOPs a token are
+those that the model needs, as PaLM counts them (arXiv:2204.02311, appendix B; `model.gpt.flops_per_token`): 6 for each
+weight of a matrix product (2 forward, 4 backward), and 12 * heads * head_dim * context in each layer for attention, or
+the layer's attention window instead of the context. The output head counts, tied or not. Looking up embeddings counts
+nothing, and neither does computing activations a second time to save memory. The peak is the stated one for dense bf16
+products, whatever clock or power limit the device has.
 
-Time for validation, samples and checkpoints is outside `start` .. `stop` and so in no figure but the time to
-the end.
+The time for validation, samples and checkpoints lies outside `start` and `stop`. It is part of the time to the end, but
+of no other figure.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from typing import Any
 
 import torch
 
-# Dense bf16 peak with fp32 sums, TFLOP/s; data sheets state twice that for tensor cores "with sparsity". The first
-# row counts whose words are all in the device's name.
+from bpe.terminal.text import duration
+
+# Stated peak of dense bf16 products with fp32 sums, TFLOP/s; data sheets state twice that for tensor cores "with
+# sparsity". A device has the peak of the first row whose words are all in its name.
 PEAK_TFLOPS: tuple[tuple[str, float], ...] = (
     ("H100 PCIe", 756.5),  # H100 data sheet: 1,513 with sparsity
-    ("H100 NVL", 835.5),  # the same: 1,671
-    ("H100", 989.5),  # the same, SXM: 1,979
-    ("H800 PCIe", 756.5),  # as H100; the two differ in NVLink and fp64
-    ("H800", 989.5),
-    ("H200 NVL", 835.5),  # H200 data sheet: 1,671
-    ("H200", 989.5),  # the same, SXM: 1,979
-    ("GH200", 989.5),  # GH200 data sheet: 1,979
+    ("H100 NVL", 835.5),  # H100 data sheet: 1,671 with sparsity
+    ("H100", 989.5),  # H100 data sheet, SXM: 1,979 with sparsity
+    ("H800 PCIe", 756.5),  # as H100: an H800 differs in NVLink and fp64 only
+    ("H800", 989.5),  # as H100
+    ("H200 NVL", 835.5),  # H200 data sheet: 1,671 with sparsity
+    ("H200", 989.5),  # H200 data sheet, SXM: 1,979 with sparsity
+    ("GH200", 989.5),  # GH200 data sheet: 1,979 with sparsity
     ("H20", 148.0),  # H20 data sheet, dense
     ("GB200", 2500.0),  # GB200 NVL72 data sheet: 360 PFLOPS with sparsity in 72 devices
     ("B200", 2250.0),  # DGX B200 data sheet: 36 PFLOPS with sparsity in 8 devices
@@ -44,23 +46,23 @@ PEAK_TFLOPS: tuple[tuple[str, float], ...] = (
     ("L4", 121.0),  # L4 data sheet: 242 with sparsity
     ("5090", 209.5),  # NVIDIA RTX Blackwell GPU architecture, appendix
     ("4090", 165.2),  # NVIDIA Ada GPU architecture, appendix A
-    ("3090 Ti", 80.0),  # NVIDIA Ampere GA102 GPU architecture, appendix A, with the next
-    ("3090", 71.0),
+    ("3090 Ti", 80.0),  # NVIDIA Ampere GA102 GPU architecture, appendix A
+    ("3090", 71.0),  # NVIDIA Ampere GA102 GPU architecture, appendix A
 )
-# Parts with the name of a larger one, and slices of a device.
+# Words in the name of a smaller device that otherwise has the name of a row, or of a slice of a device.
 LESSER = {"Laptop", "D", "MIG"}
 
 
 def peak_flops(device_name: str) -> float | None:
-    """Stated dense bf16 FLOP/s of a device with the name that CUDA gives it; None: not known."""
+    """The stated peak of dense bf16 products, FLOP/s, of a device by its name in CUDA; None if it is not known."""
     words = set(re.split(r"[\s\-]+", device_name.upper()))
     if words & {word.upper() for word in LESSER}:
         return None
-    return next((1e12 * peak for part, peak in PEAK_TFLOPS if set(part.upper().split()) <= words), None)
+    return next((1e12 * peak for model, peak in PEAK_TFLOPS if set(model.upper().split()) <= words), None)
 
 
 class Meter:
-    """One process's clock over all processes' tokens: `start` and `stop` around each step."""
+    """Measures the steps of one process, in which all processes compute their tokens: `start` and `stop` each step."""
 
     def __init__(
         self,
@@ -70,9 +72,9 @@ class Meter:
         processes: int = 1,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`tokens_per_step` are those of all processes together, each with one device like `device`.
+        """`tokens_per_step` counts the tokens of all `processes`, each of which has one device like `device`.
 
-        `clock` gives seconds.
+        `clock` returns seconds.
         """
         self.tokens_per_step, self.flops_per_token = tokens_per_step, flops_per_token
         self.device, self.clock = device, clock
@@ -82,13 +84,14 @@ class Meter:
         self.began = self.started = clock()
 
     def start(self) -> None:
+        """A step begins."""
         self.started = self.clock()
 
     def stop(self) -> dict[str, Any]:
-        """End of a step whose work the device has done (its loss was read): the step's figures for the metrics.
+        """A step ends, after its loss was read, so that the device has done its work. Returns figures for the metrics.
 
-        `tokens_per_second`; where they are known `mfu`, 0 to 1, and `memory_bytes`, the most that tensors took on this
-        device so far.
+        The figures are `tokens_per_second`, `mfu` (0 to 1, if the device's peak is known), and on CUDA `memory_bytes`,
+        the most bytes that tensors have taken on this process's device so far.
         """
         seconds = max(self.clock() - self.started, 1e-9)
         if self.steps == 0:
@@ -106,24 +109,25 @@ class Meter:
 
     @property
     def average(self) -> float:
-        """Tokens a second over all steps so far but the first, which compiles."""
+        """Tokens a second over all steps so far except the first, in which PyTorch compiles."""
         if self.steps < 2:
             return self.tokens_per_step / self.first_seconds if self.steps else 0.0
         return self.tokens_per_step * (self.steps - 1) / (self.seconds - self.first_seconds)
 
     def mfu(self, tokens_per_second: float) -> float | None:
-        """Model FLOP utilisation, 0 to 1; None where the device's peak is not known."""
+        """Model FLOP utilisation at this speed, 0 to 1; None if the device's peak is not known."""
         return tokens_per_second * self.flops_per_token / self.peak if self.peak else None
 
     def remaining(self, steps: int) -> float | None:
-        """Seconds that so many more steps should take, with the validation and so on between them; None before
-        the second step.
+        """Seconds that so many more `steps` should take, validation, samples and checkpoints included.
+
+        None before the second step.
         """
         return (self.clock() - self.began) / (self.steps - 1) * steps if self.steps > 1 else None
 
 
 def progress(row: Mapping[str, Any], steps: int, remaining: float | None = None) -> str:
-    """One line for a person: of a row of metrics.jsonl, what is in it; `remaining` seconds to the end."""
+    """A row of metrics.jsonl as a line of text. `steps` is the run's last step, `remaining` the seconds until then."""
     parts = [f"step {row['step']:>{len(str(steps))}}/{steps}", f"loss {row['loss']:.4f}", f"lr {row['lr']:.2e}"]
     parts += [f"norm {row['grad_norm']:.2f}", f"{row['tokens_per_second']:,} tokens/s"]
     if row.get("mfu") is not None:
@@ -133,12 +137,3 @@ def progress(row: Mapping[str, Any], steps: int, remaining: float | None = None)
     if remaining is not None:
         parts.append(f"eta {duration(remaining)}")
     return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Two units at most: 45s, 3m05s, 1h02m, 4d07h."""
-    whole = round(seconds)
-    for large, small, size, part in (("d", "h", 86_400, 3_600), ("h", "m", 3_600, 60), ("m", "s", 60, 1)):
-        if whole >= size:
-            return f"{whole // size}{large}{whole % size // part:02d}{small}"
-    return f"{whole}s"

@@ -1,45 +1,78 @@
-"""Muon: momentum whose matrix is made orthogonal before it is applied, for the matrices inside the blocks.
+"""Muon: momentum whose matrix is made orthogonal before it is applied. The optimizer "muon".
 
-In: matrices and their gradients. Out: each matrix moved by lr * 0.2 * sqrt(longer side) * (nearest
-orthogonal matrix of its Nesterov momentum), after decoupled weight decay. The method is Keller Jordan's
-(https://kellerjordan.github.io/posts/muon/); the factor is Moonlight's (arXiv:2502.16982), which gives an
-update the root mean square of AdamW's, 0.2, so that one learning rate and one weight decay serve both.
+In: matrices and their gradients. Out: each matrix after decoupled weight decay, moved by lr * 0.2 * sqrt(longer side)
+times the nearest orthogonal matrix of its Nesterov momentum. The method is Keller Jordan's
+(https://kellerjordan.github.io/posts/muon/). The factor is Moonlight's (arXiv:2502.16982): it gives an update the root
+mean square of AdamW's updates, 0.2, so that one learning rate and one weight decay serve both optimizers.
 
-A matrix that is several linear maps on top of each other (queries, keys and values) is orthogonalised map
-by map: together they would share one spectrum that none of them has alone.
+Muon is for the matrices inside the blocks; AdamW takes all other weights. Muon's geometry is that of a linear map, and
+an embedding's rows and a norm's scales are not linear maps.
 
-Matrices of one shape go through the products as one stack. A stack has at most STACK_NUMBERS numbers, which
-bounds what a step needs beside weights and momentum (about four times that: the stack, its next value, and
-two Gram matrices). Several processes that hold the same gradients, whole (DDP) or in shards (FSDP2, as
-DTensors), orthogonalise a share of each stack each and exchange the results.
+Some matrices are several linear maps on top of each other: queries, keys and values. Each map is made orthogonal by
+itself, because the whole matrix has one spectrum that none of the maps has alone.
+
+Matrices of one shape are multiplied together, as one stack. A stack has at most STACK_NUMBERS numbers. That bounds the
+memory that a step needs beside weights and momentum, which is about four stacks: the stack, its next value and two Gram
+matrices. Several processes that hold the same gradients, whole (DDP) or in shards (FSDP2, as DTensors), each make a
+share of every stack orthogonal and exchange the results.
+
+Tensor names: N matrices of a stack, n the share of one process, R rows, C columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+
+from model.adamw import adamw
+from model.config import ModelConfig, TrainConfig
 
 # p(x) = a x + b x^3 + c x^5 on the singular values: five rounds take all of [0.0015, 1] into [0.68, 1.21].
-# The steep slope at 0 was chosen over convergence to 1; training does not notice (Jordan's post).
+# The coefficients trade convergence to 1 for a steep slope at 0; training does not notice (Jordan's post).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
 EPS = 1e-7  # a matrix of smaller norm is not blown up to full size
-ADAMW_RMS = 0.2
+ADAMW_RMS = 0.2  # root mean square of AdamW's updates, relative to the learning rate
 STACK_NUMBERS = 1 << 26  # 128 MB in bf16
 
 
+def make(
+    weights: Mapping[str, nn.Parameter], shape: ModelConfig | None, config: TrainConfig
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for all other weights; see `model.optim.Maker`."""
+    assert shape is not None, "Muon needs the model's shape, to know the maps in its matrices"
+    inner = {name: weight for name, weight in weights.items() if "blocks." in name and weight.dim() == 2}
+    by_rows: dict[tuple[int, ...], list[nn.Parameter]] = {}
+    for name, weight in inner.items():
+        by_rows.setdefault(row_parts(name, shape), []).append(weight)
+    groups = [{"params": matrices, "rows": rows or None} for rows, matrices in by_rows.items()]
+    muon = Muon(groups, lr=config.lr, momentum=config.muon_momentum, weight_decay=config.weight_decay)
+    return [muon, adamw([weight for name, weight in weights.items() if name not in inner], config)]
+
+
+def row_parts(name: str, shape: ModelConfig) -> tuple[int, ...]:
+    """Heights of the linear maps that the parameter `name` stacks on top of each other; () if it is one map."""
+    if name.endswith("attention.qkv.weight"):
+        key_rows = shape.kv_heads * shape.head_dim
+        return (shape.heads * shape.head_dim, key_rows, key_rows)
+    if name.endswith("mlp.gate_up.weight"):
+        return (shape.mlp_width, shape.mlp_width)
+    return ()
+
+
 class Muon(torch.optim.Optimizer):
-    """State: a `momentum_buffer` a matrix, in its shape, sharding and precision.
+    """Muon for matrices. Its state is a `momentum_buffer` for each matrix, in the matrix's shape, sharding and dtype.
 
-    `params`: matrices, or groups of them; a group's "rows" are the heights of the maps stacked in each of its
-    matrices, None for one map (not an empty tuple: distributed checkpoints lose those). `dtype` is what products
-    are computed in; None: bf16 on CUDA, where it is many times as fast and exact enough, else the weights' own.
+    `params` are matrices, or groups of them. A group's "rows" are the heights of the maps stacked in each of its
+    matrices, or None if a matrix is one map (not an empty tuple, which distributed checkpoints lose). `dtype` is the
+    precision of the products; None takes bf16 on CUDA, where it is many times as fast and exact enough, and the
+    weights' dtype elsewhere.
 
-    Raises ValueError for a parameter that is not a matrix or not as high as its rows.
+    Raises ValueError for a parameter that is not a matrix, and for rows that do not add up to its height.
     """
 
     def __init__(
@@ -72,9 +105,9 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """Matrices of one shape."""
+        """One update of matrices that have one shape and belong to one group."""
         dtype = self.dtype or (torch.bfloat16 if weights[0].is_cuda else weights[0].dtype)
-        stack_NRC = torch.stack([_whole(self._nesterov(weight, group["momentum"]).to(dtype)) for weight in weights])
+        stack_NRC = torch.stack([_unsharded(self._nesterov(weight, group["momentum"]).to(dtype)) for weight in weights])
         maps = [
             orthogonalise_shared(map_NRC).mul_(ADAMW_RMS * max(map_NRC.shape[1:]) ** 0.5)
             for map_NRC in torch.split(stack_NRC, group["rows"] or stack_NRC.shape[1], dim=1)
@@ -85,7 +118,7 @@ class Muon(torch.optim.Optimizer):
             weight.add_(_sharded_as(weight, update_RC), alpha=-group["lr"])
 
     def _nesterov(self, weight: Tensor, momentum: float) -> Tensor:
-        """The momentum after this gradient, looked at one step ahead; in the weight's own sharding."""
+        """Add the gradient to the momentum; return the momentum one step ahead (Nesterov), sharded as the weight."""
         assert weight.grad is not None
         state = self.state[weight]
         if not state:
@@ -96,14 +129,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(stack_NRC: Tensor) -> Tensor:
-    """For each matrix U S V^T of the stack about U V^T: with singular values in [0.68, 1.21], but for
-    those that were below 0.0015 of the matrix's norm, which become smaller (bf16 widens both a little).
+    """About U V^T for each matrix U S V^T of the stack (N, R, C).
 
-    A Newton-Schulz iteration: odd polynomials of a matrix act on its singular values alone. Zeros stay zeros.
+    The singular values of the result lie in [0.68, 1.21], but singular values that were below 0.0015 of the matrix's
+    norm become smaller; bf16 widens both bounds a little. This is a Newton-Schulz iteration: an odd polynomial of a
+    matrix changes its singular values alone. A matrix of zeros stays zero.
     """
     a, b, c = COEFFICIENTS
     tall = stack_NRC.shape[1] > stack_NRC.shape[2]
-    x_NRC = stack_NRC.mT if tall else stack_NRC  # the Gram matrix is then the smaller one
+    x_NRC = stack_NRC.mT if tall else stack_NRC  # for the smaller Gram matrix
     # The Frobenius norm is at least the largest singular value, so all of them start in [0, 1].
     x_NRC = x_NRC / x_NRC.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)
     for _ in range(ROUNDS):
@@ -114,46 +148,49 @@ def orthogonalise(stack_NRC: Tensor) -> Tensor:
 
 
 def orthogonalise_shared(stack_NRC: Tensor) -> Tensor:
-    """The same, of a stack that all processes hold: each does a share, and all end with the same bits."""
+    """`orthogonalise` for a stack that all processes hold: each computes a share, and all get the same bits."""
     processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if processes == 1:
         return orthogonalise(stack_NRC)
     count = len(stack_NRC)
     share = -(-count // processes)
     first = dist.get_rank() * share
-    mine_nRC = stack_NRC.new_zeros(share, *stack_NRC.shape[1:])  # the last shares may be smaller, or empty
-    own_nRC = stack_NRC[first : first + share]
-    if len(own_nRC):
-        mine_nRC[: len(own_nRC)] = orthogonalise(own_nRC)
+    result_nRC = stack_NRC.new_zeros(share, *stack_NRC.shape[1:])
+    share_nRC = stack_NRC[first : first + share]  # the last shares may be smaller, or empty
+    if len(share_nRC):
+        result_nRC[: len(share_nRC)] = orthogonalise(share_nRC)
     all_NRC = stack_NRC.new_empty(share * processes, *stack_NRC.shape[1:])
-    dist.all_gather(list(torch.split(all_NRC, share)), mine_nRC)
+    dist.all_gather(list(torch.split(all_NRC, share)), result_nRC)
     return all_NRC[:count]
 
 
 def _stacks(weights: list[Tensor]) -> list[list[Tensor]]:
-    """The weights by shape, in order, as many together as STACK_NUMBERS allows."""
+    """The weights grouped by shape, in order, with at most STACK_NUMBERS numbers in a group."""
     by_shape: dict[torch.Size, list[Tensor]] = {}
     for weight in weights:
         by_shape.setdefault(weight.shape, []).append(weight)
     stacks = []
-    for shape, same in by_shape.items():
+    for shape, group in by_shape.items():
         most = max(1, STACK_NUMBERS // shape.numel())
-        stacks += [same[start : start + most] for start in range(0, len(same), most)]
+        stacks += [group[start : start + most] for start in range(0, len(group), most)]
     return stacks
 
 
 def _is_sharded(matrix: Tensor) -> bool:
-    """A DTensor? Asked without that module, which takes half a second to import and is not in every build."""
+    """Whether it is a DTensor. Does not import DTensor: that takes half a second, and not every build has it."""
     return hasattr(matrix, "device_mesh")
 
 
-def _whole(matrix: Tensor) -> Tensor:
-    """All of a matrix whose shards lie with several processes."""
+def _unsharded(matrix: Tensor) -> Tensor:
+    """The whole matrix, gathered from the processes if they hold shards of it."""
     return matrix.full_tensor() if _is_sharded(matrix) else matrix  # type: ignore[attr-defined]
 
 
 def _sharded_as(weight: Tensor, matrix: Tensor) -> Tensor:
-    """The part of `matrix` that this process holds of `weight`; every process has all of it, nothing is sent."""
+    """The shard of `matrix` that belongs to this process's shard of `weight`.
+
+    Every process has the whole matrix, so nothing is sent.
+    """
     if not _is_sharded(weight):
         return matrix
     from torch.distributed.tensor import DTensor, distribute_tensor

@@ -1,13 +1,13 @@
-"""Several processes, one a GPU, that train one model: started by `torchrun`, which tells each its place.
+"""Several processes that train one model, one process for each GPU, as `torchrun` starts them.
 
-Every process takes its share of a batch, and the gradients are averaged. With sharding "none" each holds the whole
-model and optimiser (DistributedDataParallel); with "full" weights, gradients and optimiser state are cut into equal
-parts, and a block's weights are gathered when they are needed (FSDP2, `fully_shard`). Validation is shared out too.
-Samples and the judgement of an update are made by all alike, from the same numbers, so that all take the same
-decisions; the first one prints and writes.
+Every process computes a share of each batch, and the gradients are averaged. With sharding "none" each process holds
+the whole model and optimizer (DistributedDataParallel). With "full" weights, gradients and optimizer state are cut into
+equal shards, and a block's weights are gathered when they are needed (FSDP2, `fully_shard`). The processes also share
+out validation. All processes draw the samples and judge the updates, from equal numbers, so that they all decide
+alike. The first process prints and writes.
 
-A checkpoint always holds whole tensors, in the form that one process has them: whatever number of processes and
-sharding wrote it, any other may go on from it.
+A checkpoint always holds unsharded tensors, whatever number of processes and sharding wrote it. So a run can continue
+with another number of processes or another sharding.
 """
 
 from __future__ import annotations
@@ -31,40 +31,42 @@ from model.gpt import GPT
 
 
 class Place(NamedTuple):
-    """Of this process among all."""
+    """One process among all that train a model."""
 
-    rank: int = 0
-    world: int = 1
+    rank: int  # number of the process, from 0
+    world: int  # number of processes
+    device: torch.device  # that the process computes on
 
     @property
     def first(self) -> bool:
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
 
-ALONE = Place()
-
-
 @contextlib.contextmanager
-def processes(device: torch.device) -> Iterator[tuple[Place, torch.device]]:
-    """This process's place, and the device that it is to use; joined to the others inside."""
+def processes(device: torch.device) -> Iterator[Place]:
+    """Join this process to the other ones that `torchrun` started, and yield its place.
+
+    `device` says which kind of device to use; on CUDA each process takes the device of its LOCAL_RANK.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield ALONE, device
+        yield Place(0, 1, device)
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    # The others wait while the first packs the tokens for the first time.
+    # Long, because all processes wait while the first one packs the tokens for the first time.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
     try:
-        yield Place(dist.get_rank(), world), device
+        yield Place(dist.get_rank(), world, device)
     finally:
         dist.destroy_process_group()
 
 
 @contextlib.contextmanager
 def first_goes_first(place: Place) -> Iterator[None]:
-    """The first process does what is inside, then all others do."""
+    """The first process runs the body of the `with`; when it is done, all other processes run theirs."""
     if place.world > 1 and not place.first:
         dist.barrier()
     yield
@@ -72,15 +74,19 @@ def first_goes_first(place: Place) -> Iterator[None]:
         dist.barrier()
 
 
-def spread(model: GPT, sharding: str, place: Place, device: torch.device) -> nn.Module:
-    """The module to call for the loss: `model`, or what makes it one of many."""
+def distribute(model: GPT, sharding: str, place: Place) -> nn.Module:
+    """Share `model` between the processes; returns the module to call for the loss.
+
+    With sharding "none" that is a DistributedDataParallel around `model`, with "full" it is `model`, whose weights
+    become DTensors, and for one process it is `model` unchanged.
+    """
     if place.world == 1:
         return model
     if sharding == "none":
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
-    mesh = init_device_mesh(device.type, (place.world,))
-    # Weights travel in what they are multiplied in; gradients are summed in fp32.
-    policy = MixedPrecisionPolicy(param_dtype=compute_dtype(device), reduce_dtype=torch.float32)
+    mesh = init_device_mesh(place.device.type, (place.world,))
+    # Weights are sent in the precision of the products; gradients are summed in fp32.
+    policy = MixedPrecisionPolicy(param_dtype=compute_dtype(place.device), reduce_dtype=torch.float32)
     for block in model.blocks:
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh)
@@ -88,53 +94,59 @@ def spread(model: GPT, sharding: str, place: Place, device: torch.device) -> nn.
 
 
 @contextlib.contextmanager
-def gradients_stay_here(module: nn.Module, stay: bool) -> Iterator[None]:
-    """Backward passes inside are not the update's last: add up, do not average over the processes yet."""
+def gradients_averaged(module: nn.Module, averaged: bool) -> Iterator[None]:
+    """Whether a backward pass inside averages the gradients over the processes.
+
+    Only the last backward pass of an update has to; the passes before it add to the process's own gradients.
+    """
     if isinstance(module, FSDPModule):
-        module.set_requires_gradient_sync(not stay)
-    with module.no_sync() if stay and isinstance(module, DistributedDataParallel) else contextlib.nullcontext():
+        module.set_requires_gradient_sync(averaged)
+    if isinstance(module, DistributedDataParallel) and not averaged:
+        with module.no_sync():
+            yield
+    else:
         yield
 
 
 def total(values: Tensor, place: Place) -> Tensor:
-    """The sum over all processes of `values`, at each of them."""
+    """The sum of `values` over all processes; every process gets it. `values` may be overwritten."""
     if place.world > 1:
         dist.all_reduce(values)
     return values
 
 
 def average(values: Tensor, place: Place) -> Tensor:
-    """The mean over all processes of `values`, at each of them."""
+    """The mean of `values` over all processes; every process gets it. `values` may be overwritten."""
     return total(values, place) / place.world
 
 
-# --- whole tensors -----------------------------------------------------------------------------------------
+# --- shards and unsharded tensors --------------------------------------------------------------------------
 
 
-def whole(state: Any) -> Any:
-    """`state` with each sharded tensor put together; all processes must ask for it."""
+def unsharded(state: Any) -> Any:
+    """A copy of the nested `state` in which each sharded tensor is gathered. All processes must call this together."""
     if isinstance(state, DTensor):
         return state.full_tensor().detach()
     if isinstance(state, dict):
-        return {name: whole(value) for name, value in state.items()}
+        return {name: unsharded(value) for name, value in state.items()}
     if isinstance(state, list | tuple):
-        return [whole(value) for value in state]
+        return [unsharded(value) for value in state]
     return state
 
 
-def whole_model(model: GPT) -> GPT:
-    """`model` as one process has it; all processes must ask for it."""
+def unsharded_model(model: GPT) -> GPT:
+    """`model`, or a copy with gathered weights if they are sharded. All processes must call this together."""
     if not isinstance(model, FSDPModule):
         return model
     with torch.device("meta"):
         copy = GPT(model.config)
-    copy.load_state_dict(whole(model.state_dict()), assign=True)
+    copy.load_state_dict(unsharded(model.state_dict()), assign=True)
     copy.cos_TD, copy.sin_TD = model.cos_TD, model.sin_TD
     return copy
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Give `optimizer` the whole state of one process, cut as its weights are."""
+    """Load an unsharded state into `optimizer`, sharded as the optimizer's weights are. Changes `state`."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, values in state["state"].items():
         weight = weights[index]
@@ -147,6 +159,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
 
 def clip(model: nn.Module, most: float) -> Tensor:
-    """Scale all gradients so that their global L2 norm is at most `most` (0: as they are); the norm before."""
+    """Scale all gradients so that their global L2 norm is at most `most`; 0 leaves them as they are.
+
+    Returns the norm before, a scalar tensor on the model's device (arXiv:1211.5063).
+    """
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), most or float("inf"))
     return norm.full_tensor() if isinstance(norm, DTensor) else norm

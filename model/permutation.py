@@ -1,10 +1,10 @@
-"""A keyed shuffle of 0 .. size-1 that is computed, not stored: position in, window number out.
+"""A keyed shuffle of 0 to size - 1 that is computed, not stored. In: positions. Out: window numbers.
 
-A Feistel network permutes the numbers of 2h bits (Luby and Rackoff 1988: each round swaps the halves and
-adds a keyed function of one to the other, so every round can be undone). Where size is not such a power of
-two, results outside the range are sent through again until they fall inside (cycle walking: Black and
-Rogaway 2002), which keeps it one-to-one. With it the n-th item of an epoch is known without the n-1 before
-it: resuming needs no state.
+A Feistel network permutes the numbers of 2h bits (Luby and Rackoff 1988): each round swaps the halves and mixes a keyed
+function of one half into the other one, so that every round can be undone. `size` is usually not a power of two, so
+some results fall outside the range. These are permuted again until they fall inside (cycle walking: Black and Rogaway
+2002), which keeps the shuffle one-to-one. The n-th window of an epoch is thus known without the windows before it, and
+a resumed run needs no state for it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ U64 = npt.NDArray[np.uint64]
 
 
 def round_keys(key: str) -> U64:
-    """ROUNDS independent 64-bit keys from a text."""
+    """ROUNDS independent 64-bit keys, (ROUNDS,) in uint64, derived from a text by BLAKE2b."""
     digest = hashlib.blake2b(key.encode(), digest_size=8 * ROUNDS).digest()
     return np.frombuffer(digest, "<u8").astype(np.uint64)
 
 
 def permute(positions_N: npt.NDArray[np.integer], size: int, key: str) -> npt.NDArray[np.int64]:
-    """Where each of `positions_N` (all in 0 .. size-1) goes under the permutation of `size` that `key`
-    names.
-    """
+    """Apply the permutation of 0 to `size` - 1 that `key` determines to positions (N,) in that range."""
     keys = round_keys(key)
     half_bits = max(1, ((size - 1).bit_length() + 1) // 2)
     result_N = _encipher(positions_N.astype(np.uint64), half_bits, keys)

@@ -1,37 +1,39 @@
-"""Runs -> one HTML page that shows them side by side, and needs nothing else.
+"""An HTML page that compares runs. In: the histories of runs, finished or not. Out: one HTML file.
 
-In: run directories of `model pretrain`, finished or not. Out: one file with its style, pictures and the few lines of
-script that show values under the pointer; no address is fetched, and without scripts only those values are missing.
-The same runs give the same bytes.
+The file contains its style, its charts and a few lines of script, which show the values under the pointer. It loads
+nothing from the network, and without scripts only those values are missing. Equal runs give equal bytes.
 
-Curves stand over the tokens seen, because runs with batches of different sizes compare only so; over steps on demand.
+Curves are drawn over the tokens that a run was trained on, so that runs with batches of different sizes can be
+compared; the page can also show them over steps.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bpe.whole import write_whole
 from model.chart import INNER, LEFT, WIDTH, Chart, Curve, chart, short
 from model.history import Figures, History, differing, figures, section, settings
 
-_SAMPLES = 24  # steps of a run whose samples are shown
-_LONGEST = 2_000  # characters of a sample
-_CROSSES = 200  # skipped updates of a run marked in the picture of its loss
+_SAMPLES = 24  # most steps of a run whose samples are shown
+_LONGEST = 2_000  # most characters of a sample that are shown
+_CROSSES = 200  # most skipped updates of a run that are marked in the chart of its loss
 _TITLE = 4  # most runs that the page's title names
-_COLOURS = 8  # with a place in the template's palette; more are computed
+_COLOURS = 8  # in the template's palette; further runs get a computed colour
 
 
 class _Picture(NamedTuple):
+    """The charts of one quantity: one over tokens and one over steps."""
+
     title: str
     unit: str
-    fields: tuple[tuple[str, str], ...]  # of metrics.jsonl, and how each is drawn
-    from_zero: bool = False
-    scale: float = 1  # what a value is multiplied by before it is shown
-    suffix: str = ""  # of values shown
+    fields: tuple[tuple[str, str], ...]  # fields of metrics.jsonl, each with the kind of its curves (model/chart.py)
+    from_zero: bool = False  # whether the y axis begins at 0
+    scale: float = 1  # values are multiplied by this before they are shown
+    suffix: str = ""  # after each value
 
 
 PICTURES = (
@@ -46,19 +48,14 @@ PICTURES = (
 
 
 def write_page(runs: Sequence[History], path: Path) -> None:
-    """Write the page; it appears whole or not at all."""
+    """Write the page to `path`, atomically, and the folders above it if they do not exist."""
     text = page(runs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, text.encode())
 
 
 def page(runs: Sequence[History]) -> str:
-    """The page's HTML."""
+    """The HTML of the page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -72,8 +69,8 @@ def page(runs: Sequence[History]) -> str:
     return environment.get_template("plot.html.j2").render(
         runs=runs,
         title=" · ".join(run.name for run in runs) if len(runs) <= _TITLE else f"{len(runs)} runs",
-        rows=table([figures(run) for run in runs]),
-        pictures=[picture for spec in PICTURES if (picture := draw(runs, spec))],
+        rows=figure_rows([figures(run) for run in runs]),
+        pictures=[charts for picture in PICTURES if (charts := draw(runs, picture))],
         differing=differing(runs),
         settings=settings(runs),
         samples=[samples(run) for run in runs],
@@ -87,11 +84,11 @@ def page(runs: Sequence[History]) -> str:
 # --- curves ----------------------------------------------------------------------------------------------------
 
 
-def draw(runs: Sequence[History], spec: _Picture) -> dict[str, Any] | None:
-    """The picture over tokens and over steps; None if no run has a value for it."""
+def draw(runs: Sequence[History], picture: _Picture) -> dict[str, Any] | None:
+    """What the template needs of a picture: title, unit, suffix, and the charts; None if no run has a value for it."""
 
-    def shown(value: float) -> str:
-        return short(value) + spec.suffix
+    def format_y(value: float) -> str:
+        return short(value) + picture.suffix
 
     over: dict[str, Chart] = {}
     for axis in ("tokens", "steps"):
@@ -100,42 +97,44 @@ def draw(runs: Sequence[History], spec: _Picture) -> dict[str, Any] | None:
                 number,
                 run.name,
                 run.tokens_N if axis == "tokens" else run.step_N,
-                run.columns[field] * spec.scale,
+                run.columns[field] * picture.scale,
                 kind,
             )
-            for field, kind in spec.fields
+            for field, kind in picture.fields
             for number, run in enumerate(runs)
         ]
-        marks = crosses(runs, axis) if spec.fields[0][0] == "loss" else ()
-        drawn = chart(spec.title, curves, axis, shown, from_zero=spec.from_zero, marks=marks)
+        marks = crosses(runs, axis) if picture.fields[0][0] == "loss" else ()
+        drawn = chart(picture.title, curves, axis, format_y, from_zero=picture.from_zero, marks=marks)
         if drawn:
             over[axis] = drawn
-    return {"title": spec.title, "unit": spec.unit, "suffix": spec.suffix, "over": over} if over else None
+    return {"title": picture.title, "unit": picture.unit, "suffix": picture.suffix, "over": over} if over else None
 
 
 def crosses(runs: Sequence[History], axis: str) -> list[tuple[int, float, str]]:
-    """(run, x, text) of skipped updates, of each run the first ones."""
-    found = []
+    """The marks of skipped updates, up to _CROSSES of each run: number of the run, x on `axis`, and a text."""
+    marks = []
     for number, run in enumerate(runs):
         tokens = dict(zip(run.step_N.tolist(), run.tokens_N.tolist(), strict=True)) if run.skipped else {}
         for step, reason in run.skipped[:_CROSSES]:
             x = tokens[step] if axis == "tokens" else float(step)
             if not math.isnan(x):
-                found.append((number, x, f"{run.name}: update {step:,} skipped, {reason}"))
-    return found
+                marks.append((number, x, f"{run.name}: update {step:,} skipped, {reason}"))
+    return marks
 
 
 # --- the table and the samples ---------------------------------------------------------------------------------
 
 
 class _Row(NamedTuple):
+    """A row of the page's table: one figure of all runs."""
+
     name: str
-    cells: list[str]
-    best: set[int]  # numbers of the runs whose value is the best, if they differ
+    cells: list[str]  # one for each run
+    best: set[int]  # numbers of the runs with the best value, if the runs differ
 
 
-def table(told: Sequence[Figures]) -> list[_Row]:
-    """A row a figure, a column a run; rows of figures that no run has are left out."""
+def figure_rows(runs: Sequence[Figures]) -> list[_Row]:
+    """The rows of the page's table; a figure that no run has is left out."""
     texts: list[tuple[str, Callable[[Figures], str]]] = [
         ("parameters", lambda run: _count(run.parameters)),
         ("shape of preset", lambda run: run.preset or ""),
@@ -152,11 +151,11 @@ def table(told: Sequence[Figures]) -> list[_Row]:
         ("peak memory", lambda run: f"{run.memory_bytes / 2**30:.1f} GiB" if run.memory_bytes is not None else ""),
         ("skipped updates", _skipped),
     ]
-    return [_Row(name, cells, _best(name, cells)) for name, text in texts if any(cells := [text(run) for run in told])]
+    return [_Row(name, cells, _best(name, cells)) for name, text in texts if any(cells := [text(run) for run in runs])]
 
 
 def _best(name: str, cells: Sequence[str]) -> set[int]:
-    """Numbers of the runs whose loss or bits, as printed, are the lowest of several."""
+    """The numbers of the runs with the lowest held-out loss or bits a byte, as printed, if the runs differ."""
     known = {cell for cell in cells if cell}
     if len(known) < 2 or not name.startswith(("held-out", "bits")):
         return set()
@@ -164,6 +163,7 @@ def _best(name: str, cells: Sequence[str]) -> set[int]:
 
 
 def _setting(value: Any) -> str:
+    """A setting as the page shows it."""
     if isinstance(value, float):
         return f"{value:.10g}"  # 0.009, not 0.009000000000000001
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
@@ -185,8 +185,9 @@ def _skipped(run: Figures) -> str:
 
 
 def samples(run: History) -> dict[str, Any]:
-    """What the run wrote at some steps, and at how many it wrote. Closer together at the beginning, where more
-    changes from one to the next.
+    """What the template needs of a run's samples: those of some steps, and the number of steps that have samples.
+
+    The steps are closer together at the beginning, where samples change most from step to step.
     """
     last = len(run.samples) - 1
     picked = {0, *(round(last * (number / (_SAMPLES - 1)) ** 2) for number in range(_SAMPLES))} if run.samples else ()
@@ -202,20 +203,20 @@ def samples(run: History) -> dict[str, Any]:
 
 
 def notes(runs: Sequence[History]) -> list[str]:
-    """What a reader should know about the files themselves."""
-    found = []
+    """Sentences for the page about data that is missing from the runs' files."""
+    lines = []
     for run in runs:
         if not len(run.step_N):
-            found.append(f"{run.name}: no step is recorded yet.")
+            lines.append(f"{run.name}: no step is recorded yet.")
         if run.unreadable:
-            found.append(f"{run.name}: {run.unreadable:,} lines of metrics.jsonl cannot be read and are left out.")
+            lines.append(f"{run.name}: {run.unreadable:,} lines of metrics.jsonl cannot be read and are left out.")
         if len(run.step_N) and math.isnan(run.tokens_N[-1]):
-            found.append(f"{run.name}: neither rows nor config.json tell its tokens, so it has curves over steps only.")
+            lines.append(f"{run.name}: its number of tokens is not known, so that it has curves over steps only.")
         if not section(run.config, "model"):
-            found.append(f"{run.name}: no config.json with the model's shape, so its settings and size are not known.")
-    return found
+            lines.append(f"{run.name}: no config.json with the model's shape, so its settings and size are not known.")
+    return lines
 
 
 def summary(runs: Sequence[History], path: Path) -> Mapping[str, Any]:
-    """What `model plot --json` prints."""
+    """The object that `model plot --json` prints; `path` is the page."""
     return {"page": str(path), "runs": [figures(run)._asdict() for run in runs], "differing": differing(runs)}

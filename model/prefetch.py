@@ -1,8 +1,8 @@
-"""Batches made ahead of the updates that use them, by a thread, and on a GPU copied there beside its computation.
+"""Batches that a thread makes before the updates that use them. On CUDA the thread also copies them to the device.
 
-The ids of a batch travel as the stream has them, each once and in 2 or 4 bytes, and become inputs and targets of 8
-on the device: a fraction of the copy that two arrays of int64 would be. On CUDA the copy leaves pinned memory on a
-stream of the thread's own, and the consumer's stream waits for that, not the consumer.
+The ids of a batch are copied to the device in the stream's dtype, each once and in 2 or 4 bytes, and converted there to
+inputs and targets in int64. Two arrays of int64 would be 4 to 8 times as many bytes. On CUDA the copy runs from pinned
+memory on a CUDA stream of the thread's own; the consumer's CUDA stream waits for it, but not the consumer itself.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from model.stream import Array
 
 
 class _Ready(NamedTuple):
+    """A batch on its device, or on its way there."""
+
     x_BT: Tensor
     y_BT: Tensor
-    copied: torch.cuda.Event | None  # None where nothing is asynchronous
+    copied: torch.cuda.Event | None  # end of the copy; None if the copy was not asynchronous
 
 
 @contextlib.contextmanager
@@ -36,56 +38,56 @@ def prefetched(
     device: torch.device,
     depth: int = 2,
 ) -> Iterator[Iterator[tuple[Tensor, Tensor]]]:
-    """An iterator over the batches of updates `first_step` .. `last_step`-1, as int64 tensors on `device`.
+    """A context that yields an iterator over the batches of updates `first_step` to `last_step` - 1.
 
-    Each is (inputs, targets), (batch_size / world, context), contiguous; at most `depth` are made before they are
-    asked for. On CUDA they belong to the stream that is current where `next` is called. What goes wrong in the
-    thread is raised there too. Leaving the context, by whatever way, ends the thread, after the batch that it is
-    making; the iterator then has no more.
+    A batch is (inputs, targets), (batch_size / world, context) each, contiguous int64 tensors on `device`. The thread
+    makes at most `depth` batches before they are asked for. On CUDA a batch may be used on the CUDA stream that is
+    current when `next` is called. `next` raises an error that happened in the thread. When the context is left, for
+    whatever reason, the thread finishes its batch and ends, and the iterator is exhausted.
     """
-    room, ready, left = threading.Semaphore(depth), SimpleQueue[_Ready | BaseException](), threading.Event()
-    # Made here, since a device without a number is the current one of the thread that asks.
+    free, ready, ended = threading.Semaphore(depth), SimpleQueue[_Ready | BaseException](), threading.Event()
+    # The CUDA stream is made here and not in the thread: a device without a number is the calling thread's current one.
     copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
-    def make() -> None:
+    def produce() -> None:
         try:
             for step in range(first_step, last_step):
-                room.acquire()
-                if left.is_set():
+                free.acquire()
+                if ended.is_set():
                     return
                 ready.put(_on_device(batches.rows(step, rank, world), device, copies))
-        except BaseException as error:  # noqa: BLE001 - it is the consumer's, who would wait for ever
+        except BaseException as error:  # noqa: BLE001 - `next` raises it; without it the consumer would wait for ever
             ready.put(error)
 
     def take() -> tuple[Tensor, Tensor]:
-        found = ready.get()
-        room.release()
-        if isinstance(found, BaseException):
-            raise found
-        return _received(found)
+        batch = ready.get()
+        free.release()
+        if isinstance(batch, BaseException):
+            raise batch
+        return _received(batch)
 
-    def all_in_order() -> Iterator[tuple[Tensor, Tensor]]:
+    def consume() -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(first_step, last_step):
-            if left.is_set():
+            if ended.is_set():
                 return
-            yield take()
+            yield take()  # no variable here keeps the batch alive after its use
 
-    thread = threading.Thread(target=make, name="prefetch", daemon=True)
+    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
     try:
         thread.start()
-        yield all_in_order()
+        yield consume()
     finally:
-        left.set()
-        room.release()
+        ended.set()
+        free.release()
         thread.join()
 
 
 def _on_device(rows_BT: Array, device: torch.device, copies: torch.cuda.Stream | None) -> _Ready:
-    """Inputs and targets of rows of context + 1 ids, on `device`."""
+    """Inputs and targets, on `device`, of rows of context + 1 ids; on CUDA copied on the CUDA stream `copies`."""
     if copies is None:
         return _Ready(*_inputs_and_targets(torch.from_numpy(rows_BT).to(device)), None)
     with torch.cuda.stream(copies):
-        pinned_BT = torch.from_numpy(rows_BT).pin_memory()  # not reused before the copy is done: PyTorch sees to it
+        pinned_BT = torch.from_numpy(rows_BT).pin_memory()  # PyTorch does not reuse it before the copy has ended
         x_BT, y_BT = _inputs_and_targets(pinned_BT.to(device, non_blocking=True))
         return _Ready(x_BT, y_BT, copies.record_event())
 
@@ -95,10 +97,11 @@ def _inputs_and_targets(rows_BT: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _received(batch: _Ready) -> tuple[Tensor, Tensor]:
-    """The batch for use on the current stream of the thread that calls."""
+    """The batch for use on the calling thread's current CUDA stream."""
     if batch.copied is not None:
         current = torch.cuda.current_stream(batch.x_BT.device)
         current.wait_event(batch.copied)
-        for tensor in (batch.x_BT, batch.y_BT):  # made on the other stream, whose next batches must not overwrite them
+        for tensor in (batch.x_BT, batch.y_BT):
+            # The tensor was made on the thread's CUDA stream: while it is in use, no later batch may get its memory.
             tensor.record_stream(current)
     return batch.x_BT, batch.y_BT

@@ -1,10 +1,11 @@
-"""Model shapes and training settings with a name.
+"""Presets: model shapes and training settings with a name.
 
-`124m` to `1558m` have the parameters of GPT-2's four sizes in the default shape: heads of 128 channels keep a
-GPU's attention kernels busier than GPT-2's 64 (modded-nanogpt, nanochat), two query heads share a key head, and
-what that saves goes into the MLP (three times the width). `gpt2-124m` to `gpt2-1558m` are GPT-2 itself.
+`124m` to `1558m` have Qwen3's shape and as many parameters as GPT-2's four sizes. Heads have 128 channels, which keep a
+GPU's attention kernels busier than GPT-2's 64 (modded-nanogpt, nanochat). Two query heads share a key head, and the
+parameters that this saves go into the MLP, which is three times the width. `gpt2-124m` to `gpt2-1558m` are GPT-2's own
+shapes.
 
-Steps, batches, learning rates and warm-ups of the four sizes are those of llm.c's scripts/run_gpt2_*.sh, which
+Steps, batch sizes, learning rates and warm-ups of the four sizes are those of llm.c's scripts/run_gpt2_*.sh, which
 reproduce GPT-2.
 """
 
@@ -17,9 +18,11 @@ from model.config import ModelConfig, TrainConfig
 
 
 class Preset(NamedTuple):
-    summary: str
-    shape: Mapping[str, Any]  # ModelConfig without the vocabulary
-    training: Mapping[str, Any]  # TrainConfig
+    """Where the settings of a run start."""
+
+    summary: str  # for the help of `model pretrain`
+    shape: Mapping[str, Any]  # fields of ModelConfig, except `vocab_size`
+    training: Mapping[str, Any]  # fields of TrainConfig
 
 
 def _shape(context: int, layers: int, width: int, heads: int, kv_heads: int, head_dim: int, mlp: int) -> dict[str, Any]:
@@ -37,8 +40,8 @@ def _shape(context: int, layers: int, width: int, heads: int, kv_heads: int, hea
 def _gpt2(layers: int, width: int) -> dict[str, Any]:
     """GPT-2's own shape (https://github.com/openai/gpt-2): heads of 64 channels, an MLP of four times the width."""
     heads = width // 64
-    own = {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "bias": True}
-    return {**_shape(1024, layers, width, heads, heads, 64, 4 * width), **own, "norm_eps": 1e-5}
+    kinds = {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "bias": True}
+    return {**_shape(1024, layers, width, heads, heads, 64, 4 * width), **kinds, "norm_eps": 1e-5}
 
 
 def _training(steps: int, batch_tokens: int, lr: float, warmup_steps: int, **more: Any) -> dict[str, Any]:
@@ -46,9 +49,9 @@ def _training(steps: int, batch_tokens: int, lr: float, warmup_steps: int, **mor
 
 
 _124M = _training(19_073, 524_288, 6e-4, 700, min_lr_ratio=0.0)  # 10 B tokens
-_350M = _training(60_000, 524_288, 3e-4, 700, min_lr_ratio=0.0)  # 31 B
-_774M = _training(286_102, 524_288, 2.5e-4, 700, min_lr_ratio=0.0)  # 150 B
-_1558M = _training(32_000, 1_048_576, 6e-4, 700)  # 34 B
+_350M = _training(60_000, 524_288, 3e-4, 700, min_lr_ratio=0.0)  # 31 B tokens
+_774M = _training(286_102, 524_288, 2.5e-4, 700, min_lr_ratio=0.0)  # 150 B tokens
+_1558M = _training(32_000, 1_048_576, 6e-4, 700)  # 34 B tokens
 
 PRESETS: Mapping[str, Preset] = {
     "tiny": Preset(
@@ -66,9 +69,9 @@ PRESETS: Mapping[str, Preset] = {
     "774m": Preset("36 x 1280, context 1024: 150 B tokens", _shape(1024, 36, 1280, 10, 5, 128, 3840), _774M),
     "1558m": Preset("48 x 1600, context 1024: 34 B tokens", _shape(1024, 48, 1600, 12, 6, 128, 4864), _1558M),
     "gpt2-124m": Preset("GPT-2 small's own shape", _gpt2(12, 768), _124M),
-    "gpt2-350m": Preset("GPT-2 medium's", _gpt2(24, 1024), _350M),
-    "gpt2-774m": Preset("GPT-2 large's", _gpt2(36, 1280), _774M),
-    "gpt2-1558m": Preset("GPT-2 XL's", _gpt2(48, 1600), _1558M),
+    "gpt2-350m": Preset("GPT-2 medium's own shape", _gpt2(24, 1024), _350M),
+    "gpt2-774m": Preset("GPT-2 large's own shape", _gpt2(36, 1280), _774M),
+    "gpt2-1558m": Preset("GPT-2 XL's own shape", _gpt2(48, 1600), _1558M),
 }
 
 
@@ -80,27 +83,30 @@ def from_preset(
     tokens: int | None = None,
     done: tuple[int, int] = (0, 0),
 ) -> tuple[ModelConfig, TrainConfig]:
-    """The preset's configurations; `shape` are ModelConfig fields and `training` TrainConfig fields, in both of
-    which None means the preset's own value. `tokens` asks for so many, rounded up to whole updates; of a run that
-    goes on `done` are the updates made and their tokens, perhaps in another batch.
+    """The configurations of the preset `name`, with changes.
 
-    Raises ValueError naming the field where a value is out of bounds, the name is unknown, or the batch is
-    not a whole number of sequences.
+    `shape` and `training` change fields of ModelConfig and TrainConfig; a None changes nothing. `tokens` sets the
+    steps: so many tokens in all, rounded up to whole updates. For a run that continues, `done` are the updates made so
+    far and their tokens (the batch size may have changed).
+
+    Raises ValueError, naming the field, if the name is unknown, a value is out of bounds, both steps and tokens are
+    set, or the batch is not a whole number of sequences.
     """
     if name not in PRESETS:
         raise ValueError(f"preset {name!r}: should be one of {', '.join(PRESETS)}")
     preset = PRESETS[name]
-    model = ModelConfig(vocab_size=vocab_size, **{**preset.shape, **_given(shape)})
-    merged = {**preset.training, **_given(training)}
+    model = ModelConfig(vocab_size=vocab_size, **{**preset.shape, **_changes(shape)})
+    changes = _changes(training)
+    fields = {**preset.training, **changes}
     if tokens is not None:
-        if "steps" in _given(training):
+        if "steps" in changes:
             raise ValueError("steps and tokens: give one of them, the other follows from it")
-        made, seen = done
-        merged["steps"] = max(1, made + -(-max(0, tokens - seen) // max(1, merged["batch_tokens"])))
-    if "warmup_steps" not in _given(training):
-        # A run shorter than the preset's warm-up would never reach its learning rate.
-        merged["warmup_steps"] = min(merged["warmup_steps"], merged["steps"] // 5)
-    train = TrainConfig(**merged)
+        steps_done, tokens_done = done
+        fields["steps"] = max(1, steps_done + -(-max(0, tokens - tokens_done) // max(1, fields["batch_tokens"])))
+    if "warmup_steps" not in changes:
+        # A run that is shorter than the preset's warm-up would never reach its learning rate.
+        fields["warmup_steps"] = min(fields["warmup_steps"], fields["steps"] // 5)
+    train = TrainConfig(**fields)
     if train.batch_tokens % model.context:
         below = train.batch_tokens // model.context * model.context
         fitting = f"{below or model.context} or {below + model.context}" if below else f"{model.context}"
@@ -108,5 +114,6 @@ def from_preset(
     return model, train
 
 
-def _given(changes: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {field: value for field, value in (changes or {}).items() if value is not None}
+def _changes(fields: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields that are not None."""
+    return {field: value for field, value in (fields or {}).items() if value is not None}

@@ -1,11 +1,11 @@
-"""What stands before the text that a model writes, and where that text ends.
+"""Prompts: the examples before a prompt, and the stop texts that end a sample.
 
-Few-shot prompting (GPT-3, arXiv:2005.14165) puts solved examples before a prompt; no weight changes. A file of
-examples is either of two kinds. In JSON lines of `input` and `output` each becomes `Input: ...`, `Output: ...` and a
-blank line, the prompt stands as another input, and what the model writes up to the end of the line is its answer. Any
-other file is text: its paragraphs are the examples and stand before the prompt as they are.
+Few-shot prompting (GPT-3, arXiv:2005.14165) puts solved examples before a prompt; no weight changes. A file of examples
+has one of two forms. JSON lines have an `input` and an `output` each. An example becomes `Input: ...`, `Output: ...`
+and a blank line, the prompt becomes one more input, and the model's answer ends with the line. Any other file is text:
+its paragraphs are the examples and stand unchanged before the prompt.
 
-A stop text ends a sample before the stop text. Both are looked for in bytes, because a token need not be whole
+A sample ends before the first stop text. Stop texts are searched in bytes, because a token need not be whole
 characters.
 """
 
@@ -26,14 +26,18 @@ JSON_LINES = (".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class Examples:
+    """The examples of a file, for few-shot prompting."""
+
     texts: tuple[str, ...]  # each with the blank line after it
-    asks: bool  # the prompt is an input whose output is wanted
+    asks: bool  # whether the examples have inputs and outputs, so that a prompt is an input
 
     def ask(self, prompt: str) -> str:
+        """The prompt as it stands after the examples."""
         return f"Input: {prompt}\nOutput:" if self.asks else prompt
 
     @property
     def stops(self) -> tuple[str, ...]:
+        """The stop texts that end an answer."""
         return ("\n",) if self.asks else ()
 
 
@@ -41,9 +45,12 @@ NO_EXAMPLES = Examples((), asks=False)
 
 
 def read_examples(path: Path) -> Examples:
-    """The examples of a file. Raises ValueError, naming file and line, for one that has none or is not as above."""
+    """The examples of a file, in one of the forms above; its suffix tells which.
+
+    Raises OSError if it cannot be read, ValueError naming file and line if it has no examples or another form.
+    """
     if path.suffix in JSON_LINES:
-        texts = [f"Input: {given}\nOutput: {wanted}\n\n" for given, wanted in _rows(path, ("input", "output"))]
+        texts = [f"Input: {text}\nOutput: {answer}\n\n" for text, answer in _rows(path, ("input", "output"))]
     else:
         paragraphs = [""]
         for line in _read(path).splitlines():
@@ -58,7 +65,10 @@ def read_examples(path: Path) -> Examples:
 
 
 def read_prompts(path: Path) -> list[str]:
-    """A prompt a line, or JSON lines of `prompt`; blank lines do not count. Raises ValueError as `read_examples`."""
+    """The prompts of a file: one a line, or JSON lines with a `prompt` each. Blank lines do not count.
+
+    Raises OSError if it cannot be read, ValueError naming file and line if it has no prompts or another form.
+    """
     if path.suffix in JSON_LINES:
         prompts = [prompt for (prompt,) in _rows(path, ("prompt",))]
     else:
@@ -69,11 +79,14 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def fitting_ids(examples: Examples, prompt: str, tokenizer: Tokenizer, room: int) -> tuple[list[int], int]:
-    """Ids of the examples and the prompt, and how many of the first examples had to go to make at most `room` ids."""
-    asked = examples.ask(prompt)
+    """The ids of examples and prompt, and how many of the first examples were left out to have at most `room` ids.
+
+    If even the prompt alone has more ids, all of its ids are returned.
+    """
+    asked_prompt = examples.ask(prompt)
 
     def ids(dropped: int) -> list[int]:
-        return tokenizer.encode("".join(examples.texts[dropped:]) + asked)
+        return tokenizer.encode("".join(examples.texts[dropped:]) + asked_prompt)
 
     count = len(examples.texts)
     dropped = bisect_left(range(count), True, key=lambda number: len(ids(number)) <= room)
@@ -81,7 +94,7 @@ def fitting_ids(examples: Examples, prompt: str, tokenizer: Tokenizer, room: int
 
 
 def _rows(path: Path, keys: tuple[str, ...]) -> list[list[str]]:
-    """The strings of `keys` in each line's object."""
+    """The strings that each line's JSON object has for `keys`. Raises ValueError naming file and line."""
     rows = []
     for number, line in enumerate(_read(path).split("\n"), 1):
         if not line.strip():
@@ -109,9 +122,10 @@ def _read(path: Path) -> str:
 
 
 class Ending:
-    """Stop texts, looked for in tokens."""
+    """Finds stop texts in tokens."""
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+        """`stops` are the stop texts; raises ValueError if one is empty."""
         if "" in stops:
             raise ValueError("a stop text is empty: give the characters to stop at")
         self.tokenizer = tokenizer
@@ -119,7 +133,7 @@ class Ending:
         self.longest = max(map(len, self.stops), default=0)
 
     def reached(self, tokens: Sequence[int]) -> bool:
-        """Does a stop text end in the last of these tokens?"""
+        """Whether a stop text ends within the last of these tokens."""
         if not self.stops:
             return False
         tail, token = b"", b""
@@ -132,53 +146,55 @@ class Ending:
         return self.find(tail) >= 0
 
     def find(self, text: bytes) -> int:
-        """Where the first stop text begins; -1 if there is none."""
-        return min((place for stop in self.stops if (place := text.find(stop)) >= 0), default=-1)
+        """The offset of the first stop text in `text`; -1 if there is none."""
+        return min((offset for stop in self.stops if (offset := text.find(stop)) >= 0), default=-1)
 
-    def held(self, text: bytes) -> int:
-        """Bytes at the end of `text` that may be the beginning of a stop text."""
+    def partial(self, text: bytes) -> int:
+        """The number of bytes at the end of `text` that may be the beginning of a stop text."""
         most = min(len(text), self.longest - 1)
         return next((n for n in range(most, 0, -1) if any(stop.startswith(text[-n:]) for stop in self.stops)), 0)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """What the tokens say before a stop text; what is not UTF-8 shows as U+FFFD."""
-        whole = b"".join(token_bytes(self.tokenizer, token_id) for token_id in tokens)
-        place = self.find(whole)
-        return (whole if place < 0 else whole[:place]).decode("utf-8", "replace")
+        """The text of the tokens, up to the first stop text. Bytes that are not UTF-8 become U+FFFD."""
+        text = b"".join(token_bytes(self.tokenizer, token_id) for token_id in tokens)
+        offset = self.find(text)
+        return (text if offset < 0 else text[:offset]).decode("utf-8", "replace")
 
 
 class Writer:
-    """Hands a text on as its tokens come: whole characters, and nothing that may yet turn out a stop text.
+    """Writes a text while its tokens arrive: whole characters, and no bytes that may begin a stop text.
 
-    All that was handed on is `Ending.text` of the tokens.
+    After `close` it has written exactly `Ending.text` of the tokens.
     """
 
     def __init__(self, ending: Ending, write: Callable[[str], None]) -> None:
         self.ending, self.write = ending, write
-        self.waiting = b""
+        self.pending = b""
         self.stopped = False
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def token(self, token_id: int) -> None:
+        """Take the next token."""
         if self.stopped:
             return
-        self.waiting += token_bytes(self.ending.tokenizer, token_id)
-        place = self.ending.find(self.waiting)
-        self.stopped = place >= 0
-        self._hand_on(place if self.stopped else len(self.waiting) - self.ending.held(self.waiting))
+        self.pending += token_bytes(self.ending.tokenizer, token_id)
+        offset = self.ending.find(self.pending)
+        self.stopped = offset >= 0
+        self._write(offset if self.stopped else len(self.pending) - self.ending.partial(self.pending))
 
     def close(self) -> None:
-        self._hand_on(0 if self.stopped else len(self.waiting), final=True)
+        """Write what is pending: no more tokens will arrive."""
+        self._write(0 if self.stopped else len(self.pending), final=True)
 
-    def _hand_on(self, count: int, final: bool = False) -> None:
-        text = self.decoder.decode(self.waiting[:count], final)
-        self.waiting = self.waiting[count:]
+    def _write(self, count: int, final: bool = False) -> None:
+        text = self.decoder.decode(self.pending[:count], final)
+        self.pending = self.pending[count:]
         if text:
             self.write(text)
 
 
 def token_bytes(tokenizer: Tokenizer, token_id: int) -> bytes:
-    """A token's bytes; of an id in a gap of the vocabulary, which a model may draw, nothing."""
+    """The bytes of a token; empty for an id that is no token of the vocabulary, which a model may draw."""
     try:
         return tokenizer.vocabulary.token_bytes(token_id)
     except ValueError:

@@ -1,9 +1,9 @@
-"""The whole state of a run, to a checkpoint and back.
+"""The complete state of a run, written to a checkpoint and restored from it.
 
-A checkpoint holds the configurations, the data's fingerprint and one number of windows consumed, weights, the state
-of the optimisers and of the guard, and the random generators. That is enough to go on to the bit. Model, data and
-settings must be the same; the number of steps and the size of a batch may change, and so may all that RunOptions has:
-the next window to be trained on is the next one in any case.
+A checkpoint holds the configurations, the data's fingerprint, the number of windows consumed, the weights, the states
+of the optimizers and of the guard, and the states of the random generators. A resumed run therefore continues with the
+same bits. The model's shape, the data and the training settings must be equal to the stored ones. The number of steps,
+the batch size and all of RunOptions may change: the run always continues with the next window.
 """
 
 from __future__ import annotations
@@ -19,32 +19,41 @@ import torch.distributed as dist
 from torch import Tensor
 
 from model.checkpoint import checkpoints, newest, save, sweep
-from model.config import RunOptions, differences
+from model.config import differences
 from model.gpt import GPT
 from model.guard import Guard
-from model.parallel import load_optimizer, whole
+from model.parallel import load_optimizer, unsharded
 
-# Of TrainConfig: what may change on the way (the warm-up of a short run follows from its steps).
+# Fields of TrainConfig that may change when a run is resumed. The warm-up is among them because that of a short run
+# follows from its steps.
 MAY_CHANGE = ("steps", "batch_tokens", "warmup_steps")
 
 
-class Found(NamedTuple):
-    """A checkpoint to go on from."""
+class Learner(NamedTuple):
+    """What updates change."""
 
-    step: int
-    position: int  # windows consumed before that step
-    batch_tokens: int
+    model: GPT
+    optimizers: list[torch.optim.Optimizer]
+    guard: Guard
+
+
+class ResumePoint(NamedTuple):
+    """The content of a checkpoint that a run continues from."""
+
+    step: int  # updates made
+    position: int  # windows consumed by them
+    batch_tokens: int  # tokens an update had
     weights: dict[str, Tensor]
     optimizers: list[dict[str, Any]]
     guard: dict[str, Any]
     rng: dict[str, Any]
 
 
-def consumed(run: Path) -> tuple[int, int]:
-    """Steps that the newest checkpoint stands after, and the tokens of these by metrics.jsonl; (0, 0) of a new run."""
-    metrics, made = run / "metrics.jsonl", checkpoints(run)
-    if made and metrics.is_file():  # an imported model has none
-        step = int(made[0].stem.rpartition("-")[2])
+def trained_so_far(run: Path) -> tuple[int, int]:
+    """The updates made before the newest checkpoint, and their tokens by metrics.jsonl; (0, 0) for a new run."""
+    metrics, paths = run / "metrics.jsonl", checkpoints(run)
+    if paths and metrics.is_file():  # an imported model has no metrics
+        step = int(paths[0].stem.rpartition("-")[2])
         start = b'{"step": %d, ' % step
         with metrics.open("rb") as lines:
             for line in lines:
@@ -53,29 +62,32 @@ def consumed(run: Path) -> tuple[int, int]:
     return 0, 0
 
 
-def find(run: Path, identity: dict[str, Any], log: Callable[[str], None]) -> Found | None:
-    """The newest whole checkpoint of `run`, if any; ValueError if it is of another run than `identity`."""
+def find_resume_point(run: Path, identity: dict[str, Any], log: Callable[[str], None]) -> ResumePoint | None:
+    """The newest whole checkpoint of `run`; None for a new run.
+
+    `identity` are the sections `model`, `train` and `data` of config.json. Raises ValueError, naming each difference,
+    if the checkpoint's sections differ in more than MAY_CHANGE, and if the run is an imported model.
+    """
     if not dist.is_initialized() or dist.get_rank() == 0:
         sweep(run)
-    found = newest(run, log)
-    if found is None:
+    checkpoint = newest(run, log)
+    if checkpoint is None:
         return None
-    path, state = found
+    path, state = checkpoint
     if state.get("optimizers") is None:
         raise ValueError(f"{run}: holds an imported model, which has no training to resume; choose another -o")
-    differing = [line for part in identity for line in differences({part: state[part]}, {part: identity[part]})]
-    changes = tuple(f"train.{name}: " for name in MAY_CHANGE)
-    refused = [line for line in differing if not line.startswith(changes)]
+    lines = [line for part in identity for line in differences({part: state[part]}, {part: identity[part]})]
+    allowed = tuple(f"train.{name}: " for name in MAY_CHANGE)
+    refused = [line for line in lines if not line.startswith(allowed)]
     if refused:
         raise ValueError(f"{run}: holds another run ({'; '.join(refused)}); ask for the same or choose another -o")
     log(f"resuming from {path}")
-    for line in differing:
+    for line in lines:
         log(f"from here on {line.replace(', not ', ' becomes ')}")
-    train = state["train"]
-    return Found(
+    return ResumePoint(
         state["step"],
         state["position"],
-        train["batch_tokens"],
+        state["train"]["batch_tokens"],
         state["weights"],
         state["optimizers"],
         state["guard"],
@@ -83,14 +95,14 @@ def find(run: Path, identity: dict[str, Any], log: Callable[[str], None]) -> Fou
     )
 
 
-def restore(found: Found, optimizers: list[torch.optim.Optimizer], guard: Guard) -> None:
-    """Load all but the weights."""
-    for optimizer, state in zip(optimizers, found.optimizers, strict=True):
+def restore(point: ResumePoint, learner: Learner) -> None:
+    """Load the states of optimizers, guard and random generators; the model has its weights already."""
+    for optimizer, state in zip(learner.optimizers, point.optimizers, strict=True):
         load_optimizer(optimizer, state)
-    guard.restore(found.guard)
-    torch.set_rng_state(found.rng["cpu"])
-    if len(found.rng["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all(found.rng["cuda"])
+    learner.guard.restore(point.guard)
+    torch.set_rng_state(point.rng["cpu"])
+    if len(point.rng["cuda"]) == torch.cuda.device_count() > 0:
+        torch.cuda.set_rng_state_all(point.rng["cuda"])
 
 
 def write_checkpoint(
@@ -98,25 +110,26 @@ def write_checkpoint(
     step: int,
     position: int,
     identity: dict[str, Any],
-    model: GPT,
-    optimizers: list[torch.optim.Optimizer],
-    guard: Guard,
+    learner: Learner,
     metrics: IO[str] | None,
-    options: RunOptions,
+    keep: int,
 ) -> None:
-    """All processes call this; the one that has `metrics` writes."""
-    weights = whole(model.state_dict())
-    states = [whole(optimizer.state_dict()) for optimizer in optimizers]
+    """Write the checkpoint after `step` updates, which consumed `position` windows; keep the newest `keep`.
+
+    Every process calls this, because sharded tensors are gathered. Only the first process has `metrics`, and writes.
+    """
+    weights = unsharded(learner.model.state_dict())
+    states = [unsharded(optimizer.state_dict()) for optimizer in learner.optimizers]
     if metrics is None:
         return
-    os.fsync(metrics.fileno())  # a checkpoint must not survive a power cut that its metrics do not
+    os.fsync(metrics.fileno())  # if a power cut spares the checkpoint, it must spare the rows before it
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     state = {
         **identity,
         "position": position,
         "weights": weights,
         "optimizers": states,
-        "guard": guard.state(),
+        "guard": learner.guard.state(),
         "rng": {"cpu": torch.get_rng_state(), "cuda": cuda_states},
     }
-    save(run, step, state, options.keep_checkpoints)
+    save(run, step, state, keep)

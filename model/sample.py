@@ -1,7 +1,7 @@
-"""Text from a model: prompts in, drawn tokens out.
+"""Sampling from a model. In: prompts. Out: drawn tokens.
 
-Every sample has a random stream of its own, seeded by (seed, its number): the first of ten samples is the same
-text as the only one of one, and a prompt among others is continued as it is alone.
+Every sample draws from random numbers of its own, seeded by the seed and the sample's number. So the first of ten
+samples is the text of a single sample, and a prompt is continued alike alone and among other prompts.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from model.gpt import GPT
 
 __all__ = ["Sample", "Sampling", "generate", "generate_batch"]
 
-# Texts at once: as many as keep a GPU busy, if their keys and values take no more than this.
+# Texts that are continued at once: as many as keep a GPU busy, but their keys and values must fit CACHE_BYTES.
 MOST_ROWS = 64
 CACHE_BYTES = {"cuda": 2**33, "cpu": 2**30}
-# Steps between looks at what was drawn: a look waits for the device, and on a CPU there is nothing to wait for.
-STEPS_A_LOOK = {"cuda": 16, "cpu": 1}
+# Steps between two reads of the drawn tokens. A read waits for a GPU; on a CPU there is nothing to wait for.
+STEPS_A_READ = {"cuda": 16, "cpu": 1}
 
-OnToken = Callable[[int, int], None]  # number of the sample, id
-Until = Callable[[Sequence[int]], bool]  # tokens so far -> is that all?
+OnToken = Callable[[int, int], None]  # called with the number of a sample and a drawn id
+Until = Callable[[Sequence[int]], bool]  # whether a sample ends after these ids
 
 
 class Sample(NamedTuple):
-    tokens: list[int]  # after the prompt, without the end of text
-    ended: bool  # by an end of text or `until`, not by max_tokens
+    """A continuation of a prompt."""
+
+    tokens: list[int]  # ids after the prompt, without the end-of-text token
+    ended: bool  # by an end-of-text token or `until`, not by max_tokens
 
 
 def generate(
@@ -44,12 +46,14 @@ def generate(
     until: Until | None = None,
     graph: bool = True,
 ) -> list[Sample]:
-    """`count` continuations of `prompt` (ids), each until an end of text, `until` or `max_tokens`.
+    """`count` continuations of `prompt`, which is a list of ids.
 
-    The prompt stands at the start of a document: an end of text goes before it, as in training. Of a prompt longer
-    than the context the end counts, and a text that outgrows the context goes on from the later half of what is
-    there. `on_token` hears of each token as soon as it is known; `until` is asked after each. `graph`: see
-    `Decoder`.
+    A sample ends at an end-of-text token, when `until` says so, or after `max_tokens` tokens.
+
+    The prompt is the start of a document: an end-of-text token goes before it, as in training. If the prompt is longer
+    than the context, its end is used. A text that becomes longer than the context continues from its later half.
+    `on_token` is called with every token as soon as it is known, `until` after every token. `graph` says whether to
+    decode by a CUDA graph (`Decoder`).
     """
     samples: list[Sample] = []
     most = rows_at_once(model)
@@ -68,7 +72,7 @@ def generate_batch(
     until: Until | None = None,
     graph: bool = True,
 ) -> Iterator[list[Sample]]:
-    """For each prompt what `generate` gives for it alone; many at once, in their order, as they are done."""
+    """For each prompt the samples that `generate` returns for it, in order; many prompts are continued at once."""
     rows = [(prompt, number) for prompt in prompts for number in range(count)]
     done: list[Sample] = []
     most = rows_at_once(model)
@@ -81,9 +85,10 @@ def generate_batch(
 
 
 def rows_at_once(model: GPT) -> int:
+    """How many texts to continue at once; see MOST_ROWS."""
     config, device = model.config, model.embedding.weight.device
-    slot = 2 * config.layers * config.kv_heads * config.head_dim * compute_dtype(device).itemsize
-    return max(1, min(MOST_ROWS, CACHE_BYTES[device.type] // (slot * config.context)))
+    slot_bytes = 2 * config.layers * config.kv_heads * config.head_dim * compute_dtype(device).itemsize
+    return max(1, min(MOST_ROWS, CACHE_BYTES[device.type] // (slot_bytes * config.context)))
 
 
 @torch.no_grad()
@@ -97,7 +102,7 @@ def _continue(
     until: Until | None,
     graph: bool,
 ) -> list[Sample]:
-    """A continuation of each prompt, from the random stream of its number."""
+    """A continuation of each prompt, drawn with the random numbers of its number."""
     context, most = model.config.context, sampling.max_tokens
     texts = [[end_of_text, *prompt][-context:] for prompt in prompts]
     lengths = [len(text) for text in texts]
@@ -105,21 +110,21 @@ def _continue(
     random_BN = uniforms(sampling.seed, numbers, most)
     decoder = Decoder(model, random_BN, partial(draw, sampling=sampling), longest, graph)
     decoder.prefill(range(len(texts)), texts)
-    steps_a_look = 1 if on_token else STEPS_A_LOOK[decoder.device.type]
+    steps_a_read = 1 if on_token else STEPS_A_READ[decoder.device.type]
     drawn: list[list[int]] = [[] for _ in texts]
     ended = [False] * len(texts)
     done = 0
     while done < most and not all(ended):
         full = [row for row, length in enumerate(lengths) if length > context]
         if full:
-            # What has ended goes on as the shortest text there is.
+            # A text that has ended is replaced by the shortest text.
             tails = [
                 [end_of_text] if ended[row] else (texts[row] + drawn[row])[-max(1, context // 2) :] for row in full
             ]
             decoder.prefill(full, tails)
             for row, tail in zip(full, tails, strict=True):
                 lengths[row] = len(tail)
-        steps = min(steps_a_look, most - done, context + 1 - max(lengths))
+        steps = min(steps_a_read, most - done, context + 1 - max(lengths))
         for _ in range(steps):
             decoder.step()
         for row, tokens in enumerate(decoder.drawn(done, done + steps)):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request: the training loop asks between updates, and leaves in good order."""
+"""Ctrl-C and SIGTERM as a request to stop: the training loop asks for it between updates and ends in good order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Inside, the first signal makes the yielded function true; a second one acts as it always did."""
+    """A context that yields a function: whether a signal has arrived.
+
+    After the first signal the handlers from before are in force again, so that a second signal ends the process.
+    """
     received: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        restore()
 
     for number in SIGNALS:
         signal.signal(number, remember)
     try:
         yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -1,15 +1,17 @@
-"""TOKENS shards in; two streams of ids out, one to train on and one held out.
+"""Streams of ids. In: TOKENS shards. Out: two streams, one to train on and one held out for validation.
 
-The documents of all shards, in order of path and row, become a stream with an end-of-text after each. A document
-is held out if a hash of its id falls below `validation_fraction` of the hash's range. That depends on the id and
-the fraction alone: copies of a document stay together, more shards or another order of them move no document from
-one side to the other, and a larger fraction holds out the same documents and more.
+The documents of all shards, in order of path and row, are joined, each followed by an end-of-text token. A document is
+held out if a hash of its id falls below `validation_fraction` of the hash's range. That depends on the id and the
+fraction alone: copies of a document stay together, more shards or another order of the shards move no document from one
+stream to the other, and a larger fraction holds out further documents beside those of a smaller one.
 
-The hash must never change, since whoever scores a model on held-out documents relies on it: BLAKE2b (RFC 7693) of
-the id in UTF-8, with a digest of 8 bytes and the personalisation `held-out`, read as a little-endian number. One
-takes 0.4 microseconds, a small part of what reading the document's tokens takes.
+The hash must never change, because scores on held-out documents would otherwise be scores on documents that a model was
+trained on. It is BLAKE2b (RFC 7693) of the id in UTF-8, with a digest of 8 bytes and the personalisation `held-out`,
+read as a little-endian number. A hash takes 0.4 microseconds, much less than reading the document's tokens.
 
-Streams that are large are written once as flat files beside the run and memory-mapped; small ones stay in memory.
+Large streams are written once as flat files into the run directory and memory-mapped; small streams stay in memory.
+
+Array names: N ids, M documents.
 """
 
 from __future__ import annotations
@@ -18,8 +20,6 @@ import contextlib
 import hashlib
 import io
 import math
-import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,25 +31,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bpe.whole import partial_path, put_in_place
 from corpus.store.shards import Dataset
 
-IN_MEMORY_TOKENS = 64_000_000  # up to here (128 or 256 MB) the streams are packed in memory at every start
-HASHES = 2**64  # how many there are
-_READ = 4096  # documents at a time
+IN_MEMORY_TOKENS = 64_000_000  # up to so many tokens (128 or 256 MB) the streams are packed in memory at every start
+HASHES = 2**64  # number of different hashes
+_READ = 4096  # documents read at a time
 
-Array = npt.NDArray[Any]
+Array = npt.NDArray[Any]  # of ids, uint16 or uint32
 Int64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 Bool = npt.NDArray[np.bool_]
 
 
-class Shard(NamedTuple):
-    """A TOKENS file and what its footer says."""
+class TokenShard(NamedTuple):
+    """A TOKENS file, and the content of its footer."""
 
     path: Path
-    sha256: str
+    sha256: str  # of the file
     rows: int
-    tokens: int  # without the end-of-text that packing adds after each document
+    tokens: int  # without the end-of-text token that packing adds after each document
     tokenizer_hash: str
     vocab_size: int
     end_of_text: int
@@ -57,31 +58,31 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Stream:
-    """All documents as two arrays of ids, uint16 or uint32, not writable and perhaps memory-mapped."""
+    """All documents as two arrays of ids, uint16 or uint32, which are not writable and may be memory-mapped."""
 
     train_N: Array
     held_out_N: Array
     vocab_size: int
-    end_of_text: int
+    end_of_text: int  # id
     tokenizer_hash: str
-    fingerprint: str  # of the shards' bytes, in order, and the fraction: equal fingerprint, equal streams
+    fingerprint: str  # sha256 over the shards' sha256, in order, and the fraction: equal fingerprint, equal streams
 
 
-# --- what shards there are ---------------------------------------------------------------------------------
+# --- the shards of a folder --------------------------------------------------------------------------------
 
 
 def token_files(directory: Path) -> list[tuple[Path, str | None]]:
-    """TOKENS files of `directory` with the sha256 that their commit record gives (None in a plain directory).
+    """The TOKENS files of `directory`, each with the sha256 in its commit record (None in a folder without records).
 
-    Where the pipeline wrote commit records (`_units/*.json`) only files that a record names count: anything
-    else there is the remainder of an attempt that did not finish. Raises OSError or ValueError if there are
-    none.
+    If the folder has commit records (`_units/*.json`), only the files that a record names count: another file is left
+    over from an attempt that did not finish. Raises FileNotFoundError if there is no such folder, ValueError if it has
+    no TOKENS files.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory}: no such directory of TOKENS shards")
     if (directory / "_units").is_dir():
-        named = {directory / output.path: output.sha256 for output in Dataset(directory).files("tokens")}
-        files: list[tuple[Path, str | None]] = sorted(named.items())
+        recorded = {directory / output.path: output.sha256 for output in Dataset(directory).files("tokens")}
+        files: list[tuple[Path, str | None]] = sorted(recorded.items())
     elif (directory / "tokens" / "_units").is_dir():
         raise ValueError(f"{directory}: holds more than TOKENS shards; those are in {directory / 'tokens'}")
     else:
@@ -92,17 +93,18 @@ def token_files(directory: Path) -> list[tuple[Path, str | None]]:
 
 
 def vocabulary_of(directory: Path) -> int:
-    """The size of the vocabulary that the first shard names, for whoever needs no more.
+    """The size of the vocabulary, as the first shard of the folder states it. No other shard is read.
 
-    Raises OSError or ValueError as `read_shards` does, but looks at no other shard.
+    Raises FileNotFoundError if there is no such folder, ValueError naming what is wrong with it or with the shard.
     """
     return _read_footer(token_files(directory)[0][0], "").vocab_size
 
 
-def read_shards(directory: Path) -> list[Shard]:
-    """The footers of all shards, checked to come from one tokenizer.
+def read_shards(directory: Path) -> list[TokenShard]:
+    """All shards of a folder, which must come from one tokenizer, in order of path.
 
-    Raises ValueError naming the file (both files, for mixed tokenizers) and what is wrong with it.
+    Raises FileNotFoundError if there is no such folder, ValueError naming the file and what is wrong with it, or two
+    files that come from different tokenizers.
     """
     shards = [_read_footer(path, sha256) for path, sha256 in token_files(directory)]
     first = shards[0]
@@ -117,7 +119,8 @@ def read_shards(directory: Path) -> list[Shard]:
     return shards
 
 
-def _read_footer(path: Path, sha256: str | None) -> Shard:
+def _read_footer(path: Path, sha256: str | None) -> TokenShard:
+    """A shard; the sha256 is computed if it is None. Raises ValueError naming the file if it is no TOKENS shard."""
     try:
         with pq.ParquetFile(path) as file:
             schema, rows, pairs = file.schema_arrow, file.metadata.num_rows, file.metadata.metadata
@@ -132,7 +135,7 @@ def _read_footer(path: Path, sha256: str | None) -> Shard:
     if sha256 is None:
         with path.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Shard(
+    return TokenShard(
         path,
         sha256,
         rows,
@@ -149,165 +152,167 @@ def _read_footer(path: Path, sha256: str | None) -> Shard:
 def open_stream(
     directory: Path, cache: Path, validation_fraction: float = 0.02, in_memory: int = IN_MEMORY_TOKENS
 ) -> Stream:
-    """The packed streams of `directory`'s shards; a fraction of 0 leaves none held out, 1 none to train on.
+    """The packed streams of the shards in `directory`.
 
-    Any other fraction leaves at least one document on each side: where the hashes alone would not, the document
-    with the lowest is held out, or the one with the highest trained on. Above `in_memory` tokens the streams are
-    the files `cache/tokens-<fingerprint>-train.bin` and `-held-out.bin`, written on first use.
+    A `validation_fraction` of 0 holds no document out, 1 holds out all. Any other fraction leaves at least one document
+    in each stream: if the hashes alone would not, the document with the lowest hash is held out, or the document with
+    the highest hash is trained on. With more than `in_memory` tokens the streams are the memory-mapped files
+    `cache/tokens-<fingerprint>-train.bin` and `-held-out.bin`, which are written on first use.
 
-    Raises ValueError if the fraction is none, there is but one document to split, or, naming the file, a shard is
-    damaged or holds an id outside its vocabulary.
+    Raises ValueError if the fraction is not between 0 and 1, if there is only one document to split, and, naming the
+    file, if a shard is damaged or holds an id outside its vocabulary.
     """
     shards = read_shards(directory)
     first, fingerprint = shards[0], fingerprint_of(shards, validation_fraction)
-    below = _both_sides(shards, _limit(validation_fraction), directory)
+    limit = _limit_for_both(shards, _limit(validation_fraction), directory)
     dtype = np.dtype("<u2" if first.vocab_size <= 65536 else "<u4")
     if sum(shard.tokens + shard.rows for shard in shards) <= in_memory:
         train, held_out = io.BytesIO(), io.BytesIO()
-        _pack(shards, below, dtype, train, held_out)
-        parts = [np.frombuffer(part.getvalue(), dtype) for part in (train, held_out)]
+        _pack(shards, limit, dtype, train, held_out)
+        streams = [np.frombuffer(file.getvalue(), dtype) for file in (train, held_out)]
     else:
         names = [f"tokens-{fingerprint[:16]}-{part}.bin" for part in ("train", "held-out")]
-        parts = _mapped([cache / name for name in names], shards, below, dtype)
-    return Stream(parts[0], parts[1], first.vocab_size, first.end_of_text, first.tokenizer_hash, fingerprint)
+        streams = _mapped([cache / name for name in names], shards, limit, dtype)
+    return Stream(streams[0], streams[1], first.vocab_size, first.end_of_text, first.tokenizer_hash, fingerprint)
 
 
-def fingerprint_of(shards: list[Shard], validation_fraction: float) -> str:
-    """What the streams of these shards have as their fingerprint, without packing them."""
-    first, below = shards[0], _limit(validation_fraction)
-    sources = [first.tokenizer_hash, str(first.end_of_text), str(below), *(shard.sha256 for shard in shards)]
+def fingerprint_of(shards: list[TokenShard], validation_fraction: float) -> str:
+    """The fingerprint of the streams that `open_stream` makes of these shards, without packing them."""
+    first, limit = shards[0], _limit(validation_fraction)
+    sources = [first.tokenizer_hash, str(first.end_of_text), str(limit), *(shard.sha256 for shard in shards)]
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()
 
 
 def _limit(validation_fraction: float) -> int:
-    """The number that hashes of held-out documents are less than."""
+    """The limit of the hashes: a document is held out if its hash is less."""
     if not 0 <= validation_fraction <= 1:
         raise ValueError(f"validation_fraction = {validation_fraction}: should be between 0 and 1")
     return math.ceil(validation_fraction * HASHES)
 
 
 def held_out_lengths(directory: Path, validation_fraction: float) -> list[int]:
-    """How many ids of `open_stream`'s `held_out_N` are each shard's, in the order of `read_shards`."""
+    """For each shard, in the order of `read_shards`, its number of ids in the held-out stream of `open_stream`."""
     shards = read_shards(directory)
-    below = _both_sides(shards, _limit(validation_fraction), directory)
+    limit = _limit_for_both(shards, _limit(validation_fraction), directory)
     lengths = []
     for shard in shards:
         length = 0
         for batch in _record_batches(shard, ["id", "tokens"]):
             _, ends_M = _packed(batch.column("tokens"), shard)
-            held_M = _held(batch, shard, below)
-            length += int(np.diff(ends_M, prepend=0)[held_M].sum())
+            held_out_M = _is_held_out(batch, shard, limit)
+            length += int(np.diff(ends_M, prepend=0)[held_out_M].sum())
         lengths.append(length)
     return lengths
 
 
 def id_hashes(ids_M: pa.StringArray) -> U64:
-    """The hash of each id that decides whether its document is held out; see the top of this file."""
+    """The hashes of documents' ids, (M,) in uint64, which decide what is held out; see the top of this file."""
     fresh = hashlib.blake2b(digest_size=8, person=b"held-out")
     digests = []
     for text in ids_M.cast(pa.binary()).to_pylist():
-        hasher = fresh.copy()  # a third quicker than one made anew
+        hasher = fresh.copy()  # takes two thirds of the time of a new one
         hasher.update(text)
         digests.append(hasher.digest())
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
-def _both_sides(shards: list[Shard], below: int, directory: Path) -> int:
-    """The nearest number to `below` that has hashes of documents on both sides of it.
+def _limit_for_both(shards: list[TokenShard], limit: int, directory: Path) -> int:
+    """The nearest number to `limit` with which both streams have a document; 0 and HASHES stay as they are.
 
-    That is `below` itself but for little data or a tiny fraction, and then known after a few documents.
+    That is `limit` itself, except with little data or a tiny fraction. Usually a few documents are enough to know it.
     """
-    if below in (0, HASHES):
-        return below
+    if limit in (0, HASHES):
+        return limit
     lowest, highest = HASHES, -1
     for shard in shards:
         for batch in _record_batches(shard, ["id"]):
             hashes_M = _checked_hashes(batch.column("id"), shard)
             lowest, highest = min(lowest, int(hashes_M.min())), max(highest, int(hashes_M.max()))
-            if lowest < below <= highest:
-                return below
+            if lowest < limit <= highest:
+                return limit
     if lowest == highest:
         raise ValueError(
             f"{directory}: holds one document, which cannot be both trained on and held out; "
             "add documents or set validation_fraction = 0"
         )
-    return min(max(below, lowest + 1), max(highest, 0))
+    return min(max(limit, lowest + 1), max(highest, 0))
 
 
-def _held(batch: pa.RecordBatch, shard: Shard, below: int) -> Bool:
-    """Which documents of the batch are held out."""
-    if below in (0, HASHES):
-        return np.full(batch.num_rows, below > 0)
-    held_M: Bool = _checked_hashes(batch.column("id"), shard) < np.uint64(below)
-    return held_M
+def _is_held_out(batch: pa.RecordBatch, shard: TokenShard, limit: int) -> Bool:
+    """Whether each document of the batch is held out, (M,)."""
+    if limit in (0, HASHES):
+        return np.full(batch.num_rows, limit > 0)
+    held_out_M: Bool = _checked_hashes(batch.column("id"), shard) < np.uint64(limit)
+    return held_out_M
 
 
-def _checked_hashes(ids_M: pa.StringArray, shard: Shard) -> U64:
+def _checked_hashes(ids_M: pa.StringArray, shard: TokenShard) -> U64:
+    """The hashes of ids; raises ValueError naming the shard if a document has no id."""
     if ids_M.null_count:
         raise ValueError(f"{shard.path}: holds a document without an id; write it with `corpus tokenize`")
     return id_hashes(ids_M)
 
 
-def _mapped(paths: list[Path], shards: list[Shard], below: int, dtype: np.dtype[Any]) -> list[Array]:
-    """The streams at `paths`, written first unless they are there in the right size."""
+def _mapped(paths: list[Path], shards: list[TokenShard], limit: int, dtype: np.dtype[Any]) -> list[Array]:
+    """The files `paths` of the two streams, memory-mapped; written first if they do not exist in the right size."""
     total = sum(shard.tokens + shard.rows for shard in shards)
     if not all(path.exists() for path in paths) or sum(path.stat().st_size for path in paths) != total * dtype.itemsize:
-        _write(paths, shards, below, dtype)
+        _write(paths, shards, limit, dtype)
     # An empty file cannot be mapped.
     return [np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype) for path in paths]
 
 
-def _write(paths: list[Path], shards: list[Shard], below: int, dtype: np.dtype[Any]) -> None:
-    """Both files complete or not at all, whenever the machine stops and however many processes do it at once.
+def _write(paths: list[Path], shards: list[TokenShard], limit: int, dtype: np.dtype[Any]) -> None:
+    """Write both files atomically, even if several processes do so at once.
 
-    Each process writes files of its own, and all of them write the same bytes. The first that is done removes
-    what others have begun, who then find nothing left to rename: so nothing stays behind of any that were killed.
+    Each process writes temporary files of its own, with equal bytes. The first process to finish removes the temporary
+    files of all processes, so that nothing stays behind of a process that was killed. A process that is still writing
+    then finds no file to rename, and needs none; `bpe.whole.whole` would take the missing file for an error.
     """
-    folder, attempt = paths[0].parent, uuid.uuid4().hex
+    folder = paths[0].parent
     folder.mkdir(parents=True, exist_ok=True)
-    partials = [path.with_name(f".{path.name}.{attempt}.partial") for path in paths]
+    partials = [partial_path(path) for path in paths]
     try:
         with partials[0].open("wb") as train, partials[1].open("wb") as held_out:
-            _pack(shards, below, dtype, train, held_out)
-            for file in (train, held_out):
-                file.flush()
-                os.fsync(file.fileno())
+            _pack(shards, limit, dtype, train, held_out)
         for partial, path in zip(partials, paths, strict=True):
             with contextlib.suppress(FileNotFoundError):
-                partial.replace(path)
+                put_in_place(partial, path)
     finally:
         for partial in partials:
             partial.unlink(missing_ok=True)
     for path in paths:
-        for begun in folder.glob(f".{path.name}.*.partial"):
-            begun.unlink(missing_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the renames themselves
-    finally:
-        os.close(descriptor)
+        for partial in folder.glob(f".{path.name}.*.partial"):
+            partial.unlink(missing_ok=True)
 
 
-def _pack(shards: list[Shard], below: int, dtype: np.dtype[Any], train: IO[bytes], held_out: IO[bytes]) -> None:
-    """Append every document with its end-of-text to `held_out` if its hash is less than `below`, else to `train`."""
+def _pack(shards: list[TokenShard], limit: int, dtype: np.dtype[Any], train: IO[bytes], held_out: IO[bytes]) -> None:
+    """Append each document and its end-of-text token to `held_out` if its hash is less than `limit`, else to `train`.
+
+    Raises ValueError naming the shard if it is damaged.
+    """
     for shard in shards:
         tokens = 0
         for batch in _record_batches(shard, ["id", "tokens"]):
             packed_N, ends_M = _packed(batch.column("tokens"), shard)
             tokens += len(packed_N) - len(ends_M)
             packed_N = packed_N.astype(dtype, copy=False)
-            held_M = _held(batch, shard, below)
+            held_out_M = _is_held_out(batch, shard, limit)
             start = 0
-            for last in [*np.flatnonzero(held_M[1:] != held_M[:-1]), len(ends_M) - 1]:  # of a run on one side
+            # Documents in a row that go to one stream are written together, up to the `last` of them.
+            for last in [*np.flatnonzero(held_out_M[1:] != held_out_M[:-1]), len(ends_M) - 1]:
                 end = int(ends_M[last])
-                (held_out if held_M[last] else train).write(packed_N[start:end].data)
+                (held_out if held_out_M[last] else train).write(packed_N[start:end].data)
                 start = end
         if tokens != shard.tokens:
             raise ValueError(f"{shard.path}: holds {tokens} tokens, its footer says {shard.tokens}; write it again")
 
 
-def _record_batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a shard, a few thousand at a time; pyarrow gives no batch without rows."""
+def _record_batches(shard: TokenShard, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a shard, up to _READ at a time. A batch has at least one row.
+
+    Raises ValueError naming the shard if it is damaged.
+    """
     try:
         with pq.ParquetFile(shard.path) as file:
             yield from file.iter_batches(_READ, columns=columns)
@@ -315,8 +320,11 @@ def _record_batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch
         raise ValueError(f"{shard.path}: damaged shard ({str(error).splitlines()[0]}); write it again") from error
 
 
-def _packed(documents: pa.ListArray, shard: Shard) -> tuple[Array, Int64]:
-    """The documents with an end-of-text after each, and where each then ends."""
+def _packed(documents: pa.ListArray, shard: TokenShard) -> tuple[Array, Int64]:
+    """The ids of all documents with an end-of-text token after each, (N,), and the end of each document, (M,).
+
+    Raises ValueError naming the shard if an id lies outside its vocabulary.
+    """
     values_N: Array = documents.flatten().to_numpy()
     lengths_M = pc.fill_null(pc.list_value_length(documents), 0).to_numpy().astype(np.int64)
     if len(values_N) and int(values_N.max()) >= shard.vocab_size:

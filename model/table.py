@@ -1,18 +1,18 @@
-"""Figures as lines of text: columns under their names, within the width of a terminal."""
+"""A table as lines of text, within the width of a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 WIDTH = 100  # characters
-GAP = "  "
+GAP = "  "  # between columns
 
 
 def table(rows: Sequence[Sequence[str]], width: int = WIDTH) -> list[str]:
-    """A line a row, the first column on the left and the others on the right of their space.
+    """A line for each row, the first column aligned on the left and the other columns on the right.
 
-    Where lines would be longer than `width`, the first column's entries lose their beginning: names are told apart
-    by their end.
+    If a line would be longer than `width` characters, the entries of the first column, which are names, lose their
+    beginning: names differ most at their end.
     """
     first, *others = ([len(cell) for cell in column] for column in zip(*rows, strict=True))
     widths = [max(column) for column in others]

@@ -1,4 +1,4 @@
-"""The tokenizer that a run carries with it, so that `model sample RUN` needs nothing else."""
+"""The tokenizer of a run. A run directory has a copy of it, so that `model sample RUN` needs nothing else."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 class Tokenizer:
-    """Text <-> ids by a vocabulary of the `bpe` package."""
+    """Converts text to ids and ids to text, by a vocabulary of the `bpe` package."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
 
     def encode(self, text: str) -> list[int]:
-        """The ids of `text`, without an end of text."""
+        """The ids of `text`, without an end-of-text token."""
         ids: list[int] = self._encoder.encode(text).tolist()
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`; what is not UTF-8 shows as U+FFFD, and an id in a gap of the vocabulary or beyond as nothing.
+        """The text of `ids`. Bytes that are not UTF-8 become U+FFFD.
 
-        A model may draw any id, so that, unlike a file of tokens, none can be refused.
+        An id that is no token of the vocabulary is left out and is no error, because a model may draw any id.
         """
         known = (token_id for token_id in ids if token_id < len(self._is_token) and self._is_token[token_id])
         return self.vocabulary.decode(known).decode("utf-8", "replace")
 
     @cached_property
     def _encoder(self) -> Encoder:
-        from bpe.encode import Encoder  # brings compiled kernels, which only a prompt needs
+        from bpe.encode import Encoder  # imported here because it compiles kernels, which only a prompt needs
 
         return Encoder(self.vocabulary)
 
     @cached_property
     def byte_lengths(self) -> npt.NDArray[np.int64]:
-        """Bytes of text that each id stands for; 0 for special tokens and gaps."""
+        """The number of bytes of text that each id stands for, (V,); 0 for special tokens and ids that are no token."""
         lengths_V = np.zeros(self.vocabulary.size, np.int64)
         lengths_V[: len(self.vocabulary.tokens)] = [len(token) for token in self.vocabulary.tokens]
         return lengths_V
@@ -56,16 +56,17 @@ class Tokenizer:
         return is_token_V
 
 
-def find_tokenizer(given: Path | None, data: Path) -> Path | None:
-    """`given`, or else the `tokenizer` next to the tokens folder if there is one."""
+def find_tokenizer(named: Path | None, data: Path) -> Path | None:
+    """The tokenizer that the user `named`, or else the folder `tokenizer` beside the folder of shards, if it exists."""
     neighbour = data.resolve().parent / "tokenizer"
-    return given if given is not None else neighbour if neighbour.exists() else None
+    return named if named is not None else neighbour if neighbour.exists() else None
 
 
 def adopt_tokenizer(run: Path, source: Path, tokenizer_hash: str) -> Tokenizer:
-    """Copy the tokenizer at `source` into the run; return it.
+    """Copy the tokenizer at `source` into the run directory; return it.
 
-    Raises ValueError if it is not the one that made the tokens, OSError if there is none.
+    Raises ValueError if its hash is not `tokenizer_hash`, the hash of the tokenizer that made the shards, and OSError
+    if there is none.
     """
     vocabulary = load_vocabulary(source)
     if vocabulary.hash != tokenizer_hash:
@@ -78,6 +79,6 @@ def adopt_tokenizer(run: Path, source: Path, tokenizer_hash: str) -> Tokenizer:
 
 
 def run_tokenizer(run: Path) -> Tokenizer | None:
-    """The run's own copy, if it has one."""
+    """The tokenizer in the run directory; None if it has none."""
     path = run / "tokenizer"
     return Tokenizer(load_vocabulary(path)) if path.exists() else None

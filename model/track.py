@@ -1,8 +1,10 @@
-"""Rows of metrics -> TensorBoard, Weights & Biases, if asked for, beside metrics.jsonl, which is always written.
+"""Trackers: TensorBoard and Weights & Biases. In: the rows of metrics.jsonl. Out: curves in those programs.
 
-A tracker is an onlooker. One whose package is missing says so before training starts; one that fails later (the
-network, a full disk) is reported once and left out, and training goes on. Both continue the curves of a run that is
-resumed: TensorBoard is told which of its events are trained again, Weights & Biases gets the run's id, kept in the run.
+metrics.jsonl is always written; a tracker is used if the user asks for it. Training does not depend on a tracker. If a
+tracker's package is missing, that is an error before training starts. If a tracker fails later (the network, a full
+disk), it is reported once and left out, and training continues. When a run is resumed, its curves continue: TensorBoard
+drops the events of steps that are trained again, and Weights & Biases gets the run's id, which is kept in the run
+directory.
 """
 
 from __future__ import annotations
@@ -18,13 +20,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from bpe.whole import write_whole
+
 
 class Tracker(Protocol):
-    """One place where rows go. Whatever goes wrong raises."""
+    """Something that receives the rows of a run. Its methods raise what goes wrong."""
 
-    def log(self, step: int, numbers: Mapping[str, float], samples: Sequence[str]) -> None: ...
+    def log(self, step: int, numbers: Mapping[str, float], samples: Sequence[str]) -> None:
+        """Take the finite numbers and the samples of a step."""
+        ...
 
-    def close(self, failed: bool) -> None: ...
+    def close(self, failed: bool) -> None:
+        """Training has ended, by an error if `failed`."""
+        ...
 
 
 class TensorBoard:
@@ -33,7 +41,7 @@ class TensorBoard:
     def __init__(self, run: Path, config: Mapping[str, Any], start: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # Events of later steps, left by an attempt that got further than its newest checkpoint, are dropped.
+        # purge_step drops the events of later steps, which an earlier attempt trained after its last checkpoint.
         make: Any = SummaryWriter
         self.writer: Any = make(str(run / "tensorboard"), purge_step=start + 1)
         if start == 0:
@@ -50,18 +58,18 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of the project named in WANDB_PROJECT, or "pretrain"; its id is kept in `<run>/wandb-id`."""
+    """A run in the project that WANDB_PROJECT names, or "pretrain". Its id is kept in `<run>/wandb-id`."""
 
     def __init__(self, run: Path, config: Mapping[str, Any], start: int) -> None:
         wandb: Any = importlib.import_module("wandb")
         self.html: Any = wandb.Html
-        kept = run / "wandb-id"
-        if not kept.is_file():
-            kept.write_text(uuid.uuid4().hex[:16] + "\n", encoding="utf-8")
+        id_file = run / "wandb-id"
+        if not id_file.is_file():
+            write_whole(id_file, f"{uuid.uuid4().hex[:16]}\n".encode())
         self.run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "pretrain",
             name=run.resolve().name,
-            id=kept.read_text(encoding="utf-8").strip(),
+            id=id_file.read_text(encoding="utf-8").strip(),
             resume="allow",
             dir=str(run),
             config=dict(config),
@@ -69,7 +77,8 @@ class WandB:
         )
 
     def log(self, step: int, numbers: Mapping[str, float], samples: Sequence[str]) -> None:
-        if step < self.run.starting_step:  # it has this step of an attempt that got further than its checkpoint
+        # W&B has the steps below from an earlier attempt, which got further than its last checkpoint.
+        if step < self.run.starting_step:
             return
         row: dict[str, Any] = dict(numbers)
         for place, text in enumerate(samples):
@@ -82,6 +91,7 @@ class WandB:
         self.run.finish(exit_code=int(failed))
 
 
+# The table of trackers: a name, and what makes the tracker of a run directory, config.json's content and a start step.
 TRACKERS: Mapping[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
     "tensorboard": TensorBoard,
     "wandb": WandB,
@@ -89,7 +99,7 @@ TRACKERS: Mapping[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
 
 
 class Trackers:
-    """All the trackers named. A context manager that closes them."""
+    """The trackers of a run. A context manager that closes them."""
 
     def __init__(
         self,
@@ -99,9 +109,9 @@ class Trackers:
         log: Callable[[str], None],
         start: int = 0,
     ) -> None:
-        """`config`: what config.json holds. `start`: the step that the run continues from.
+        """`names` are in TRACKERS, `config` is config.json's content, `start` the step that the run continues from.
 
-        Raises ValueError if a name is not known or its package is not installed.
+        `log` gets a line for a tracker that fails. Raises ValueError if a name is unknown or its package not installed.
         """
         for name in names:
             if name not in TRACKERS:
@@ -116,11 +126,11 @@ class Trackers:
                 raise ValueError(
                     f"tracker {name}: its package cannot be imported ({error}); pip install {name}"
                 ) from error
-            except Exception as error:  # noqa: BLE001 - training must not depend on an onlooker
+            except Exception as error:  # noqa: BLE001 - training must not depend on a tracker
                 self._give_up(name, error)
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """A row of metrics.jsonl: its finite numbers, and its samples as text, at its `step`."""
+        """Send a row of metrics.jsonl to all trackers: its finite numbers and its samples, at its `step`."""
         numbers = {
             name: float(value)
             for name, value in row.items()
@@ -133,7 +143,7 @@ class Trackers:
                 self._give_up(name, error)
 
     def close(self, failed: bool = False) -> None:
-        """Write what is not yet written. `failed`: training ended by an error."""
+        """Close all trackers. `failed`: training ended by an error."""
         for name, tracker in list(self._active.items()):
             try:
                 tracker.close(failed)
@@ -156,5 +166,5 @@ class Trackers:
 
 
 def _verbatim(text: str) -> str:
-    """As Markdown that shows every character as it is: an indented block."""
+    """The text as an indented block of Markdown, which shows every character unchanged."""
     return "".join(f"    {line}\n" for line in text.splitlines())

@@ -1,13 +1,12 @@
-"""Pretraining: a stream of tokens in; a run directory of checkpoints, metrics and samples out.
+"""Pretraining. In: a stream of tokens. Out: a run directory with checkpoints, metrics and samples.
 
-`pretrain` reads top to bottom: set up, resume if there is something to resume, then for each step one
-batch, one update, one row in `metrics.jsonl`. The state after step n depends on the configurations and n
-alone: batches are a function of the step, samples draw from generators of their own, and a checkpoint holds
-everything else. So ten steps, a stop and ten more steps leave the same bits as twenty (on a CPU; a GPU's
-kernels may add in another order).
+`pretrain` reads top to bottom: find a checkpoint to resume from, set up model and optimizers, and then, for each step,
+one batch, one update and one row in `metrics.jsonl`. The state after step n depends on the configurations and n alone:
+batches are a function of the step, samples draw from generators of their own, and a checkpoint holds everything else.
+So ten steps, a stop and ten more steps give the same bits as twenty steps on a CPU. A GPU's kernels may add in another
+order each time.
 
-The CPU waits for the device once an update, for its loss and norm, not in between; the next batch has been made by
-then, by a thread.
+The CPU waits for the device once in each update, for the loss and the norm. By then a thread has made the next batch.
 """
 
 from __future__ import annotations
@@ -23,20 +22,21 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bpe.whole import write_whole
 from model import attention
-from model.checkpoint import checkpoints, truncate_metrics, write_atomically
-from model.config import ModelConfig, RunOptions, TrainConfig, as_dict
+from model.checkpoint import checkpoints, truncate_metrics
+from model.config import Settings, as_dict
 from model.data import Batches, Stream, make_batches
 from model.device import autocast, has_fp8, micro_batch_tokens, pick_device
 from model.evaluate import Evaluation, Scoring, sum_losses, summarise
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
-from model.initial import Initial
+from model.initial import InitialModel
 from model.meter import Meter, progress
 from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
-from model.parallel import ALONE, Place, average, clip, gradients_stay_here, spread, total, whole_model
+from model.parallel import Place, average, clip, distribute, gradients_averaged, total, unsharded_model
 from model.prefetch import prefetched
-from model.resume import Found, find, restore, write_checkpoint
+from model.resume import Learner, ResumePoint, find_resume_point, restore, write_checkpoint
 from model.sample import Sampling, generate
 from model.stop import stop_requests
 from model.tokenizer import Tokenizer
@@ -46,19 +46,19 @@ Log = Callable[[str], None]
 
 
 class Summary(NamedTuple):
-    """What a run came to; `model pretrain --json` prints it."""
+    """The result of a run; `model pretrain --json` prints it."""
 
     run: str
-    step: int
-    steps: int
+    step: int  # updates made
+    steps: int  # updates asked for
     resumed_from: int
     stopped: bool  # by a signal, before the last step
     parameters: int
-    tokens: int  # trained on so far
-    loss: float | None  # of the last applied step
+    tokens: int  # trained on, over all updates
+    loss: float | None  # of the last applied update
     validation_loss: float | None  # the newest
-    bits_per_byte: float | None
-    skipped: int
+    bits_per_byte: float | None  # the newest
+    skipped: int  # updates that the guard refused
     tokens_per_second: float
 
 
@@ -66,202 +66,177 @@ class Summary(NamedTuple):
 class Trainer:
     """What the steps of a run share."""
 
-    model: GPT
-    module: nn.Module  # `model`, or what makes it one of many
-    optimizers: list[torch.optim.Optimizer]
+    settings: Settings
     batches: Batches
-    config: TrainConfig
-    options: RunOptions
+    learner: Learner
+    module: nn.Module  # called for the loss: the model, or a DistributedDataParallel around it
     tokenizer: Tokenizer | None
-    guard: Guard
     micro_batch: int  # windows in one forward pass
     place: Place
-    device: torch.device
 
     @property
     def end_of_text(self) -> int | None:
-        """For the document mask; None without."""
-        return self.batches.stream.end_of_text if self.config.doc_mask else None
+        """The id at which the document mask separates documents; None without a document mask."""
+        return self.batches.stream.end_of_text if self.settings.train.doc_mask else None
+
+
+class Output(NamedTuple):
+    """Where a run writes."""
+
+    run: Path  # the run directory
+    identity: dict[str, Any]  # the sections `model`, `train` and `data` of config.json, also part of every checkpoint
+    metrics: IO[str] | None  # metrics.jsonl; None in all processes but the first
+    trackers: Trackers | None  # None in all processes but the first
+    log: Log
 
 
 def pretrain(
     stream: Stream,
     run: Path,
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    options: RunOptions,
+    settings: Settings,
     log: Log,
     tokenizer: Tokenizer | None = None,
     command: dict[str, Any] | None = None,
-    place: Place = ALONE,
-    device: torch.device | None = None,
-    initial: Initial | None = None,
+    place: Place | None = None,
+    initial: InitialModel | None = None,
 ) -> Summary:
-    """Train from the run's newest whole checkpoint, or else from `initial` or random weights, to `train_config.steps`.
+    """Train until `settings.train.steps` updates are made, or a signal stops the run.
 
-    Of several processes (model/parallel.py) all call this; the first one writes. `command` is kept in config.json.
-    Raises ValueError if the run in `run` is of another configuration or data (naming what differs) or there
-    is too little data, FloatingPointError if updates have to be skipped three times in a row.
+    Training starts from the newest whole checkpoint in the directory `run`; if there is none, from the weights of
+    `initial`, or else from random weights. Without a `tokenizer` there are no samples and no bits a byte. `command` is
+    written to config.json, for `--resume`. If several processes train (model/parallel.py), each calls this with its
+    `place`, and the first one writes.
+
+    Raises ValueError if `run` holds a run with other settings or data (naming what differs) or there is too little
+    data, FloatingPointError if three updates in a row are skipped.
     """
-    device = device or pick_device(options.device)
+    place = place or Place(0, 1, pick_device(settings.options.device))
+    config, options, device = settings.train, settings.options, place.device
     with ExitStack() as stack:
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
         run.mkdir(parents=True, exist_ok=True)
         identity = {
-            "model": as_dict(model_config),
-            "train": as_dict(train_config),
+            "model": as_dict(settings.model),
+            "train": as_dict(config),
             "data": {
                 "fingerprint": stream.fingerprint,
                 "tokenizer_hash": stream.tokenizer_hash,
                 "end_of_text": stream.end_of_text,
             },
         }
-        found = find(run, identity, log)
-        start = found.step if found else 0
-        origin = (start, found.position if found else 0)
-        batches = make_batches(stream, model_config.context, train_config.batch_tokens, train_config.seed, origin)
-        trainer = set_up(model_config, train_config, options, batches, tokenizer, found, place, device, initial)
+        point = find_resume_point(run, identity, log)
+        start = point.step if point else 0
+        origin = (start, point.position if point else 0)
+        batches = make_batches(stream, settings.model.context, config.batch_tokens, config.seed, origin)
+        trainer = set_up(settings, batches, tokenizer, place, point, initial)
+        metrics, trackers = None, None
         if place.first:
             trackers = stack.enter_context(Trackers(options.trackers, run, identity, log, start))
             truncate_metrics(run / "metrics.jsonl", start)
             text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
-            write_atomically(run / "config.json", lambda partial: partial.write_text(text, "utf-8"))
-            stack.enter_context(metrics := (run / "metrics.jsonl").open("a", encoding="utf-8"))
-        else:
-            metrics, trackers = None, None
+            write_whole(run / "config.json", text.encode())
+            metrics = stack.enter_context((run / "metrics.jsonl").open("a", encoding="utf-8"))
         log(
-            f"{parameter_count(trainer.model):,} parameters on {device}"
+            f"{parameter_count(trainer.learner.model):,} parameters on {device}"
             + (f" and {place.world - 1} more" if place.world > 1 else "")
             + f"; {batches.train_windows:,} windows of {batches.context} tokens to train on, "
-            f"{batches.validation_windows:,} held out; {train_config.batch_tokens:,} tokens a step"
+            f"{batches.validation_windows:,} held out; {config.batch_tokens:,} tokens a step"
         )
-        if start >= train_config.steps:
-            log(f"the run has had its {train_config.steps} steps; give more by --steps or --tokens to continue it")
+        if start >= config.steps:
+            log(f"the run has had its {config.steps} steps; give more by --steps or --tokens to continue it")
         stack.enter_context(attention.kernels(device))
         stack.enter_context(no_collections())
-        return train(trainer, run, start, identity, metrics, trackers, log)
+        return train(trainer, start, Output(run, identity, metrics, trackers, log))
 
 
 def set_up(
-    model_config: ModelConfig,
-    train_config: TrainConfig,
-    options: RunOptions,
+    settings: Settings,
     batches: Batches,
     tokenizer: Tokenizer | None,
-    found: Found | None,
     place: Place,
-    device: torch.device,
-    initial: Initial | None = None,
+    point: ResumePoint | None,
+    initial: InitialModel | None,
 ) -> Trainer:
-    """Model, optimisers and guard as they were when `found` was written, or new."""
-    torch.manual_seed(train_config.seed)  # nothing draws from it yet; what may one day is part of a checkpoint
-    model = GPT(model_config, train_config.seed)
-    if begun := found or initial:
-        model.load_state_dict(begun.weights)
+    """Model, optimizers and guard as the checkpoint `point` has them, or new ones."""
+    config, options, device = settings.train, settings.options, place.device
+    # Nothing draws from this generator today. Its state is part of a checkpoint for code that may.
+    torch.manual_seed(config.seed)
+    model = GPT(settings.model, config.seed)
+    if source := point or initial:
+        model.load_state_dict(source.weights)
     model.checkpoint_activations = options.checkpoint_activations
     model.fp8_head = options.fp8_head
     if options.fp8_head and not has_fp8(device):
         raise ValueError("fp8_head = True: this device multiplies no 8-bit numbers (Ada, Hopper and later do)")
     model = model.to(device)
-    module = spread(model, options.sharding, place, device)
+    module = distribute(model, options.sharding, place)
     if device.type == "cuda" if options.compile is None else options.compile:
         model.compile_trunk(by_block=place.world > 1 and options.sharding == "full")
-    optimizers = make_optimizers(model, train_config)
-    guard = Guard(train_config.spike_sigmas)
-    if found:
-        restore(found, optimizers, guard)
-        if found.batch_tokens != train_config.batch_tokens:
-            guard.forget()
+    learner = Learner(model, make_optimizers(model, config), Guard(config.spike_sigmas))
+    if point:
+        restore(point, learner)
+        if point.batch_tokens != config.batch_tokens:
+            learner.guard.forget()
     if batches.batch_size % place.world:
         raise ValueError(
             f"{place.world} processes: should divide the {batches.batch_size} sequences of a batch; "
             "choose another --batch-tokens"
         )
-    most_tokens = options.micro_batch_tokens or micro_batch_tokens(device, model_config, model.checkpoint_activations)
+    most_tokens = options.micro_batch_tokens or micro_batch_tokens(device, settings.model, model.checkpoint_activations)
     micro_batch = micro_batch_size(batches.batch_size // place.world, most_tokens // batches.context)
-    return Trainer(
-        model, module, optimizers, batches, train_config, options, tokenizer, guard, micro_batch, place, device
-    )
+    return Trainer(settings, batches, learner, module, tokenizer, micro_batch, place)
 
 
-def train(
-    trainer: Trainer,
-    run: Path,
-    start: int,
-    identity: dict[str, Any],
-    metrics: IO[str] | None,
-    trackers: Trackers | None,
-    log: Log,
-) -> Summary:
-    """The steps from `start` to the end, or to a stop."""
-    config, options, guard, place = trainer.config, trainer.options, trainer.guard, trainer.place
-    meter = Meter(config.batch_tokens, flops_per_token(trainer.model.config), trainer.device, place.world)
+def train(trainer: Trainer, start: int, output: Output) -> Summary:
+    """Make the updates from `start` on, until the last one or a stop."""
+    config, options, place, batches = trainer.settings.train, trainer.settings.options, trainer.place, trainer.batches
+    model, log = trainer.learner.model, output.log
+    meter = Meter(config.batch_tokens, flops_per_token(model.config), place.device, place.world)
     loss: float | None = None
     scores: Evaluation | None = None
     stopped = False
     step = start
-    feed = prefetched(trainer.batches, start, config.steps, place.rank, place.world, trainer.device)
+    feed = prefetched(batches, start, config.steps, place.rank, place.world, place.device)
     with stop_requests() as stop, feed as fed:
         for x_BT, y_BT in fed:
             meter.start()
-            step_loss, norm, stopped = gradients(trainer, x_BT, y_BT, stop)
-            row: dict[str, Any] = {"step": step + 1, "tokens": trainer.batches.position(step + 1) * x_BT.shape[1]}
-            row.update(loss=step_loss, lr=learning_rate(step, config), grad_norm=norm)
-            step += 1
-            refusal = guard.judge(step_loss, norm)
-            if refusal is None:
-                loss = step_loss
-                set_learning_rate(trainer.optimizers, row["lr"])
-                for optimizer in trainer.optimizers:
-                    optimizer.step()
-            else:
-                log(f"step {step}: {refusal}: update skipped")
-                row.update(loss=None, grad_norm=None, skipped=True, reason=refusal)
-            zero_gradients(trainer.optimizers)
+            row, stopped = update(trainer, step, x_BT, y_BT, stop, log)
             row.update(meter.stop())
-
+            step += 1
             last = step == config.steps
-            if due(step, options.log_every, last) and row["loss"] is not None:
-                log(progress(row, config.steps, meter.remaining(config.steps - step)))
-            if due(step, options.validate_every, last) and len(trainer.batches.stream.held_out_N):
-                scores = validated(trainer)
-                row.update(validation_loss=scores.loss, bits_per_byte=scores.bits_per_byte)
-                per_byte = f", {scores.bits_per_byte:.4f} bits a byte" if scores.bits_per_byte else ""
-                log(f"step {step}: validation loss {scores.loss:.4f}{per_byte}")
-            if trainer.tokenizer is not None and due(step, options.sample_every, last):
-                row["samples"] = samples(trainer, trainer.tokenizer)
-                for sample in row["samples"]:
-                    log(f"step {step}: {sample!r}")
-            if metrics is not None and trackers is not None:
-                metrics.write(json.dumps(row) + "\n")
-                metrics.flush()
-                trackers.log(row)
+            if row["loss"] is not None:
+                loss = row["loss"]
+                if due(step, options.log_every, last):
+                    log(progress(row, config.steps, meter.remaining(config.steps - step)))
+            scores = watch(trainer, row, last, log) or scores
+            if output.metrics is not None and output.trackers is not None:
+                output.metrics.write(json.dumps(row) + "\n")
+                output.metrics.flush()
+                output.trackers.log(row)
             stopped = stopped or (place.world == 1 and stop())
-            if guard.exhausted:
-                raise diverged(step, refusal or "", next(iter(checkpoints(run)), None))
+            if trainer.learner.guard.exhausted:
+                raise diverged(step, row.get("reason", ""), next(iter(checkpoints(output.run)), None))
             if due(step, options.checkpoint_every, last) or last or stopped:
-                position = trainer.batches.position(step)
-                write_checkpoint(
-                    run, step, position, identity, trainer.model, trainer.optimizers, guard, metrics, options
-                )
+                position, keep = batches.position(step), options.keep_checkpoints
+                write_checkpoint(output.run, step, position, output.identity, trainer.learner, output.metrics, keep)
             if stopped:
                 break
     stopped = stopped and step < config.steps
     if stopped:
         log(f"stopped after step {step}; the same command continues from there")
     return Summary(
-        run=str(run),
+        run=str(output.run),
         step=step,
         steps=config.steps,
         resumed_from=start,
         stopped=stopped,
-        parameters=parameter_count(trainer.model),
-        tokens=trainer.batches.position(step) * trainer.batches.context,
+        parameters=parameter_count(model),
+        tokens=batches.position(step) * batches.context,
         loss=loss,
         validation_loss=scores.loss if scores else None,
         bits_per_byte=scores.bits_per_byte if scores else None,
-        skipped=guard.skipped,
+        skipped=trainer.learner.guard.skipped,
         tokens_per_second=round(meter.average),
     )
 
@@ -269,29 +244,55 @@ def train(
 # --- one step ----------------------------------------------------------------------------------------------
 
 
-def gradients(trainer: Trainer, x_BT: Tensor, y_BT: Tensor, stop: Callable[[], bool]) -> tuple[float, float, bool]:
-    """The batch's gradient in the weights' `.grad`, clipped; its loss, its norm before, and whether to stop then.
+def update(
+    trainer: Trainer, step: int, x_BT: Tensor, y_BT: Tensor, stop: Callable[[], bool], log: Log
+) -> tuple[dict[str, Any], bool]:
+    """Update `step` (from 0), unless the guard refuses it: its row for metrics.jsonl, and whether to stop after it.
 
-    All processes get the same three.
+    `x_BT` and `y_BT` are this process's inputs and targets, int64 on its device.
+    """
+    config, optimizers = trainer.settings.train, trainer.learner.optimizers
+    loss, norm, stopped = gradients(trainer, x_BT, y_BT, stop)
+    row: dict[str, Any] = {"step": step + 1, "tokens": trainer.batches.position(step + 1) * x_BT.shape[1]}
+    row.update(loss=loss, lr=learning_rate(step, config), grad_norm=norm)
+    reason = trainer.learner.guard.judge(loss, norm)
+    if reason is None:
+        set_learning_rate(optimizers, row["lr"])
+        for optimizer in optimizers:
+            optimizer.step()
+    else:
+        log(f"step {step + 1}: {reason}: update skipped")
+        row.update(loss=None, grad_norm=None, skipped=True, reason=reason)
+    zero_gradients(optimizers)
+    return row, stopped
+
+
+def gradients(trainer: Trainer, x_BT: Tensor, y_BT: Tensor, stop: Callable[[], bool]) -> tuple[float, float, bool]:
+    """Put the batch's clipped gradient into the weights' `.grad`.
+
+    Returns the batch's loss, the gradient's norm before it was clipped, and whether to stop after this update. All
+    processes get equal values.
     """
     own_loss = accumulate_gradients(trainer.module, x_BT, y_BT, trainer.micro_batch, trainer.end_of_text)
-    norm = clip(trainer.module, trainer.config.clip_norm)
-    # The one wait for the device. A signal may reach one process a step before another.
-    seen = average(torch.stack((own_loss, torch.full_like(own_loss, stop()))), trainer.place).tolist()
-    return seen[0], float(norm), seen[1] > 0
+    norm = clip(trainer.module, trainer.settings.train.clip_norm)
+    # Here the CPU waits for the device. A signal may reach one process a step before it reaches another process, so
+    # that the processes have to agree on the step to stop after.
+    means = average(torch.stack((own_loss, torch.full_like(own_loss, stop()))), trainer.place).tolist()
+    return means[0], float(norm), means[1] > 0
 
 
 def accumulate_gradients(
     module: nn.Module, x_BT: Tensor, y_BT: Tensor, micro_batch: int, end_of_text: int | None = None
 ) -> Tensor:
-    """Add the batch's mean gradient to the weights' `.grad`, `micro_batch` windows at a time.
+    """Add the batch's mean gradient to the weights' `.grad`, computing `micro_batch` windows at a time.
 
-    Of several processes, the mean over all their batches. Returns this one's mean loss, on its device.
+    `x_BT` and `y_BT` are inputs and targets, int64. With several processes the gradient is the mean over the batches
+    of all. Returns the mean loss of this process's batch, a scalar on its device.
     """
     parts = list(zip(torch.split(x_BT, micro_batch), torch.split(y_BT, micro_batch), strict=True))
     total = torch.zeros((), device=x_BT.device)
     for number, (x_mT, y_mT) in enumerate(parts, 1):
-        with gradients_stay_here(module, number < len(parts)):
+        with gradients_averaged(module, number == len(parts)):
             with autocast(x_BT.device):
                 loss = module(x_mT, y_mT, end_of_text=end_of_text)
             # The parts are equally large, so the mean of their means is the mean of all.
@@ -305,34 +306,54 @@ def micro_batch_size(windows: int, most: int) -> int:
     return max(size for size in range(1, windows + 1) if windows % size == 0 and (size <= most or size == 1))
 
 
-# --- what is due now and then ------------------------------------------------------------------------------
+# --- validation and samples ---------------------------------------------------------------------------------
+
+
+def watch(trainer: Trainer, row: dict[str, Any], last: bool, log: Log) -> Evaluation | None:
+    """Validate and sample if it is time to, and add the results to the step's `row`. Returns the validation's scores.
+
+    `last` is whether the row's step is the last one of the run.
+    """
+    options, step = trainer.settings.options, row["step"]
+    scores = None
+    if due(step, options.validate_every, last) and len(trainer.batches.stream.held_out_N):
+        scores = validate(trainer)
+        row.update(validation_loss=scores.loss, bits_per_byte=scores.bits_per_byte)
+        per_byte = f", {scores.bits_per_byte:.4f} bits a byte" if scores.bits_per_byte else ""
+        log(f"step {step}: validation loss {scores.loss:.4f}{per_byte}")
+    if trainer.tokenizer is not None and due(step, options.sample_every, last):
+        row["samples"] = draw_samples(trainer, trainer.tokenizer)
+        for sample in row["samples"]:
+            log(f"step {step}: {sample!r}")
+    return scores
 
 
 def due(step: int, every: int, last: bool) -> bool:
+    """Whether something that happens every so many steps (0: never) and at the last one happens after `step`."""
     return every > 0 and (step % every == 0 or last)
 
 
-def validated(trainer: Trainer) -> Evaluation:
-    """Up to `validation_windows` windows of the held-out documents, the same ones each time."""
-    stream, tokenizer = trainer.batches.stream, trainer.tokenizer
+def validate(trainer: Trainer) -> Evaluation:
+    """Score up to `validation_windows` windows of the held-out documents; every time the same windows."""
+    stream, tokenizer, place = trainer.batches.stream, trainer.tokenizer, trainer.place
     scoring = Scoring(
         stream.end_of_text,
         trainer.micro_batch,
         tokenizer.byte_lengths if tokenizer else None,
-        trainer.config.doc_mask,
-        most_windows=trainer.options.validation_windows,
+        trainer.settings.train.doc_mask,
+        most_windows=trainer.settings.options.validation_windows,
     )
-    place = trainer.place
-    sums = sum_losses(trainer.model, stream.held_out_N, scoring, place.rank, place.world)
+    sums = sum_losses(trainer.learner.model, stream.held_out_N, scoring, place.rank, place.world)
     return summarise(total(sums, place), scoring)
 
 
-def samples(trainer: Trainer, tokenizer: Tokenizer) -> list[str]:
-    """A continuation of each prompt. The same draws at every step, so that what changes is the model."""
-    sampling = Sampling(max_tokens=trainer.options.sample_tokens)
-    model = whole_model(trainer.model)
+def draw_samples(trainer: Trainer, tokenizer: Tokenizer) -> list[str]:
+    """A continuation of each prompt. Every step draws with the same random numbers, so that only the model differs."""
+    options = trainer.settings.options
+    sampling = Sampling(max_tokens=options.sample_tokens)
+    model = unsharded_model(trainer.learner.model)
     texts = []
-    for prompt in trainer.options.sample_prompts:
+    for prompt in options.sample_prompts:
         [sample] = generate(model, tokenizer.encode(prompt), trainer.batches.stream.end_of_text, sampling)
         texts.append(prompt + tokenizer.decode(sample.tokens))
     return texts
@@ -340,8 +361,10 @@ def samples(trainer: Trainer, tokenizer: Tokenizer) -> list[str]:
 
 @contextmanager
 def no_collections() -> Iterator[None]:
-    """What exists now is not looked at by the garbage collector again: a run makes few cycles, and a collection over
-    all of PyTorch's objects stops the device's supply of work (nanochat measured half a second).
+    """Exempt all objects that exist now from garbage collection.
+
+    A run makes few cycles of references, and a collection over all of PyTorch's objects keeps the device waiting:
+    nanochat measured half a second.
     """
     gc.collect()
     gc.freeze()

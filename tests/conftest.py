@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.paths import TESTDATA
+
 # A slow shared machine is not a failure, and a test that failed once must fail again.
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
-
-REPOSITORY = Path(__file__).parent.parent
-TESTDATA = Path(os.environ.get("CORPUS_TESTDATA", REPOSITORY / "../shared/data"))
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
-    for item in marked:  # compiling for CUDA warns of PyTorch's own affairs
+    for item in marked:  # compiling for CUDA warns about PyTorch's internals
         item.add_marker(pytest.mark.filterwarnings("ignore"))
     import torch
 

@@ -1,4 +1,4 @@
-"""The corpus with planted duplicates that deduplication is measured on, and the exact truth about it."""
+"""The corpus with planted duplicates on which deduplication is measured, and the exact similarities in it."""
 
 from __future__ import annotations
 

@@ -1,46 +1,35 @@
-"""What the commands of `bpe` have in common: sizes such as 10GB, messages, progress, where a text comes from."""
+"""What the commands of `bpe` have in common: options, where a text comes from, compilation and progress."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from bpe.terminal.help import FILES, Decorator, Heading
+from bpe.terminal.progress import Live
+from bpe.terminal.text import megabytes, say
+
 if TYPE_CHECKING:
     from bpe.count import Progress
     from bpe.encode import Encoder
     from bpe.vocabulary import Vocabulary
 
-Option = Callable[[Callable[..., Any]], Callable[..., Any]]  # what click.option makes: a decorator
 PATTERNS = ("gpt2", "cl100k", "o200k")  # bpe.patterns.PATTERNS, written out to keep --help light
 # What a command compiles at first: its last kernels, and about the seconds that all of them take.
 COMPILED = {
     "encoder": (("encode.encode_texts",), 10),
     "trainer": (("count.count_pretokens", "merge.merge"), 8),
 }
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-
-
-def size_of(text: str) -> int:
-    """Bytes of a size such as 10GB, 4GiB, 1.5M or 4096. Raises ValueError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?i?)b?", text.strip().lower())
-    if not match or match[2] not in UNITS or (size := int(float(match[1]) * UNITS[match[2]])) < 1:
-        raise ValueError(f"{text!r} is not a size; write a number of bytes such as 10GB, 4GiB or 500MB")
-    return size
-
-
-def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    try:
-        return None if value is None else size_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+PATH = click.Path(path_type=Path)
+TEXTS = Heading("Texts")
+TOKENIZER = Heading("Tokenizer")
 
 
 def _split_rule(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -51,42 +40,34 @@ def _split_rule(_: click.Context, __: click.Parameter, value: str | None) -> str
     return value
 
 
-def size_option(name: str, description: str) -> Option:
-    """An option that takes a size such as 10GB."""
-    return click.option(name, metavar="SIZE", callback=_size, help=description)
-
-
-def pattern_option(description: str, default: str | None = None) -> Option:
+def pattern_option(description: str, default: str | None = None) -> Decorator[Any]:
     """An option that takes a split rule."""
-    return click.option(
+    return TOKENIZER.option(
         "--pattern", metavar="RULE", callback=_split_rule, default=default, show_default=True, help=description
     )
 
 
-tokenizer_option = click.option(
+tokenizer_option = FILES.option(
     "-t",
     "--tokenizer",
     required=True,
-    type=click.Path(path_type=Path),
-    help="A directory made by `bpe train`, a .tiktoken file, a tokenizer.json, or a folder with GPT-2's two files.",
+    type=PATH,
+    help="directory made by `bpe train`, .tiktoken file, tokenizer.json, or folder with GPT-2's two files",
 )
 rank_file_pattern_option = pattern_option(
-    "Split rule of a .tiktoken file that does not name its own: gpt2, cl100k, o200k or a regular expression."
+    "split rule of a .tiktoken file whose name does not tell it: gpt2, cl100k, o200k or a regular expression"
 )
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there and differs.")
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON on standard output.")
-
-
-def say(message: str) -> None:
-    """A line on standard error."""
-    click.echo(message, err=True)
+column_option = TEXTS.option(
+    "--column", default="text", show_default=True, help="column of Parquet files, field of JSON lines"
+)
+overwrite_option = FILES.option("--overwrite", is_flag=True, help="replace an output that is there and differs")
 
 
 def start_compiled(what: str) -> None:
-    """Bring Numba in and, if it has to compile the kernels of `what` (a key of COMPILED), say so.
+    """Import Numba and say so if it has to compile the kernels of `what` (a key of COMPILED).
 
-    Machine code is kept on disk; the first command of an installation makes it, which a user should know. To be
-    called before any module is imported that brings Numba.
+    Machine code is kept on disk; the first command of an installation makes it, which takes seconds. Call this before
+    any module is imported that imports Numba.
     """
     _start_numba()
     from bpe.kernels import is_compiled
@@ -97,10 +78,10 @@ def start_compiled(what: str) -> None:
 
 
 def _start_numba() -> None:
-    """Import Numba without what it imports in turn where it finds it: SciPy, for a BLAS, and the packages that call
-    themselves its extensions (awkward is one). No kernel of ours needs them, and they take 0.4 s.
+    """Import Numba without SciPy, which it imports for a BLAS, and without the packages that register as extensions of
+    Numba (awkward is one). No kernel of ours needs them, and they take 0.4 s.
 
-    It is for a command, whose process is its own: from here on, `np.dot` in other Numba functions finds no BLAS.
+    Only a command may do so, because the process is its own: from here on `np.dot` in Numba functions has no BLAS.
     """
     hidden = "scipy" not in sys.modules
     if hidden:
@@ -177,26 +158,16 @@ def facts_of(vocabulary: Vocabulary) -> dict[str, Any]:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on a terminal, else a line every ten seconds; on standard error."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress as Bars
+    """Shows the phases of training as they go on."""
+    live = Live("train")
+    with live.showing("{task.description}", "BarColumn", "TaskProgressColumn", "TimeRemainingColumn", transient=True):
+        task = live.bar.add_task("counting", total=None) if live.bar else None
 
-        with Bars(console=Console(stderr=True), transient=True) as bars:
-            task = bars.add_task("counting", total=None)
+        def show(phase: str, done: int, total: int | None) -> None:
+            if live.bar is not None:
+                shown = phase if total else f"{phase} {megabytes(done)}"
+                live.bar.update(task, description=shown, completed=done, total=total)
+            elif live.due():
+                live.line(f"{phase}: {done:,} of {total:,} ids" if total else f"{phase}: {megabytes(done)} of text")
 
-            def draw(phase: str, done: int, total: int | None) -> None:
-                shown = phase if total else f"{phase} {done / 1e6:,.0f} MB"
-                bars.update(task, description=shown, completed=done, total=total)
-
-            yield draw
-        return
-    last = time.monotonic()
-
-    def tell(phase: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 10:
-            last = time.monotonic()
-            say(f"{phase}: {done:,} of {total:,} ids" if total else f"{phase}: {done / 1e6:,.0f} MB of text")
-
-    yield tell
+        yield show

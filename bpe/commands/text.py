@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bpe.commands.common import (
+    PATH,
+    TEXTS,
+    TOKENIZER,
+    column_option,
     encoder_of,
     facts_of,
-    json_option,
     names_of,
     rank_file_pattern_option,
     read,
-    say,
-    size_option,
     start_compiled,
     text_of,
     tokenizer_option,
 )
+from bpe.terminal.help import FILES, SIZE, command, json_option
+from bpe.terminal.text import in_colour, say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,31 +35,32 @@ if TYPE_CHECKING:
     from bpe.vocabulary import Vocabulary
 
 IDS_SHOWN = 100  # tokens up to which `inspect` prints the ids below the colours
-file_option = click.option("--file", type=click.Path(path_type=Path), help="File with the text; - is standard input.")
-errors_option = click.option(
+file_option = FILES.option("--file", type=PATH, help="file with the text; - is standard input")
+errors_option = FILES.option(
     "--errors",
     type=click.Choice(["strict", "replace"]),
     default="strict",
     show_default=True,
-    help="Bytes that are not UTF-8: refuse the text, or take U+FFFD for them.",
+    help="bytes that are not UTF-8: refuse the text, or replace them by U+FFFD",
 )
 
 
-@click.command()
+@command()
 @tokenizer_option
 @click.argument("words", nargs=-1, metavar="[TEXT]")
 @file_option
-@click.option(
+@FILES.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the ids there: .npy, .bin (little-endian; both uint16 up to 65,536 ids, else uint32) or .txt.",
+    help="file to write the ids to: .npy or .bin (uint16 for a vocabulary of up to 65,536 ids, else uint32; "
+    "little-endian), or .txt",
 )
-@click.option(
+@TOKENIZER.option(
     "--allow-special",
     multiple=True,
     metavar="NAME",
-    help="Take this special token's name in the text for the token; `all` for every one. Else a name is plain text.",
+    help="special token whose name in the text becomes the token, or `all` (repeatable). Other names are plain text",
 )
 @errors_option
 @rank_file_pattern_option
@@ -70,15 +73,14 @@ def encode(
     errors: str,
     pattern: str | None,
 ) -> None:
-    """Print the ids of TEXT, separated by spaces.
+    """Print the token ids of TEXT, separated by spaces.
 
-    TEXT that is the name of a file stands for what is in it. Without TEXT, or with -, standard input is read.
-
-    \b
     Examples:
       bpe encode -t tokenizer/ 'Hello world'
       bpe encode -t cl100k_base.tiktoken --file page.txt -o ids.npy
       bpe encode -t tokenizer/ --allow-special '<|endoftext|>' 'one<|endoftext|>two'
+
+    If TEXT is the name of a file, the file is encoded. Without TEXT, or with -, standard input is encoded.
     """
     if output and output.suffix not in (".npy", ".bin", ".txt"):
         raise click.BadParameter(f"{output}: how to write it? Let it end in .npy, .bin or .txt", param_hint="-o")
@@ -90,10 +92,10 @@ def encode(
     if output is None:
         click.echo(" ".join(map(str, ids.tolist())))
         return
-    from bpe.vocabulary import write_file
+    from bpe.whole import write_whole
 
     kind = _width(vocabulary)
-    write_file(output, _packed(ids.astype(kind), output.suffix))
+    write_whole(output, _packed(ids.astype(kind), output.suffix))
     say(f"{output}: {len(ids):,} ids" + (f", {kind}" if output.suffix != ".txt" else ""))
 
 
@@ -131,22 +133,21 @@ def _packed(ids: NDArray[Any], ending: str) -> bytes:
     return written.getvalue()
 
 
-@click.command()
+@command()
 @tokenizer_option
 @click.argument("words", nargs=-1, metavar="[FILE | ID...]")
-@click.option("--file", type=click.Path(path_type=Path), help="File with the ids; - is standard input.")
+@FILES.option("--file", type=PATH, help="file with the ids; - is standard input")
 @rank_file_pattern_option
 def decode(tokenizer: Path, words: tuple[str, ...], file: Path | None, pattern: str | None) -> None:
-    """Write the bytes that the ids stand for.
+    """Write the text that token ids stand for.
 
-    The ids are numbers, or the name of a file that `bpe encode -o` wrote or that holds numbers between white space.
-    Without any, standard input is read.
-
-    \b
     Examples:
       bpe decode -t tokenizer/ 9906 1917
       bpe decode -t tokenizer/ ids.npy > page.txt
       bpe encode -t tokenizer/ page.txt | bpe decode -t tokenizer/
+
+    FILE is one that `bpe encode -o` wrote, or a text file of ids between white space. Without ids, they are read from
+    standard input.
     """
     from bpe.files import load_vocabulary
 
@@ -187,36 +188,34 @@ def _numbers(name: str, content: bytes) -> list[int]:
         raise ValueError(f"{name}: ids should be whole numbers between white space ({error})") from error
 
 
-@click.command()
+@command()
 @click.argument("arguments", nargs=-1, required=True, metavar="TOKENIZER... [TEXT]")
 @file_option
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the tokens as a web page.")
+@FILES.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="web page to write, with the tokens")
 @json_option
 @errors_option
 @rank_file_pattern_option
 def inspect(
     arguments: tuple[str, ...], file: Path | None, html: Path | None, as_json: bool, errors: str, pattern: str | None
 ) -> None:
-    """Show how TOKENIZER cuts TEXT, or what it is.
+    """Show how each TOKENIZER cuts TEXT into tokens; without TEXT, describe TOKENIZER.
 
-    Of two or more arguments the last is the text, unless --file gives one: then all are tokenizers. One alone is
-    described. On a terminal
-    tokens are shown by colour, elsewhere (or with NO_COLOR set) a line each. --html writes a page where each token
-    tells its id, bytes, rank and the two tokens it is made of; several tokenizers stand side by side.
-
-    \b
     Examples:
       bpe inspect tokenizer/
       bpe inspect tokenizer/ 'Some text'
       bpe inspect gpt2.tiktoken cl100k_base.tiktoken '  Hello, world' --html page.html
       bpe inspect tokenizer/ --file page.txt --html page.html
+
+    Of two or more arguments the last one is the text; with --file all are tokenizers. On a terminal each token has a
+    colour; elsewhere, or with NO_COLOR set, each has a line. The page of --html shows for each token its id, bytes,
+    rank and the two tokens that it was merged from, with several tokenizers side by side.
     """
     from bpe.files import load_vocabulary
 
     alone = len(arguments) == 1
     paths, words = (arguments, ()) if file or alone else (arguments[:-1], arguments[-1:])
     if words and os.path.exists(words[0]):
-        say(f"{words[0]} is taken as text, though there is such a file; --file reads a text from it")
+        say(f"{words[0]} is taken as text, though a file has this name; --file {words[0]} reads the file")
     try:
         vocabularies = [load_vocabulary(path, pattern) for path in paths]
     except FileNotFoundError as error:
@@ -231,10 +230,10 @@ def inspect(
     split = [encoder_of(vocabulary).encode(text).tolist() for vocabulary in vocabularies]
     if html:
         from bpe.page import Column, page
-        from bpe.vocabulary import write_file
+        from bpe.whole import write_whole
 
         columns = [Column(*one) for one in zip(names_of(paths), vocabularies, split, strict=True)]
-        write_file(html, page(columns).encode())
+        write_whole(html, page(columns).encode())
         say(f"{html}: {', '.join(f'{len(ids):,}' for ids in split)} tokens")
     if as_json:
         shown = [_split_facts(*one) for one in zip(paths, vocabularies, split, strict=True)]
@@ -262,7 +261,7 @@ def _split_facts(path: str, vocabulary: Vocabulary, ids: Sequence[int]) -> dict[
 
 def _show(vocabulary: Vocabulary, ids: Sequence[int], heading: str | None) -> None:
     tokens = [vocabulary.token_bytes(token_id) for token_id in ids]
-    if not _in_colour():
+    if not in_colour():
         if heading:
             click.echo(f"# {heading}: {len(ids)} tokens")
         for token_id, token in zip(ids, tokens, strict=True):
@@ -278,27 +277,25 @@ def _show(vocabulary: Vocabulary, ids: Sequence[int], heading: str | None) -> No
         click.echo(coloured_ids(ids), color=True)
 
 
-def _in_colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def _written(token: bytes) -> str:
-    """Text where it is text, \\x.. where it is half a character."""
+    """The token as text; bytes that are part of a character are written \\x.."""
     return token.decode("utf-8", "backslashreplace")
 
 
-@click.command()
+@command()
 @click.argument("tokenizers", nargs=-1, required=True, metavar="TOKENIZER...")
-@click.option(
+@FILES.option(
     "--data",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
-    help="Texts to compare on, a source as of `bpe train`; may be given more than once.",
+    type=PATH,
+    help="texts to compare on: any SOURCE of `bpe train` (repeatable)",
 )
-@click.option("--column", default="text", show_default=True, help="Column of Parquet, field of JSON lines.")
-@click.option("--by", show_default="language, where there is one", help="Column with a row of figures for each value.")
-@size_option("--limit", "Stop after so much text, such as 100MB.")
+@column_option
+@TEXTS.option(
+    "--by", show_default="language, if there is one", help="column; the table has a row for each of its values"
+)
+@TEXTS.option("--limit", type=SIZE, help="stop after so much text, such as 100MB")
 @json_option
 @rank_file_pattern_option
 def compare(
@@ -310,15 +307,14 @@ def compare(
     as_json: bool,
     pattern: str | None,
 ) -> None:
-    """Tell how well each TOKENIZER suits the texts of --data.
+    """Measure how well each TOKENIZER suits the texts of --data.
 
-    Bytes a token, tokens a word (of what stands between white space) and a document, a row for each language; which
-    tokens two tokenizers share; tokens that never occur in these texts.
-
-    \b
     Examples:
       bpe compare tokenizer/ cl100k_base.tiktoken --data docs/
       bpe compare a/ b/ c/ --data pages.jsonl.gz --by source --limit 100MB
+
+    For each language the table has bytes a token, tokens a word (words are separated by white space) and tokens a
+    document. Below it stand the number of tokens that two tokenizers share, and tokens that never occur in the texts.
     """
     from bpe.files import load_vocabulary
     from bpe.sources import files_of
@@ -329,5 +325,5 @@ def compare(
     from bpe.compare import LANGUAGE, count, figures, read_batches, report
 
     usage = count(encoders, read_batches(files, column, by, limit))
-    found = figures(names_of(tokenizers), vocabularies, usage, by or LANGUAGE)
-    click.echo(json.dumps(found) if as_json else report(found, by or LANGUAGE))
+    measured = figures(names_of(tokenizers), vocabularies, usage, by or LANGUAGE)
+    click.echo(json.dumps(measured) if as_json else report(measured, by or LANGUAGE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +10,20 @@ from typing import TYPE_CHECKING
 import click
 
 from bpe.commands.common import (
+    PATH,
+    TEXTS,
+    TOKENIZER,
+    column_option,
     facts_of,
     overwrite_option,
     pattern_option,
     progress_bar,
     rank_file_pattern_option,
-    say,
-    size_option,
     start_compiled,
 )
+from bpe.terminal.help import FILES, SIZE, WORK, command, json_option
+from bpe.terminal.program import cores
+from bpe.terminal.text import duration, say
 
 if TYPE_CHECKING:
     from bpe.vocabulary import Vocabulary
@@ -27,55 +31,63 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep --help light
 
 
-@click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
-@click.option(
+@command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=PATH)
+@TOKENIZER.option(
     "--vocab-size",
     type=click.IntRange(min=257),
     default=32768,
     show_default=True,
-    help="Number of ids, the 256 bytes and the special tokens included.",
+    help="number of ids, including the 256 bytes and the special tokens",
 )
 @pattern_option(
-    "Split rule, what is never merged across: gpt2, cl100k, o200k, or a regular expression (slower).", default="cl100k"
+    "split rule, which cuts text into the pretokens that merges stay within: gpt2, cl100k, o200k, or a regular "
+    "expression (slower)",
+    default="cl100k",
 )
-@click.option(
+@TOKENIZER.option(
     "--special",
     "special_tokens",
     multiple=True,
-    show_default="one, " + END_OF_TEXT,
-    help="Name of a special token; may be given more than once, and then names them all.",
+    metavar="NAME",
+    show_default=END_OF_TEXT,
+    help="special token, instead of the default (repeatable)",
 )
-@click.option("--special-token", "special_tokens_too", multiple=True, hidden=True)  # as --special was called once
-@click.option("--column", default="text", show_default=True, help="Column of Parquet, field of JSON lines.")
-@size_option("--limit", "Stop after so much text, such as 10GB.")
-@click.option(
+@TOKENIZER.option("--special-token", "special_tokens_too", multiple=True, hidden=True)  # an older name of --special
+@column_option
+@TEXTS.option("--limit", type=SIZE, help="stop after so much text, such as 10GB")
+@TEXTS.option(
     "--sample",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Take each document with this probability, such as 0.1.",
+    help="take each document with this probability, such as 0.1",
 )
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Which documents --sample takes."
+@TEXTS.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="another seed samples other documents",
 )
-@click.option(
+@TOKENIZER.option(
     "--ties",
     type=click.Choice(["bytes", "hf", "ids"]),
     default="bytes",
     show_default=True,
-    help="Of pairs equally frequent, which goes first: the greatest bytes (GPT-2), or as Hugging Face, or as rustbpe.",
+    help="which of several equally frequent pairs is merged first: that of the greatest bytes (as GPT-2), or the one "
+    "that Hugging Face's tokenizers (hf) or rustbpe (ids) takes",
 )
-@click.option(
+@TOKENIZER.option(
     "--min-count",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Leave out rarer pretokens: less memory, not exact.",
+    help="leave out pretokens that occur less often: less memory, but no longer exact",
 )
-@size_option("--memory", "Bound for the tables, such as 4GB; counts that do not fit go to temporary files.")
-@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads that count.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Directory to write.")
+@WORK.option("--memory", type=SIZE, help="most memory for the tables, such as 4GB; other counts go to temporary files")
+@WORK.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="threads that count")
+@FILES.option("-o", "--output", required=True, type=PATH, help="directory to write")
 @overwrite_option
-@click.option("--json", "as_json", is_flag=True, help="Summary as JSON on standard output.")
+@json_option
 def train(
     sources: tuple[Path, ...],
     vocab_size: int,
@@ -94,17 +106,16 @@ def train(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Learn a vocabulary from the texts of SOURCE.
+    """Learn a vocabulary from texts.
 
-    A SOURCE is a Parquet file, JSON lines (.jsonl) or a text file (.txt), these two also as .gz and .zst; a folder
-    of them; or a dataset made by `corpus`. The vocabulary depends on the texts alone, not on their order, nor on
-    threads or memory.
-
-    \b
     Examples:
       bpe train clean/*.parquet --vocab-size 32768 --pattern cl100k -o tokenizer/
       bpe train pages.jsonl.zst --column body --limit 10GB --memory 4GB -o tokenizer/
       bpe train books.txt.gz --vocab-size 4096 --special '<|user|>' --special '<|end|>' -o small/
+
+    A SOURCE is a Parquet file, JSON lines (.jsonl) or a text file (.txt), both also as .gz and .zst; a folder of such
+    files; or a dataset made by `corpus`. The vocabulary depends on the texts alone, not on their order, the number of
+    threads or the memory.
     """
     from bpe.sources import files_of, read_texts
 
@@ -121,58 +132,53 @@ def train(
             (special_tokens + special_tokens_too) or (END_OF_TEXT,),
             ties=ties,
             progress=progress,
-            threads=threads or _cores(),
+            threads=threads or cores(),
             memory=memory,
             min_count=min_count,
         )
     if vocabulary.size < vocab_size:
-        say(f"the text ran out of pairs: {vocabulary.size} ids instead of {vocab_size}; add text for more")
-    written = _save(vocabulary, output, overwrite)
+        say(f"the text ran out of pairs: {vocabulary.size} ids instead of {vocab_size}; train on more text")
     seconds = time.perf_counter() - start
-    say(f"{vocabulary.size} ids in {output}, {seconds:.1f} s" if written else f"{output}: already there, nothing to do")
+    written = _save(vocabulary, output, overwrite, f", {duration(seconds)}")
     if as_json:
         summary = {"output": str(output), "written": written, "seconds": round(seconds, 3), "files": len(files)}
         click.echo(json.dumps(summary | facts_of(vocabulary)))
 
 
-def _save(vocabulary: Vocabulary, output: Path, overwrite: bool) -> bool:
-    """Whether it was written; else it was there already."""
+def _save(vocabulary: Vocabulary, output: Path, overwrite: bool, note: str = "") -> bool:
+    """Write the vocabulary unless it is there already, and say so; returns whether it was written."""
     from bpe.files import save_vocabulary
 
     try:
-        return save_vocabulary(vocabulary, output, overwrite)
+        written = save_vocabulary(vocabulary, output, overwrite)
     except FileExistsError as error:
         raise FileExistsError(f"{error} (--overwrite)") from error
+    say(f"{vocabulary.size} ids in {output}{note}" if written else f"{output}: already there, nothing to do")
+    return written
 
 
-def _cores() -> int:
-    """The cores that this process may use, where the system says so."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@click.command()
-@click.argument("tokenizer", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
-@click.option(
+@command()
+@click.argument("tokenizer", type=PATH)
+@FILES.option("-o", "--output", required=True, type=PATH, help="file or folder to write")
+@FILES.option(
     "--to",
     "--format",
     "to",
     type=click.Choice(["tiktoken", "hf", "gpt2"]),
-    help="tiktoken: a rank file. hf: Hugging Face's tokenizer.json. gpt2: vocab.json and merges.txt. "
-    "Default: by the ending of the output, .tiktoken or .json.",
+    show_default="by the ending of the output",
+    help="format: a rank file, Hugging Face's tokenizer.json, or GPT-2's vocab.json and merges.txt",
 )
 @rank_file_pattern_option
 @overwrite_option
 def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, overwrite: bool) -> None:
     """Write TOKENIZER in the format of another library.
 
-    An output that ends like the file (.tiktoken, .json) is that file, any other is a folder for it.
-
-    \b
     Examples:
       bpe export tokenizer/ --to hf -o exported/
       bpe export tokenizer/ --to tiktoken -o mine.tiktoken
       bpe export tokenizer/ --to gpt2 -o gpt2/
+
+    An output that ends in .tiktoken or .json is the file to write; any other output is a folder for the files.
     """
     endings = {".tiktoken": "tiktoken", ".json": "hf"}
     to = to or endings.get(output.suffix)
@@ -180,42 +186,40 @@ def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, o
         raise click.UsageError("which format? Pass --to tiktoken, hf or gpt2")
     from bpe.export import export_files
     from bpe.files import load_vocabulary
-    from bpe.vocabulary import write_file
+    from bpe.whole import write_whole
 
     contents = export_files(load_vocabulary(tokenizer, pattern), to)
     is_file = len(contents) == 1 and output.suffix in endings and not output.is_dir()
     files = {output if is_file else output / name: content for name, content in contents.items()}
-    there = {file for file in files if file.exists() and file.read_bytes() == files[file]}
+    written_before = {file for file in files if file.exists() and file.read_bytes() == files[file]}
     for file in files:
-        if file.exists() and file not in there and not overwrite:
+        if file.exists() and file not in written_before and not overwrite:
             raise FileExistsError(f"{file} is there and differs: choose another name or pass --overwrite")
     for file, content in files.items():
-        if file in there:
+        if file in written_before:
             say(f"{file}: already there, nothing to do")
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, content)
+        write_whole(file, content)
         say(f"{file}: {len(content):,} bytes")
 
 
-@click.command("import")
-@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Directory to write.")
+@command("import")
+@click.argument("source", metavar="FILE", type=PATH)
+@FILES.option("-o", "--output", required=True, type=PATH, help="directory to write")
 @rank_file_pattern_option
 @overwrite_option
 def import_(source: Path, output: Path, pattern: str | None, overwrite: bool) -> None:
-    """Read another library's tokenizer into a directory.
+    """Make a tokenizer directory of another library's files.
 
-    FILE is Hugging Face's tokenizer.json, a .tiktoken file, or a folder with GPT-2's vocab.json and merges.txt. What
-    this package would encode differently from the original is refused.
-
-    \b
     Examples:
       bpe import tokenizer.json -o tokenizer/
       bpe import mine.tiktoken --pattern cl100k -o tokenizer/
+
+    FILE is Hugging Face's tokenizer.json, a .tiktoken file, or a folder with GPT-2's vocab.json and merges.txt. A
+    tokenizer that this package would apply differently from its library is refused.
     """
     from bpe.files import load_vocabulary
 
     vocabulary = load_vocabulary(source, pattern)
-    written = _save(vocabulary, output, overwrite)
-    say(f"{vocabulary.size} ids in {output}" if written else f"{output}: already there, nothing to do")
+    _save(vocabulary, output, overwrite)

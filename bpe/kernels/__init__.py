@@ -1,16 +1,20 @@
-"""Every compiled function of `bpe`, a file a subject: memory, split, tables, words, encode, count,
-merge.
+"""Every compiled function of `bpe`, a file for each subject.
 
-They are module-level functions, never closures, which Numba cannot cache on disk (numba issue 6264). And they are
-kept in a folder named after the contents of all files that are compiled together: Numba looks for changes in the file
-of the function that it compiles and in no other, so that a callee elsewhere would go stale unseen.
+    memory    loads, stores and hashes at raw addresses
+    scan      where one pretoken ends         blocks   the same for 64 bytes at once     split   both, over a text
+    tables    tokens and pairs, looked up     words    what one pretoken becomes         encode  the encoder's loop
+    count     the trainer counts pretokens    merge    the trainer merges pairs
 
-Text and tables are read through raw addresses (`memory.load*`): a Numba array passed between functions costs
+Kernels are functions of a module, never closures, which Numba cannot keep on disk (numba issue 6264). Their machine
+code lies in a folder named after the contents of all files that are compiled together: Numba itself notices changes
+only in the file of the function that it compiles, so changes in a callee elsewhere would go unseen.
+
+Text and tables are read through raw addresses (`memory.load*`). A Numba array passed between functions costs
 reference counting at every call, which made the scanner nine times slower (16 against 143 MB/s). So the caller keeps
-the arrays alive, and every loop is bounded by the `end` that it is given.
+the arrays alive, and every loop is bounded by an `end` or a count that it gets.
 
-A kernel whose name begins with an underscore is called by other kernels alone. It is part of their machine code, and
-on disk only as that.
+A kernel whose name begins with an underscore is called only in its own file. It is part of its callers' machine code
+and is not kept on disk by itself.
 """
 
 from __future__ import annotations
@@ -22,16 +26,15 @@ import numba
 
 from bpe.compiled import Function, cache_folder, cached_in, config, njit
 
-# Its attributes are made at run time.
-types: Any = numba.types
+types: Any = numba.types  # its attributes are made at run time
 
 
 def kernel(function: Function) -> Function:
-    """Compile `function` at its first call, without the GIL, and keep the machine code on disk.
+    """Compile `function` at its first call, to run without the GIL, and keep the machine code on disk.
 
-    Every integer that another kernel passes to it becomes an int64. For Numba takes a constant, a number and an
-    address for three types, and compiles a function, with all that it calls, for each combination: 17 s for the
-    encoder, where one signature a function takes 10.
+    Every integer that one kernel passes to another becomes an int64. Otherwise Numba takes a constant, a number and an
+    address for three types and compiles a function, with all that it calls, for each combination: the encoder takes
+    17 s that way, and 10 s with one signature for each function.
     """
     is_entry = not function.__name__.startswith("_")
     with cached_in(_cache_folder(config.CACHE_DIR)):
@@ -52,7 +55,9 @@ def _cache_folder(configured: str) -> str:
 
 
 def is_compiled(*entries: str) -> bool:
-    """Whether there is machine code on disk of each entry, such as "encode.encode_texts": else its first call takes
-    seconds."""
+    """Whether the machine code of each kernel, such as "encode.encode_texts", is on disk.
+
+    If it is not, the first call of the kernel takes seconds.
+    """
     folder = Path(_cache_folder(config.CACHE_DIR))
     return all(any(folder.rglob(f"{entry}-*.nbi")) for entry in entries)

@@ -1,8 +1,9 @@
 """The trainer's first half: counting pretokens.
 
-A pretoken of up to SHORT bytes is its own key: 16 bytes, itself and its length on top, beside its count in one open
-hash table (RECORD). So a hit is two comparisons on one or two cache lines; on English nearly all pretokens are hits.
-Longer ones lie in an arena and are found by their hash. Both tables are read and written through addresses.
+A pretoken of up to SHORT bytes is its own key: 16 bytes, namely the pretoken with its length in the last byte. The
+key lies beside the count in an open hash table, so that a hit costs two comparisons in one or two lines of the
+processor's cache; in English text nearly all pretokens are hits. The bytes of longer pretokens lie in an arena, and a
+second hash table finds them.
 """
 
 from __future__ import annotations
@@ -17,31 +18,56 @@ from bpe.kernels.memory import GOLDEN, hash_bytes, load8, load64, prefetch, same
 from bpe.kernels.split import next_ends
 
 SHORT = 15  # bytes
-RECORD = 3  # int64 each: the first 8 bytes, the others with the length on top, the count
-BATCH = 512  # pretokens found, then hashed, then counted; small enough for the nearest cache
+RECORD = 3  # int64 of a short pretoken: its first 8 bytes, the others with the length in the last byte, the count
+BATCH = 512  # pretokens that are cut, then hashed, then counted together; they fit into the nearest cache
 SCRATCH = 4 * BATCH + 32
-
-# What the caller keeps in `state` between calls.
-TEXT, BYTE, SHORT_USED, LONG_USED = 0, 1, 2, 3
-STATE = 4
 
 MIX = -0x61C8864E7A143579  # odd, and no multiple of GOLDEN
 
+SHORT_USED, LONG_USED = 0, 1  # in `Table.used`
+TEXT, BYTE = 0, 1  # in `Run.reached`
+
 
 class Table(NamedTuple):
-    """Counted pretokens. Long pretoken i is `arena[starts[i] : starts[i + 1]]`, seen `counts[i]` times; a slot holds
-    32 bits of its hash over its number plus one."""
+    """Pretokens and their counts, with room for more.
 
-    short: NDArray[np.int64]  # RECORD each, zeros where there is none; at most 5/8 full
-    slots: NDArray[np.uint64]  # at most half full
+    Long pretoken i is `arena[starts[i] : starts[i + 1]]`, seen `counts[i]` times. A slot that is not 0 holds 32 bits of
+    a pretoken's hash above i + 1.
+    """
+
+    short: NDArray[np.int64]  # records, zeros where there is none; at most 5/8 of them are used
+    slots: NDArray[np.uint64]  # at most half of them are used
     starts: NDArray[np.int64]
     counts: NDArray[np.int64]
     arena: NDArray[np.uint8]
+    used: NDArray[np.int64]  # the numbers of short and of long pretokens
+
+
+class Counted(NamedTuple):
+    """Pretokens and their counts. Short ones are the records of `short`, empty records among them. Long pretoken i is
+    `content[starts[i] : starts[i + 1]]`, seen `counts[i]` times."""
+
+    short: NDArray[np.int64]
+    content: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+class Run(NamedTuple):
+    """Texts to count. Text i lies from address `text + offsets[i]` to `text + offsets[i + 1]`."""
+
+    scheme: int  # as of `scan.next_boundary`, with its classes
+    classes: int
+    text: int
+    limit: int  # bytes up to this address may be read
+    offsets: NDArray[np.int64]
+    skipped: NDArray[np.bool_]  # texts that are not counted
+    reached: NDArray[np.int64]  # the text and the byte in it where counting goes on
 
 
 @kernel
 def _hash(low: int, high: int) -> int:
-    """All 64 bits of it are good: the low ones find the slot, the high ones the partition on disk."""
+    """A hash of a short pretoken. Its low bits find the slot, its high bits the partition on disk."""
     h = (low ^ high * MIX) * GOLDEN
     h ^= h >> 32 & 0xFFFFFFFF
     h *= MIX
@@ -50,7 +76,7 @@ def _hash(low: int, high: int) -> int:
 
 @kernel
 def _count_short(low: int, high: int, times: int, short: int, mask: int) -> int:
-    """Add `times` to a short pretoken; 1 if it is new, else 0."""
+    """Add `times` to the count of a short pretoken in the records at address `short`; 1 if it is new, else 0."""
     slot = _hash(low, high) & mask
     while True:
         at = short + 8 * RECORD * slot
@@ -67,31 +93,33 @@ def _count_short(low: int, high: int, times: int, short: int, mask: int) -> int:
 
 
 @kernel
-def _count_long(p: int, n: int, limit: int, times: int, table: Table, used: int) -> int:
-    """Add `times` to a long pretoken; 1 if it is new, else 0."""
+def _count_long(p: int, n: int, limit: int, times: int, table: Table) -> None:
+    """Add `times` to the count of the long pretoken of n bytes at p."""
     mask, arena = len(table.slots) - 1, table.arena.ctypes.data
     tag = hash_bytes(p, n, limit)
     slot = tag & mask
     while True:
         entry = np.int64(table.slots[slot])
         if entry == 0:
-            start = table.starts[used]
+            number = table.used[LONG_USED]
+            start = table.starts[number]
             for k in range(n):
                 store8(arena + start + k, load8(p + k))
-            table.slots[slot] = tag << 32 | (used + 1)
-            table.starts[used + 1], table.counts[used] = start + n, times
-            return 1
-        word = (entry & 0xFFFFFFFF) - 1
-        start = table.starts[word]
-        if entry >> 32 & 0xFFFFFFFF == tag and table.starts[word + 1] - start == n and same(p, arena + start, n):
-            table.counts[word] += times
-            return 0
+            table.slots[slot] = tag << 32 | (number + 1)
+            table.starts[number + 1], table.counts[number] = start + n, times
+            table.used[LONG_USED] = number + 1
+            return
+        number = (entry & 0xFFFFFFFF) - 1
+        start = table.starts[number]
+        if entry >> 32 & 0xFFFFFFFF == tag and table.starts[number + 1] - start == n and same(p, arena + start, n):
+            table.counts[number] += times
+            return
         slot = (slot + 1) & mask
 
 
 @kernel
 def _load_tail(p: int, n: int) -> int:
-    """The n <= 8 bytes at p as a number, one by one: near the end of a buffer."""
+    """The n <= 8 bytes at p as a little-endian number, read one by one: for the end of a buffer."""
     value = 0
     for i in range(n):
         value |= load8(p + i) << (8 * i)
@@ -99,33 +127,23 @@ def _load_tail(p: int, n: int) -> int:
 
 
 @kernel
-def _has_room(table: Table, state: NDArray[np.int64], new: int, new_bytes: int) -> bool:
-    """Whether `new` more pretokens of either kind fit, the long ones with `new_bytes` bytes."""
-    short, long = state[SHORT_USED] + new, state[LONG_USED] + new
+def _has_room(table: Table, new: int, new_bytes: int) -> bool:
+    """Whether the table has room for `new` more pretokens of either kind, the long ones of `new_bytes` bytes in all."""
+    short, long = table.used[SHORT_USED] + new, table.used[LONG_USED] + new
     if 8 * short > 5 * (len(table.short) // RECORD) or 2 * long >= len(table.slots) or long >= len(table.counts):
         return False
-    return bool(table.starts[state[LONG_USED]] + new_bytes <= len(table.arena))
+    return bool(table.starts[table.used[LONG_USED]] + new_bytes <= len(table.arena))
 
 
 @kernel
-def count_pretokens(
-    scheme: int,
-    text: int,
-    limit: int,
-    offsets: NDArray[np.int64],
-    skipped: NDArray[np.bool_],
-    classes: int,
-    state: NDArray[np.int64],
-    table: Table,
-    scratch: NDArray[np.int64],
-) -> bool:
-    """Count the pretokens of the texts but for the `skipped` ones; False when the table has no room for the next
-    batch: enlarge or empty it and call again. `scratch` has room for SCRATCH numbers.
+def count_pretokens(run: Run, table: Table, scratch: NDArray[np.int64]) -> bool:
+    """Count the pretokens of the texts from `run.reached` on; True at the end of the last text.
 
-    Text i is from address text + offsets[i] to text + offsets[i + 1]; bytes up to address `limit` may be read.
+    Returns False when the table has no room for the next batch: enlarge or empty it and call again. `scratch` has room
+    for SCRATCH numbers.
     """
-    # Through addresses: what is in the nearest cache costs less than the checks of an array's index. The array is the
-    # caller's, because one made here would be freed after the last line that names it.
+    # The scratch memory is read through addresses, since indexing an array in the nearest cache costs more than the
+    # load. It is the caller's, because Numba would free an array made here after the last line that names it.
     ends = scratch.ctypes.data
     lows, highs, places = ends + 8 * BATCH, ends + 16 * BATCH, ends + 24 * BATCH
     masks = ends + 32 * BATCH
@@ -133,26 +151,27 @@ def count_pretokens(
         scratch[4 * BATCH + size] = -1 if size >= 8 else (1 << 8 * size) - 1
         scratch[4 * BATCH + 16 + size] = (1 << 8 * (size - 8)) - 1 if size > 8 else 0
     short, mask = table.short.ctypes.data, len(table.short) // RECORD - 1
-    for i in range(state[TEXT], len(offsets) - 1):
-        p, end = text + offsets[i] + state[BYTE], text + offsets[i + 1]
+    text, offsets, limit, reached = run.text, run.offsets, run.limit, run.reached
+    for i in range(reached[TEXT], len(offsets) - 1):
+        p, end = text + offsets[i] + reached[BYTE], text + offsets[i + 1]
         while p < end:
-            if not _has_room(table, state, BATCH, end - p):
-                state[TEXT], state[BYTE] = i, p - text - offsets[i]
+            if not _has_room(table, BATCH, end - p):
+                reached[TEXT], reached[BYTE] = i, p - text - offsets[i]
                 return False
-            n = next_ends(scheme, p, end, classes, ends, BATCH)
-            if skipped[i]:
+            n = next_ends(run.scheme, p, end, run.classes, ends, BATCH)
+            if run.skipped[i]:
                 p = load64(ends + 8 * (n - 1))
                 continue
             keys = 0
             for k in range(n):
-                behind = load64(ends + 8 * k)
-                size = behind - p
+                stop = load64(ends + 8 * k)
+                size = stop - p
                 if size > SHORT:
-                    state[LONG_USED] += _count_long(p, size, limit, 1, table, state[LONG_USED])
-                    p = behind
+                    _count_long(p, size, limit, 1, table)
+                    p = stop
                     continue
                 if p + 16 <= limit:
-                    # No branch on the size, which would be guessed wrong often: 0.10 s of 0.50 s per 100 MB.
+                    # No branch on the size, which would often be predicted wrong: 0.10 s of 0.50 s per 100 MB.
                     low = load64(p) & load64(masks + 8 * size)
                     high = load64(p + 8) & load64(masks + 128 + 8 * size) | size << 56
                 else:
@@ -164,7 +183,7 @@ def count_pretokens(
                 store64(highs + 8 * keys, high)
                 store64(places + 8 * keys, place)
                 keys += 1
-                p = behind
+                p = stop
             new = 0
             for k in range(keys):
                 low, high, place = load64(lows + 8 * k), load64(highs + 8 * k), load64(places + 8 * k)
@@ -172,15 +191,15 @@ def count_pretokens(
                     store64(place + 16, load64(place + 16) + 1)
                 else:
                     new += _count_short(low, high, 1, short, mask)
-            state[SHORT_USED] += new
-        state[BYTE] = 0
-    state[TEXT] = len(offsets) - 1
+            table.used[SHORT_USED] += new
+        reached[BYTE] = 0
+    reached[TEXT] = len(offsets) - 1
     return True
 
 
 @kernel
 def rehash_short(old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
-    """Move the records of `Table.short` to a larger table (all zero)."""
+    """Copy the records of `Table.short` into a larger table (all zeros)."""
     short, mask = new.ctypes.data, len(new) // RECORD - 1
     for at in range(0, len(old), RECORD):
         if old[at + 1]:
@@ -189,7 +208,7 @@ def rehash_short(old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
 
 @kernel
 def rehash_long(old: NDArray[np.uint64], new: NDArray[np.uint64]) -> None:
-    """Move `Table.slots` to a larger table (all zero)."""
+    """Copy `Table.slots` into a larger table (all zeros)."""
     mask = len(new) - 1
     for entry in old:
         if entry:
@@ -200,45 +219,46 @@ def rehash_long(old: NDArray[np.uint64], new: NDArray[np.uint64]) -> None:
 
 
 @kernel
-def add_short(records: NDArray[np.int64], first: int, state: NDArray[np.int64], table: Table) -> int:
-    """Add counted records from number `first` on to the table, empty ones passed over; where it had no more room,
-    or their number."""
+def add_short(counted: Counted, first: int, table: Table) -> int:
+    """Add the short pretokens of `counted` from record `first` on to the table.
+
+    Returns the number of the record for which the table had no room, or the number of all records.
+    """
+    records = counted.short
     short, mask = table.short.ctypes.data, len(table.short) // RECORD - 1
     for number in range(first, len(records) // RECORD):
         at = RECORD * number
         if records[at + 1]:
-            if not _has_room(table, state, 1, 0):
+            if not _has_room(table, 1, 0):
                 return number
-            state[SHORT_USED] += _count_short(records[at], records[at + 1], records[at + 2], short, mask)
+            table.used[SHORT_USED] += _count_short(records[at], records[at + 1], records[at + 2], short, mask)
     return len(records) // RECORD
 
 
 @kernel
-def add_long(
-    content: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    first: int,
-    state: NDArray[np.int64],
-    table: Table,
-) -> int:
-    """Add counted long pretokens from number `first` on to the table; where it had no more room, or their number."""
-    p = content.ctypes.data
+def add_long(counted: Counted, first: int, table: Table) -> int:
+    """Add the long pretokens of `counted` from number `first` on to the table.
+
+    Returns the number of the pretoken for which the table had no room, or the number of all.
+    """
+    content, starts, counts = counted.content.ctypes.data, counted.starts, counted.counts
+    limit = content + len(counted.content)
     for i in range(first, len(counts)):
-        n = starts[i + 1] - starts[i]
-        if not _has_room(table, state, 1, n):
+        size = starts[i + 1] - starts[i]
+        if not _has_room(table, 1, size):
             return i
-        new = _count_long(p + starts[i], n, p + len(content), counts[i], table, state[LONG_USED])
-        state[LONG_USED] += new
+        _count_long(content + starts[i], size, limit, counts[i], table)
     return len(counts)
 
 
 @kernel
 def partition_short(
-    records: NDArray[np.int64], bits: int, bounds: NDArray[np.int64], sorted_records: NDArray[np.int64]
+    records: NDArray[np.int64], bits: int, bounds: NDArray[np.int64], partitioned: NDArray[np.int64]
 ) -> None:
-    """Group the records, empty ones left out, by the top `bits` of their hash: those of partition i become
-    `sorted_records[RECORD * bounds[i] : RECORD * bounds[i + 1]]`."""
+    """Group the records by the top `bits` of their hash and leave empty ones out.
+
+    Those of partition i become `partitioned[RECORD * bounds[i] : RECORD * bounds[i + 1]]`.
+    """
     bounds[:] = 0
     mask = (1 << bits) - 1
     for at in range(0, len(records), RECORD):
@@ -253,7 +273,7 @@ def partition_short(
             to = RECORD * cursor[partition]
             cursor[partition] += 1
             for k in range(RECORD):
-                sorted_records[to + k] = records[at + k]
+                partitioned[to + k] = records[at + k]
 
 
 @kernel
@@ -261,7 +281,7 @@ def unpack_short(
     records: NDArray[np.int64], least: int, content: NDArray[np.uint8], starts: NDArray[np.int64],
     counts: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Write the pretokens of the records seen `least` times or oftener end to end."""
+    """Write the bytes of the pretokens seen at least `least` times end to end, their bounds and their counts."""
     number = at = 0
     for record in range(0, len(records), RECORD):
         if records[record + 1] and records[record + 2] >= least:
@@ -282,39 +302,46 @@ def cut_at(
     name_offsets: NDArray[np.int64],
     cuts: NDArray[np.int64],
 ) -> int:
-    """Find the names in the texts, leftmost first, then the one that is first in `names`; none reaches into another
-    text. Writes start and end of each to `cuts`; how many there are, even where `cuts` is too short for all."""
-    found, name = 0, names.ctypes.data
+    """Find the names in the texts: of names that overlap the leftmost, of names at one place the first in `names`.
+
+    Text i lies from address `text + offsets[i]` to `text + offsets[i + 1]`, and no name crosses from one text into
+    the next. Writes the start and the end of each place to `cuts`, in bytes from `text`, as far as it has room;
+    returns the number of places.
+    """
+    count, name = 0, names.ctypes.data
     firsts = np.zeros(256, np.bool_)
     for i in range(len(name_offsets) - 1):
         firsts[names[name_offsets[i]]] = True
-    different = np.flatnonzero(firsts)
+    wanted = np.flatnonzero(firsts)
     for i in range(len(offsets) - 1):
         p, end = text + offsets[i], text + offsets[i + 1]
         while p < end:
-            p = _find_byte(p, end, different)
+            p = _find_byte(p, end, wanted)
             if p == end:
                 break
-            behind = p + 1
+            after = p + 1
             for k in range(len(name_offsets) - 1):
                 n = name_offsets[k + 1] - name_offsets[k]
                 if p + n <= end and same(p, name + name_offsets[k], n):
-                    if 2 * found + 1 < len(cuts):
-                        cuts[2 * found], cuts[2 * found + 1] = p - text, p + n - text
-                    found += 1
-                    behind = p + n
+                    if 2 * count + 1 < len(cuts):
+                        cuts[2 * count], cuts[2 * count + 1] = p - text, p + n - text
+                    count += 1
+                    after = p + n
                     break
-            p = behind
-    return found
+            p = after
+    return count
 
 
 @kernel
-def _find_byte(p: int, end: int, different: NDArray[np.int64]) -> int:
-    """The first address from p on where one of the bytes is, or `end`; 8 bytes at a time (Mycroft's zero test)."""
+def _find_byte(p: int, end: int, wanted: NDArray[np.int64]) -> int:
+    """The first address from p on that holds one of the bytes `wanted`, or `end`.
+
+    Looks at 8 bytes at a time, with Alan Mycroft's test for a byte of zeros in a word.
+    """
     ones, tops = 0x0101010101010101, -0x7F7F7F7F7F7F7F80
     while p + 8 <= end:
         word, hits = load64(p), 0
-        for byte in different:
+        for byte in wanted:
             x = word ^ ones * byte
             hits |= (x - ones) & ~x & tops
         if hits:
@@ -322,7 +349,7 @@ def _find_byte(p: int, end: int, different: NDArray[np.int64]) -> int:
         p += 8
     while p < end:
         value = load8(p)
-        for byte in different:
+        for byte in wanted:
             if value == byte:
                 return p
         p += 1

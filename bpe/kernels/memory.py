@@ -1,4 +1,9 @@
-"""Bytes at addresses: loads, stores, hashes."""
+"""Memory at raw addresses: loads, stores, bit scans and hashes for the kernels.
+
+An address and a value are an int64 each. `load8` to `load32` give an unsigned number, `load64` a signed one; the
+stores write the low bits of their value. Nothing is checked: the caller bounds every address. Numba has none of these
+operations, so they are written in LLVM's intermediate representation.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +56,7 @@ store64: Callable[[int, int], None] = cast(Any, intrinsic(_storer(64)))
 
 
 def _trailing_zeros(typing_context: Any, value: Any) -> Any:
-    """How many zero bits are below the lowest one; 64 for 0."""
+    """The number of zero bits below the lowest one bit; 64 for a value of 0."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -63,7 +68,7 @@ trailing_zeros: Callable[[int], int] = cast(Any, intrinsic(_trailing_zeros))
 
 
 def _leading_zeros(typing_context: Any, value: Any) -> Any:
-    """How many zero bits are above the highest one; 64 for 0."""
+    """The number of zero bits above the highest one bit; 64 for a value of 0."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -73,11 +78,11 @@ def _leading_zeros(typing_context: Any, value: Any) -> Any:
 
 leading_zeros: Callable[[int], int] = cast(Any, intrinsic(_leading_zeros))
 
-LANES = 16
+LANES = 16  # numbers of 32 bits that `least` compares at once
 
 
 def _least(typing_context: Any, address: Any) -> Any:
-    """(the least of LANES uint32 at an address, where it is first)."""
+    """(the least of the LANES uint32 at an address, the index of the first one that equals it)."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         number, word, lanes = ir.IntType(32), ir.IntType(64), ir.VectorType(ir.IntType(32), LANES)
@@ -103,7 +108,7 @@ least: Callable[[int], tuple[int, int]] = cast(Any, intrinsic(_least))
 
 
 def _prefetch(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address that will be read soon."""
+    """Have the processor fetch the cache line at an address that will be read soon."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -120,7 +125,7 @@ prefetch: Callable[[int], None] = cast(Any, intrinsic(_prefetch))
 
 @kernel
 def load_short(p: int, n: int, limit: int) -> int:
-    """The n < 8 bytes at p as a number; one load unless that would pass `limit`."""
+    """The n < 8 bytes at p as a little-endian number. Reads 8 bytes at once unless that would pass `limit`."""
     if p + 8 <= limit:
         return load64(p) & ((1 << (8 * n)) - 1)
     value = 0
@@ -131,7 +136,7 @@ def load_short(p: int, n: int, limit: int) -> int:
 
 @kernel
 def hash_bytes(p: int, n: int, limit: int) -> int:
-    """32 bits of hash of the n bytes at p."""
+    """A hash of 32 bits of the n bytes at p. Bytes up to the address `limit` may be read."""
     h = n * GOLDEN
     end = p + n
     while p + 8 <= end:
@@ -145,7 +150,7 @@ def hash_bytes(p: int, n: int, limit: int) -> int:
 
 @kernel
 def same(p: int, q: int, n: int) -> bool:
-    """Whether the n bytes at p are those at q."""
+    """Whether the n bytes at p equal the n bytes at q."""
     i = 0
     while i + 8 <= n:
         if load64(p + i) != load64(q + i):

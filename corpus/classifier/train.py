@@ -27,10 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpe.sources import TEXT_ENDINGS, files_of, read_texts
+from bpe.whole import put_in_place
 from corpus.classifier import fit as classify_fit
 from corpus.classifier.score import POSITIVE
 from corpus.config import setting
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 from corpus.text.fasttext_model import ALL, LABEL_PREFIX, load_model, one_line, predict
 
 NEGATIVE = f"{LABEL_PREFIX}cc"
@@ -103,8 +104,8 @@ def train_classifier(positive: Sequence[str], negative: Sequence[str], output: P
             "sha256": sha256(folder / "model.bin"),
         }
         (folder / "model.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(folder / "model.json", output.with_suffix(".json"))
-        os.replace(folder / "model.bin", output)
+        put_in_place(folder / "model.json", output.with_suffix(".json"))
+        put_in_place(folder / "model.bin", output)
     return told
 
 

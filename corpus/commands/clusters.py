@@ -3,132 +3,122 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from corpus.cli import JSON, make_command
+from bpe.terminal.help import Heading, command, json_option
+from bpe.terminal.progress import Live
+from bpe.terminal.text import BOLD, GREEN, GREY, RED, counted, in_colour, paint, say, table
 
 if TYPE_CHECKING:
     from corpus.dedup.clusters import Cluster, Member, Nearest, Size
     from corpus.dedup.difference import Difference
     from corpus.dedup.results import Deduplication, Document, Place
 
-_EVERY = 10.0  # seconds between lines that say how far a search is
-_BOLD, _GREEN, _RED, _GREY = "1", "32", "31", "2"
+CLUSTER = Heading("Which cluster")
+SHOWN = Heading("What is shown")
 
 
-def clusters_command() -> click.Command:
-    def clusters(
-        folder: str, url: str | None, id: str | None, count: int | None, members: int, diff: bool, as_json: bool
-    ) -> int:
-        if sum(asked is not None for asked in (url, id, count)) != 1:
-            raise click.UsageError("say which cluster: one of --url URL, --id ID and --largest N")
-        from corpus.dedup.clusters import cluster_of, largest
-        from corpus.dedup.results import find_id, find_url, open_deduplication
+@command()
+@click.argument("folder")
+@CLUSTER.option("--url", help="the cluster of the page with this address")
+@CLUSTER.option("--id", metavar="ID", help="the cluster of the document with this id, <urn:uuid:...>")
+@CLUSTER.option("--largest", "count", type=click.IntRange(1), metavar="N", help="a table of the N largest clusters")
+@SHOWN.option("--members", type=click.IntRange(0), default=20, show_default=True, help="documents of a cluster to show")
+@SHOWN.option(
+    "--diff/--no-diff", default=True, show_default=True, help="the difference between the page and the kept document"
+)
+@json_option
+def clusters(
+    folder: str, url: str | None, id: str | None, count: int | None, members: int, diff: bool, as_json: bool
+) -> int:
+    """Explain why a page was dropped as a duplicate or kept, and list its duplicates.
 
-        found = open_deduplication(folder)
-        colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        if count is not None:
-            _show_largest(found, largest(found, count), as_json, colours)
-            return 0
-        place = find_url(found, url, _progress()) if url is not None else find_id(found, id or "")
-        answer = _answer(found, cluster_of(found, place), members, diff)
-        click.echo(json.dumps(_json(answer), indent=1, ensure_ascii=False) if as_json else _text(answer, colours))
+    Examples:
+      corpus clusters unique/ --url https://example.org/page
+      corpus clusters unique/ --id '<urn:uuid:...>' --no-diff
+      corpus clusters unique/ --largest 20
+
+    FOLDER is the output of corpus dedup or corpus run. The difference is between the page and the document that is
+    kept for it; if the page itself is kept, between the page and its least similar duplicate. --url searches the
+    documents in their order and shows the first one with this address; --id is faster.
+    """
+    if sum(asked is not None for asked in (url, id, count)) != 1:
+        raise click.UsageError("say which cluster: one of --url URL, --id ID and --largest N")
+    from corpus.dedup.clusters import cluster_of, largest
+    from corpus.dedup.results import find_id, find_url, open_deduplication
+
+    deduplication = open_deduplication(folder)
+    colours = in_colour()
+    if count is not None:
+        _show_largest(deduplication, largest(deduplication, count), as_json, colours)
         return 0
-
-    options: list[click.Parameter] = [
-        click.Argument(["folder"]),
-        click.Option(["--url"], help="the cluster of the page with this address"),
-        click.Option(["--id"], metavar="ID", help="the cluster of the document with this id, <urn:uuid:...>"),
-        click.Option(["--largest", "count"], type=click.IntRange(1), metavar="N", help="a table of the N largest"),
-        click.Option(
-            ["--members"], type=click.IntRange(0), default=20, show_default=True, help="documents of a cluster to show"
-        ),
-        click.Option(["--diff/--no-diff"], default=True, help="what differs between the page and the one that stays"),
-        JSON,
-    ]
-    return make_command(
-        clusters,
-        """Why a page was dropped, and who its twins are: what corpus dedup or corpus run decided, looked up.
-
-        FOLDER is the output of either. The difference is between the page and the document that is kept for it, or
-        if it is kept itself, the least similar of its duplicates. URLs are looked for one after the other; the first
-        document with this one is shown. An id is found sooner.
-
-        \b
-        corpus clusters unique/ --url https://example.org/page
-        corpus clusters unique/ --id '<urn:uuid:...>' --no-diff
-        corpus clusters unique/ --largest 20
-        """,
-        options,
-    )
+    place = find_url(deduplication, url, _progress()) if url is not None else find_id(deduplication, id or "")
+    answer = _answer(deduplication, cluster_of(deduplication, place), members, diff)
+    click.echo(json.dumps(_json(answer), indent=1, ensure_ascii=False) if as_json else _text(answer, colours))
+    return 0
 
 
 def _progress() -> Callable[[int], None]:
-    """A line on stderr now and then, as long as the search takes."""
-    last = time.monotonic()
+    """Says every ten seconds how many urls the search has read."""
+    live = Live("clusters")
 
     def on_looked(looked: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > _EVERY:
-            last = time.monotonic()
-            click.echo(f"clusters: {looked:,} urls looked through", err=True)
+        if live.due():
+            live.line(f"{looked:,} urls searched")
 
     return on_looked
 
 
 class Answer(NamedTuple):
-    """All that is told about one document, as text or as JSON."""
+    """What is known about one document, to be printed as text or as JSON."""
 
-    found: Deduplication
+    deduplication: Deduplication
     cluster: Cluster
-    shown: list[Member]  # of the cluster; empty if it is one document
-    nearest: Nearest | None  # where others were candidates and none was similar enough
+    shown: list[Member]  # the first members of the cluster; empty for a cluster of one document
+    nearest: Nearest | None  # the candidates, if none was similar enough
     documents: dict[Place, Document]
-    missing: str | None  # path of documents that are gone
-    other: Member | None  # with whom the text is compared
-    common: tuple[int, int] | None  # n-grams that both have, n-grams of the two
+    missing: str | None  # path of documents that no longer exist
+    other: Member | None  # the document that the text is compared with
+    common: tuple[int, int] | None  # n-grams that both texts have, n-grams of either
     difference: Difference | None
 
     def document(self, member: Member) -> Document | None:
         return self.documents.get(member.place) if member.place else None
 
 
-def _answer(found: Deduplication, cluster: Cluster, members: int, diff: bool) -> Answer:
+def _answer(deduplication: Deduplication, cluster: Cluster, members: int, diff: bool) -> Answer:
     from corpus.dedup.clusters import nearest, ngrams_in_common
     from corpus.dedup.difference import difference
     from corpus.dedup.results import load
 
     near = None
     if cluster.size == 1 and not cluster.alone:
-        near = nearest(found, cluster.asked.place, max(1, members)) if cluster.asked.place else None
+        near = nearest(deduplication, cluster.asked.place, max(1, members)) if cluster.asked.place else None
         near = near and near._replace(members=near.members[:members] or near.members)
     shown = _first(cluster, members) if cluster.size > 1 else []
     asked, other = cluster.asked, _compared_with(cluster, near)
-    told = [asked, cluster.kept, *shown, *(near.members if near else ()), *([other] if other else ())]
+    needed = [asked, cluster.kept, *shown, *(near.members if near else ()), *([other] if other else ())]
     texts = [member.place for member in (asked, other) if member and member.place]
-    documents, missing = load(found, [member.place for member in told if member.place], texts)
+    documents, missing = load(deduplication, [member.place for member in needed if member.place], texts)
     common = differing = None
     if len(texts) == 2 and all(place in documents for place in texts):
         kept, copy = (documents[place].text for place in (texts if asked.keep else reversed(texts)))
-        common = ngrams_in_common(kept, copy, found.config)
+        common = ngrams_in_common(kept, copy, deduplication.config)
         differing = difference(kept, copy) if diff else None
-    return Answer(found, cluster, shown, near, documents, missing, other, common, differing)
+    return Answer(deduplication, cluster, shown, near, documents, missing, other, common, differing)
 
 
 def _first(cluster: Cluster, count: int) -> list[Member]:
-    """The kept one, the one that was asked about, and the others until there are `count`."""
+    """The first `count` members: the kept document, the document that was asked about, then the others."""
     ahead = [cluster.kept] if cluster.asked is cluster.kept else [cluster.kept, cluster.asked]
     return [*ahead, *(member for member in cluster.members if member not in ahead)][:count]
 
 
 def _compared_with(cluster: Cluster, near: Nearest | None) -> Member | None:
-    """The one that is kept; if that is the asked one, the least similar of its duplicates, or what came nearest."""
+    """The kept document; for the kept document itself its least similar duplicate, or the nearest candidate."""
     if not cluster.asked.keep:
         return cluster.kept
     if near:
@@ -137,8 +127,8 @@ def _compared_with(cluster: Cluster, near: Nearest | None) -> Member | None:
 
 
 def _decision(answer: Answer) -> str:
-    """The decision in words."""
-    config, cluster, asked = answer.found.config, answer.cluster, answer.cluster.asked
+    """Why the document was kept or dropped."""
+    config, cluster, asked = answer.deduplication.config, answer.cluster, answer.cluster.asked
     if cluster.alone:
         return f"kept: no other document{' of its dump' if config.per_dump else ''} has anything in common with it"
     if cluster.size == 1:
@@ -162,17 +152,17 @@ def _decision(answer: Answer) -> str:
 
 
 def _not_similar(answer: Answer) -> str:
-    """Why a document stays that others were candidates to resemble."""
-    config, near = answer.found.config, answer.nearest
+    """Why a document that has candidates stays nevertheless."""
+    config, near = answer.deduplication.config, answer.nearest
     if not near or not near.members:
         return f"none of its candidates is similar enough (threshold {config.threshold:g})"
     candidates = "1 candidate, not" if near.candidates == 1 else f"{near.candidates:,} candidates, none"
-    said = f"{candidates} similar enough (threshold {config.threshold:g})"
+    outcome = f"{candidates} similar enough (threshold {config.threshold:g})"
     closest = near.members[0]
     if (closest.similarity or 0) < config.threshold:
-        return said
+        return outcome
     if not closest.keep:
-        return f"{said} among those that stay; the nearest was dropped itself, for {closest.representative}"
+        return f"{outcome} among those that stay; the nearest was dropped itself, for {closest.representative}"
     unseen = f"the nearest has no band in common with it, or came after {config.checks} others"
     return f"{candidates} of those compared is; {unseen}"
 
@@ -182,10 +172,10 @@ def _text(answer: Answer, colours: bool) -> str:
 
     cluster = answer.cluster
     document = answer.document(cluster.asked)
-    lines = [_paint(_name(cluster.asked, document), _BOLD, colours)]
+    lines = [paint(_name(cluster.asked, document), BOLD, colours)]
     if document and document.url:
         lines.append(readable_line(cluster.asked.id))
-    lines += [_paint(readable_line(_decision(answer)), _GREEN if cluster.asked.keep else _RED, colours), ""]
+    lines += [paint(readable_line(_decision(answer)), GREEN if cluster.asked.keep else RED, colours), ""]
     if cluster.size > 1:
         lines += [_summary(cluster), *_table(answer, answer.shown, cluster.asked, colours)]
         hidden = cluster.size - len(answer.shown)
@@ -204,7 +194,7 @@ def _text(answer: Answer, colours: bool) -> str:
 
 
 def _compared(answer: Answer, colours: bool) -> list[str]:
-    """How the asked document differs from the other one, if both have a text."""
+    """How the text of the asked document differs from the text it is compared with; no lines if one is missing."""
     from corpus.dedup.difference import shown
 
     if not answer.difference or not answer.common or not answer.other:
@@ -213,14 +203,14 @@ def _compared(answer: Answer, colours: bool) -> list[str]:
     one, two = _names(answer)
     lines = []
     if answer.cluster.asked.keep:
-        grams = f"{common:,} of {total:,} distinct {answer.found.config.ngram}-grams in common"
+        grams = f"{common:,} of {total:,} distinct {answer.deduplication.config.ngram}-grams in common"
         lines.append(f"Compared with {_name(answer.other, answer.document(answer.other))}: {grams}")
     same, moved, changes = difference.same, difference.moved(), any(difference.changes())
     removed, added = len(difference.kept.spans) - same, len(difference.other.spans) - same
     if not changes:
-        return [*lines, f"The same {_count(same, 'word')}."]
-    gone = _mark(f"{_count(removed, 'word')} only in {one}", "[-", "-]", _RED, colours)
-    new = _mark(f"{_count(added, 'word')} only in {two}", "{+", "+}", _GREEN, colours)
+        return [*lines, f"The same {counted(same, 'word')}."]
+    gone = _mark(f"{counted(removed, 'word')} only in {one}", "[-", "-]", RED, colours)
+    new = _mark(f"{counted(added, 'word')} only in {two}", "{+", "+}", GREEN, colours)
     elsewhere = f"; {moved:,} of them have only moved" if moved else ""
     lines.append(f"{gone} {new}, {same:,} in both{elsewhere}")
     if difference.cut:
@@ -258,22 +248,22 @@ def _table(answer: Answer, members: list[Member], marked: Member | None, colours
         rows.append((state if member.place else "in the index", similarity, size, dump, _name(member, document)))
     if not members:
         return []
-    head, *body = _aligned(rows, "<>><<")
-    lines = [_paint(f"  {head}", _GREY, colours)]
+    head, *body = table(rows, "<>><<")
+    lines = [paint(f"  {head}", GREY, colours)]
     for row, member in zip(body, members, strict=True):
         here = member == marked
-        lines.append(_paint(f"{'>' if here else ' '} {row}", _BOLD if here else "", colours))
+        lines.append(paint(f"{'>' if here else ' '} {row}", BOLD if here else "", colours))
     return lines
 
 
-def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
+def _show_largest(deduplication: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
     from corpus.dedup.difference import readable_line
     from corpus.dedup.results import GONE, load
 
-    documents, missing = load(found, [size.kept for size in sizes if size.kept])
+    documents, missing = load(deduplication, [size.kept for size in sizes if size.kept])
     urls = [documents[size.kept].url if size.kept in documents else None for size in sizes]
     if as_json:
-        told = [
+        rows_json = [
             {
                 "cluster_id": size.cluster_id,
                 "cluster_size": size.size,
@@ -285,25 +275,25 @@ def _show_largest(found: Deduplication, sizes: Sequence[Size], as_json: bool, co
             }
             for size, url in zip(sizes, urls, strict=True)
         ]
-        click.echo(json.dumps({"clusters": told, "missing": missing}, indent=1, ensure_ascii=False))
+        click.echo(json.dumps({"clusters": rows_json, "missing": missing}, indent=1, ensure_ascii=False))
         return
     rows = [("size", "exact", "minhash", "similarity", "kept")]
     for size, url in zip(sizes, urls, strict=True):
         exact, minhash = (f"{size.rules[rule]:,}" for rule in ("dedup.exact", "dedup.minhash"))
         name = readable_line(url or size.representative) + ("" if size.kept else " (in the index)")
         rows.append((f"{size.size:,}", exact, minhash, _range(*size.similarity) if size.similarity else "", name))
-    for number, line in enumerate(_aligned(rows, ">>>><")):
-        click.echo(_paint(line, "" if number else _GREY, colours))
+    for number, line in enumerate(table(rows, ">>>><")):
+        click.echo(paint(line, "" if number else GREY, colours))
     if not sizes:
         click.echo("no document has a duplicate")
     if missing:
-        click.echo(f"no urls: {missing} {GONE}", err=True)
+        say(f"no urls: {missing} {GONE}")
 
 
 def _json(answer: Answer) -> dict[str, Any]:
     cluster, near = answer.cluster, answer.nearest
 
-    def told(member: Member) -> dict[str, Any]:
+    def facts(member: Member) -> dict[str, Any]:
         document = answer.document(member)
         return {
             "id": member.id,
@@ -322,15 +312,15 @@ def _json(answer: Answer) -> dict[str, Any]:
         "cut": answer.difference.cut,
         "changes": [change._asdict() for change in answer.difference.changes()],
     }
-    return told(cluster.asked) | {
+    return facts(cluster.asked) | {
         "decision": _decision(answer),
         "representative": cluster.kept.id,
         "cluster_size": cluster.size,
         "alone": cluster.alone,
         "rules": dict(sorted(cluster.rules.items())),
-        "members": [told(member) for member in answer.shown],
+        "members": [facts(member) for member in answer.shown],
         "candidates": near and near.candidates,
-        "nearest": [told(member) for member in near.members] if near else [],
+        "nearest": [facts(member) for member in near.members] if near else [],
         "compared_with": answer.other and answer.other.id,
         "ngrams_in_common": answer.common and answer.common[0],
         "ngrams": answer.common and answer.common[1],
@@ -339,27 +329,9 @@ def _json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Rows as lines of columns, without those in which nothing stands below the head."""
-    columns = [
-        [f"{cell:{side}{max(map(len, column))}}" for cell in column]
-        for column, side in zip(zip(*rows, strict=True), sides, strict=True)
-        if any(column[1:])
-    ]
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
-
-
 def _range(low: float, high: float) -> str:
     return f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
 
 
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
-
-
 def _mark(text: str, opening: str, closing: str, style: str, colours: bool) -> str:
-    return _paint(text, style, colours) if colours else f"{opening}{text}{closing}"
-
-
-def _paint(text: str, style: str, colours: bool) -> str:
-    return f"\x1b[{style}m{text}\x1b[0m" if colours and style else text
+    return paint(text, style, colours) if colours else f"{opening}{text}{closing}"

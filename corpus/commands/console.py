@@ -1,71 +1,26 @@
-"""What the `corpus` command shows: progress, summaries and errors, all on stderr; data and --json on stdout."""
+"""Progress and summaries of passes and downloads, on standard error; and summaries as JSON."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from corpus.crawl.fetch import Event as FetchEvent
-from corpus.crawl.fetch import Failed, Finished, Listed, Retry, Skipped
-from corpus.crawl.fetch import Progress as Downloaded
-from corpus.engine import Event
+from bpe.terminal.progress import Live
+from bpe.terminal.text import counted, duration, megabytes, say
+from corpus.crawl.fetch import Downloaded, Failed, FetchEvent, Finished, Listed, Retry, Skipped
+from corpus.engine.base import Event
 from corpus.run.chain import Account
 from corpus.run.execute import PassSummary
 from corpus.run.plan import Pass
 from corpus.stage import sums_meanings
 from corpus.store.shards import Dataset
 
-_EVERY = 10.0  # seconds between plain progress lines
 
-
-def say(text: str) -> None:
-    """A line for the person, not for the program behind the pipe."""
-    click.echo(text, err=True)
-
-
-class _Live:
-    """What is shown while something runs: a rich bar on a terminal, lines under `name` where there is none."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.shown = time.monotonic()
-        self._bar: Any = None
-
-    @contextlib.contextmanager
-    def _showing(self, *columns: str) -> Iterator[None]:
-        if not sys.stderr.isatty():
-            yield
-            return
-        from rich import progress
-        from rich.console import Console
-
-        made = [progress.TextColumn(c) if "{" in c else getattr(progress, c)() for c in columns]
-        self._bar = progress.Progress(*made, console=Console(stderr=True))
-        with self._bar:
-            yield
-
-    def _due(self) -> bool:
-        """Whether it is time for another plain line."""
-        if time.monotonic() - self.shown <= _EVERY:
-            return False
-        self.shown = time.monotonic()
-        return True
-
-    def _line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(f"{self.name}: {text}", markup=False, highlight=False)
-        else:
-            say(f"{self.name}: {text}")
-
-
-class Progress(_Live):
-    """A pass as it runs."""
+class Progress(Live):
+    """Progress of one pass."""
 
     def __init__(self, plan: Pass) -> None:
         super().__init__(plan.name)
@@ -84,9 +39,9 @@ class Progress(_Live):
             "{task.fields[rate]}",
             "TimeRemainingColumn",
         )
-        with self._showing(*columns):
-            if self._bar is not None:
-                self._task = self._bar.add_task(self.name, total=None, rate="")
+        with self.showing(*columns):
+            if self.bar is not None:
+                self._task = self.bar.add_task(self.name, total=None, rate="")
             yield self
 
     def on_event(self, event: Event) -> None:
@@ -95,13 +50,13 @@ class Progress(_Live):
         elif event.kind == "done":
             self._count(event.unit)
         elif event.kind in ("retry", "failed", "quarantine"):
-            self._line(f"{event.unit}: {event.kind}: {event.detail}")
+            self.line(f"{event.unit}: {event.kind}: {event.detail}")
         rate = self._rate(event)
         reached = self.done + event.share
-        if self._bar is not None:
-            self._bar.update(self._task, total=self.todo, completed=reached, rate=rate)
-        elif self._due():
-            self._line(f"{self.done}/{self.todo} units, {rate}, {self._time_left(reached)}")
+        if self.bar is not None:
+            self.bar.update(self._task, total=self.todo, completed=reached, rate=rate)
+        elif self.due():
+            self.line(f"{self.done}/{self.todo} units, {rate}, {self._time_left(reached)}")
 
     def _count(self, unit: str) -> None:
         record = self.dataset.record(unit)
@@ -111,7 +66,7 @@ class Progress(_Live):
         self.done += 1
 
     def _rate(self, event: Event) -> str:
-        # Rows of units in work are live figures; those of committed units come from their records.
+        # The rows of committed units come from their records, the rows of units in work from the event.
         read, kept = self.read + event.read, self.kept + event.kept
         seconds = max(time.monotonic() - self.began, 1e-9)
         share = f"{kept / read:.0%}" if read else "-"
@@ -121,11 +76,11 @@ class Progress(_Live):
         if not reached:
             return "time left unknown"
         left = (time.monotonic() - self.began) / reached * max(self.todo - reached, 0)
-        return f"about {left:,.0f} s left"
+        return f"about {duration(left)} left"
 
 
-class FetchProgress(_Live):
-    """Downloads as they run."""
+class FetchProgress(Live):
+    """Progress of downloads."""
 
     def __init__(self) -> None:
         super().__init__("fetch")
@@ -135,39 +90,39 @@ class FetchProgress(_Live):
     @contextlib.contextmanager
     def shown_live(self) -> Iterator[FetchProgress]:
         columns = ("BarColumn", "DownloadColumn", "TransferSpeedColumn", "TimeRemainingColumn")
-        with self._showing("{task.description}", *columns):
+        with self.showing("{task.description}", *columns):
             yield self
 
     def on_event(self, event: FetchEvent) -> None:
         match event:
             case Listed():
-                self._line(f"{event.chosen:,} of {event.available:,} files wanted")
+                self.line(f"{event.chosen:,} of {event.available:,} files wanted")
             case Downloaded():
                 self._grown(event)
             case Skipped():
-                self._line(f"{event.name}: there already")
+                self.line(f"{event.name}: there already")
             case Retry():
-                self._line(f"{event.name}: {event.reason}; next try in {event.wait:.1f} s")
+                self.line(f"{event.name}: {event.reason}; next try in {event.wait:.1f} s")
             case Finished():
-                self._line(f"{event.name}: {event.bytes / 1e6:,.1f} MB")
+                self.line(f"{event.name}: {megabytes(event.bytes)}")
             case Failed():
-                self._line(f"{event.name}: FAILED: {event.reason}")
+                self.line(f"{event.name}: FAILED: {event.reason}")
 
     def _grown(self, event: Downloaded) -> None:
         self.files[event.name] = (event.done, event.total or 0)
-        if self._bar is not None:
+        if self.bar is not None:
             if event.name not in self._tasks:
-                self._tasks[event.name] = self._bar.add_task(event.name[-40:], total=event.total)
-            self._bar.update(self._tasks[event.name], completed=event.done)
-        elif self._due():
+                self._tasks[event.name] = self.bar.add_task(event.name[-40:], total=event.total)
+            self.bar.update(self._tasks[event.name], completed=event.done)
+        elif self.due():
             have, total = (sum(sizes[index] for sizes in self.files.values()) for index in (0, 1))
-            self._line(f"{have / 1e6:,.0f} of {total / 1e6:,.0f} MB of {len(self.files)} files")
+            self.line(f"{megabytes(have)} of {megabytes(total)} in {counted(len(self.files), 'file')}")
 
 
 def say_summary(summary: PassSummary) -> None:
-    """A line a pass: what was done, what had been done before."""
+    """Say in a line what the pass did now and what had been done before; then name its failures."""
     if not summary.units:
-        say(f"{summary.name}: no unit is this task's")
+        say(f"{summary.name}: no unit is in the share of this task")
         return
     if not summary.done and not summary.failures:
         say(f"{summary.name}: nothing to do, all {summary.units} units are done in {summary.output}")
@@ -187,12 +142,12 @@ def _flow(summary: PassSummary) -> str:
         kept += record.counts[-1]["kept"] if record.counts else 0
         for account in record.counts:
             sums.update({name: account[name] for name in texts if name in account})
-    counted = "".join(f"; {sums[name]:,} {text}" for name, text in texts.items() if sums[name])
-    return f" ({read:,} read, {kept:,} kept{counted})"
+    remarks = "".join(f"; {sums[name]:,} {text}" for name, text in texts.items() if sums[name])
+    return f" ({read:,} read, {kept:,} kept{remarks})"
 
 
 def summary_json(summary: PassSummary) -> dict[str, Any]:
-    """The summary for --json, accounts included."""
+    """The summary for --json, with the accounts of the stages."""
     totals: dict[str, Account] = {}
     for record in Dataset(summary.output).records():
         for account in record.counts:

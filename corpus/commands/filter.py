@@ -1,4 +1,4 @@
-"""The subcommand of `corpus` that keeps good documents: the quality rules, and a classifier."""
+"""`corpus filter`: keeps the documents that pass quality rules and a classifier."""
 
 from __future__ import annotations
 
@@ -7,62 +7,55 @@ from typing import Any
 
 import click
 
-from corpus.commands.stages import (
+from bpe.terminal.help import FILES, command
+from corpus.commands.common import (
     bare_recipe,
     documents_command,
+    documents_options,
     documents_source,
     execute,
     given_option,
-    stage_command,
     stage_steps,
 )
+from corpus.stage import stages_of
+
+STAGES = stages_of("filter")
 
 
-def filter_command() -> click.Command:
-    from corpus.stage import stages_of
+@command("filter")
+@FILES.option("--only", multiple=True, metavar="STAGE", help=f"run one stage alone: {', '.join(STAGES)} (repeatable)")
+@documents_options(*STAGES)
+def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
+    """Keep good documents: rules of Gopher, C4 and FineWeb with their published constants, and a classifier.
 
-    offered = stages_of("filter")
+    Examples:
+      corpus filter docs/ -o filtered/
+      corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30 --max-hash-ratio off
+      corpus filter docs/ -o filtered/ --recipe mine.toml
+      corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-above 0.5
+      corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-top 10%
 
-    def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
-        stages = [stage for stage in offered if stage != "classifier" or _wanted("classifier", recipe) or stage in only]
-        steps = stage_steps(tuple(stages), recipe, own=True)
-        known = [step.stage for step in steps]
-        if wrong := [name for name in only if name not in known]:
-            raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
-        steps = [step for step in steps if not only or step.stage in only]
-        *before, last = steps
-        if not last.contract.barrier_of(last.config):
-            return documents_command("filter", steps, inputs, output, flags)
-        return _best_command(before, last, inputs, output, flags)
+    INPUTS are the output folder of an earlier command. A threshold that is "off" drops nothing. The classifier runs
+    after the rules, if --classifier names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe,
+    the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
+    loud.py in this folder decides.
+    """
+    from corpus.pipeline import barrier_of
 
-    only = click.Option(["--only"], multiple=True, metavar="STAGE", help="run just this stage (repeatable)")
-    return stage_command(
-        filter_,
-        offered,
-        """Quality rules: Gopher repetition, Gopher quality, C4, FineWeb, with their published constants; a classifier.
-
-        INPUT is the output folder of an earlier command. A threshold that is "off" drops nothing. The classifier runs
-        where --classifier names a model, after the rules; with --keep-top, what is found out on the way is kept below
-        OUTPUT/_scores. With --recipe, the stages are those that the recipe names, in its order, with its own rules:
-        [loud] with module = "loud" asks loud.py in this folder.
-
-        \b
-        corpus filter docs/ -o filtered/
-        corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30 --max-hash-ratio off
-        corpus filter docs/ -o filtered/ --recipe mine.toml
-        corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-above 0.5
-        corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-top 10%
-        """,
-        only,
-    )
+    stages = [stage for stage in STAGES if _runs_by_default(stage) or _wanted(stage, recipe) or stage in only]
+    steps = stage_steps(tuple(stages), recipe, own=True)
+    known = [step.stage for step in steps]
+    if wrong := [name for name in only if name not in known]:
+        raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
+    steps = [step for step in steps if not only or step.stage in only]
+    if not barrier_of(steps[-1]):
+        return documents_command("filter", steps, inputs, output, flags)
+    return _keep_top(steps[:-1], steps[-1], inputs, output, flags)
 
 
-def _best_command(
-    before: list[Any], classifier: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]
-) -> int:
-    """The share of the best, of all documents or of what the stages before leave."""
-    from corpus.classifier.passes import score_passes
-    from corpus.pipeline import documents_pass, source_keys
+def _keep_top(before: list[Any], last: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
+    """Run the stages before the last one, then the last one, which needs the scores of all documents."""
+    from corpus.pipeline import barrier_of, documents_pass, source_keys
     from corpus.run.barrier import BarrierJob
 
     source = documents_source("filter", inputs)
@@ -71,12 +64,25 @@ def _best_command(
     if before:
         documents = f"{output}/_scores/filtered"
         plans.append(documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags)))
-    job = BarrierJob(documents, keys, bare_recipe([classifier], flags), f"{output}/_scores", flags["share"])
-    return execute(itertools.chain(plans, score_passes(job, [classifier], output)), flags)
+    job = BarrierJob(documents, keys, bare_recipe([last], flags), f"{output}/_scores", flags["share"])
+    barrier = barrier_of(last)
+    assert barrier is not None
+    return execute(itertools.chain(plans, barrier.passes(job, [last], output)), flags)
+
+
+def _runs_by_default(stage: str) -> bool:
+    """Whether the stage can run with its defaults; the classifier cannot, because it has no model."""
+    from corpus.run.recipe import make_step
+
+    try:
+        make_step(stage)
+    except ValueError:
+        return False
+    return True
 
 
 def _wanted(stage: str, recipe: str | None) -> bool:
-    """Whether a setting of a stage that not every call has is on the command line, or the recipe has the stage."""
+    """Whether a setting of the stage is on the command line, or the recipe has the stage."""
     from corpus.run.recipe import load_recipe
 
     if given_option(f"{stage}__"):

@@ -1,4 +1,4 @@
-"""`corpus optout`: what hosts say about AI, gathered from a crawl's robots records."""
+"""`corpus optout`: what hosts say about use for AI, from the robots records of a crawl."""
 
 from __future__ import annotations
 
@@ -7,54 +7,54 @@ from pathlib import Path
 
 import click
 
-from corpus.cli import JSON, make_command
+from bpe.terminal.help import FILES, Heading, command, json_option
+from bpe.terminal.text import say
+from corpus.commands.common import inputs_argument
+
+CRAWLERS = Heading("Crawlers")
 
 
-def optout_command() -> click.Command:
-    def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_json: bool) -> int:
-        from corpus.filters.optout import AI_AGENTS
-        from corpus.filters.optout_build import build_hosts
-        from corpus.pipeline import find_source
+@command()
+@inputs_argument
+@FILES.option("-o", "--output", required=True, metavar="FILE", help="file to write")
+@CRAWLERS.option(
+    "--ai-agent",
+    "agents",
+    multiple=True,
+    show_default="the known crawlers for AI",
+    help="crawler whose rules to keep (repeatable)",
+)
+@json_option
+def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_json: bool) -> int:
+    """Gather what hosts say about use for AI: in robots.txt, ai.txt and tdmrep.json, from WARC files of a crawl.
 
-        source = find_source(inputs)
-        if source.dataset:
-            raise ValueError(f"{source.dataset}: holds documents; optout reads WARC files with robots.txt records")
-        target = Path(output)
-        if target.is_dir():
-            raise ValueError(f"{output}: is a folder; name the file to write, such as {output}/optout.arrow")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.unfinished")
-        try:
-            found = build_hosts(source.warcs, agents or AI_AGENTS, str(unfinished))
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        files = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.read.items()))
-        click.echo(f"optout: read {files}; {found.hosts:,} hosts speak of AI -> {output}", err=True)
-        for agent, count in found.forbidding.most_common():
-            click.echo(f"  {count:>12,} hosts forbid {agent} everything", err=True)
-        if as_json:
-            summary = {"read": found.read, "damaged": found.damaged, "hosts": found.hosts}
-            click.echo(json.dumps(summary | {"forbidding": dict(found.forbidding)}, indent=1))
-        return 0
+    Examples:
+      corpus optout robotstxt/*.warc.gz -o optout.arrow
+      corpus extract crawl/ -o docs/ --opt-out-hosts optout.arrow
+      corpus extract crawl/ -o docs/ --opt-out-hosts optout.arrow --drop-opt-out tdm --drop-opt-out robots
 
-    return make_command(
-        optout,
-        """What hosts say about use for AI in robots.txt, ai.txt and tdmrep.json, from a crawl's WARC files.
+    corpus extract takes the file by --opt-out-hosts, a recipe by the setting hosts of [optout]. What a page itself says
+    about its use needs no such file.
+    """
+    from bpe.whole import whole
+    from corpus.filters.optout import AI_AGENTS
+    from corpus.filters.optout_build import build_hosts
+    from corpus.pipeline import find_source
 
-        The file is then named to extract or run; each page's own signals need no such file.
-
-        \b
-        corpus optout robotstxt/*.warc.gz -o optout.arrow
-        corpus extract crawl/ -o docs/ --opt-out-hosts optout.arrow
-        corpus extract crawl/ -o docs/ --opt-out-hosts optout.arrow --drop-opt-out tdm --drop-opt-out robots
-        """,
-        [
-            click.Argument(["inputs"], nargs=-1, required=True),
-            click.Option(["-o", "--output"], required=True, metavar="FILE", help="file to write"),
-            click.Option(
-                ["--ai-agent", "agents"], multiple=True, help="crawler whose rules to keep (default: those for AI)"
-            ),
-            JSON,
-        ],
-    )
+    source = find_source(inputs)
+    if source.dataset:
+        raise ValueError(f"{source.dataset}: holds documents; optout reads WARC files with robots.txt records")
+    target = Path(output)
+    if target.is_dir():
+        raise ValueError(f"{output}: is a folder; name the file to write, such as {output}/optout.arrow")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole(target) as unfinished:
+        built = build_hosts(source.warcs, agents or AI_AGENTS, str(unfinished))
+    files = ", ".join(f"{count:,} {kind}" for kind, count in sorted(built.read.items()))
+    say(f"optout: read {files}; {built.hosts:,} hosts have rules for AI -> {output}")
+    for agent, count in built.forbidding.most_common():
+        say(f"  {count:>12,} hosts forbid {agent} everything")
+    if as_json:
+        summary = {"read": built.read, "damaged": built.damaged, "hosts": built.hosts}
+        click.echo(json.dumps(summary | {"forbidding": dict(built.forbidding)}, indent=1))
+    return 0

@@ -7,54 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from corpus.cli import JSON, make_command
+from bpe.terminal.help import FILES, Heading, command, json_option
+from bpe.terminal.text import say
 
 if TYPE_CHECKING:
     from corpus.warc.inspect import Line
     from corpus.warc.pages import Page
 
+RECORD = Heading("One record")
 
-def records_command() -> click.Command:
-    def records(path: str, check: bool, as_json: bool, show: str | None, **where: Any) -> int:
-        from corpus.store.open import exists
 
-        if not exists(path):
-            raise FileNotFoundError(f"{path}: no such file")
-        asked = {name: value for name, value in where.items() if value is not None}
-        if len(asked) > 1 or bool(asked) != bool(show):
-            raise click.UsageError("give one of --id, --url, --offset with one of --raw, --html, --text")
-        if show and (check or as_json):
-            raise click.UsageError("--raw, --html and --text show one record; --check and --json are about the file")
-        if show:
-            return _show(path, *asked.popitem(), show)
-        return _check(path, as_json) if check else _list(path, as_json)
+@command()
+@click.argument("path", metavar="FILE")
+@FILES.option("--check", is_flag=True, help="read the whole file and report damage instead of listing the records")
+@json_option
+@RECORD.option("--id", metavar="ID", help="the record with this WARC-Record-ID, written with or without < >")
+@RECORD.option("--url", metavar="URL", help="the first page of this address")
+@RECORD.option("--offset", type=click.IntRange(0), help="the record at this byte (the column warc_offset)")
+@RECORD.option("--raw", "show", flag_value="raw", help="print the record as it is stored, inflated")
+@RECORD.option("--html", "show", flag_value="html", help="print the page, with its transfer codings undone")
+@RECORD.option("--text", "show", flag_value="text", help="print the text that extraction makes of the page")
+def records(path: str, check: bool, as_json: bool, show: str | None, **where: Any) -> int:
+    """List the records of a WARC file, check the file, or print one record.
 
-    return make_command(
-        records,
-        """The records of a WARC file (.warc, .wet; plain, .gz or .zst), which may be an s3:// address.
+    Examples:
+      corpus records crawl/a.warc.gz
+      corpus records crawl/a.warc.gz --json | jq -r .url
+      corpus records crawl/a.warc.gz --check
+      corpus records crawl/a.warc.gz --url https://example.org/ --text
+      corpus records crawl/a.warc.gz --offset 5120 --html > page.html
 
-        --check reads the whole file, verifies what digests it has, and says what is damaged and where; exit code 1 if
-        anything is.
+    FILE is a .warc or .wet file, plain, .gz or .zst, also with an s3:// address. --check verifies the digests in the
+    file and names what is damaged and where; the exit code is 1 if anything is damaged.
+    """
+    from corpus.store.open import exists
 
-        \b
-        corpus records crawl/a.warc.gz
-        corpus records crawl/a.warc.gz --json | jq -r .url
-        corpus records crawl/a.warc.gz --check
-        corpus records crawl/a.warc.gz --url https://example.org/ --text
-        corpus records crawl/a.warc.gz --offset 5120 --html > page.html
-        """,
-        [
-            click.Argument(["path"], metavar="FILE"),
-            click.Option(["--check"], is_flag=True, help="a damage report instead of the list"),
-            click.Option(["--id"], metavar="ID", help="the record of this WARC-Record-ID, with or without < >"),
-            click.Option(["--url"], metavar="URL", help="the first page of this address"),
-            click.Option(["--offset"], type=click.IntRange(0), help="the record at this byte (`warc_offset`)"),
-            click.Option(["--raw", "show"], flag_value="raw", help="the record as stored, inflated"),
-            click.Option(["--html", "show"], flag_value="html", help="the page, its codings undone"),
-            click.Option(["--text", "show"], flag_value="text", help="what extraction makes of it"),
-            JSON,
-        ],
-    )
+    if not exists(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    asked = {name: value for name, value in where.items() if value is not None}
+    if len(asked) > 1 or bool(asked) != bool(show):
+        raise click.UsageError("give one of --id, --url, --offset with one of --raw, --html, --text")
+    if show and (check or as_json):
+        raise click.UsageError("--raw, --html and --text show one record; --check and --json are about the file")
+    if show:
+        return _show(path, *asked.popitem(), show)
+    return _check(path, as_json) if check else _list(path, as_json)
 
 
 def _list(path: str, as_json: bool) -> int:
@@ -70,13 +67,13 @@ def _list(path: str, as_json: bool) -> int:
         shown = (line.content_type or "-").partition(";")[0][:24]
         click.echo(_row(line.offset, line.length, kind, line.status or "-", line.bytes, shown, line.url or "-"))
         if line.fault:
-            click.echo(f"corpus: byte {line.offset}: {line.fault}: {line.reason}", err=True)
+            say(f"corpus: byte {line.offset}: {line.fault}: {line.reason}")
     return 0
 
 
 def _row(*cells: Any) -> str:
     offset, length, kind, status, size, content, url = cells
-    # What a page calls itself stays in its line.
+    # An address must not break its line, whatever characters it holds.
     plain = "".join(char if char.isprintable() else "\ufffd" for char in str(url))
     return f"{offset:>12}  {length:>10}  {kind:<12}  {status:<6}  {size:>10}  {content:<24}  {plain}"
 
@@ -86,9 +83,8 @@ def _check(path: str, as_json: bool) -> int:
 
     report = records.check(path)
     if as_json:
-        found = report._asdict()
-        found |= {name: [records.as_json(line) for line in found[name]] for name in ("wrong", "damaged")}
-        click.echo(json.dumps({"file": path, **found}, indent=1))
+        lines = {name: [records.as_json(line) for line in getattr(report, name)] for name in ("wrong", "damaged")}
+        click.echo(json.dumps({"file": path, **report._asdict(), **lines}, indent=1))
         return 1 if report.damaged else 0
     total = sum(report.sound.values())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.sound.items())

@@ -1,1 +1,4 @@
-"""Files of a crawl, downloaded: which there are (paths), one of them (download), all that are wanted (fetch)."""
+"""Downloads of a crawl's files: `paths` lists and chooses files, `download` gets one file, `fetch` all chosen ones.
+
+`lists` downloads a list that a setting names by its web address.
+"""

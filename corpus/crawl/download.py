@@ -1,13 +1,17 @@
-"""One file over HTTP, whole or not at all.
+"""One file over HTTP, whole or not at all, resumed where the last attempt broke off.
 
-In: an address and a local path. Out: the file under that path, its size and ETag. Bytes go to `<name>.part`;
-`<name>.part.json` beside it says of which version on the server (ETag, size) they are, so that a later attempt, or
-a later run, asks only for the rest (`Range` with `If-Range`, RFC 9110 section 13.1.5) and never joins two versions.
-The finished file is synced and renamed into place in one step.
+In: an address and a local path. Out: the file at that path, its size and ETag. The bytes go to `<name>.part` first, and
+`<name>.part.json` says which version of the file on the server (ETag, size) they belong to. So a later attempt, or a
+later run, asks only for the missing bytes (`Range` with `If-Range`, RFC 9110 section 13.1.5), and never joins two
+versions. Unlike the temporary files of `bpe.whole`, a `.part` file has a fixed name and outlives a failure, because the
+next attempt goes on with it.
 
-Failures are sorted once, here: worth another attempt (429, 5xx, a broken or silent connection, fewer bytes than
-promised), final for this file (`FetchError`), final for the whole run (`Forbidden`: Common Crawl answers 403 to
-clients that it has blocked, and asking on makes it worse).
+Failures are of three kinds:
+
+- Another attempt may help: 429, 5xx, a broken or silent connection, fewer bytes than promised.
+- This file cannot be had: `FetchError`.
+- The whole run must stop: `Forbidden`. Common Crawl answers 403 to clients that it has blocked, and further requests
+  make it worse.
 """
 
 from __future__ import annotations
@@ -25,12 +29,12 @@ from typing import NamedTuple, TypeVar
 
 import urllib3
 
-from corpus.store.local import sync
+from bpe.whole import put_in_place
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024
 _TRY_AGAIN = (429, 500, 502, 503, 504)
-_MAX_SMALL = 256 * 1024 * 1024  # a listing has 0.2 MB; this stops a wrong address, not a large crawl
+_MAX_SMALL = 256 * 1024 * 1024  # a listing has 0.2 MB; this limit stops a download from a wrong address
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
 
 T = TypeVar("T")
@@ -45,18 +49,18 @@ class Missing(FetchError):
 
 
 class Forbidden(Exception):
-    """The server refuses this client (403): stop, whatever else is to do. `url` is what was refused."""
+    """The server refuses this client (403), so the whole run must stop. `url` is the address that was refused."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
             f"{url}: 403 Forbidden; the server blocks this client. Wait some hours, then run the same command with"
-            " fewer --connections and a --contact: it goes on where it stopped"
+            " fewer --connections and a --contact; it will go on where it stopped"
         )
         self.url = url
 
 
 class Stopped(Exception):
-    """The run is ending; partial files stay."""
+    """The run is ending. Partial files stay."""
 
 
 class _TryAgain(Exception):
@@ -77,16 +81,16 @@ class _Version(NamedTuple):
 
     @property
     def validator(self) -> str:
-        """What If-Range may carry: a strong ETag or a date; "" if a resumed file could mix versions."""
+        """The value for If-Range: a strong ETag, else a date; "" if neither is there, and versions could be mixed."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
 class Client:
-    """A pool of at most `connections` connections that retries politely and can be stopped from outside.
+    """A pool of at most `connections` connections that retries politely and can be stopped from another thread.
 
-    `backoff` and `max_backoff` are seconds: the n-th failure in a row waits a random time below
-    min(max_backoff, backoff * 2^(n-1)), and no less than the server's Retry-After. `retries` bounds the failures in
-    a row; a download that got further than ever before starts counting again.
+    `backoff` and `max_backoff` are seconds: after the n-th failure in a row the client waits a random time below
+    min(max_backoff, backoff * 2^(n-1)), and no less than the server's Retry-After. `retries` is the most failures in a
+    row; a download that got further than ever before starts to count again.
     """
 
     def __init__(
@@ -103,7 +107,7 @@ class Client:
             maxsize=connections,
             block=True,
             timeout=urllib3.Timeout(connect=min(timeout, 30), read=timeout),
-            # Redirects are urllib3's; the rest is ours, because a body that breaks off has to be resumed.
+            # urllib3 follows redirects. Retries are done here, because a body that breaks off has to be resumed.
             retries=urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
             headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
         )
@@ -113,15 +117,15 @@ class Client:
         self._open: set[urllib3.BaseHTTPResponse] = set()
 
     def stop(self) -> None:
-        """End every transfer now; calls that are under way raise Stopped."""
+        """End every transfer now. Calls in other threads raise Stopped."""
         self._stop.set()
         with self._lock:
             for response in self._open:
-                with contextlib.suppress(RuntimeError, ValueError, OSError):  # it ended by itself
+                with contextlib.suppress(RuntimeError, ValueError, OSError):  # the transfer has just ended
                     response.shutdown()
 
     def get(self, url: str, on_retry: Callable[[int, float, str], None]) -> bytes:
-        """A small file's bytes."""
+        """The bytes of a small file."""
 
         def attempt() -> bytes:
             with self._request("GET", url, {}) as response:
@@ -136,7 +140,7 @@ class Client:
         return self._retrying(url, attempt, lambda: 0, on_retry)
 
     def size_and_etag(self, url: str, on_retry: Callable[[int, float, str], None]) -> tuple[int | None, str]:
-        """What the server has under `url`, without its body."""
+        """Size and ETag of the file at `url`, without its body; the size is None if the server does not name it."""
 
         def attempt() -> tuple[int | None, str]:
             with self._request("HEAD", url, {}) as response:
@@ -151,9 +155,9 @@ class Client:
         on_bytes: Callable[[int, int | None], None],
         on_retry: Callable[[int, float, str], None],
     ) -> tuple[int, str]:
-        """Fetch `url` to `target`, resuming `target`.part; returns (bytes, ETag).
+        """Fetch `url` to `target`, going on with `target`.part if it is there; returns (bytes, ETag).
 
-        `on_bytes(done, total)` follows the transfer, `on_retry(failures, seconds, reason)` comes before each wait.
+        `on_bytes(done, total)` is called during the transfer, `on_retry(failures, seconds, reason)` before each wait.
         Raises FetchError, Forbidden, Stopped, and OSError for the local disk; the .part file stays in each case.
         """
         part, note = partial_files(target)
@@ -165,15 +169,13 @@ class Client:
             return most
 
         version = self._retrying(url, lambda: self._attempt(url, part, note, on_bytes), reached, on_retry)
-        sync(part)
         size = part.stat().st_size
-        part.replace(target)
-        sync(target.parent)
+        put_in_place(part, target)
         note.unlink(missing_ok=True)
         return size, version.etag
 
     def _attempt(self, url: str, part: Path, note: Path, on_bytes: Callable[[int, int | None], None]) -> _Version:
-        """One request for what is missing; returns when `part` is whole."""
+        """Make one request for the missing bytes; returns when `part` is whole, else raises."""
         version, done = _kept(part, note, url)
         asked = {"Range": f"bytes={done}-", "If-Range": version.validator} if version and done else {}
         with self._request("GET", url, asked) as response:
@@ -185,7 +187,7 @@ class Client:
                 if response.status == 416 or start != done or not same:
                     _discard(part, note)
                     raise _TryAgain("the file has changed on the server, starting over")
-            elif response.status == 200:  # also where the server knows no ranges or has another version
+            elif response.status == 200:  # the first attempt; or the server knows no ranges, or has a new version
                 header = response.headers.get
                 version = _Version(url, header("ETag", ""), header("Last-Modified", ""), _length(response))
                 done = 0
@@ -222,23 +224,24 @@ class Client:
         return done
 
     def _body(self, response: urllib3.BaseHTTPResponse, limit: int | None) -> Iterator[bytes]:
-        """The body as it comes in; what came before a broken connection is not lost."""
-        taken = 0
-        while limit is None or taken < limit:
+        """The pieces of the body as they arrive, so that the bytes before a broken connection are not lost."""
+        length = 0
+        while limit is None or length < limit:
             self._check()
             try:
-                # read1 gives what one network read gave; read would hold it back, and lose it with the connection.
+                # read1 returns after one read from the network. read would wait for more, and lose what it has if the
+                # connection breaks.
                 piece = response.read1(_PIECE, decode_content=False)
             except urllib3.exceptions.HTTPError as error:
                 raise _TryAgain(_reason(error)) from None
             if not piece:
                 return
-            taken += len(piece)
+            length += len(piece)
             yield piece
 
     @contextlib.contextmanager
     def _request(self, method: str, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
-        """A response that is worth reading; the other answers become exceptions."""
+        """A response whose body is worth reading. Refusals and errors of the server become exceptions."""
         self._check()
         try:
             response = self._pool.request(method, url, headers={**self._pool.headers, **headers}, preload_content=False)
@@ -258,7 +261,7 @@ class Client:
         finally:
             with self._lock:
                 self._open.discard(response)
-            # A body read to its end leaves the connection to the next request; anything else is hung up.
+            # After a body that was read to its end, the next request can use the connection.
             if response.length_remaining != 0:
                 response.close()
             response.release_conn()
@@ -294,12 +297,12 @@ class Client:
 
 
 def partial_files(target: Path) -> tuple[Path, Path]:
-    """(the bytes so far, the note on which version they are of) of an unfinished download."""
+    """The two files of an unfinished download: its bytes so far, and the note that names their version."""
     return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
 
 
 def _kept(part: Path, note: Path, url: str) -> tuple[_Version | None, int]:
-    """The version that `part` holds the beginning of and its bytes, or (None, 0) if it is of no use."""
+    """The version whose beginning `part` holds, and how many bytes; (None, 0) if `part` is of no use."""
     try:
         version = _Version(**json.loads(note.read_text()))
         done = part.stat().st_size
@@ -321,14 +324,14 @@ def _length(response: urllib3.BaseHTTPResponse) -> int | None:
 
 def _content_range(response: urllib3.BaseHTTPResponse) -> tuple[int | None, int | None]:
     """(first byte, size of the whole file) of a Content-Range header."""
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if found is None:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+    if match is None:
         return None, None
-    return (int(found[1]) if found[1] else None), int(found[2])
+    return (int(match[1]) if match[1] else None), int(match[2])
 
 
 def _retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for (a number or a date, RFC 9110 section 10.2.3); 0 if none."""
+    """Seconds that a Retry-After header asks for (a number or a date, RFC 9110 section 10.2.3); 0 without one."""
     if re.fullmatch("[0-9]{1,9}", value.strip()):
         return float(value)
     try:

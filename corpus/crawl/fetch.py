@@ -1,13 +1,13 @@
-"""Fetch files of a crawl into a folder; run again, it goes on where it stopped.
+"""Fetches files of a crawl into a folder. A second run goes on where the first one stopped.
 
 In: a crawl's name. Out, in the folder:
 
     <file name>                 the file, byte for byte
     _units/<file name>.json     its receipt, written last: where it came from (address, size, ETag) and its sha256
-    <file name>.part[.json]     what an interrupted download has so far
+    <file name>.part[.json]     the bytes that an interrupted download has so far
 
-A file with a receipt is done and is not asked for again. One folder is written by one fetch at a time. Everything
-that a person may want to see comes as events; this module prints nothing.
+A file with a receipt is done and is not requested again. Only one fetch at a time writes to a folder. Everything that a
+person may want to see is passed on as an event; this module prints nothing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from corpus.config import check, setting
 from corpus.crawl import paths
-from corpus.store.base import sha256
-from corpus.store.shards import Dataset, Input, Output, Record
+from corpus.store.files import sha256
+from corpus.store.records import CommitRecord, Input, Output
+from corpus.store.shards import Dataset
 
 if TYPE_CHECKING:
     from corpus.crawl.download import Client
 
 DISTRIBUTION = "corpus-toolkit"
-ADDRESS = "s3://commoncrawl/"  # what `file_path` names, wherever the bytes were downloaded from
+ADDRESS = "s3://commoncrawl/"  # the column `file_path` begins with this, wherever the bytes were downloaded from
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FetchConfig:
     sample: int | None = setting(None, "fetch N files drawn at random from the whole crawl", low=1)
     seed: int = setting(0, "seed of --sample: the same seed draws the same files", low=0)
     kind: str = setting("warc", "which files: pages are in warc", choices=paths.KINDS)
-    base: str = setting(paths.BASE, "address that the crawl's paths begin at; name a mirror here")
+    base: str = setting(paths.BASE, "address that the crawl's paths are appended to; a mirror goes here")
     connections: int = setting(4, "downloads at a time (Common Crawl asks for 10 at the most)", low=1, high=10)
     retries: int = setting(10, "failures in a row before a file is given up", low=0, high=100)
     backoff: float = setting(1.0, "seconds of the first wait after a failure at most; doubles", low=0, high=3600)
@@ -57,21 +58,21 @@ class FetchConfig:
 
 
 class Listed(NamedTuple):
-    """The crawl's listing is read: `chosen` of `available` files will be fetched."""
+    """The crawl's listing was read: `chosen` of its `available` files will be fetched."""
 
     chosen: int
     available: int
 
 
 class Skipped(NamedTuple):
-    """The file is there with its receipt."""
+    """The file has a receipt already, so it is not fetched again."""
 
     name: str
     bytes: int
 
 
-class Progress(NamedTuple):
-    """`done` bytes of `total` (None: the server did not say) are on disk; the first has what a resume kept."""
+class Downloaded(NamedTuple):
+    """`done` bytes of `total` (None: the server did not say) are on disk, those of earlier attempts included."""
 
     name: str
     done: int
@@ -79,7 +80,7 @@ class Progress(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """An attempt failed; the next begins after `wait` seconds. `failures` counts those in a row."""
+    """An attempt failed; the next begins after `wait` seconds. `failures` counts the failures in a row."""
 
     name: str
     failures: int
@@ -101,11 +102,11 @@ class Failed(NamedTuple):
     reason: str
 
 
-Event = Listed | Skipped | Progress | Retry | Finished | Failed
+FetchEvent = Listed | Skipped | Downloaded | Retry | Finished | Failed
 
 
 class FetchSummary(NamedTuple):
-    """What a run did: file names in the listing's order. `failed` not empty means that the set is not whole."""
+    """What a run did: file names in the listing's order. If `failed` is not empty, the set of files is not complete."""
 
     finished: tuple[str, ...]
     skipped: tuple[str, ...]
@@ -114,13 +115,15 @@ class FetchSummary(NamedTuple):
 
 
 def fetch(
-    crawl: str, output: Path, config: FetchConfig, on_event: Callable[[Event], None] = lambda event: None
+    crawl: str, output: Path, config: FetchConfig, on_event: Callable[[FetchEvent], None] = lambda event: None
 ) -> FetchSummary:
     """Fetch the chosen files of `crawl` (`CC-MAIN-2026-43`) into the folder `output`.
 
-    `on_event` is called from several threads, one call at a time. Raises ValueError for a crawl that is not there
-    or settings that make no sense, `download.FetchError` if the listing cannot be had, `download.Forbidden` (403:
-    everything stops, partial files stay), OSError for the local disk. A file that fails for good is in `failed`.
+    `on_event` is called from several threads, one call at a time. A file that fails for good is in `failed`.
+
+    Raises ValueError for a crawl that does not exist or settings that contradict each other, `download.FetchError` if
+    the listing cannot be had, `download.Forbidden` if the server blocks this client (partial files stay), OSError for
+    the local disk.
     """
     from corpus.crawl.download import Client, Missing
 
@@ -128,7 +131,7 @@ def fetch(
     output.mkdir(parents=True, exist_ok=True)
     calls = threading.Lock()
 
-    def tell(event: Event) -> None:
+    def report(event: FetchEvent) -> None:
         with calls:
             on_event(event)
 
@@ -144,15 +147,15 @@ def fetch(
         listing = paths.listing_path(crawl, config.kind)
         url = paths.join(config.base, listing)
         try:
-            data = client.get(url, lambda *retry: tell(Retry(paths.file_name(listing), *retry)))
+            data = client.get(url, lambda *retry: report(Retry(paths.file_name(listing), *retry)))
         except Missing:
             raise ValueError(
                 f"{url}: there is no such crawl; names are listed at https://data.commoncrawl.org/"
             ) from None
         available = paths.parse_listing(data, url)
         chosen = paths.choose(available, config.limit, config.sample, config.seed)
-        tell(Listed(len(chosen), len(available)))
-        outcomes = _fetch_all(client, chosen, output, config, tell)
+        report(Listed(len(chosen), len(available)))
+        outcomes = _fetch_all(client, chosen, output, config, report)
     finished = [event for event in outcomes if isinstance(event, Finished)]
     return FetchSummary(
         tuple(event.name for event in finished),
@@ -163,7 +166,7 @@ def fetch(
 
 
 def user_agent(contact: str) -> str:
-    """What we call ourselves: name, version, purpose, and whom to write to."""
+    """The User-Agent of every request: name, version, purpose, and whom to write to."""
     about = "fetches Common Crawl files for language-model training data"
     # A header is one line of ASCII.
     person = contact.encode("ascii", "ignore").decode("ascii").translate({ord(mark): None for mark in "\r\n()"})
@@ -172,60 +175,63 @@ def user_agent(contact: str) -> str:
 
 
 def _fetch_all(
-    client: Client, chosen: list[str], output: Path, config: FetchConfig, tell: Callable[[Event], None]
-) -> list[Event]:
+    client: Client, chosen: list[str], output: Path, config: FetchConfig, report: Callable[[FetchEvent], None]
+) -> list[FetchEvent]:
     with ThreadPoolExecutor(config.connections, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(_fetch_file, client, path, output, config, tell) for path in chosen]
+        futures = [pool.submit(_fetch_file, client, path, output, config, report) for path in chosen]
         try:
             for future in as_completed(futures):
-                future.result()  # the first Forbidden or local error ends the run
+                future.result()  # raises Forbidden or a local error, which ends the run
         finally:
-            client.stop()  # nothing to stop if all went well
+            client.stop()  # if all went well, no transfer is left to stop
             pool.shutdown(cancel_futures=True)
     return [future.result() for future in futures]
 
 
-def _fetch_file(client: Client, path: str, output: Path, config: FetchConfig, tell: Callable[[Event], None]) -> Event:
+def _fetch_file(
+    client: Client, path: str, output: Path, config: FetchConfig, report: Callable[[FetchEvent], None]
+) -> FetchEvent:
     from corpus.crawl.download import FetchError, partial_files
 
     name = paths.file_name(path)
     target, url = output / name, paths.join(config.base, path)
 
     def on_retry(failures: int, wait: float, reason: str) -> None:
-        tell(Retry(name, failures, wait, reason))
+        report(Retry(name, failures, wait, reason))
 
-    event: Event
+    event: FetchEvent
     kept = _receipt_size(output, path)
     if kept is not None and target.is_file() and target.stat().st_size == kept:
         event = Skipped(name, kept)
-        tell(event)
+        report(event)
         return event
     try:
-        found = client.size_and_etag(url, on_retry) if target.is_file() else (None, "")
-        if found[0] is not None and found[0] == target.stat().st_size:
-            size, etag = found[0], found[1]  # a run ended between the file and its receipt
+        size, etag = client.size_and_etag(url, on_retry) if target.is_file() else (None, "")
+        if size is not None and size == target.stat().st_size:  # an earlier run ended between the file and its receipt
             for rest in partial_files(target):
                 rest.unlink(missing_ok=True)
         else:
-            size, etag = client.download(url, target, lambda done, total: tell(Progress(name, done, total)), on_retry)
+            size, etag = client.download(
+                url, target, lambda done, total: report(Downloaded(name, done, total)), on_retry
+            )
     except FetchError as error:
         event = Failed(name, str(error))
     else:
         _write_receipt(output, path, size, etag, config.kind)
         event = Finished(name, size)
-    tell(event)
+    report(event)
     return event
 
 
 def _receipt_size(output: Path, path: str) -> int | None:
-    """The size that the file's receipt names, None without one; ValueError for a receipt of another file."""
+    """The size in the file's receipt, None if it has none. Raises ValueError for the receipt of another file."""
     name = paths.file_name(path)
     record = Dataset(output).record(name)
     if record is None:
         return None
     if record.stage != "fetch" or record.inputs[0].path != ADDRESS + path:
         raise ValueError(
-            f"{output}/_units/{name}.json: is of {record.inputs[0].path}, not of {ADDRESS}{path}; "
+            f"{output}/_units/{name}.json: is the receipt of {record.inputs[0].path}, not of {ADDRESS}{path}; "
             "fetch into another folder"
         )
     return record.outputs[0].bytes
@@ -234,16 +240,16 @@ def _receipt_size(output: Path, path: str) -> int | None:
 def _write_receipt(output: Path, path: str, size: int, etag: str, kind: str) -> None:
     name = paths.file_name(path)
     file = Output(name, kind, 0, size, sha256(output / name))
-    record = Record(name, "fetch", "", (Input(ADDRESS + path, size, etag),), (file,), ())
+    record = CommitRecord(name, "fetch", "", (Input(ADDRESS + path, size, etag),), (file,), ())
     place = Dataset(output).storage
     place.make_folder("_units")
-    place.remove(f"_units/{name}.json")  # of a file that is no more
+    place.remove(f"_units/{name}.json")  # the receipt of an earlier file, which is gone
     place.create(f"_units/{name}.json", record.to_json())
 
 
 @contextlib.contextmanager
 def _sole_writer(output: Path) -> Iterator[None]:
-    """Hold the folder's lock: two downloads of one file would write into each other's .part."""
+    """Hold the folder's lock, because two downloads of one file would write to the same .part file."""
     descriptor = os.open(output, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,7 @@
-"""A list that a setting names by its web address, fetched once into the user's cache.
+"""A list that a setting names by its web address, downloaded once into the user's cache.
 
-In: an http or https URL. Out: the local file, under the name that it has there. What decides a run's output is the
-content of this file, whose hash is part of the configuration. It is never fetched again by itself: for a newer one,
-remove it.
+In: an http or https URL. Out: the local file, under the name that it has on the server. The hash of its content is part
+of a run's configuration. A list in the cache is never downloaded again: to get a newer one, remove the file.
 """
 
 from __future__ import annotations
@@ -13,17 +12,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from corpus.crawl.fetch import user_agent
-from corpus.store.base import user_cache
+from corpus.store.files import user_cache
 
 
 def is_address(path: str) -> bool:
+    """Whether a setting names a web address and not a path."""
     return path.lower().startswith(("http://", "https://"))
 
 
 def fetched(url: str) -> Path:
-    """The file at `url`, downloaded if it is not in the cache yet.
+    """The local copy of the file at `url`, downloaded if it is not in the cache yet.
 
-    Raises ValueError that names the URL if it cannot be had, OSError for the cache's folder.
+    Raises ValueError naming the URL if it cannot be downloaded, OSError for the cache's folder.
     """
     from corpus.crawl.download import Client, FetchError, Forbidden
 

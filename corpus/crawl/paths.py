@@ -1,8 +1,8 @@
 """Which files a crawl has, and which of them to fetch.
 
-In: the crawl's listing, `crawl-data/<CRAWL>/<kind>.paths.gz`, one path a line (Common Crawl, "Get Started").
-Out: the chosen paths. The first N are always the same N; a seeded sample draws N from the whole crawl, which is
-what a measurement should use: neighbouring files hold neighbouring hosts.
+In: the crawl's listing, `crawl-data/<CRAWL>/<kind>.paths.gz`, one path a line (Common Crawl, "Get Started"). Out: the
+chosen paths, either the first N or a seeded sample of N from the whole crawl. Measurements should use a sample, because
+neighbouring files hold neighbouring hosts.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import zlib
 
 BASE = "https://data.commoncrawl.org/"
 KINDS = ("warc", "wat", "wet", "robotstxt", "non200responses")
-_CRAWL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")  # CC-NEWS/2024/05 is one too
+_CRAWL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")  # also CC-NEWS/2024/05
 _PATH = re.compile(r"[A-Za-z0-9][\w.=+-]*(/[A-Za-z0-9][\w.=+-]*)*", re.ASCII)
 
 
 def listing_path(crawl: str, kind: str) -> str:
-    """The listing's path below the base; ValueError for a name that cannot be a crawl's."""
+    """The listing's path below the base. Raises ValueError for a name that no crawl can have."""
     if not _CRAWL.fullmatch(crawl):
         raise ValueError(f"crawl {crawl!r}: should be a name like CC-MAIN-2026-43")
     return f"crawl-data/{crawl}/{kind}.paths.gz"
 
 
 def parse_listing(data: bytes, url: str) -> list[str]:
-    """The paths of a listing as it was downloaded; ValueError naming `url` if it is not one."""
+    """The paths in the bytes of a downloaded listing. Raises ValueError naming `url` if they are no listing."""
     try:
         lines = gzip.decompress(data).decode("utf_8").split()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -41,7 +41,7 @@ def parse_listing(data: bytes, url: str) -> list[str]:
 
 
 def choose(paths: list[str], limit: int | None, sample: int | None, seed: int) -> list[str]:
-    """The first `limit`, or `sample` of them drawn with `seed`, in the listing's order; else all."""
+    """The first `limit` paths, or `sample` paths drawn with `seed`, in the listing's order; all if both are None."""
     if sample is not None:
         numbers = random.Random(seed).sample(range(len(paths)), min(sample, len(paths)))
         return [paths[number] for number in sorted(numbers)]
@@ -49,7 +49,7 @@ def choose(paths: list[str], limit: int | None, sample: int | None, seed: int) -
 
 
 def file_name(path: str) -> str:
-    """The file's own name, which holds its time and number and is unique in the crawl."""
+    """The last part of a path. It holds the file's time and number, and is unique in the crawl."""
     return path.rsplit("/", 1)[-1]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from corpus.decontaminate.config import Removal, Search
 from corpus.decontaminate.work import BenchmarksWork, ContaminationWork, committed
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob, documents_behind, finished, labelled, shard_pass
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, global_pass, with_no_others

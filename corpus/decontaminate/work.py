@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corpus.decontaminate.config import Config
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import account, committing, find_output, whole_input
 from corpus.store.open import local_path
-from corpus.store.shards import ROW_GROUP, Dataset, output_of
+from corpus.store.records import output_of
+from corpus.store.shards import ROW_GROUP, Dataset
 
 
 @dataclass(frozen=True)

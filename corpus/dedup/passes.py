@@ -33,11 +33,12 @@ from corpus.dedup.work import (
     LabelsWork,
     PublishWork,
 )
-from corpus.engine import Unit, Work
+from corpus.engine.base import Unit, Work
 from corpus.run.barrier import BarrierJob, documents_behind, finished, labelled, partitions, shard_pass
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, check_no_others, global_pass
 from corpus.run.recipe import describe
+from corpus.store.open import is_remote
 from corpus.store.shards import Dataset
 
 DATASETS = ("signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels")
@@ -211,7 +212,7 @@ def _check_folders(job: BarrierJob, output: str, options: IndexOptions) -> None:
 
 def _place(path: str) -> str:
     """The one name of a folder that may be written in several ways."""
-    return path.rstrip("/") if "://" in path else os.path.realpath(path)
+    return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
 def _candidate_bytes(signatures: Dataset, config: Config) -> int:

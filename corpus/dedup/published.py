@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from corpus.dedup.config import Config
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob
 from corpus.run.plan import document_units
 from corpus.store.open import is_dir, split, storage
-from corpus.store.shards import Dataset, Record
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PublishedIndex:
     path: str  # of the index
     listed: str  # path of `index.json`
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[CommitRecord]:
         """The commit records of these units, in order."""
         place, key = split(self.listed)
         names = set(json.loads(place.read(key) or b"[]"))
@@ -103,7 +104,7 @@ def _listed(data: bytes, name: str) -> dict[str, str]:
         raise ValueError(f"{name}: not a list of an index's units; use another output folder") from None
 
 
-def _contents(records: Iterable[Record]) -> dict[str, str]:
+def _contents(records: Iterable[CommitRecord]) -> dict[str, str]:
     """By unit, a hash of its contents."""
     return {record.unit: record.outputs[0].sha256[:16] for record in records}
 
@@ -113,7 +114,7 @@ def _index_units(path: str, wanted: str) -> dict[str, str]:
     dataset = Dataset(path)
     schemes: dict[str, str] = {}  # by config hash
 
-    def checked() -> Iterator[Record]:
+    def checked() -> Iterator[CommitRecord]:
         for record in dataset.scan():
             if record.stage != "index" or not record.output("signatures"):
                 raise ValueError(

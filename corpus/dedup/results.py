@@ -24,7 +24,8 @@ from corpus.dedup.difference import readable_line
 from corpus.dedup.labels import DECISIONS
 from corpus.dedup.sections import Sections, read_section
 from corpus.store.open import is_dir, open_path
-from corpus.store.shards import DAMAGED, Dataset, Output
+from corpus.store.records import Output
+from corpus.store.shards import DAMAGED, Dataset
 
 _ROWS = 65536  # ids or urls that are searched at a time
 GONE = "is not there (a relative path counts from where the deduplication was called)"

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from corpus.dedup.published import PublishedIndex
-from corpus.store.shards import Dataset, Output
+from corpus.store.records import Output
+from corpus.store.shards import Dataset
 
 # Stands before the keys of the index's shards, to tell them from the corpus's own, whose keys never have it.
 PUBLISHED = "@"

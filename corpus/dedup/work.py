@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from corpus.dedup.config import Config
 from corpus.dedup.shards import Group, SignedShard, SignedShards, find_group
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.barrier import READS, partition_of
 from corpus.run.chain import BATCH
 from corpus.run.commit import account, committing, find_output, whole_input
-from corpus.store.shards import ROW_GROUP, Dataset, Output, ShardWriter, unit_of
+from corpus.store.records import Output, unit_of
+from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 
 _KEYS_HELD = 3  # times the keys of a group that are in memory
 _PAIRS_HELD = 4  # times a range of pairs that is in memory

@@ -1,10 +1,10 @@
 """Units on this machine: supervised processes, no server.
 
-Every unit runs in a spawned worker process, also with one worker, so that a page that hangs in C code or kills its
-process takes one attempt with it and nothing else. The supervisor watches a few shared numbers per worker (see
-`worker`), kills what overstays, eats the memory or gives no sign of life, learns from the guard which row did it, and
-starts the unit again: without that row, if it did it before. Workers stay warm from pass to pass, and are replaced
-between two units when their memory has grown. They die with the supervisor.
+Every unit runs in a spawned worker process, even if there is only one worker. So a page that hangs in C code or kills
+its process ends one attempt and nothing else. The supervisor watches a few shared numbers of each worker (see
+`worker`). It kills a worker that takes too long, uses too much memory or gives no sign of life, learns from the guard
+which row was to blame, and starts the unit again; `history` decides whether with that row or without it. Workers are
+kept from pass to pass, and replaced between two units when their memory has grown. They die with the supervisor.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import time
 import types
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from corpus.engine import Event, Failure, Interrupted, Limits, Quarantine, State, Unit, Work
+from corpus.engine.base import Engine, Event, Failure, Limits, Quarantine, Unit, Work
+from corpus.engine.history import History, Ledger
+from corpus.engine.interrupt import interruptible
 from corpus.engine.worker import (
     BEAT,
     BEAT_EVERY,
@@ -45,13 +45,13 @@ from corpus.engine.worker import (
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TRACE_WAIT = 1.0  # seconds for a hung process to write its traceback
-_TRACE_BYTES = 65536  # what a pipe holds
+_TRACE_BYTES = 65536  # the size of a pipe
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Supervised worker processes on this machine.
 
-    workers   processes at most; they are started when there is work for them
+    workers   the most processes at a time; they are started when there is work for them
     """
 
     def __init__(self, workers: int, limits: Limits | None = None) -> None:
@@ -60,13 +60,19 @@ class LocalEngine:
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
 
+    @classmethod
+    def started(cls, workers: int | None, limits: Limits) -> LocalEngine:
+        """An engine with `workers` processes, or as many as this process may use cores."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cls(workers or cores, limits)
+
     def run(self, work: Work, units: Sequence[Unit], on_event: Callable[[Event], None]) -> list[Failure]:
         """Run every unit; returns those that failed for good.
 
-        Raises Interrupted after Ctrl-C or SIGTERM, when all workers are gone; OSError where nothing can be written
-        any more (a full disk), which no other attempt or unit would help.
+        Raises Interrupted after Ctrl-C or SIGTERM, when all workers are gone. Raises OSError if nothing can be written
+        any more (a full disk), because every other attempt and unit would fail too.
         """
-        return _Run(self, work, units, on_event).to_the_end()
+        return _Supervisor(self, work, units, on_event).run()
 
     def close(self) -> None:
         """Kill the workers."""
@@ -74,15 +80,9 @@ class LocalEngine:
             worker.kill()
         self._workers.clear()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def free(self) -> _Worker:
         """A worker without a unit."""
-        for worker in [worker for worker in self._workers if not worker.state]:
+        for worker in [worker for worker in self._workers if not worker.history]:
             if worker.process.is_alive():
                 return worker
             self.dismiss(worker)
@@ -91,12 +91,13 @@ class LocalEngine:
         return worker
 
     def dismiss(self, worker: _Worker) -> None:
+        """Kill a worker that is not to be used again."""
         worker.kill()
         self._workers.remove(worker)
 
 
 class _Loss(NamedTuple):
-    """Why a process is taken from its unit; `row` says whether the rows at work are to blame."""
+    """Why a worker is given up; `row` says whether the rows at work are to blame."""
 
     kind: str
     detail: str
@@ -118,20 +119,21 @@ class _Worker:
             self.process.start()
         theirs.close()
         write_end.close()
-        self.state: State | None = None
-        self.since = 0.0  # when the unit was given
+        self.history: History | None = None  # of its unit; None while it has none
+        self.since = 0.0  # when it was given the unit
 
-    def give(self, state: State, pickled: bytes) -> None:
-        self.state = state
+    def give(self, history: History, pickled: bytes) -> None:
+        """Let it run the next attempt at a unit with the pickled work."""
+        self.history = history
         self.since = time.monotonic()
-        state.attempts += 1
+        history.attempts += 1
         self.numbers[:BEAT] = [0.0] * BEAT
-        # A worker that has just died is found dead by the next look at it.
+        # If the worker has just died, the next look at it finds that out.
         with contextlib.suppress(OSError):
-            self.pipe.send((pickled, state.unit, state.attempts, state.careful, dict(state.quarantine)))
+            self.pipe.send((pickled, history.unit, history.attempts, history.careful, dict(history.quarantine)))
 
     def answers(self) -> Iterator[Any]:
-        """What it has to say."""
+        """The messages that it has sent since the last call."""
         with contextlib.suppress(EOFError, OSError):
             while self.pipe.poll():
                 yield self.pipe.recv()
@@ -156,7 +158,7 @@ class _Worker:
         return None
 
     def memory(self) -> int:
-        """MiB of resident memory; 0 where that cannot be told."""
+        """MiB of resident memory; 0 if it is not known."""
         try:
             with open(f"/proc/{self.process.pid}/statm") as file:
                 return int(file.read().split()[1]) * _PAGE >> 20
@@ -164,13 +166,13 @@ class _Worker:
             return 0
 
     def trace(self, *, ask: bool) -> str:
-        """The Python traceback of what is at work; `ask` a living process for it."""
+        """The Python traceback of the rows at work; with `ask`, a living process is asked to write it."""
         if ask:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGUSR1)
         if not self.traces.poll(_TRACE_WAIT if ask else 0):
             return ""
-        time.sleep(0.05)  # it is written in small pieces
+        time.sleep(0.05)  # faulthandler writes it in small pieces
         return os.read(self.traces.fileno(), _TRACE_BYTES).decode(errors="replace")
 
     def kill(self) -> None:
@@ -180,14 +182,14 @@ class _Worker:
         self.traces.close()
 
     def _has_had_its_time(self, now: float, grace: float) -> bool:
-        """Whether the limit of the rows at work is truly over: a busy machine is not their fault."""
+        """Whether the rows at work have used up their limit. They are not to blame for a busy machine."""
         start, limit = float(self.numbers[START]), float(self.numbers[LIMIT])
         state, used = self._activity()
         busy = used - float(self.numbers[USED]) >= BUSY * limit
         return busy or state in ("T", "") or now > start + PATIENCE * limit + grace
 
     def _activity(self) -> tuple[str, float]:
-        """(R, S, T (stopped), ... as in proc(5), processor seconds so far); ("", 0) where that cannot be told."""
+        """(state as in proc(5): R, S, T (stopped), ...; processor seconds so far); ("", 0) if they are not known."""
         try:
             with open(f"/proc/{self.process.pid}/stat") as file:
                 fields = file.read().rpartition(")")[2].split()
@@ -196,8 +198,8 @@ class _Worker:
             return "", 0.0
 
 
-class _Run:
-    """One pass over the units."""
+class _Supervisor:
+    """Runs the units of one pass on an engine's workers."""
 
     def __init__(
         self, engine: LocalEngine, work: Work, units: Sequence[Unit], on_event: Callable[[Event], None]
@@ -205,106 +207,74 @@ class _Run:
         self.engine = engine
         self.limits = engine.limits
         self.pickled = pickle.dumps(work)
-        self.waiting = deque(State(unit) for unit in units)
+        self.ledger = Ledger(units, engine.limits, on_event)
         self.busy: list[_Worker] = []
-        self.on_event = on_event
-        self.failures: list[Failure] = []
-        self.done = 0
-        self.stop = False
 
-    def to_the_end(self) -> list[Failure]:
+    def run(self) -> list[Failure]:
         try:
-            with signals(self._interrupt):
-                while self.waiting or self.busy:
+            with interruptible() as check:
+                while self.ledger.waiting or self.busy:
+                    check()
                     self._step()
         except BaseException:
-            self.engine.close()  # what is at work must not commit after we have gone
+            self.engine.close()  # no unit may commit after this process has reported the end of the run
             raise
-        return self.failures
-
-    def _interrupt(self) -> None:
-        self.stop = True
+        return self.ledger.failures
 
     def _step(self) -> None:
-        if self.stop:
-            raise Interrupted
-        while self.waiting and len(self.busy) < self.engine.width:
+        while self.ledger.waiting and len(self.busy) < self.engine.width:
             worker = self.engine.free()
-            worker.give(self.waiting.popleft(), self.pickled)
+            worker.give(self.ledger.waiting.popleft(), self.pickled)
             self.busy.append(worker)
         watched = [item for worker in self.busy for item in (worker.pipe, worker.process.sentinel)]
         multiprocessing.connection.wait(watched, timeout=self.limits.poll)
         for worker in list(self.busy):
             self._attend(worker)
         read, kept, share = (sum(worker.numbers[index] for worker in self.busy) for index in (READ, KEPT, SHARE))
-        self.on_event(Event("tick", read=int(read), kept=int(kept), share=share, done=self.done))
+        self.ledger.tick(int(read), int(kept), share)
 
     def _attend(self, worker: _Worker) -> None:
-        state = worker.state
-        assert state is not None
-        loss = worker.loss(self.limits)  # before its answers: a last word counts, even of one that died after it
+        history = worker.history
+        assert history is not None
+        # Look for a loss first and read the messages then: the last message of a worker that died after it counts.
+        loss = worker.loss(self.limits)
         for answer in worker.answers():
             if answer[0] == "note":
                 _, row, why, trace = answer
-                self._tell("quarantine", state, row, why, trace)
+                self.ledger.report_row("quarantine", history, row, why, trace)
             else:
-                self._ended(worker, state, error=answer[1], cure=answer[2])
+                self._ended(worker, history, error=answer[1], cure=answer[2])
                 return
         if loss:
-            self._lost(worker, state, loss)
+            self._lost(worker, history, loss)
 
-    def _ended(self, worker: _Worker, state: State, error: str | None, cure: str) -> None:
+    def _ended(self, worker: _Worker, history: History, error: str | None, cure: str) -> None:
+        """The unit came to its end, with an error or committed; see `worker.outcome` for what may cure the error."""
         self.busy.remove(worker)
-        worker.state = None
+        worker.history = None
         if self.limits.recycle and worker.memory() > self.limits.recycle:
             self.engine.dismiss(worker)
-        if error and cure == "person":
+        if error is None:
+            self.ledger.committed(history)
+        elif cure == "person":
             raise OSError(error)
-        if error:
-            self._failed(state, error, retry=cure == "retry")
+        elif cure == "retry":
+            self.ledger.failed(history, error)
         else:
-            self.done += 1
-            self.on_event(Event("done", state.unit.key, done=self.done))
+            self.ledger.give_up(history, error)
 
-    def _lost(self, worker: _Worker, state: State, loss: _Loss) -> None:
-        """The worker died or is stuck: blame the rows in its guard, and go on without it."""
+    def _lost(self, worker: _Worker, history: History, loss: _Loss) -> None:
+        """The worker died or hangs: go on without it. The rows in its guard may be to blame."""
         trace = worker.trace(ask=loss.kind != "crash")
         first, rows = int(worker.numbers[FIRST]), int(worker.numbers[ROWS])
         stage = worker.stage.value.decode()
         self.busy.remove(worker)
         self.engine.dismiss(worker)
-        if not loss.row:
+        if loss.row:
+            self.ledger.lost_rows(history, first, rows, Quarantine(stage, loss.kind, loss.detail), trace)
+        else:
             reason = f"its process ended ({loss.detail})" if loss.kind == "crash" else loss.detail
-            self._failed(state, reason, retry=True, trace=trace)
-            return
-        state.losses += 1
-        if state.losses > self.limits.quarantines * self.limits.strikes:
-            self._failed(state, f"more than {self.limits.quarantines} of its rows hang or crash", retry=False)
-            return
-        if rows > 1:
-            state.careful = True
-        else:
-            state.strikes[stage, first] += 1
-            why = Quarantine(stage, loss.kind, loss.detail)
-            if state.strikes[stage, first] >= self.limits.strikes:
-                state.quarantine[first] = why
-                self._tell("quarantine", state, first, why, trace)
-            else:
-                self._tell("retry", state, first, why, trace)
-        self.waiting.appendleft(state)
-
-    def _tell(self, kind: str, state: State, row: int, why: Quarantine, trace: str) -> None:
-        detail = f"row {row}: {why.kind} in {why.stage} ({why.detail})"
-        self.on_event(Event(kind, state.unit.key, detail, row=row, trace=trace))
-
-    def _failed(self, state: State, reason: str, retry: bool, trace: str = "") -> None:
-        state.failures += 1
-        if retry and state.failures < self.limits.attempts:
-            self.on_event(Event("retry", state.unit.key, reason, trace=trace))
-            self.waiting.append(state)
-        else:
-            self.failures.append(Failure(state.unit.key, reason))
-            self.on_event(Event("failed", state.unit.key, reason, trace=trace))
+            self.ledger.failed(history, reason, trace)
 
 
 def _exit_reason(code: int | None) -> str:
@@ -315,30 +285,13 @@ def _exit_reason(code: int | None) -> str:
 
 @contextlib.contextmanager
 def _blank_main() -> Iterator[None]:
-    """A spawned process imports its parent's main module; works live in modules, so ours has no need to."""
+    """Hide the main module while a process is spawned.
+
+    A spawned process imports the main module of its parent. Ours need not: the works that they run live in modules.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the supervisor to stop; a second one ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(signum: int, frame: Any) -> None:
-        interrupt()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
-
-    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -1,9 +1,11 @@
 """The worker's side of the local engine: a spawned process that takes units from a pipe until it closes.
 
-It shares a few numbers with its supervisor: what is at work, since when, for how long, and a heartbeat. It answers
-over the pipe: ("note", row, quarantine, trace) for a row that the unit itself gave up, ("end", error, cure) when the
-unit is done. A traceback goes through a pipe of its own, which `faulthandler` writes to from a signal handler in C:
-on SIGUSR1 from the supervisor, also while a C call holds the interpreter, and before the process dies of a SIGSEGV.
+It shares a few numbers with its supervisor: which rows are at work, since when and for how long, and a heartbeat. It
+answers over the pipe: ("note", row, quarantine, trace) for a row that the unit gave up by itself, ("end", error, cure)
+when the unit ends.
+
+Tracebacks go through a second pipe, to which `faulthandler` writes from a signal handler in C: when the supervisor
+sends SIGUSR1, even while a C call holds the interpreter, and before the process dies of a SIGSEGV.
 """
 
 from __future__ import annotations
@@ -22,24 +24,25 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from corpus.engine import Quarantine, TimeLimit, Work
+from corpus.engine.base import Quarantine, TimeLimit, Work
 
 # The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), the processor seconds that it had
-# used by then, the guard's limit, first row, rows, rows read, rows kept, share of the unit done, last heartbeat. The
-# stage's name travels in a byte array beside them.
+# used by then, the guard's limit, first row, rows, rows read, rows kept, share of the unit done, last heartbeat. A byte
+# array beside them holds the stage's name.
 START, USED, LIMIT, FIRST, ROWS, READ, KEPT, SHARE, BEAT = range(9)
 NUMBERS = 9
 STAGE_BYTES = 64
 BEAT_EVERY = 1.0  # seconds
-# A process that was stopped, or had to share its processor, gets its limit so many times over before a row is given
-# up that has used less than this share of it in processor time: else a row's fate would depend on the machine's load.
-PATIENCE = 4
+# A row has had its time when it has used the share BUSY of its limit in processor time. If its process was stopped, or
+# had to share its processor, it gets its limit PATIENCE times over. Else a row's fate would depend on the load of the
+# machine.
 BUSY = 0.9
+PATIENCE = 4
 _NO_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class LocalAttempt:
-    """Writes the shared numbers and arms the clock."""
+    """An attempt at a unit in this process: it writes the shared numbers and sets the alarm."""
 
     def __init__(
         self, number: int, careful: bool, quarantine: Mapping[int, Quarantine], shared: Any, stage: Any, pipe: Any
@@ -68,7 +71,7 @@ class LocalAttempt:
             self._shared[START] = 0.0
 
     def alarm(self) -> None:
-        """Raises TimeLimit if a row is at work that has had its time."""
+        """Raise TimeLimit if the rows at work have used up their time; else set the alarm again."""
         if not self.guarded:
             return
         self._patience -= 1
@@ -106,21 +109,25 @@ def work(pipe: Any, traces: Any, shared: Any, stage: Any, parent: int) -> None:
         except (EOFError, OSError):
             return
         attempt = LocalAttempt(number, careful, quarantine, shared, stage, pipe)
-        pipe.send(("end", *_outcome(pickled, unit, attempt)))
+        pipe.send(("end", *outcome(pickled, unit, attempt)))
 
 
-def _outcome(pickled: bytes, unit: Any, attempt: LocalAttempt) -> tuple[str | None, str]:
-    """(error or None, what may help: "retry", "person" for all units alike, or nothing)."""
+def outcome(pickled: bytes, unit: Any, attempt: LocalAttempt) -> tuple[str | None, str]:
+    """Run the unit. Returns (the error, None if it is committed; the cure).
+
+    The cure is "retry" for an error that may pass, "person" for an error that all units would meet until somebody
+    removes its cause, and "" for one that no other attempt would avoid.
+    """
     todo: Work | None = None
     try:
         todo = pickle.loads(pickled)
         todo.run(unit, attempt)
-    except (ValueError, FileNotFoundError) as error:  # the input or the settings: no use in trying again
-        return str(error), ""
+    except (ValueError, FileNotFoundError) as error:  # the input or the settings are wrong
+        return str(error) or type(error).__name__, ""
     except OSError as error:
-        if error.errno in _NO_WRITING:  # every other unit would meet it too
+        if error.errno in _NO_WRITING:
             return f"{getattr(todo, 'output', unit.key)}: {os.strerror(error.errno)}", "person"
-        return str(error), "retry"  # a lost mount, a network: may pass
+        return str(error) or type(error).__name__, "retry"  # a lost mount, a network
     except Exception as error:  # noqa: BLE001 - reported to the supervisor, which fails the unit loudly
         where = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})", "retry"

@@ -22,7 +22,6 @@ import json
 import mmap
 import os
 import re
-import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -33,9 +32,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bpe.whole import write_whole
 from corpus.filters.addresses import Entry, Page, domains, is_ip, read_entry
 from corpus.filters.listfiles import Piece, identity, read_lists
-from corpus.store.base import user_cache
+from corpus.store.files import user_cache
 
 _FORMAT = 1  # of the cached file, and of what is in it: hash, reading of lists
 _ALIGN = 64
@@ -75,14 +75,15 @@ def load(paths: Sequence[str], *, allowing: bool = False) -> Blocklist:
     content = _digest([_FORMAT, suffix_version(), allowing, [_content(path) for path in paths]])
     with contextlib.suppress(OSError, ValueError):
         found = _mapped(folder / f"{content}.table")
-        _write(note, f"{content}.table".encode())
+        write_whole(note, f"{content}.table".encode())
         return found
     made = _compiled(paths, allowing)
     if stamps != [identity(path) for path in paths]:
         raise ValueError(f"list {', '.join(paths)}: changed while it was read; run it again when it is whole")
     try:
-        _write(folder / f"{content}.table", _packed(made))
-        _write(note, f"{content}.table".encode())
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{content}.table", _packed(made))
+        write_whole(note, f"{content}.table".encode())
     except OSError:  # no place to write to: this process has it, and the next makes it again
         return made
     return _mapped(folder / f"{content}.table")
@@ -328,16 +329,3 @@ def _mapped(path: Path) -> Blocklist:
     starts = np.frombuffer(data, np.uint32, header["starts"], at)
     expressions = tuple((category, pattern) for category, pattern in header["expressions"])
     return _blocklist(hashes, labels, starts, tuple(header["categories"]), expressions)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """A file of the cache, whole or not at all; of two who write it, either has the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -27,7 +27,7 @@ from corpus.config import setting
 from corpus.language.lid import find_model, load_model, probability
 from corpus.schema import Drop, Outcome, outcome
 from corpus.stage import Stage
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 from corpus.text.charset import decode_html
 
 NAME = "prescreen"

@@ -20,7 +20,7 @@ from corpus.config import setting
 from corpus.language.lid import find_model, identify, load_model
 from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.stage import Stage
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 
 NAME = "language"
 ALL = "all"

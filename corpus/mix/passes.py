@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.mix.draw import COPY, GROUP, Grouping, Part, plan
 from corpus.mix.work import GroupsWork, MixWork, SourceShard, sizes_of
 from corpus.run.plan import ALONE, Pass, Share, document_units, documents_of, wait_for, with_no_others

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.mix.draw import COPY, GROUP, Grouping, Sized, copies, draw, judge, size_up
 from corpus.run.commit import DROPPED_SCHEMAS, account, committing, find_output
 from corpus.schema import Drop, dropped_rows, replace_column

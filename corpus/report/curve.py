@@ -1,7 +1,7 @@
-"""Training metrics -> the loss curve, as an SVG to stand inside an HTML page.
+"""Training metrics -> the loss curve, as an SVG for use inside an HTML page.
 
-In: rows of metrics.jsonl. Out: an <svg> element whose text is text and whose axes take the colour of the page around
-it, so that one picture serves a light page, a dark one and paper. The same rows give the same bytes.
+In: rows of metrics.jsonl. Out: an <svg> element. Its letters are text, and its axes take the colour of the page around
+it, so that one picture fits a light page, a dark page and paper. The same rows give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_POINTS = 800  # more of them than pixels would only blacken the line
+_POINTS = 800  # more points than pixels would only make the line thicker
 _INK = "#010203"  # stands for "the page's own colour" until the figure is written
 
 
@@ -46,10 +46,10 @@ def loss_curve(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 def points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
     """(step, value) of every row that has a finite `name`."""
-    found = ((row.get("step"), row.get(name)) for row in rows)
+    values = ((row.get("step"), row.get(name)) for row in rows)
     return [
         (step, float(value))
-        for step, value in found
+        for step, value in values
         if isinstance(step, int) and isinstance(value, int | float) and math.isfinite(value)
     ]
 
@@ -64,7 +64,7 @@ def thinned(series: Sequence[tuple[int, float]], most: int = _POINTS) -> list[tu
 
 
 def describe(training: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]]) -> str:
-    """The curve in words, for those who do not see it."""
+    """The curve in words, for readers who do not see it."""
     parts = []
     for name, series in (("Training", training), ("Validation", validation)):
         if series:

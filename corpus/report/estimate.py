@@ -1,25 +1,25 @@
-"""What the pre-screen lost, estimated from the sample of its verdicts that was not carried out.
+"""How many documents the pre-screen of languages lost, estimated from a sample.
 
-In: the funnel's line of the stage `prescreen`: N pages dropped, M more that only the sample let through, K of these
-kept by every later stage of the same pass. Out: about N * K / M documents lost, with an interval. It is Clopper and
-Pearson's (Biometrika 26, 1934), which holds for any K and M: the shares here are near 0, where the usual
-approximations promise too much. With few pages sampled it is wide, as it should be.
+The pre-screen drops most of the pages that it judges; a sample of them it lets through all the same.
+
+In: the funnel's line of the stage `prescreen`: N pages dropped, M more pages let through for the sample, K pages of the
+sample kept by every later stage of that pass. Out: about N * K / M documents lost, with an interval. The interval is
+Clopper and Pearson's (Biometrika 26, 1934), which holds for any K and M. The usual approximations promise too much when
+shares are near 0, as they are here. With a small sample the interval is wide, as it should be.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from corpus.report.funnel import Funnel
 
 _CONFIDENCE = 0.95
-_HALVINGS = 60  # of the interval 0 to 1, to the last digit
 
 
 class Estimate(NamedTuple):
-    """Documents lost: the likeliest number and the ends of the interval; None where nothing was sampled."""
+    """Documents lost: the most likely number and the ends of the interval; None if nothing was sampled."""
 
     dropped: int
     sampled: int
@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(funnel: Funnel) -> Estimate | None:
-    """The estimate over all lines of the pre-screen; None if it had nothing to drop."""
+    """The estimate over all lines of the pre-screen; None if it dropped nothing and sampled nothing."""
     lines = [line for line in funnel.lines if line.stage == "prescreen"]
     dropped = sum(line.dropped.get("prescreen.language", 0) for line in lines)
     sampled, kept = (sum(line.sums.get(name, 0) for line in lines) for name in ("sampled", "sampled_kept"))
@@ -42,45 +42,28 @@ def estimate(funnel: Funnel) -> Estimate | None:
     return Estimate(dropped, sampled, kept, dropped * kept / sampled, dropped * low, dropped * high)
 
 
-def estimate_json(found: Estimate | None) -> dict[str, Any] | None:
-    """The estimate for programs; None where there is none."""
-    return found._asdict() if found else None
+def estimate_json(lost: Estimate | None) -> dict[str, Any] | None:
+    """The estimate for programs; None if there is none."""
+    return lost._asdict() if lost else None
 
 
-def estimate_text(found: Estimate) -> str:
+def estimate_text(lost: Estimate) -> str:
     """The estimate in a sentence."""
-    said = f"pre-screen: {found.dropped:,} dropped"
-    if found.lost is None or found.lost_low is None or found.lost_high is None:
-        return f"{said}, none sampled -> how many documents that lost is not known (see --prescreen-sample)"
+    dropped = f"pre-screen: {lost.dropped:,} dropped"
+    if lost.lost is None or lost.lost_low is None or lost.lost_high is None:
+        return f"{dropped}, none sampled -> how many documents that lost is not known (see --prescreen-sample)"
     return (
-        f"{said}, {found.sampled:,} sampled through the full path, {found.sampled_kept:,} of them kept by all stages "
-        f"of that pass -> about {found.lost:,.0f} documents lost "
-        f"(95% interval {found.lost_low:,.0f} to {math.ceil(found.lost_high):,}, Clopper-Pearson)"
+        f"{dropped}, {lost.sampled:,} sampled through the full path, {lost.sampled_kept:,} of them kept by all stages "
+        f"of that pass -> about {lost.lost:,.0f} documents lost "
+        f"(95% interval {lost.lost_low:,.0f} to {math.ceil(lost.lost_high):,}, Clopper-Pearson)"
     )
 
 
 def interval(hits: int, trials: int) -> tuple[float, float]:
-    """Clopper and Pearson's interval, at 95%, for the probability of which `hits` of `trials` > 0 came true."""
+    """Clopper and Pearson's 95% interval for the probability of a hit, after `hits` in `trials` > 0."""
+    from scipy.stats import beta
+
     tail = (1 - _CONFIDENCE) / 2
-    low = _where(lambda p: 1 - _at_most(hits - 1, trials, p) > tail) if hits else 0.0
-    high = _where(lambda p: _at_most(hits, trials, p) < tail) if hits < trials else 1.0
+    low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
     return low, high
-
-
-def _where(is_above: Callable[[float], bool]) -> float:
-    """The probability from which on `is_above` is true."""
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_above(middle) else (middle, high)
-    return high
-
-
-def _at_most(hits: int, trials: int, p: float) -> float:
-    """The probability of so many hits or fewer, each trial hitting with probability 0 < p < 1."""
-    each = math.log(p), math.log1p(-p)
-    all_ways = math.lgamma(trials + 1)
-    return math.fsum(
-        math.exp(all_ways - math.lgamma(k + 1) - math.lgamma(trials - k + 1) + k * each[0] + (trials - k) * each[1])
-        for k in range(hits + 1)
-    )

@@ -1,9 +1,14 @@
 """Commit records -> the funnel: how many documents every stage read and kept, and which rule dropped the others.
 
 In: (dataset name, commit record) pairs, records as plain JSON. Out: a `Funnel` of stage lines summed over units, as
-text for a terminal and as JSON for a program. The account is audited here once more, over everything that was
-committed: read = kept + dropped in every stage, and every stage reads what the stage before it kept. A funnel that
-does not add up is not hidden or repaired; it says where it leaks.
+text for a terminal and as JSON for a program.
+
+Only records whose outputs are documents or tokens have lines in the funnel. The other passes (signatures, scores,
+vocabularies, ...) read the documents again without judging them; their units and seconds count, their accounts do not.
+
+The account is audited once more here, over everything that was committed: read = kept + dropped in every stage, and
+every stage reads what the stage before it kept. A funnel that does not add up is shown as it is, with the places where
+it leaks.
 """
 
 from __future__ import annotations
@@ -16,25 +21,20 @@ from typing import Any
 
 from corpus.stage import sums_meanings
 
-# Passes over the whole dataset that judge nothing: they read documents again, beside the line of stages.
-BESIDE = frozenset(
-    {"signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels", "index"}
-    | {"hashes", "repeated", "table", "scores", "cutoff", "groups"}
-    | {"benchmarks", "overlaps", "contamination", "tokenizer"}
-)
-_SKIPPED = {"skipped_": "records without a page"}  # what the reading of WARC files counts beside pages
+_JUDGED = frozenset({"documents", "tokens"})  # kinds of output of the passes that keep or drop documents
+_SKIPPED = {"skipped_": "records without a page"}  # sums of the reader of WARC files, which is no stage
 _FIELDS = frozenset({"stage", "read", "kept", "dropped"})
 
 
 @dataclass(frozen=True)
 class Line:
-    """A stage, summed over units. `sums` holds what else it counted, such as tokens or chars."""
+    """A stage, summed over units. `sums` holds its other counts, such as tokens or characters."""
 
     dataset: str
     stage: str
-    read: int
+    read: int  # documents
     kept: int
-    dropped: Mapping[str, int]  # rule -> documents, most first
+    dropped: Mapping[str, int]  # rule -> documents, largest number first
     sums: Mapping[str, int]
 
 
@@ -63,9 +63,9 @@ class Funnel:
 
     @property
     def drops(self) -> list[tuple[str, str, int]]:
-        """(stage, rule, documents) of every rule that dropped something, most first."""
-        found = [(line.stage, rule, count) for line in self.lines for rule, count in line.dropped.items()]
-        return sorted(found, key=lambda drop: (-drop[2], drop[1]))
+        """(stage, rule, documents) of every rule that dropped documents, largest number first."""
+        drops = [(line.stage, rule, count) for line in self.lines for rule, count in line.dropped.items()]
+        return sorted(drops, key=lambda drop: (-drop[2], drop[1]))
 
 
 @dataclass
@@ -79,8 +79,8 @@ class _Sums:
 def funnel(records: Iterable[tuple[str, dict[str, Any]]]) -> Funnel:
     """Sum `records` into a Funnel: datasets in the order given, stages in the order of their first appearance.
 
-    Raises ValueError if a record has no counts where it should; an account that does not add up becomes an error of
-    the Funnel, so that it can be shown beside the figures.
+    Raises ValueError naming a record that has no counts. An account that does not add up becomes an error of the
+    Funnel, so that it can be shown beside the figures.
     """
     sums: dict[str, dict[str, _Sums]] = {}
     units: Counter[tuple[str, str]] = Counter()
@@ -89,11 +89,11 @@ def funnel(records: Iterable[tuple[str, dict[str, Any]]]) -> Funnel:
         unit = str(record.get("unit"))
         if "counts" not in record:
             raise ValueError(f"record {unit} of {dataset} has no counts: is it a commit record?")
-        counts = [count for count in record["counts"] if count["stage"] not in BESIDE]
+        judged = any(output["kind"] in _JUDGED for output in record["outputs"])
         seconds += float(record.get("seconds", 0.0))
         units[dataset, unit] += 1
         stages = sums.setdefault(dataset, {})
-        for count in counts:
+        for count in record["counts"] if judged else ():
             _add(stages.setdefault(count["stage"], _Sums()), count)
     lines = tuple(
         Line(dataset, stage, total.read, total.kept, _most_first(total.dropped), dict(sorted(total.others.items())))
@@ -105,7 +105,7 @@ def funnel(records: Iterable[tuple[str, dict[str, Any]]]) -> Funnel:
 
 
 def funnel_json(funnel: Funnel) -> dict[str, Any]:
-    """The funnel for programs. Keys are stable: new ones may come, these stay."""
+    """The funnel for programs. New keys may come; these keys stay."""
     return {
         "format": 1,
         "read": funnel.read,
@@ -151,7 +151,7 @@ def funnel_text(funnel: Funnel, color: bool) -> str:
 
 
 def counted(funnel: Funnel) -> list[str]:
-    """`masked, scrub: 1,204 email, 55 ip`: what stages counted besides documents, most first."""
+    """Lines such as `masked, scrub: 1,204 email, 55 ip`: what stages counted besides documents, largest first."""
     families = _SKIPPED | {name: text for name, text in sums_meanings().items() if name.endswith("_")}
     lines = []
     for line in funnel.lines:
@@ -171,7 +171,7 @@ def summary(funnel: Funnel) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """`12.3%`; a little of something is never shown as nothing of it, nor almost all as all."""
+    """`12.3%`. A small part is never shown as 0%, and a part that is not the whole never as 100%."""
     if whole <= 0:
         return "-"
     percent = 100 * part / whole
@@ -200,7 +200,7 @@ def _leaks(lines: tuple[Line, ...]) -> list[str]:
         if line.read != line.kept + dropped:
             errors.append(f"{line.stage} read {line.read:,} but kept {line.kept:,} and dropped {dropped:,}")
     for before, after in itertools.pairwise(lines):
-        written = before.kept + before.sums.get("copies", 0)  # of a mixture, which takes documents more than once
+        written = before.kept + before.sums.get("copies", 0)  # a mixture writes some documents more than once
         if written != after.read:
             errors.append(f"{before.stage} kept {written:,} but {after.stage} read {after.read:,}")
     return errors

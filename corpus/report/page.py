@@ -1,8 +1,7 @@
-"""The funnel, the training curve and what the model said -> one HTML page that needs nothing else.
+"""The funnel, the training curve and the model's samples -> one HTML page that needs no other file.
 
-In: a Funnel and, where there are any, the recipe's text, rows of metrics.jsonl, samples and dropped documents. Out:
-one file with its style and pictures inside: no script, no font, no address is fetched. The same input gives the
-same bytes.
+In: a Funnel and, if there are any, the recipe's text, rows of metrics.jsonl, samples and dropped documents. Out: one
+file that holds its style and pictures; a browser fetches nothing else. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -59,12 +58,12 @@ def page(
 
 
 def _width(part: int, whole: int) -> str:
-    """Length of a bar in percent; what is there at all is seen."""
+    """Length of a bar in percent; a part that is not 0 has a bar that can be seen."""
     return "0" if part <= 0 or whole <= 0 else f"{max(100 * part / whole, 0.25):.2f}"
 
 
 def _measure(value: Any) -> str:
-    """A rule's value as read by people: four digits of a fraction, everything else as it is."""
+    """A rule's value for people: fractions with four digits, everything else unchanged."""
     text = "" if value is None else str(value)
     try:
         number = float(text)
@@ -74,17 +73,17 @@ def _measure(value: Any) -> str:
 
 
 def _by_rule(examples: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
-    """The first few examples of every rule, the rules in `order`, those not in it after them."""
-    found: dict[str, list[Mapping[str, Any]]] = {rule: [] for rule in order}
+    """The first few examples of every rule: first the rules of `order`, then all others."""
+    shown: dict[str, list[Mapping[str, Any]]] = {rule: [] for rule in order}
     for example in examples:
-        rows = found.setdefault(str(example["rule"]), [])
+        rows = shown.setdefault(str(example["rule"]), [])
         if len(rows) < _EXAMPLES:
             rows.append(example)
-    return {rule: rows for rule, rows in found.items() if rows}
+    return {rule: rows for rule, rows in shown.items() if rows}
 
 
 def _last(training: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The last value of every metric."""
+    """The last value of every metric that training reported."""
     last: dict[str, Any] = {}
     for row in training:
         last |= {name: value for name, value in row.items() if value is not None}

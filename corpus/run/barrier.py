@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import ALONE, Pass, Share, document_units, wait_for
 from corpus.run.recipe import Recipe, describe
 from corpus.run.work import ChainWork, Documents
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 
 READS = 8  # ranges of files that a unit reads at a time, for storage that is far away
 

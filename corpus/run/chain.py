@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Quarantine, TimeLimit
+from corpus.engine.base import Attempt, Quarantine, TimeLimit
 from corpus.run import own
 from corpus.schema import DROPPED, Drop, Outcome, dropped_rows
 from corpus.stage import Stage

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.schema import DROPPED
-from corpus.store.shards import Dataset, Input, Output, Record, audit, output_of
+from corpus.store.records import CommitRecord, Input, Output, account_errors, output_of
+from corpus.store.shards import Dataset
 
 DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index("text"))}
 
@@ -51,7 +52,7 @@ class Ending:
 
     def publish(self, counts: list[dict[str, Any]], outputs: list[Output], files: list[Path]) -> None:
         """Publish finished files, which are `outputs` in this order, and the record with these accounts."""
-        record = Record(
+        record = CommitRecord(
             unit=self.unit.key,
             stage=self.work.name,
             config=self.work.config_hash,
@@ -109,7 +110,7 @@ def find_output(dataset: Dataset, unit: str, kind: str) -> Output:
 
 def check_accounts(unit: str, accounts: list[dict[str, Any]], outputs: list[Output]) -> None:
     """read = kept + dropped over the whole chain, and the files hold what the accounts say. Else: our bug."""
-    for problem in audit(accounts):
+    for problem in account_errors(accounts):
         raise RuntimeError(f"unit {unit}: {problem}")
     rows = {output.kind: output.rows for output in outputs}
     dropped = sum(sum(account["dropped"].values()) for account in accounts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from corpus.engine import Engine, Event, Failure
+from corpus.engine.base import Engine, Event, Failure
 from corpus.run.plan import ALONE, Pass, Share, removed
 from corpus.store.shards import Dataset
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.engine import Unit, Work
-from corpus.store.shards import Conflict, Dataset, Input
+from corpus.engine.base import Unit, Work
+from corpus.store.records import Conflict, Input
+from corpus.store.shards import Dataset
 
 _POLL = 2.0  # seconds between looks at what other tasks have committed
 

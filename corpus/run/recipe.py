@@ -37,7 +37,7 @@ from corpus.config import check
 from corpus.run import own
 from corpus.run.chain import Step
 from corpus.stage import STAGES, Stage, load_stage
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.chain import BATCH, Chain, Rows, Step
 from corpus.run.commit import DROPPED_SCHEMAS, check_accounts, committing, find_output
-from corpus.store.open import local_path
+from corpus.store.open import is_remote, local_path
 from corpus.store.shards import Dataset, ShardWriter
 
 
@@ -153,7 +153,7 @@ def _on_this_machine(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
             fetched = {
                 name: str(stack.enter_context(local_path(path)))
                 for name, path in paths.items()
-                if isinstance(path, str) and path.startswith("s3://")
+                if isinstance(path, str) and is_remote(path)
             }
             local.append(step._replace(config=dataclasses.replace(step.config, **fetched)) if fetched else step)
         yield tuple(local)

@@ -1,7 +1,7 @@
-"""Responses -> a WARC file, laid out as Common Crawl lays out its own.
+"""Responses -> a WARC file, laid out like Common Crawl's files.
 
-In: responses. Out: a gzip member a record: warcinfo, then request, response and metadata of every page (WARC 1.0,
-ISO 28500). Dates, addresses (RFC 5737) and record ids are made from the sample's seed and the page's URL, so that
+In: responses. Out: one gzip member for each record: warcinfo, then request, response and metadata of every page (WARC
+1.0, ISO 28500). Dates, addresses (RFC 5737) and record ids are made from the sample's seed and the page's URL, so that
 the same pages give the same bytes.
 """
 
@@ -24,7 +24,7 @@ _START = datetime.datetime(2026, 1, 5, 8, tzinfo=datetime.UTC)
 def write_warc(
     out: BinaryIO, name: str, responses: Sequence[Response], *, seed: int, first: int, damaged: Response | None
 ) -> None:
-    """Write `responses` to `out` as the WARC file `name`; `first` is the number of the first of them in the sample.
+    """Write `responses` to `out` as the WARC file `name`; `first` is the number of the first response in the sample.
 
     `damaged` is added as a response record whose gzip member ends in the middle, like a file cut by a full disk.
     """

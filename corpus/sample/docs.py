@@ -1,12 +1,12 @@
 """Installed Python packages -> pages of documentation.
 
-In: the source files of the standard library and of the packages that this project needs anyway. Out: HTML pages
-of the docstrings in them, under reserved host names. Sources are parsed, never imported: no module runs, none is
-missed because it would open a window, and it takes a tenth of the time. No text of others lies in the repository;
-it is read where it is installed.
+In: the source files of the standard library and of the packages that this project needs anyway. Out: HTML pages of
+their docstrings, under reserved host names. Sources are parsed and never imported. So no module runs, modules that
+would open a window need not be left out, and it takes a tenth of the time. The repository holds no text of others; the
+text is read where it is installed.
 
-Three modules in four become a guide (the paragraphs of prose in their docstrings), one in four a reference
-(signatures, parameters, examples). The quality rules, made for prose, keep most guides and drop most references.
+Three modules in four become a guide (the paragraphs of prose in their docstrings), one in four a reference (signatures,
+parameters, examples). The quality rules, which are made for prose, keep most guides and drop most references.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from typing import NamedTuple
 from corpus.sample import docstring
 from corpus.sample.template import page
 
-# Installed by `.[data]` and `.[model]`; what is missing is left out.
+# `.[data]` and `.[model]` install them. A package that is missing is left out.
 PACKAGES = (
     "click", "numpy", "pyarrow", "rich", "jinja2", "matplotlib", "scipy", "urllib3", "numba", "trafilatura", "torch",
     "networkx", "sympy",
 )  # fmt: skip
-# Folders of the library and of packages whose docstrings are empty, internal or jokes.
+# Folders and files whose docstrings are empty, internal or jokes.
 _SKIPPED = {
     "test", "tests", "testing", "lib2to3", "idlelib", "turtledemo", "site-packages", "dist-packages", "ensurepip",
     "pydoc_data", "_vendor", "encodings", "__pycache__", "f2py", "this.py", "antigravity.py",
 }  # fmt: skip
 _FULL_PAGE = 70  # words; a shorter docstring is a section of its module's reference page
-_GUIDE_WORDS = (90, 900)  # a guide has at least and, unless its last section is long, at most so many words
-_GUIDES_A_FILE, _REFERENCES_A_FILE = 8, 3  # so that a few large modules do not fill the sample
+_GUIDE_WORDS = (90, 900)  # a guide has at least 90 words, and at most 900 if its last section is not long
+_GUIDES_A_FILE, _REFERENCES_A_FILE = 8, 3  # pages, so that a few large modules do not fill the sample
 _LICENCES = 40
 _QUOTED = re.compile(r'"""(.+?)"""', re.DOTALL)
-_LITTLE = 700  # characters of docstring; a file with fewer, or with almost only code, is not worth parsing
+_LITTLE = 700  # characters of docstrings; a file with fewer, or with almost only code, is not parsed
 
 _Documented = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Doc(NamedTuple):
-    """A page of documentation: `html` is the whole page, `main` the part of it that is the page's own."""
+    """A page of documentation: `html` is the whole page, `main` the part without the frame of its site."""
 
     url: str
     title: str
@@ -57,7 +57,7 @@ class Doc(NamedTuple):
 
 
 def documentation(pages: int, seed: int) -> Iterator[Doc]:
-    """Up to `pages` pages, the same for the same installed packages and `seed`, the packages taking turns."""
+    """Up to `pages` pages. Packages take turns; the same installed packages and seed give the same pages."""
     sources = [_stdlib_docs(seed), *(_package_docs(name, seed) for name in PACKAGES), _topics(), _licences(seed)]
     for _ in range(pages):
         while sources:
@@ -75,14 +75,14 @@ def _stdlib_docs(seed: int) -> Iterator[Doc]:
 
 
 def _package_docs(name: str, seed: int) -> Iterator[Doc]:
-    found = importlib.util.find_spec(name)  # a top-level name: finds, imports nothing
-    if found is not None and found.submodule_search_locations:
-        root = Path(found.submodule_search_locations[0])
+    package = importlib.util.find_spec(name)  # imports nothing, because `name` has no dots
+    if package is not None and package.submodule_search_locations:
+        root = Path(package.submodule_search_locations[0])
         yield from _file_docs(root, root.parent, f"https://docs.{name}.example", seed)
 
 
 def _file_docs(folder: Path, root: Path, address: str, seed: int) -> Iterator[Doc]:
-    """The pages of the modules in `folder`, which are named from `root`."""
+    """The pages of the modules in `folder`, whose names are relative to `root`."""
     names = [file.relative_to(root) for file in _sources(folder)]
     for name in sorted(names, key=lambda name: _rank(seed, name.as_posix())):
         module = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
@@ -104,7 +104,7 @@ def _rank(seed: int, name: str) -> bytes:
 
 def _module_docs(file: Path, module: str, address: str, *, guide: bool) -> Iterator[Doc]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an invalid escape in somebody's string is not our business
+        warnings.simplefilter("ignore")  # such as for an invalid escape in a string of theirs
         try:
             with tokenize.open(file) as opened:
                 source = opened.read()
@@ -120,7 +120,7 @@ def _module_docs(file: Path, module: str, address: str, *, guide: bool) -> Itera
 
 
 def _guide(tree: ast.Module, module: str, address: str) -> Iterator[Doc]:
-    """The module's prose, private objects included, in pages of bearable length."""
+    """The module's prose, private objects included, in pages of limited length."""
     seen: set[str] = set()
     sections: list[str] = []
     words = page_number = 0
@@ -140,7 +140,7 @@ def _guide(tree: ast.Module, module: str, address: str) -> Iterator[Doc]:
 
 
 def _reference(tree: ast.Module, module: str, address: str) -> Iterator[Doc]:
-    """The page of a module (its docstring and its small objects), then one for each of its larger objects."""
+    """The page of a module (its docstring and its small objects), then a page for each of its larger objects."""
     sections, full = [], []
     for node in tree.body:
         if isinstance(node, _Documented) and node.name[0] != "_":
@@ -159,7 +159,7 @@ def _reference(tree: ast.Module, module: str, address: str) -> Iterator[Doc]:
 
 
 def _documented(node: ast.Module | _Documented) -> Iterator[ast.Module | _Documented]:
-    """`node` and the objects defined in it, in the order of the source."""
+    """`node` and all objects that are defined in it, in the order of the source."""
     yield node
     for child in node.body:
         if isinstance(child, _Documented):
@@ -167,7 +167,7 @@ def _documented(node: ast.Module | _Documented) -> Iterator[ast.Module | _Docume
 
 
 def _text(node: _Documented) -> str:
-    """The docstring of an object, with those of its public methods."""
+    """The docstrings of an object and of its public methods."""
     return "\n\n".join(filter(None, [ast.get_docstring(node), *map(_text, _methods(node))]))
 
 
@@ -207,12 +207,12 @@ def _string(node: ast.expr | None) -> str | None:
 
 
 def _licences(seed: int) -> Iterator[Doc]:
-    """The licence texts of installed packages: near-duplicates as nature made them."""
+    """The licence texts of installed packages, which are natural near-duplicates."""
     folder = Path(sysconfig.get_path("purelib"))
-    found = {file.relative_to(folder).as_posix(): file for file in folder.glob("*.dist-info/**/LICEN[SC]E*")}
-    for name in sorted(found, key=lambda name: _rank(seed, name))[:_LICENCES]:
-        if found[name].is_file():
-            text = found[name].read_text(encoding="utf-8", errors="replace")
+    files = {file.relative_to(folder).as_posix(): file for file in folder.glob("*.dist-info/**/LICEN[SC]E*")}
+    for name in sorted(files, key=lambda name: _rank(seed, name))[:_LICENCES]:
+        if files[name].is_file():
+            text = files[name].read_text(encoding="utf-8", errors="replace")
             package = name.split("-")[0].lower().replace("_", "-")
             slug = "-".join(name.split("/")[1:]).lower()
             paragraphs = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

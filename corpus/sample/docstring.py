@@ -1,9 +1,9 @@
 """A docstring -> HTML, so that documentation reads as prose and not as a monospaced block.
 
 In: the cleaned text of a docstring in any of the usual notations (plain paragraphs, numpydoc sections, Google
-sections, Sphinx field lists). Out: HTML with <h3>, <p>, <ul>, <dl> and <pre>. It is no reStructuredText parser:
-directives are left out, and whatever is not recognised becomes a paragraph. The sample needs pages that look like
-the web's documentation, with hard line breaks undone; it does not need fidelity.
+sections, Sphinx field lists). Out: HTML with <h3>, <p>, <ul>, <dl> and <pre>, and without the hard line breaks. This is
+no parser of reStructuredText: directives are left out, and a block that is not recognised becomes a paragraph. That is
+enough, because the sample needs pages that look like documentation on the web, not faithful ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def render(text: str) -> str:
 
 def prose(text: str) -> list[str]:
     """The paragraphs of a docstring that read as prose: sentences of words, not code, formulas or parameter lists."""
-    paragraphs = (html.unescape(re.sub(r"<[^>]+>", "", found)) for found in _PARAGRAPH.findall(render(text)))
+    paragraphs = (html.unescape(re.sub(r"<[^>]+>", "", html_text)) for html_text in _PARAGRAPH.findall(render(text)))
     return [paragraph for paragraph in paragraphs if _is_prose(paragraph)]
 
 
@@ -66,7 +66,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[str]:
         elif len(block) > 1 and _UNDERLINE.fullmatch(block[1]):
             yield f"<h3>{inline(line.strip())}</h3>"
             end = row + 2
-        elif _UNDERLINE.fullmatch(line):  # the line above a title, or a rule
+        elif _UNDERLINE.fullmatch(line):  # the line above a title, or a horizontal line
             end = row + 1
         elif _SECTION.fullmatch(line.rstrip()):
             yield f"<h3>{line.strip()[:-1]}</h3>"
@@ -112,7 +112,7 @@ def _end_of_indented(lines: Sequence[str], row: int) -> int:
 
 
 def _end_of_list(lines: Sequence[str], row: int) -> int:
-    """The row after the last item: the next line at the margin that is no bullet and follows a blank one."""
+    """The row after the last item: the next line at the left margin that is no bullet and follows a blank line."""
     for end in range(row + 1, len(lines)):
         line = lines[end]
         at_margin = bool(line.strip()) and line[0] != " "

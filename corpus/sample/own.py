@@ -1,7 +1,7 @@
-"""The sample's own pages: at least one for every rule that a page can meet on its way, good pages among them.
+"""The sample's own pages: good pages, and at least one page for every rule that can drop one.
 
-In: nothing. Out: HTTP responses under reserved names, each a small case: a charset that lies, a redirect, a PDF, a
-page of placeholders, a blocked address, an opt-out. What the pages say is harmless whatever their address says.
+In: nothing. Out: HTTP responses under reserved host names, each of them a small case: a wrong charset, a redirect, a
+PDF, a page of placeholders, a blocked address, an opt-out. The text of a page is harmless even if its address is not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PIXEL = bytes.fromhex(
 
 
 class Response(NamedTuple):
-    """What a server answered: `headers` include the Content-Type (unless the server sent none)."""
+    """The answer of a server; `headers` include the Content-Type, unless the server sent none."""
 
     url: str
     body: bytes
@@ -34,7 +34,7 @@ class Response(NamedTuple):
 
 
 def own_pages() -> list[Response]:
-    """Every page of our own, in a fixed order, under addresses that occur once."""
+    """Every page of our own, in a fixed order. No two have the same address."""
     stories = _stories()
     return [
         *_good(stories),
@@ -50,7 +50,7 @@ _Stories = dict[str, list[str]]
 
 
 def _stories() -> _Stories:
-    """Heading -> paragraphs, as stories.txt has them."""
+    """Heading -> paragraphs, from stories.txt."""
     text = importlib.resources.files(__package__).joinpath("stories.txt").read_text(encoding="utf-8")
     stories = {}
     for section in text.split("\n## ")[1:]:
@@ -69,7 +69,7 @@ def _page(url: str, title: str, main: str, *, head: str = "", extra: tuple[tuple
 
 
 def _good(stories: _Stories) -> Iterator[Response]:
-    """Pages that every rule should keep, some with a twist in the charset, one with personal data."""
+    """Pages that every rule should keep. Some name a wrong charset, and one holds personal data."""
     url = "https://harbour.example/journal/lighthouse"
     yield _page(url, "The keeper's log", _prose(stories["lighthouse"]))
     yield _page("https://club.example.org/walks", "Walking club", _prose(stories["contacts"]))
@@ -77,7 +77,7 @@ def _good(stories: _Stories) -> Iterator[Response]:
     url = "https://kitchen.example/bread"
     body = page(url, "Bread", _prose(stories["bread"]), charset="").encode("windows-1252")
     yield Response(url, body, (("Content-Type", "text/html; charset=windows-1252"),))
-    # The usual lie: windows-1252 declared as ISO-8859-1, which browsers read as windows-1252 (WHATWG Encoding).
+    # The usual mistake: windows-1252 declared as ISO-8859-1, which browsers read as windows-1252 (WHATWG Encoding).
     url = "https://garden.example/tomatoes"
     body = page(url, "Tomatoes", _prose(stories["tomatoes"]), charset="iso-8859-1").encode("windows-1252")
     yield Response(url, body, (("Content-Type", "text/html"),))
@@ -100,7 +100,7 @@ def _languages(stories: _Stories) -> Iterator[Response]:
 
 
 def _not_pages(story: list[str]) -> Iterator[Response]:
-    """Answers that are no HTML page, and one that only says it is."""
+    """Answers that are no HTML page, one of which claims to be one."""
     host = "https://harbour.example"
     moved = b"<html><body>Moved <a href='/journal/lighthouse'>here</a>.</body></html>"
     location = (("Location", f"{host}/journal/lighthouse"), ("Content-Type", "text/html"))
@@ -124,7 +124,7 @@ def _not_pages(story: list[str]) -> Iterator[Response]:
 
 
 def _codings(story: list[str]) -> Iterator[Response]:
-    """Bodies as they travel: compressed, in chunks, both. Common Crawl undoes these, other crawlers do not."""
+    """Compressed bodies, chunked bodies, and one that is both. Common Crawl decodes them, other crawlers do not."""
     import brotli
 
     codings: dict[str, tuple[Callable[[bytes], bytes], tuple[tuple[str, str], ...]]] = {
@@ -154,7 +154,7 @@ def _chunks(body: bytes, size: int = 700) -> bytes:
 
 
 def _rule_breakers(stories: _Stories) -> Iterator[Response]:
-    """Pages in English that a quality rule drops, or that lose lines to one."""
+    """Pages in English that a quality rule drops, or from which it removes lines."""
     story, bullets = stories["lighthouse"], stories["bullets"]
     words = " ".join(story).split()
     ticket = "Please keep this ticket until the end of the journey, and show it to the staff when they ask."
@@ -185,7 +185,7 @@ def _rule_breakers(stories: _Stories) -> Iterator[Response]:
 
 
 def _refused(story: list[str]) -> Iterator[Response]:
-    """Addresses on a blocklist, and pages whose owners opted out. The text itself would be kept."""
+    """Pages with an address on a blocklist, and pages whose owners opted out. Their text alone would be kept."""
     main = _prose(story[:3])
     note = "<p>This page stands for the pages that a corpus leaves out by their address alone.</p>"
     for url in (

@@ -1,8 +1,8 @@
-"""The frame around a page's own text: what an extractor has to find its way through.
+"""The frame around a page's own text, which an extractor has to remove.
 
 In: address, title and the HTML of the content. Out: a whole page with navigation, search, sidebar, related links,
-cookie notice, footer, style and script. Three frames, one a host, because boilerplate repeats within a site and
-differs between sites.
+cookie notice, footer, style and script. There are three frames, and all pages of a host have one frame, because
+boilerplate repeats within a site and differs between sites.
 """
 
 from __future__ import annotations

@@ -1,21 +1,33 @@
-"""."""
+"""What a storage promises: a root with keys below it, as an object store has.
+
+Everything that a stage reads or publishes goes through a `Storage`. Its promises are those that a file system and an
+object store can both keep:
+
+- `publish` makes a finished local file visible, whole or not at all.
+- `create` writes a small object only if there is none: the first writer wins.
+- A reader never sees half of either.
+
+There is no rename and no append, because object stores have neither.
+
+A new storage is a class that keeps these promises, and a line in the table of `corpus.store.open`. The abstract methods
+are what it must have. The others follow from them; a class overrides those that its store can do in a cheaper way.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
 import shutil
-import socket
 import tempfile
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-_NEW_FOR = 60.0  # seconds, much longer than it takes to lock a new folder
+from corpus.store.scratch import scratch_in, sweep_in
+
+READ_AHEAD = 4 << 20  # bytes of a read when an object is read from its beginning to its end
 
 
 class Entry(NamedTuple):
@@ -28,137 +40,127 @@ class Entry(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """A multipart upload that was begun and never completed: it is invisible, and paid for."""
+    """An upload that was begun and never completed. Nobody sees it, but the store keeps it and charges for it."""
 
     key: str
     id: str
     started: float  # seconds since the epoch, by the clock of the store
 
 
-class Storage(Protocol):
-    """A root and the keys below it; keys are relative POSIX paths, a prefix is a folder ("" is the root)."""
+class Storage(ABC):
+    """A root and the keys below it. Keys are relative POSIX paths; a prefix is a folder, and "" is the root."""
 
     root: str
 
-    def list(self, prefix: str) -> list[str]:
-        """Keys of the files directly in folder `prefix`, sorted; empty if there is no such folder."""
-
+    @abstractmethod
     def entries(self, prefix: str) -> Sequence[Entry]:
-        """The same with sizes and stamps, from the listing itself."""
+        """The files directly in folder `prefix`, sorted by key; empty if there is no such folder."""
 
+    @abstractmethod
     def folders(self, prefix: str) -> Sequence[str]:
         """The folders directly in folder `prefix`, sorted."""
 
-    def is_folder(self, prefix: str) -> bool:
-        """Whether there is such a folder; in an object store: whether anything is below it."""
-
-    def read(self, key: str) -> bytes | None:
-        """The object's bytes, None if there is none."""
-
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Exactly `length` bytes. Raises FileNotFoundError; ValueError naming an object that ends before."""
-
+    @abstractmethod
     def open(self, key: str) -> BufferedReader:
         """The object, seekable. Raises FileNotFoundError."""
 
-    def local_path(self, key: str) -> contextlib.AbstractContextManager[Path]:
-        """An object, or a folder with the files directly in it, for libraries that take local paths alone.
-
-        Raises FileNotFoundError.
-        """
-
-    def size(self, key: str) -> int | None:
-        """Bytes, None if there is no such object."""
-
+    @abstractmethod
     def fingerprint(self, key: str) -> tuple[int, str]:
         """(size in bytes, etag): changes with the content. Raises FileNotFoundError."""
 
+    @abstractmethod
     def publish(self, local: Path, key: str) -> None:
-        """Make a finished local file visible under `key`; a key that exists already is left as it is.
+        """Make a finished local file visible under `key`; an object that is there already stays as it is.
 
-        For keys that name their content: of two who publish at the same time, either may be the one that stays.
+        Keys name their content, so of two who publish one key at the same time, either may be the one whose file stays.
         """
 
+    @abstractmethod
     def create(self, key: str, data: bytes) -> bool:
-        """Write a small object if there is none yet; False if somebody was first. The folder must be there."""
+        """Write a small object if there is none yet; False if somebody was first. Its folder must exist."""
 
+    @abstractmethod
     def replace(self, key: str, data: bytes) -> None:
-        """Write a small object over whatever is there, whole or not at all: for what can be made again."""
+        """Write a small object over the one that is there, whole or not at all. For what can be made again."""
 
-    def make_folder(self, prefix: str) -> None:
-        """Make a folder and those above it, where the storage has folders."""
-
+    @abstractmethod
     def remove(self, key: str) -> None:
         """Remove an object; no error if there is none."""
 
+    def list(self, prefix: str) -> list[str]:
+        """Keys of the files directly in folder `prefix`, sorted; empty if there is no such folder."""
+        return [entry.key for entry in self.entries(prefix)]
+
+    def is_folder(self, prefix: str) -> bool:
+        """Whether there is such a folder; where a storage has no folders: whether any object is below it."""
+        return bool(self.entries(prefix) or self.folders(prefix))
+
+    def read(self, key: str) -> bytes | None:
+        """The object's bytes, None if there is none."""
+        try:
+            with self.open(key) as stream:
+                return stream.read()
+        except FileNotFoundError:
+            return None
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Exactly `length` bytes. Raises FileNotFoundError; ValueError naming an object that ends before."""
+        with self.open(key) as stream:
+            stream.seek(start)
+            return self.checked_range(key, start, length, stream.read(length))
+
+    def checked_range(self, key: str, start: int, length: int, data: bytes) -> bytes:
+        """`data`, which was read for a range. Raises ValueError naming the object if it is shorter than the range."""
+        if len(data) != length:
+            raise ValueError(f"{self.root}/{key}: ends before byte {start + length}; it was cut, or is another file")
+        return data
+
+    def size(self, key: str) -> int | None:
+        """Bytes, None if there is no such object."""
+        try:
+            return self.fingerprint(key)[0]
+        except FileNotFoundError:
+            return None
+
+    @contextlib.contextmanager
+    def local_path(self, key: str) -> Iterator[Path]:
+        """An object, or a folder with the files directly in it, as a local path, for libraries that take only these.
+
+        What is at the path may be gone afterwards. Raises FileNotFoundError.
+        """
+        with self.scratch() as scratch:
+            folder = scratch / "folder"
+            folder.mkdir()
+            inside = self.list(key)
+            for item in inside or [key]:
+                with self.open(item) as source, (folder / PurePosixPath(item).name).open("wb") as target:
+                    shutil.copyfileobj(source, target, READ_AHEAD)
+            yield folder if inside else folder / PurePosixPath(key).name
+
+    def make_folder(self, prefix: str) -> None:  # noqa: B027 - rightly empty where a storage has no folders
+        """Make a folder and the folders above it, where the storage has folders."""
+
     def scratch(self) -> contextlib.AbstractContextManager[Path]:
-        """A local directory for unfinished files, removed with all in it."""
+        """A local folder for unfinished files, removed with all that is in it."""
+        return scratch_in(_machine_scratch())
 
     def sweep(self) -> None:
         """Remove the unfinished files that processes of this machine left behind when they were killed."""
+        sweep_in(_machine_scratch())
 
     def unfinished(self, min_age: float) -> Sequence[Upload]:
         """Uploads below the root that were begun at least `min_age` seconds ago and are not complete."""
+        return ()
 
     def abort(self, upload: Upload) -> None:
-        """Give up an unfinished upload; no error if it is no more."""
+        """Give up an unfinished upload; no error if it is gone already."""
+        raise NotImplementedError  # `unfinished` names none
 
 
-def _join(folder: str, name: str) -> str:
+def join_key(folder: str, name: str) -> str:
+    """The key of `name` in a folder; "" is the root."""
     return f"{folder}/{name}" if folder else name
 
 
-def sha256(path: str | Path) -> str:
-    """Hex digest of a whole local file."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def scratch_in(base: Path) -> Iterator[Path]:
-    """A folder in `base` for unfinished files, removed at the end; locked as long as its process lives."""
-    while True:
-        try:
-            base.mkdir(parents=True, exist_ok=True)
-            fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
-            break
-        except (FileNotFoundError, FileExistsError):  # another writer has just removed the empty base
-            if base.exists() and not base.is_dir():
-                raise
-    # The lock tells the living from the dead (a process id does not: it may be a zombie's, or used again). The
-    # folder gets the name that `sweep_in` looks for once it is locked.
-    lock = os.open(fresh, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    folder = fresh.rename(base / f"{socket.gethostname()}-{fresh.name.removeprefix('.new-')}")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-        with contextlib.suppress(OSError):  # another writer is still in there
-            base.rmdir()
-
-
-def sweep_in(base: Path) -> None:
-    """Remove the scratch folders in `base` that processes of this machine left behind when they were killed."""
-    if not base.is_dir():
-        return
-    for folder in base.glob(".new-*"):  # killed before it was locked
-        with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _NEW_FOR:
-                folder.rmdir()
-    for folder in base.glob(f"{socket.gethostname()}-*"):
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            lock = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
-    with contextlib.suppress(OSError):
-        base.rmdir()
-
-
-def user_cache(name: str) -> Path:
-    """A folder of this user for what can be made or fetched again (XDG base directory specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "corpus", name)
+def _machine_scratch() -> Path:
+    return Path(tempfile.gettempdir(), f"corpus-{os.getuid()}")

@@ -1,4 +1,9 @@
-"""."""
+"""A folder on a POSIX file system as a `Storage`.
+
+In: a path, or `file://` before it. Out: the promises of `Storage`. `publish` and `create` are kept by hard links, which
+fail if the name is taken; where a file system has no hard links, the process that holds a lock renames. Unfinished
+files lie in `_tmp`, in the same file system as the files that they become.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +17,34 @@ from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-from corpus.store.base import Entry, Upload, _join, scratch_in, sweep_in
+from bpe.whole import put_in_place, sync, whole
+from corpus.store.base import Entry, Storage, join_key
+from corpus.store.scratch import scratch_in, sweep_in
 
-_SAMPLE = 65536  # bytes read at each of three places for an etag
+_SAMPLE = 65536  # bytes that an etag takes from each of three places of a file
 
 
-class LocalStorage:
-    """A directory on a POSIX file system."""
+class LocalStorage(Storage):
+    """A folder on a POSIX file system."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = str(root)
+        self.root = str(root).removeprefix("file://")
 
     def _path(self, key: str) -> Path:
         return Path(self.root, key)
 
-    def list(self, prefix: str) -> list[str]:
-        return [entry.key for entry in self.entries(prefix)]
-
     def entries(self, prefix: str) -> Sequence[Entry]:
-        found = []
+        entries = []
         for item in self._scan(prefix):
             with contextlib.suppress(FileNotFoundError):  # removed since the folder was read
                 if item.is_file():
                     status = item.stat()
                     stamp = f"{status.st_mtime_ns}-{status.st_size}"
-                    found.append(Entry(_join(prefix, item.name), status.st_size, stamp, status.st_mtime))
-        return sorted(found)
+                    entries.append(Entry(join_key(prefix, item.name), status.st_size, stamp, status.st_mtime))
+        return sorted(entries)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        return sorted(_join(prefix, item.name) for item in self._scan(prefix) if item.is_dir(follow_symlinks=False))
+        return sorted(join_key(prefix, item.name) for item in self._scan(prefix) if item.is_dir(follow_symlinks=False))
 
     def is_folder(self, prefix: str) -> bool:
         return self._path(prefix).is_dir()
@@ -51,20 +55,6 @@ class LocalStorage:
                 return tuple(items)
         except (FileNotFoundError, NotADirectoryError):
             return ()
-
-    def read(self, key: str) -> bytes | None:
-        try:
-            return self._path(key).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def read_range(self, key: str, start: int, length: int) -> bytes:
-        with self.open(key) as stream:
-            stream.seek(start)
-            data = stream.read(length)
-        if len(data) != length:
-            raise ValueError(f"{self._path(key)}: ends before byte {start + length}; it was cut, or is another file")
-        return data
 
     def open(self, key: str) -> BufferedReader:
         return self._path(key).open("rb")
@@ -82,8 +72,8 @@ class LocalStorage:
     def fingerprint(self, key: str) -> tuple[int, str]:
         """The etag hashes the size and 64 KiB at the start, the middle and the end.
 
-        Enough to notice a file that was replaced or cut, at a cost that does not grow with it, and the same after a
-        copy, unlike a modification time.
+        That is enough to notice a file that was replaced or cut, and costs as much for a large file as for a small one.
+        Unlike a modification time, it does not change when the file is copied.
         """
         with self.open(key) as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -95,7 +85,7 @@ class LocalStorage:
 
     def publish(self, local: Path, key: str) -> None:
         self._check_root()
-        with self._removed_is_said():
+        with self._removal_explained():
             target = self._path(key)
             target.parent.mkdir(exist_ok=True)
             sync(local)
@@ -103,43 +93,28 @@ class LocalStorage:
             sync(target.parent)
 
     def create(self, key: str, data: bytes) -> bool:
-        # It makes no folder: a record must not come to stand in a folder that was removed with the files it names.
-        with self._removed_is_said(), self._written(data) as local:
+        # This makes no folder: a record must not appear in a folder that was removed with the files that it names.
+        with self._removal_explained(), self.scratch() as folder:
             target = self._path(key)
+            local = folder / "object"
+            local.write_bytes(data)
+            sync(local)
             created = _link(local, target)
             sync(target.parent)
         return created
 
     def replace(self, key: str, data: bytes) -> None:
-        with self._removed_is_said(), self._written(data) as local:
-            target = self._path(key)
-            os.replace(local, target)
-            sync(target.parent)
-
-    def make_folder(self, prefix: str) -> None:
-        self._path(prefix).mkdir(parents=True, exist_ok=True)
-
-    @contextlib.contextmanager
-    def _removed_is_said(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self.root}: was removed while it was being written; run it again") from None
-
-    def _check_root(self) -> None:
-        if not self.is_folder(""):
-            raise FileNotFoundError(f"{self.root}: was removed while it was being written; run it again")
-
-    @contextlib.contextmanager
-    def _written(self, data: bytes) -> Iterator[Path]:
-        with self.scratch() as folder:
+        # Not `write_whole`: an unfinished file beside the target would be in the listings of its folder.
+        with self._removal_explained(), self.scratch() as folder:
             local = folder / "object"
             local.write_bytes(data)
-            sync(local)
-            yield local
+            put_in_place(local, self._path(key))
 
     def remove(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
+
+    def make_folder(self, prefix: str) -> None:
+        self._path(prefix).mkdir(parents=True, exist_ok=True)
 
     def scratch(self) -> contextlib.AbstractContextManager[Path]:
         self._check_root()
@@ -148,15 +123,26 @@ class LocalStorage:
     def sweep(self) -> None:
         sweep_in(self._path("_tmp"))
 
-    def unfinished(self, min_age: float) -> Sequence[Upload]:
-        return ()
+    def _check_root(self) -> None:
+        if not self.is_folder(""):
+            raise self._removed()
 
-    def abort(self, upload: Upload) -> None:
-        raise NotImplementedError  # `unfinished` names none
+    @contextlib.contextmanager
+    def _removal_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise self._removed() from None
+
+    def _removed(self) -> FileNotFoundError:
+        return FileNotFoundError(f"{self.root}: was removed while it was being written; run it again")
 
 
 def _link(local: Path, target: Path) -> bool:
-    """Give a finished file its final name unless that name is taken; True if it was free."""
+    """Give a finished file its final name unless that name is taken; True if it was free.
+
+    A hard link and not a rename, because a rename would replace the file of a writer who was first.
+    """
     try:
         os.link(local, target)
     except FileExistsError:
@@ -169,27 +155,19 @@ def _link(local: Path, target: Path) -> bool:
 
 
 def _rename_exclusively(local: Path, target: Path) -> bool:
-    # Without hard links (FAT, some network mounts): who holds the lock renames. A killed process holds none.
+    """`_link` for file systems without hard links (FAT, some network mounts): the process that holds the lock renames.
+
+    The lock of a process that is killed is free again.
+    """
     lock = target.with_name(target.name + ".lock")
     descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if target.exists():
             return False
-        beside = target.with_name(f"{target.name}.{os.getpid()}.part")
-        shutil.copyfile(local, beside)
-        sync(beside)
-        os.replace(beside, target)
+        with whole(target) as beside:
+            shutil.copyfile(local, beside)
         return True
     finally:
         lock.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's entries, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
         os.close(descriptor)

@@ -1,10 +1,7 @@
-"""The one file-system layer: everything that a stage reads or publishes goes through a `Storage`.
+"""The table of storages, and what is done with a path of any of them.
 
-In: a path or `s3://bucket/prefix`. Out: a root with keys below it, as an object store has. A storage promises three
-things and nothing more: `publish` makes a finished local file visible whole or not at all, `create` writes a small
-object only if none is there (first writer wins), and a reader never sees half of either. There is no rename and no
-append, because object stores have neither. `LocalStorage` keeps the promises with hard links; where a file system
-has none a lock decides who renames. Object stores are in `object_store.py`.
+In: a path, or an address such as `s3://bucket/prefix`. Out: the `Storage` that it names, or a file, a fingerprint, a
+listing there. The scheme of an address picks the storage's class from `STORAGES`; a path without one is a local path.
 """
 
 from __future__ import annotations
@@ -12,31 +9,43 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import glob
+import importlib
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-from corpus.store.base import Storage, _join
-from corpus.store.local import LocalStorage
+from corpus.store.base import Storage, join_key
+
+# Scheme -> "module:class" of a `Storage`, which is called with the address. A module is loaded when it is needed.
+STORAGES = {
+    "file": "corpus.store.local:LocalStorage",
+    "s3": "corpus.store.s3:S3Storage",
+}
+_LOCAL = "file"
 
 
 def storage(uri: str | Path) -> Storage:
-    """The storage at `uri`. Raises ValueError for a scheme that is not supported."""
+    """The storage at `uri`. Raises ValueError for a scheme that is not in the table."""
     text = str(uri)
-    if text.startswith("s3://"):
-        from corpus.store.s3 import S3Storage
+    scheme = text.partition("://")[0] if "://" in text else _LOCAL
+    if scheme not in STORAGES:
+        known = ", ".join(f"{name}://" for name in STORAGES)
+        raise ValueError(f"{text}: no storage for {scheme}:// here; use a local path, or one of {known}")
+    module, _, name = STORAGES[scheme].partition(":")
+    place: Storage = getattr(importlib.import_module(module), name)(text)
+    return place
 
-        return S3Storage(text)
-    if "://" in text and not text.startswith("file://"):
-        scheme = text.partition("://")[0]
-        raise ValueError(f"{text}: no storage for {scheme}:// here; use a local path or s3://bucket/prefix")
-    return LocalStorage(text.removeprefix("file://"))
+
+def is_remote(path: str | Path) -> bool:
+    """Whether `path` is the address of a storage that is not this machine's file system."""
+    scheme, colon, _ = str(path).partition("://")
+    return bool(colon) and scheme != _LOCAL and scheme in STORAGES
 
 
 def split(path: str | Path) -> tuple[Storage, str]:
     """The storage that holds the file at `path`, and the file's key there."""
-    folder, slash, name = str(path).removeprefix("file://").rpartition("/")
-    if not name or folder == "s3:/":
+    folder, slash, name = _plain(path).rpartition("/")
+    if not name or folder.endswith(":/"):
         raise ValueError(f"{path}: names a folder or a bucket, not a file in it")
     return storage(folder or slash or "."), name
 
@@ -74,7 +83,7 @@ def exists(path: str | Path) -> bool:
 
 def children(path: str | Path) -> list[str]:
     """Paths of the files directly in the folder `path`, sorted."""
-    return [_join(str(path).rstrip("/"), key) for key in storage(path).list("")]
+    return [join_key(str(path).rstrip("/"), key) for key in storage(path).list("")]
 
 
 def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
@@ -82,8 +91,8 @@ def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
 
     Raises FileNotFoundError naming the pattern that matches nothing.
     """
-    found: dict[str, None] = {}
-    for pattern in (pattern.removeprefix("file://") for pattern in patterns):
+    paths: dict[str, None] = {}
+    for pattern in map(_plain, patterns):
         if not glob.has_magic(pattern):
             matches = [pattern] if exists(pattern) else []
         elif "://" in pattern:
@@ -95,17 +104,22 @@ def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
             matches = sorted(glob.glob(pattern, recursive=True))
         if not matches:
             raise FileNotFoundError(f"{pattern}: no such file or directory")
-        found.update(dict.fromkeys(matches))
-    return list(found)
+        paths.update(dict.fromkeys(matches))
+    return list(paths)
+
+
+def _plain(path: str | Path) -> str:
+    """A local address as a plain path, every other path as it is."""
+    return str(path).removeprefix(f"{_LOCAL}://")
 
 
 def _matches(place: Storage, folder: str, parts: Sequence[str]) -> Iterator[str]:
     """Keys below `folder` whose names match the parts of a pattern, as `glob` would: one listing a folder."""
     part, *rest = parts
     if rest and not glob.has_magic(part):
-        yield from _matches(place, _join(folder, part), rest)
+        yield from _matches(place, join_key(folder, part), rest)
     elif rest:
-        if part == "**":  # no folder, or any number of them
+        if part == "**":  # it stands for no folder, or for any number of them
             yield from _matches(place, folder, rest)
         for key in place.folders(folder):
             if part == "**":

@@ -1,12 +1,12 @@
 """Object stores that speak the S3 API (AWS, Ceph RGW, MinIO, R2, ...) as a `Storage`.
 
-In: `s3://bucket/prefix`; credentials, endpoint and region come from boto3's own configuration (AWS_PROFILE,
-AWS_ENDPOINT_URL, ...). Out: the promises of `Storage`, kept by what such a store does atomically: a PUT, the
-completion of a multipart upload, and a PUT that carries `If-None-Match: *`, which is how the first writer wins. There
-are gateways that ignore this header and let every writer win, so a store is put to the test before it is believed.
+In: `s3://bucket/prefix`. Credentials, endpoint and region come from boto3's own configuration (AWS_PROFILE,
+AWS_ENDPOINT_URL, ...). Out: the promises of `Storage`. They rest on three things that such a store does atomically: a
+PUT, the completion of a multipart upload, and a PUT that carries `If-None-Match: *`, by which the first writer wins.
+Some gateways ignore this header and let every writer win, so each store is tested before it is trusted.
 
-Files are finished locally before they are uploaded, so an exception or a kill publishes nothing. Reading is by ranges:
-a connection that breaks costs one of them, and an object that changes meanwhile is noticed by its ETag.
+Files are finished locally before they are uploaded, so an exception or a kill publishes nothing. Objects are read in
+ranges: a connection that breaks costs one range, and an object that changes meanwhile is noticed by its ETag.
 """
 
 from __future__ import annotations
@@ -14,20 +14,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import os
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from corpus.store.base import Entry, Upload, scratch_in, sweep_in
+from corpus.store.base import READ_AHEAD, Entry, Storage, Upload
 
-READ_AHEAD = 4 << 20  # bytes a request when an object is read from its beginning to its end
-_ATTEMPTS = 5  # of a request: about eight seconds of growing pauses
+_ATTEMPTS = 5  # at one request: about eight seconds of growing pauses
 _KEYS = "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _REASONS = {  # error code -> the fix
     "NoSuchBucket": "there is no such bucket; create it, or check its name and AWS_ENDPOINT_URL",
@@ -41,7 +37,7 @@ _REASONS = {  # error code -> the fix
 
 @dataclass
 class _Bucket:
-    """A connection, made once a process: a client takes longer to make than a small object to read."""
+    """A connection. A process makes one for each bucket, because making it takes longer than reading a small object."""
 
     name: str
     client: Any
@@ -50,7 +46,10 @@ class _Bucket:
 
 @functools.cache
 def connect(bucket: str) -> _Bucket:
-    """Raises ValueError naming the bucket if boto3 is missing or its configuration is wrong."""
+    """The connection to a bucket.
+
+    Raises ValueError naming the bucket if boto3 is missing or its configuration is wrong.
+    """
     try:
         import boto3
         import botocore.config
@@ -62,8 +61,8 @@ def connect(bucket: str) -> _Bucket:
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=32,
-        # The default appends checksums as trailers, and Ceph answers 411 to those. The sha256 of the body is in the
-        # signature instead, which every store compares.
+        # By default boto3 appends checksums as trailers, to which Ceph answers 411. Instead the signature carries the
+        # sha256 of the body, which every store compares.
         request_checksum_calculation="when_required",
         s3={"payload_signing_enabled": True},
     )
@@ -73,7 +72,7 @@ def connect(bucket: str) -> _Bucket:
         raise ValueError(f"s3://{bucket}: {error}; check the AWS_ variables and ~/.aws/config") from None
 
 
-class S3Storage:
+class S3Storage(Storage):
     """A prefix in a bucket."""
 
     def __init__(self, root: str) -> None:
@@ -84,15 +83,12 @@ class S3Storage:
         self._prefix = f"{prefix}/" if prefix else ""
         self._bucket = connect(bucket)
 
-    def list(self, prefix: str) -> list[str]:
-        return [entry.key for entry in self.entries(prefix)]
-
     def entries(self, prefix: str) -> Sequence[Entry]:
         return sorted(
             Entry(self._key(item), item["Size"], item["ETag"].strip('"'), item["LastModified"].timestamp())
             for page in self._pages("list_objects_v2", prefix, Delimiter="/")
             for item in page.get("Contents", ())
-            if not item["Key"].endswith("/")  # what consoles make for an empty folder
+            if not item["Key"].endswith("/")  # an object that web consoles make for an empty folder
         )
 
     def folders(self, prefix: str) -> Sequence[str]:
@@ -127,23 +123,6 @@ class S3Storage:
 
         return io.BufferedReader(_RangeReader(fetch, head["ContentLength"]), READ_AHEAD)
 
-    @contextlib.contextmanager
-    def local_path(self, key: str) -> Iterator[Path]:
-        with self.scratch() as scratch:
-            folder = scratch / "folder"
-            folder.mkdir()
-            inside = self.list(key)
-            for item in inside or [key]:
-                with self.open(item) as source, (folder / PurePosixPath(item).name).open("wb") as target:
-                    shutil.copyfileobj(source, target, READ_AHEAD)
-            yield folder if inside else folder / PurePosixPath(key).name
-
-    def size(self, key: str) -> int | None:
-        try:
-            return self.fingerprint(key)[0]
-        except FileNotFoundError:
-            return None
-
     def fingerprint(self, key: str) -> tuple[int, str]:
         with self._errors(key):
             head = self._head(key)
@@ -158,16 +137,16 @@ class S3Storage:
     def create(self, key: str, data: bytes) -> bool:
         """See `Storage.create`. Raises ValueError naming a store that lets every writer win.
 
-        An answer can be lost on its way, and the request sent again is then refused because of the first. So where
-        boto3 has retried, what is there decides: our bytes are ours. Only rivals who write the same bytes may then
-        both be told that they were first.
+        The answer to a PUT can be lost on its way. boto3 then sends the PUT again, and the store refuses it because the
+        first one arrived. So after a retry the object itself decides: if it holds our bytes, we were first. The price:
+        two rivals who write the same bytes may both be told that they were first.
         """
         with self._errors(key):
             refused, retried = self._refused(key, data)
             if refused:
                 self._bucket.conditional = True
                 return retried and self.read(key) == data
-            # Once a process, the same bytes again: these must be refused.
+            # The test of the store, once a process: the same PUT again, which it must refuse.
             if not self._bucket.conditional and not self._refused(key, data)[0]:
                 raise self._unconditional()
             self._bucket.conditional = True
@@ -177,18 +156,9 @@ class S3Storage:
         with self._errors(key):
             self._bucket.client.put_object(**self._at(key), Body=data)
 
-    def make_folder(self, prefix: str) -> None:
-        """Keys need none."""
-
     def remove(self, key: str) -> None:
         with self._errors(key):
             self._bucket.client.delete_object(**self._at(key))
-
-    def scratch(self) -> contextlib.AbstractContextManager[Path]:
-        return scratch_in(_scratch_base())
-
-    def sweep(self) -> None:
-        sweep_in(_scratch_base())
 
     def unfinished(self, min_age: float) -> Sequence[Upload]:
         latest = time.time() - min_age
@@ -222,7 +192,7 @@ class S3Storage:
         return head
 
     def _get(self, key: str, **options: str) -> bytes:
-        # boto3 tries again until the answer begins, but not when it breaks off.
+        # boto3 tries again until an answer begins, but not when the answer breaks off in the middle.
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
         attempt = 1
@@ -245,15 +215,13 @@ class S3Storage:
         try:
             data = self._get(key, Range=f"bytes={start}-{start + length - 1}", **options)
         except ClientError as error:
-            if _status(error) != 416:  # it ends even before `start`
+            if _status(error) != 416:  # the object ends before `start`
                 raise
             data = b""
-        if len(data) != length:
-            raise ValueError(f"{self.root}/{key}: ends before byte {start + length}; it was cut, or is another object")
-        return data
+        return self.checked_range(key, start, length, data)
 
     def _refused(self, key: str, data: bytes) -> tuple[bool, bool]:
-        """PUT unless there is an object: (whether it was refused, whether boto3 sent it more than once)."""
+        """Try to PUT a new object. Returns (whether the store refused it, whether boto3 sent it more than once)."""
         from botocore.exceptions import ClientError
 
         attempt = 1
@@ -279,7 +247,7 @@ class S3Storage:
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
-        """botocore's exceptions as OSError or ValueError that name the object and the fix."""
+        """Turn botocore's exceptions into OSError or ValueError that name the object and the fix."""
         from boto3.exceptions import S3UploadFailedError
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -328,7 +296,7 @@ class _RangeReader(io.RawIOBase):
 
 
 def _explained(address: str, error: Any) -> OSError:
-    """An answer of the store, or a failed upload, in one line."""
+    """The error that the store answered with, or a failed upload, in one line."""
     if not hasattr(error, "response"):
         return OSError(f"{address}: {error}")
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
@@ -339,7 +307,7 @@ def _explained(address: str, error: Any) -> OSError:
     if _status(error) == 403:
         return PermissionError(
             f"{address}: access denied; the credentials need to list, read and write there "
-            "(where they may not list, a missing object looks the same)"
+            "(without the right to list, a missing object looks the same)"
         )
     if _status(error) == 412:
         return OSError(f"{address}: was written again while it was being read; inputs must not change during a run")
@@ -347,7 +315,7 @@ def _explained(address: str, error: Any) -> OSError:
 
 
 def _unanswered(address: str, error: Exception) -> OSError | ValueError:
-    """What went wrong before there was an answer, in one line."""
+    """An error that came before any answer of the store, in one line."""
     from botocore import exceptions
 
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
@@ -364,7 +332,3 @@ def _status(error: Any) -> int:
 
 def _pause(attempt: int) -> None:
     time.sleep(random.uniform(0, 0.1 * 2**attempt))
-
-
-def _scratch_base() -> Path:
-    return Path(tempfile.gettempdir(), f"corpus-{os.getuid()}")

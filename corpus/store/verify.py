@@ -1,9 +1,9 @@
-"""Is what the commit records say still so? And what lies beside it that no record names?
+"""Checks datasets against their commit records, and finds files that no record names.
 
-In: datasets, on disk or in an object store. Out: problems, a line each, and orphans. Every committed file is read
-whole: its size, its sha256, its rows; a DROPPED shard's rules must be the ones that the record counts; the accounts of
-the stages must add up; the manifest must say what the records say. One flipped byte anywhere in a committed file is
-found.
+In: datasets in any storage. Out: problems, a line each, and orphans. Every committed file is read whole and must have
+the size, the sha256 and the rows that its record says. A DROPPED shard must hold the drops that the record counts, rule
+by rule. The accounts of the stages must add up, and the manifest must equal the records. One flipped byte anywhere in a
+committed file is found.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 
 from corpus.store.base import Storage
 from corpus.store.open import storage
-from corpus.store.shards import DAMAGED, Dataset, Output, Record, audit, unit_of
+from corpus.store.records import CommitRecord, Output, account_errors, unit_of
+from corpus.store.shards import DAMAGED, Dataset
 
 
 class Verified(NamedTuple):
-    """What was looked at, and what is wrong with it."""
+    """How much was checked, and the problems that were found."""
 
     units: int
     files: int
@@ -32,7 +33,7 @@ class Verified(NamedTuple):
 
 
 class Orphan(NamedTuple):
-    """A file that no record names: what an attempt left that lost its race, or was killed before its record."""
+    """A file that no record names. Its attempt was killed before the record, or another attempt committed first."""
 
     key: str
     bytes: int
@@ -41,26 +42,26 @@ class Orphan(NamedTuple):
 def datasets_below(folder: str) -> list[Dataset]:
     """Every dataset in a folder, sorted. Raises ValueError naming a folder that has none."""
     root = storage(folder).root.rstrip("/")
-    found = [Dataset(f"{root}/{key}".rstrip("/")) for key in _datasets(storage(folder), "")]
-    if not found:
+    datasets = [Dataset(f"{root}/{key}".rstrip("/")) for key in _datasets(storage(folder), "")]
+    if not datasets:
         raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
-    return found
+    return datasets
 
 
 def _datasets(place: Storage, folder: str) -> Iterator[str]:
-    """Folders at or below `folder` that a run has begun to write to; its own folders are not looked into."""
+    """Datasets at or below `folder`, also those that are only begun. The folders that make up a dataset are skipped."""
     names = {key.rpartition("/")[2]: key for key in place.folders(folder)}
-    own = {"_tmp"}
+    parts = {"_tmp"}
     if names.keys() & {"_units", "_config"}:
-        own |= {"data", "dropped", "audit", "_units", "_config", "_tracebacks"}
+        parts |= {"data", "dropped", "audit", "_units", "_config", "_tracebacks"}
         yield folder
     for name, key in names.items():
-        if name not in own:
+        if name not in parts:
             yield from _datasets(place, key)
 
 
 def verify(dataset: Dataset) -> Verified:
-    """Check every committed unit of a dataset. A damaged record is a problem like any other."""
+    """Check every committed unit of a dataset. A damaged record is reported as a problem, too."""
     problems: list[str] = []
     files = size = units = 0
     for key in dataset.storage.list("_units"):
@@ -68,11 +69,11 @@ def verify(dataset: Dataset) -> Verified:
             continue
         units += 1
         try:
-            record = Record.from_json(dataset.storage.read(key) or b"", f"{dataset.path}/{key}")
+            record = CommitRecord.from_json(dataset.storage.read(key) or b"", f"{dataset.path}/{key}")
         except ValueError as error:
             problems.append(str(error))
             continue
-        problems += [f"{dataset.path}/{key}: {problem}" for problem in audit(record.counts)]
+        problems += [f"{dataset.path}/{key}: {problem}" for problem in account_errors(record.counts)]
         for output in record.outputs:
             files, size = files + 1, size + output.bytes
             problems += [f"{dataset.path}/{output.path}: {problem}" for problem in _file(dataset, record, output)]
@@ -86,18 +87,18 @@ def verify(dataset: Dataset) -> Verified:
 def orphans(dataset: Dataset, min_age: float) -> list[Orphan]:
     """Files in data/, dropped/ and audit/ that no record names and that are older than `min_age` seconds.
 
-    Younger ones may belong to a unit that is being committed right now: its files come first, its record last.
+    Younger files may belong to a unit that is being committed right now: its files come first, its record last.
     """
     latest = time.time() - min_age
     old = [entry for folder in ("data", "dropped", "audit") for entry in dataset.storage.entries(folder)]
     old = [entry for entry in old if entry.modified <= latest]
-    # After the listing: what is committed meanwhile is named.
+    # The records are read after the listing, so that a unit that was committed in between names its files.
     named = {output.path for record in dataset.scan() for output in record.outputs} if old else set()
     return [Orphan(entry.key, entry.size) for entry in old if entry.key not in named]
 
 
 def remove(dataset: Dataset, orphan: Orphan) -> bool:
-    """Remove an orphan, unless the unit whose name it carries has been committed with it meanwhile."""
+    """Remove an orphan; False if the unit whose name it carries has been committed with it since."""
     unit = unit_of(orphan.key)
     record = dataset.record(unit) if unit else None
     if record and any(output.path == orphan.key for output in record.outputs):
@@ -106,7 +107,7 @@ def remove(dataset: Dataset, orphan: Orphan) -> bool:
     return True
 
 
-def _file(dataset: Dataset, record: Record, output: Output) -> Iterator[str]:
+def _file(dataset: Dataset, record: CommitRecord, output: Output) -> Iterator[str]:
     try:
         stream = dataset.storage.open(output.path)
     except FileNotFoundError:
@@ -124,7 +125,7 @@ def _file(dataset: Dataset, record: Record, output: Output) -> Iterator[str]:
         try:
             with pq.ParquetFile(stream) as file:
                 rows = file.metadata.num_rows
-                # Without threads: one that holds a Python file when the interpreter ends aborts or hangs it,
+                # Without threads: a thread that holds a Python file when the interpreter ends aborts or hangs it,
                 # https://github.com/apache/arrow/issues/50482
                 rules = file.read(["rule"], use_threads=False).column("rule") if output.kind == "dropped" else None
         except ConnectionError:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import account, committing, whole_input
-from corpus.store.base import sha256
-from corpus.store.shards import Dataset, Output
+from corpus.store.files import sha256
+from corpus.store.records import Output
+from corpus.store.shards import Dataset
 from corpus.tokens.vocabulary import Config
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Account, Chain, Rows
 from corpus.schema import DOCUMENTS, PAGES, dropped_rows
 from corpus.store.open import open_path, split

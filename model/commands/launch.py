@@ -1,49 +1,51 @@
-"""From what a command says to a run: data, vocabulary, configurations and tokenizer found, then training."""
+"""A request of `model pretrain` -> a run: finds data, vocabulary, settings and tokenizer, then trains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from model.config import RunOptions
+from model.config import RunOptions, Settings
 from model.data import open_stream, vocabulary_of
 from model.device import pick_device
-from model.initial import initial
+from model.initial import load_initial_model
 from model.parallel import Place, first_goes_first, processes
 from model.presets import from_preset
-from model.resume import consumed
+from model.resume import trained_so_far
 from model.tokenizer import Tokenizer, adopt_tokenizer, find_tokenizer, run_tokenizer
 from model.train import Summary, pretrain
 
 Log = Callable[[str], None]
 
 
-def launch(
-    data: Path,
-    run: Path,
-    preset: str,
-    shape: Mapping[str, Any],
-    training: Mapping[str, Any],
-    tokens: int | None,
-    tokenizer: Path | None,
-    options: RunOptions,
-    command: dict[str, Any],
-    log: Log,
-    start: Path | None = None,
-) -> Summary:
-    """Train as `model pretrain` asks: by a preset, fields that differ from it, and perhaps a total of tokens; perhaps
-    from the weights of another run, `start`.
+class Request(NamedTuple):
+    """What `model pretrain` asks for: a preset, the fields that differ from it, and where to read and write."""
 
-    Under `torchrun` every process calls this. The first one prints, and does first what leaves something on the disk.
+    data: Path
+    run: Path
+    preset: str
+    shape: Mapping[str, Any]  # fields of ModelConfig
+    training: Mapping[str, Any]  # fields of TrainConfig
+    tokens: int | None  # in all; None: as many as the steps need
+    tokenizer: Path | None
+    start: Path | None  # run whose weights are the first ones
+    command: dict[str, Any]  # the options as they are stored, for --resume
+
+
+def launch(request: Request, options: RunOptions, log: Log) -> Summary:
+    """Train as the request asks.
+
+    Under `torchrun` every process calls this. The first one prints, and goes first where something is written to disk.
     """
-    with processes(pick_device(options.device)) as (place, device):
+    data, run, tokenizer = request.data, request.run, request.tokenizer
+    with processes(pick_device(options.device)) as place:
         say = log if place.first else _silent
         vocab_size = vocabulary_of(data)
-        first = initial(start, run, say) if start else None
-        rows, shape = (first.model.vocab_size, first.shape(shape)) if first else (vocab_size, shape)
-        done = consumed(run) if tokens else (0, 0)
-        model_config, train_config = from_preset(preset, rows, shape, training, tokens, done)
+        first = load_initial_model(request.start, run, say) if request.start else None
+        rows, shape = (first.config.vocab_size, first.shape(request.shape)) if first else (vocab_size, request.shape)
+        done = trained_so_far(run) if request.tokens else (0, 0)
+        model_config, train_config = from_preset(request.preset, rows, shape, request.training, request.tokens, done)
         with first_goes_first(place):
             stream = open_stream(data, run, train_config.validation_fraction)
             if first:
@@ -53,7 +55,8 @@ def launch(
             codec = _codec(tokenizer, data, run, stream.tokenizer_hash, place)
         if codec is None:
             say("no tokenizer given or found next to the data: no samples, no bits a byte (see --tokenizer)")
-        return pretrain(stream, run, model_config, train_config, options, say, codec, command, place, device, first)
+        settings = Settings(model_config, train_config, options)
+        return pretrain(stream, run, settings, say, codec, request.command, place, first)
 
 
 def _codec(given: Path | None, data: Path, run: Path, tokenizer_hash: str, place: Place) -> Tokenizer | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bpe.encode import Encoder
 from bpe.vocabulary import Vocabulary
-from tests.bpe.conftest import Published, pieces
+from tests.support.bpe_texts import Published, pieces
 
 STRINGS = [pa.string(), pa.large_string(), pa.string_view()]
 rows_with_nulls = st.lists(st.one_of(st.none(), pieces), max_size=8)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bpe.kernels.split import next_ends
 from bpe.patterns import PATTERNS, scheme
 from bpe.unicode import class_table
-from tests.bpe.conftest import SPACES, WORDS
+from tests.support.bpe_texts import SPACES, WORDS
 
 CLASSES = class_table()
 FEW = ("aA1 \n'sltdvreSLTDVRE./!", "ab 1", "  \n\t\r a!/", "'sSlLa A", "aé ſ'字1\u00a0 \n", "\n\r/!a ", "0123456789 a")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bpe.compare import ALL, LANGUAGE, Batch, count, figures, read_batches, report
 from bpe.encode import Encoder
 from bpe.vocabulary import BYTE_ORDER, Vocabulary
-from tests.bpe.conftest import texts
+from tests.support.bpe_texts import texts
 
 # https://www.unicode.org/Public/16.0.0/ucd/PropList.txt, White_Space
 WHITE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -157,7 +157,7 @@ def test_a_long_text_file_is_one_document(
     tmp_path: Path, encoders: list[Encoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("a line\n" * 100)
-    monkeypatch.setattr("bpe.sources.LINE_BYTES", 50)
+    monkeypatch.setattr("bpe.sources.RUN_BYTES", 50)
     batches = list(read_batches([tmp_path / "a.txt"], "text", None, None))
     assert len(batches) > 1
     (row,) = count(encoders, batches).totals.values()

@@ -23,7 +23,7 @@ from bpe.kernels.count import SHORT
 from bpe.patterns import PATTERNS
 from bpe.spill import Spill
 from bpe.texts import from_bytes
-from tests.bpe.conftest import texts
+from tests.support.bpe_texts import texts
 
 NAMES = ("<|a|>", "<|ab|>", "<|a|>b", "<")
 

@@ -21,9 +21,8 @@ from bpe.encode import Encoder
 from bpe.files import load_vocabulary
 from bpe.patterns import is_named
 from bpe.vocabulary import Vocabulary
-from tests.bpe.conftest import Published, reference, texts
-from tests.bpe.test_regex_split import LLAMA
 from tests.oracles import bpe_naive
+from tests.support.bpe_texts import LLAMA, Published, reference, texts
 
 
 def test_golden_rows(published: Published, testdata: Path) -> None:

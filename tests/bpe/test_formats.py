@@ -20,9 +20,8 @@ from bpe.export import TARGETS, export_files
 from bpe.files import load_vocabulary, save_vocabulary
 from bpe.patterns import ONIGURUMA, REGEX, canonical, from_oniguruma, regex, to_oniguruma
 from bpe.vocabulary import Vocabulary, all_cuts
-from tests.bpe.conftest import texts
-from tests.bpe.test_regex_split import LLAMA, QWEN, RUSTBPE
 from tests.oracles import bpe_merges, bpe_naive
+from tests.support.bpe_texts import LLAMA, QWEN, RUSTBPE, texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 SPECIAL = ["<|endoftext|>", "<|a b|>", "<|é|>"]
@@ -131,7 +130,7 @@ def test_an_export_to_tiktoken_is_exact_or_refused(data: st.DataObject) -> None:
 def test_ranks_as_a_list_of_merges_encode_alike(data: st.DataObject) -> None:
     """Every cut of every token in the order of ids; GPT-2's way, without whole tokens, where it is not refused."""
     ranks = Vocabulary(data.draw(merge_lists(False)).tokens, "gpt2", {})
-    cuts = tuple(all_cuts(ranks.tokens))
+    cuts = all_cuts(ranks.tokens)
     for whole in (True,) if refusal(ranks, "gpt2") else (True, False):
         listed = Vocabulary(ranks.tokens, "gpt2", {}, cuts, whole)
         for text in data.draw(several):

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from bpe.encode import Encoder
 from bpe.train import train
 from bpe.vocabulary import Vocabulary
-from tests.bpe.conftest import Published
 from tests.oracles import bpe_merges, bpe_naive
+from tests.support.bpe_texts import Published
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 # Around what the kernels do differently: a word, two, a cache entry of each kind, a piece, a block of a scan.

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpe.encode import Encoder
-from tests.bpe.conftest import texts
-from tests.conftest import REPOSITORY
 from tests.oracles import bpe_checked
+from tests.support.bpe_texts import texts
 from tests.support.guarded_encoder import TEXTS, vocabularies
+from tests.support.paths import REPOSITORY
 
 # Whatever is freed goes back to the system at once, so that to touch it again ends the process (glibc, mallopt(3)).
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1", "MALLOC_TOP_PAD_": "0", "MALLOC_TRIM_THRESHOLD_": "0"}

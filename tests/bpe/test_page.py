@@ -16,8 +16,8 @@ from bpe.colours import coloured, coloured_ids, pieces, visible
 from bpe.encode import Encoder
 from bpe.page import Column, origins, page
 from bpe.vocabulary import BYTE_ORDER, Vocabulary
-from tests.bpe.conftest import texts
 from tests.oracles import bpe_naive
+from tests.support.bpe_texts import texts
 
 BYTES = tuple(bytes([byte]) for byte in BYTE_ORDER)
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")

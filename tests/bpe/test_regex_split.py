@@ -12,21 +12,14 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpe.kernels.split import GIVEN, next_ends
+from bpe.kernels.scan import BY_REGEX
+from bpe.kernels.split import next_ends
 from bpe.patterns import ONIGURUMA, REGEX
 from bpe.regex_split import compile_pattern, regex_table
 from bpe.texts import from_bytes
-from tests.bpe.conftest import texts
+from tests.support.bpe_texts import LLAMA, QWEN, RUSTBPE, texts
 
-# Published with Llama 3 and with Qwen 2; rustbpe's default; Kimi K2's kind of class.
-LLAMA = (
-    r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"""
-    r"""|\s*[\r\n]+|\s+(?!\S)|\s+"""
-)
-QWEN = LLAMA.replace(r"\p{N}{1,3}", r"\p{N}")
-RUSTBPE = (
-    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"""
-)
+# A class minus a class, as in Kimi K2's rule.
 INTERSECTION = (
     r"""[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"""
     r"""|\p{N}{1,3}|\s+|[^\s]"""
@@ -47,7 +40,7 @@ def split(content: bytes | str, pattern: str) -> list[bytes]:
     texts = from_bytes([content])
     table, ends = regex_table(pattern, texts), np.empty(len(content), np.int64)
     start = texts.content.ctypes.data
-    count = next_ends(GIVEN, start, start + len(content), table.ctypes.data, ends.ctypes.data, len(ends))
+    count = next_ends(BY_REGEX, start, start + len(content), table.ctypes.data, ends.ctypes.data, len(ends))
     bounds = [0, *(ends[:count] - start).tolist()]
     return [content[first:last] for first, last in itertools.pairwise(bounds)]
 

@@ -51,7 +51,7 @@ def test_json_lines(tmp_path: Path, packed: str) -> None:
 def test_a_text_file_in_pieces_is_split_as_one_text(
     tmp_path: Path, packed: str, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bpe.sources, "LINE_BYTES", 500)
+    monkeypatch.setattr(bpe.sources, "RUN_BYTES", 500)
     text = "".join(DOCUMENTS[:200]) + "a \n b\r\nc\n\n\u00a0d\ne\n" * 300 + "last \n\n"
     file = tmp_path / f"a.txt{packed}"
     file.write_bytes(PACK[packed](text.encode()))

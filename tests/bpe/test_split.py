@@ -10,11 +10,11 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpe.encode import split
+from bpe.encode import split, split_bytes
 from bpe.patterns import ONIGURUMA, PATTERNS, REGEX, scheme
 from bpe.unicode import LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER, class_table
-from tests.bpe.conftest import Published, texts
 from tests.oracles import bpe_naive
+from tests.support.bpe_texts import Published, texts
 
 _HUGGING_FACE = {
     name: tokenizers.pre_tokenizers.Split(tokenizers.Regex(expression), "isolated")
@@ -69,7 +69,7 @@ def test_every_code_point_in_context(published: Published) -> None:
 
 
 def test_classes_are_hugging_faces() -> None:
-    """For every code point; tiktoken's are those that the test above meets."""
+    """Every code point; the test above shows that the classes are tiktoken's."""
     code_points = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
     text = "".join(map(chr, code_points))
     classes = {
@@ -108,12 +108,10 @@ def test_class_table_is_unicode_16() -> None:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_invalid_utf8_is_split_without_loss(pattern: str) -> None:
-    import bpe.encode
-
     generator = np.random.default_rng(3)
     for size in (1, 2, 3, 17, 400):
         content = generator.choice(np.array([*b"a 1\n", 0x80, 0xC3, 0xE4, 0xF0, 0xF4, 0xFF], np.uint8), size).tobytes()
-        assert b"".join(bpe.encode._split(content, pattern)) == content
+        assert b"".join(split_bytes(content, pattern)) == content
 
 
 def test_unknown_pattern_is_named() -> None:

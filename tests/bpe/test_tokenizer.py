@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpe import Tokenizer
-from bpe.vocabulary import PUBLISHED, Vocabulary
-from tests.bpe.conftest import Published, pieces, reference, texts
+from bpe.files import PUBLISHED
+from bpe.vocabulary import Vocabulary
+from tests.support.bpe_texts import Published, pieces, reference, texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 NAMES = ["<|endoftext|>", "<|fim_prefix|>", "<|endofprompt|>"]

@@ -19,7 +19,7 @@ import bpe.train
 from bench.harness import read_documents
 from bpe.count import Pretokens, count_pretokens
 from bpe.encode import Encoder, split
-from bpe.export import hugging_face_letters
+from bpe.formats import letters as letters_of
 from bpe.kernels.merge import Pairs
 from bpe.patterns import ONIGURUMA, REGEX
 from bpe.train import TIES, merge_pretokens, train
@@ -100,8 +100,8 @@ def test_merges_as_hugging_face_does(news: list[str]) -> None:
     theirs.train_from_iterator(news, trainer)
     by_id = sorted(theirs.get_vocab(), key=theirs.get_vocab().__getitem__)
     ours = train(news, 5000, special_tokens=(), ties="hf")
-    assert [hugging_face_letters(token) for token in ours.tokens] == by_id
-    letters = [hugging_face_letters(token) for token in ours.tokens]
+    assert [letters_of(token) for token in ours.tokens] == by_id
+    letters = [letters_of(token) for token in ours.tokens]
     merged = json.loads(theirs.to_str())["model"]["merges"]
     assert [[letters[left], letters[right]] for left, right in ours.merges or ()] == merged
 

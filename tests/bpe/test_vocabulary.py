@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from bpe.encode import Encoder
 from bpe.export import hugging_face
 from bpe.files import load_vocabulary, save_vocabulary
+from bpe.formats import rank_file
 from bpe.patterns import REGEX
-from bpe.vocabulary import Vocabulary, rank_file
-from tests.bpe.conftest import texts
+from bpe.vocabulary import Vocabulary
+from tests.support.bpe_texts import texts
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
 

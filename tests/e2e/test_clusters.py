@@ -1,4 +1,4 @@
-"""`corpus clusters` as a person uses it who asks why a page was dropped."""
+"""`corpus clusters`, for a person who asks why a page was dropped."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
-from tests.conftest import REPOSITORY
-from tests.support.command import answer, command
+from tests.support.command import answer, command, commit_rows
+from tests.support.paths import REPOSITORY
 
 STORY = """It was the best of gardens, it was the worst of gardens. Nobody who passed the gate in the summer of that
 year could say whether the roses had been planted by the old man or had simply come up, and the old man did not tell.
@@ -39,13 +36,7 @@ def commit(folder: Path, pages: dict[str, str] = PAGES, dump: str = "CC-MAIN-202
         {"id": f"<urn:{number}>", "url": url, "text": text, "dump": dump}
         for number, (url, text) in enumerate(pages.items())
     ]
-    dataset = Dataset(folder)
-    digest = dataset.begin({})
-    with dataset.storage.scratch() as scratch:
-        writer = ShardWriter(scratch / "x", DOCUMENTS)
-        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
-        writer.close()
-        dataset.commit(Record("u", "x", digest, (), (writer.output("u", "documents"),), ()), [writer.path])
+    commit_rows(folder, rows)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +73,7 @@ def test_why_was_this_page_dropped(unique: Path) -> None:
     assert text.endswith("for eleven days. [-That was that.-]{+That.+}")
 
 
-def test_of_a_copy_it_is_said_that_it_is_one(tmp_path: Path) -> None:
+def test_a_copy_is_called_a_copy(tmp_path: Path) -> None:
     commit(tmp_path / "docs", {"https://example.org/1": STORY, "https://example.org/2\n\x1b[2J": STORY}, "D\x07")
     command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
     told = lines(tmp_path / "unique", "--id", "<urn:1>")
@@ -93,19 +84,19 @@ def test_of_a_copy_it_is_said_that_it_is_one(tmp_path: Path) -> None:
     assert closest.endswith(f"there is {told[0]}\n")
 
 
-def test_of_a_kept_page_the_least_similar_duplicate_is_shown(unique: Path) -> None:
+def test_a_kept_page_shows_its_least_similar_duplicate(unique: Path) -> None:
     told = lines(unique, "--id", "<urn:0>")
     assert told[2] == "kept: the longest of 3 documents that are alike"
     assert any(line.startswith("Compared with https://mirror.example.net/old-story: ") for line in told)
     assert any("only in this one-] " in line and "only in its least similar duplicate+}" in line for line in told)
 
 
-def test_a_page_alone(unique: Path) -> None:
+def test_a_page_without_duplicates(unique: Path) -> None:
     told = lines(unique, "--url", "https://example.org/other")
     assert told[2:] == ["kept: no other document has anything in common with it"]
 
 
-def test_less_can_be_asked_for(unique: Path) -> None:
+def test_members_and_diff_can_be_left_out(unique: Path) -> None:
     told = lines(unique, "--id", "<urn:2>", "--no-diff", "--members", "1")
     assert [line.split()[0] for line in told[5:]] == ["bytes", "kept", "and"]
     assert told[-1] == "  and 2 more"
@@ -121,7 +112,7 @@ def test_the_largest_clusters_in_a_table(unique: Path) -> None:
     assert (cluster["url"], cluster["representative"]) == ("https://example.org/story", "<urn:0>")
 
 
-def test_for_programs_there_is_json(unique: Path) -> None:
+def test_json_for_programs(unique: Path) -> None:
     told = answer("corpus", "clusters", unique, "--id", "<urn:2>")
     assert (told["keep"], told["rule"], told["representative"], told["cluster_size"]) == (
         False,
@@ -135,7 +126,7 @@ def test_for_programs_there_is_json(unique: Path) -> None:
     assert answer("corpus", "clusters", unique, "--id", "<urn:2>", "--no-diff")["difference"] is None
 
 
-def test_labels_alone_and_a_whole_run_answer_as_well(unique: Path, tmp_path: Path) -> None:
+def test_labels_only_and_a_whole_run_can_be_asked(unique: Path, tmp_path: Path) -> None:
     docs = unique.parent / "docs"
     command("corpus", "dedup", docs, "-o", tmp_path / "labels", "--labels-only")
     (tmp_path / "mine.toml").write_text("[dedup]\n")
@@ -145,7 +136,7 @@ def test_labels_alone_and_a_whole_run_answer_as_well(unique: Path, tmp_path: Pat
     assert lines(tmp_path / "run", "--id", "<urn:2>") == told
 
 
-def test_when_the_documents_are_gone(unique: Path, tmp_path: Path) -> None:
+def test_clusters_of_documents_that_are_gone(unique: Path, tmp_path: Path) -> None:
     shutil.copytree(unique.parent / "docs", tmp_path / "docs")
     command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
     shutil.rmtree(tmp_path / "docs")
@@ -171,7 +162,7 @@ def test_questions_that_have_no_answer(unique: Path) -> None:
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> str:
-    """What a command writes to a terminal."""
+    """The output of a command on a terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", *arguments], cwd=REPOSITORY, stdout=theirs, env=os.environ | environment

@@ -1,11 +1,10 @@
-"""The commands step by step, on real pages, and their manners."""
+"""The commands step by step on real pages, and what happens when a page, a signal or a server is in the way."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,24 +17,15 @@ import pytest
 import zstandard
 
 from bpe.files import load_vocabulary
-from corpus.engine import Limits, Unit
+from corpus.engine.base import Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.run.chain import Step
 from corpus.run.work import ChainWork
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command, commit_documents
 from tests.support.crawl_server import Busy, CrawlServer, crawl_files
+from tests.support.paths import REPOSITORY
 from tests.support.works import Config
-
-COMMANDS = {
-    "corpus": [
-        *("sample", "records", "fetch", "extract", "filter", "dedup", "clusters", "scrub", "tokenize"),
-        *("run", "verify", "gc", "report"),
-    ],
-    "bpe": ["train", "encode", "decode", "inspect", "export"],
-    "model": ["pretrain", "sample", "eval", "export", "import", "plot"],
-}
 
 
 def test_the_whole_chain_step_by_step(testdata: Path, tmp_path: Path) -> None:
@@ -63,7 +53,7 @@ def test_the_whole_chain_step_by_step(testdata: Path, tmp_path: Path) -> None:
     assert "Step 6" in page
 
 
-def test_a_vocabulary_of_others(testdata: Path, tmp_path: Path) -> None:
+def test_tokens_by_a_published_vocabulary(testdata: Path, tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["hello world", "", "naïve café"])
     tokenizer = testdata / "tokenizers" / "cl100k_base.tiktoken"
     command("corpus", "tokenize", tmp_path / "docs", "-t", tokenizer, "-o", tmp_path / "tokens")
@@ -85,7 +75,7 @@ def test_tokens_counted_into_the_documents(testdata: Path, tmp_path: Path) -> No
     assert counts[:2] == [2, 0]
 
 
-def test_a_vocabulary_of_a_sample(tmp_path: Path) -> None:
+def test_a_vocabulary_trained_on_a_sample(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", [f"{letter * 40} {letter * 20}" for letter in "abcdefghijklmnopqrst"])
     (tmp_path / "mine.toml").write_text("[tokenizer]\nvocab_size = 300\nsample = 0.5\n")
     command("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
@@ -131,93 +121,6 @@ def test_a_page_over_its_time_is_dropped_with_the_limit(testdata: Path, tmp_path
     assert sum(row["rule"] == "extract.timeout" for row in rows) > 6
 
 
-@pytest.mark.parametrize("program", COMMANDS)
-def test_help_and_version(program: str) -> None:
-    assert "0.1.0" in command(program, "--version").stdout
-    listing = command(program, "--help").stdout
-    for name in COMMANDS[program]:
-        assert name in listing
-        page = command(program, name, "--help").stdout
-        examples, _, options = page.partition("Options:")
-        assert f"{program} {name} " in examples.partition("Usage:")[2].partition("\n")[2]
-        own = " ".join(re.findall(rf"{program} {name} [^\n&]*", examples))  # an example may call others beside it
-        assert set(re.findall(r" (--[a-z][a-z-]*)", own)) <= set(re.findall(r"--[a-z][a-z-]*", options))
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "Makefile", "docs/train.md"])
-def test_commands_in_the_documentation_exist(page: str) -> None:
-    text = (REPOSITORY / page).read_text()
-    found = re.findall(r"(?:^|`|\$\(BIN\)/| )(corpus|bpe|model) ([a-z]+) ([^`\n#]*)", text, re.MULTILINE)
-    checked = 0
-    for program, name, rest in found:
-        if name in COMMANDS[program]:
-            options = command(program, name, "--help").stdout.partition("Options:")[2]
-            flags = re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest)
-            assert set(flags) <= set(re.findall(r"--?[a-z][a-z-]*", options)), (program, name, rest)
-            checked += bool(flags)
-    assert checked >= {"README.md": 12, "CONTRIBUTING.md": 0, "Makefile": 4, "docs/train.md": 12}[page]
-
-
-@pytest.mark.parametrize("program", COMMANDS)
-def test_help_loads_nothing_heavy(program: str) -> None:
-    heavy = {
-        "numba",
-        "torch",
-        "trafilatura",
-        "fasttext",
-        "matplotlib",
-        "rich",
-        "lxml",
-        "datasketch",
-        "urllib3",
-        "scipy",
-    }
-    script = (
-        "import sys, contextlib, io\n"
-        f"from {program}.cli import main\n"
-        "for name in sys.argv[1:]:\n"
-        f"    sys.argv = ['{program}', name, '--help']\n"
-        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
-        "        main()\n"
-        "print(*sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *COMMANDS[program]], capture_output=True, text=True, check=True, cwd=REPOSITORY
-    )
-    assert not heavy & set(done.stdout.split())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["extract", "nothing.warc.gz", "-o", "{out}"], 1, "corpus: nothing.warc.gz: no such file or directory"),
-        (["extract", "README.md", "-o", "{out}"], 1, "README.md"),
-        (["extract", "recipes", "-o", "{out}"], 1, "recipes: holds no .warc or .wet files (.gz, .zst)"),
-        (["extract", "README.md"], 2, "Missing option '-o'"),
-        (["filter", "README.md", "-o", "{out}"], 1, "filter reads documents; run corpus extract first"),
-        (["filter", "README.md", "-o", "{out}", "--min-words", "many"], 2, "'many' is not a valid integer"),
-        (
-            ["filter", "README.md", "-o", "{out}", "--min-sentences", "-1"],
-            2,
-            "min_sentences = -1: should be at least 0",
-        ),
-        (["extract", "README.md", "-o", "{out}", "--lid-model", "no.bin"], 2, "model = 'no.bin': no such file"),
-        (["run", "no.toml", "--input", "README.md", "-o", "{out}"], 2, "no.toml: no such recipe"),
-        (["run", "recipes/demo.toml", "--input", "no/*.gz", "-o", "{out}"], 1, "no/*.gz: no such file"),
-        (["run", "recipes/demo.toml", "--input", "README.md", "-o", "{out}", "--set", "x"], 2, "STAGE.SETTING=VALUE"),
-        (["report", "recipes"], 1, "recipes: holds no committed units"),
-        (["tokenize", "README.md", "--tokenizer", "x", "-o", "{out}"], 1, "tokenize reads documents"),
-        (["frobnicate"], 2, "No such command 'frobnicate'"),
-    ],
-)
-def test_bad_input_is_one_line_and_a_code(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
-    done = command("corpus", *[argument.format(out=tmp_path / "out") for argument in arguments], code=code)
-    assert done.stdout == ""
-    assert message in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("corpus:")]
-    assert len(lines) == 1 or "FAILED" in done.stderr
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_exits_130_and_resumes(testdata: Path, tmp_path: Path, how: signal.Signals) -> None:
     crawl = testdata / "warc" / "DEV-20240518000000-00000.warc.gz"
@@ -255,15 +158,6 @@ def test_colour_only_where_it_is_wanted(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["ok"] is True
 
 
-def test_every_module_has_its_line_in_contributing() -> None:
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
-    for package in COMMANDS:
-        for path in (REPOSITORY / package).iterdir():
-            name = f"{path.name}/" if path.is_dir() else path.name
-            if not path.name.startswith("__") and path.suffix in ("", ".py"):
-                assert re.search(rf"\b{re.escape(name)}", text), f"{package}/{name}"
-
-
 def test_fetch_then_extract_knows_the_address(testdata: Path, tmp_path: Path) -> None:
     data = (testdata / "warc" / "tiny" / "tiny-12-pages.warc.gz").read_bytes()
     with CrawlServer(crawl_files("CC-MAIN-2026-43", [data, data])) as server:
@@ -287,18 +181,7 @@ def test_fetch_then_extract_knows_the_address(testdata: Path, tmp_path: Path) ->
         assert "there is no such crawl" in unknown.stderr
 
 
-def test_without_pytorch_the_way_to_it_is_named(tmp_path: Path) -> None:
-    script = "import sys; sys.modules['torch'] = None; from model.cli import main; main()"
-    arguments = ["pretrain", "--data", str(tmp_path), "-o", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY
-    )
-    assert done.returncode == 1
-    assert "torch is not installed; pip install '.[model]'" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_text_that_was_extracted_before_goes_in_as_it_is(tmp_path: Path) -> None:
+def test_wet_files_are_taken_as_they_are(tmp_path: Path) -> None:
     """WET files, in every compression and beside each other in a folder, and the count of what was no page."""
     crawl = tmp_path / "crawl"
     crawl.mkdir()

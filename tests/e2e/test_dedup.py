@@ -1,4 +1,4 @@
-"""`corpus dedup` as a person uses it for the first time: every command of its documentation, and the mistakes."""
+"""`corpus dedup`, used for the first time: every command of its documentation, and likely mistakes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import pytest
 
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.faults import ray_cluster
 from tests.support.command import answer, command, commit_documents, shard_hashes
 from tests.support.object_server import BUCKET, object_server
+from tests.support.paths import REPOSITORY
 
 COLUMNS = ["text", "id"]
 BETWEEN = ["signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels"]
 
 
 def commit_texts(folder: Path, table: pa.Table, shards: int = 4, first: int = 0) -> Path:
-    """The texts as documents, in so many shards; the id is `<row>`."""
+    """Commit the texts as documents, in several shards; the ids are `<row>`."""
     texts = table["text"].to_pylist()
     for number in range(shards):
         start, end = number * len(texts) // shards, (number + 1) * len(texts) // shards
@@ -42,7 +42,7 @@ def docs(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def few(docs: Path) -> Path:
-    """A quarter of them, in two crawls and as one."""
+    """A quarter of the pages, as two crawls and as one."""
     folder = docs.parent / "few"
     dataset = Dataset(docs)
     table = dataset.table(dataset.files("documents")[0])
@@ -71,12 +71,12 @@ def kept(folder: Path | str) -> set[str]:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """sha256 of what is for others to read."""
+    """sha256 of all files that users read."""
     return {name: digest for name, digest in shard_hashes(folder).items() if "_dedup" not in name}
 
 
 def similarity(one: str, other: str) -> float:
-    """As docs/dedup.md has it."""
+    """The similarity as docs/dedup.md defines it."""
 
     def ngrams(text: str) -> set[tuple[str, ...]]:
         words = text.lower().split()
@@ -97,7 +97,7 @@ def test_what_is_dropped_is_as_similar_as_its_row_says_to_a_document_that_stays(
         assert row["rule"] in ("dedup.exact", "dedup.minhash")
 
 
-def test_hardly_any_two_documents_stay_that_are_alike(testdata: Path, docs: Path, unique: Path) -> None:
+def test_hardly_any_pair_of_duplicates_stays(testdata: Path, docs: Path, unique: Path) -> None:
     stay = kept(unique)
     names = pq.read_table(testdata / "neardup/docs.parquet", columns=["id"])["id"].to_pylist()
     number = {name: f"<{row}>" for row, name in enumerate(names)}
@@ -114,7 +114,7 @@ def test_a_second_call_does_nothing_and_says_so(docs: Path, unique: Path) -> Non
     assert shard_hashes(unique) == before
 
 
-def test_neither_memory_nor_workers_show_in_the_documents(docs: Path, unique: Path, tmp_path: Path) -> None:
+def test_memory_and_workers_do_not_change_the_documents(docs: Path, unique: Path, tmp_path: Path) -> None:
     done = command("corpus", "dedup", docs, "-o", tmp_path / "out", "--memory", "16", "--workers", "1")
     assert "decisions: 4 of 4 units" in done.stderr
     assert results(tmp_path / "out") == results(unique)
@@ -129,7 +129,7 @@ def test_fineweb_keeps_the_first_of_all_that_is_connected(docs: Path, tmp_path: 
     assert "unverified: " in told
 
 
-def test_settings_of_ones_own(few: Path, tmp_path: Path) -> None:
+def test_changed_settings(few: Path, tmp_path: Path) -> None:
     flags = ["--threshold", "0.8", "--bands", "18", "--rows", "6", "--keep", "first"]
     command("corpus", "dedup", few / "both", "-o", tmp_path / "first", *flags)
     dropped = rows(tmp_path / "first", "dropped")
@@ -142,7 +142,7 @@ def test_settings_of_ones_own(few: Path, tmp_path: Path) -> None:
     assert all(int(row["duplicate_of"][1:-1]) > int(row["id"][1:-1]) for row in dropped)
 
 
-def test_a_crawl_a_month(few: Path, tmp_path: Path) -> None:
+def test_two_crawls_with_an_index_keep_what_one_run_keeps(few: Path, tmp_path: Path) -> None:
     """Two crawls, the second against the index of the first, keep what one run over both keeps, the older first."""
     flags: list[str | Path] = ["--keep", "first", "--against", tmp_path / "index", "--update-index"]
     command("corpus", "dedup", few / "old", "-o", tmp_path / "old", *flags)
@@ -162,7 +162,7 @@ def test_a_crawl_a_month(few: Path, tmp_path: Path) -> None:
     assert f"{gone['duplicate_of']}, which is in the index" in told[1]
 
 
-def test_labels_alone_say_what_would_go(docs: Path, unique: Path, tmp_path: Path) -> None:
+def test_labels_only_say_what_would_be_dropped(docs: Path, unique: Path, tmp_path: Path) -> None:
     command("corpus", "dedup", docs, "-o", tmp_path / "labels", "--labels-only")
     labels = rows(tmp_path / "labels", "labels")
     assert [row["id"] for row in labels] == [row["id"] for row in rows(docs)]
@@ -216,7 +216,7 @@ def test_a_recipe_of_both_and_an_index(few: Path, tmp_path: Path) -> None:
         assert answer("corpus", "verify", tmp_path / folder)["problems"] == []
 
 
-def test_for_programs_there_is_json(few: Path, tmp_path: Path) -> None:
+def test_json_for_programs(few: Path, tmp_path: Path) -> None:
     told = answer("corpus", "dedup", few / "old", "-o", tmp_path / "out")
     assert (told["ok"], told["waiting"]) == (True, None)
     assert [item["pass"] for item in told["passes"]] == [*BETWEEN, "dedup"]
@@ -262,15 +262,15 @@ def test_another_setting_needs_another_folder(few: Path, tmp_path: Path) -> None
         (["--threshold", "80"], "threshold = 80.0: should be between 0.01 and 1"),
         (["--no-exact", "--no-minhash"], "leave one of the two on"),
         (["--memory", "1"], "1 is not in the range x>=16"),
-        (["--labels-only", "--lines"], "it has nothing to say with --lines"),
+        (["--labels-only", "--lines"], "give --labels-only or --lines, not both"),
     ],
 )
-def test_what_cannot_be_meant_is_wrong_usage(few: Path, tmp_path: Path, flags: list[str], message: str) -> None:
+def test_flags_that_make_no_sense_are_wrong_usage(few: Path, tmp_path: Path, flags: list[str], message: str) -> None:
     assert message in refused(few / "old", "-o", tmp_path / "out", *flags, code=2)
     assert not (tmp_path / "out").exists()
 
 
-def test_folders_that_cannot_be_meant(few: Path, unique: Path, tmp_path: Path) -> None:
+def test_wrong_folders_are_refused(few: Path, unique: Path, tmp_path: Path) -> None:
     def told(*arguments: str | Path) -> str:
         line = refused(*arguments)
         assert not (tmp_path / "out").exists()

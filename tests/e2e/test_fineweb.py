@@ -1,4 +1,4 @@
-"""The whole chain on 1,033 real pages: every page accounted for, the same bytes whatever happens on the way."""
+"""The whole chain on 1,033 real pages: every page is accounted for, and the bytes are the same whatever happens."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from bpe.files import load_vocabulary
 from corpus.schema import DOCUMENTS
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command, shard_hashes
 from tests.support.object_server import BUCKET, object_server
+from tests.support.paths import REPOSITORY
 
 PAGES = 1033
 
@@ -191,7 +191,7 @@ def test_another_recipe_is_refused_naming_both(undisturbed: Path, testdata: Path
     assert "c4.min_sentences is 5 there, 3 here" in done.stderr
 
 
-def test_others_open_our_shards(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_libraries_open_the_shards(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import duckdb
     import polars
 

@@ -1,4 +1,4 @@
-"""Rules of one's own: the example of CONTRIBUTING.md as a user would try it, and what mistakes are answered."""
+"""Rules of a user: the example of CONTRIBUTING.md, and the messages for mistakes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 from corpus.run.recipe import describe, load_recipe
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.support.command import commit_documents
+from tests.support.paths import REPOSITORY
 
 TEXTS = ["This is quiet text.", "THIS IS LOUD TEXT.", "Hm."]
 CONFIG = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Config:\n    most: int = 3\n"
 
 
 def corpus(folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
-    """Run the command in `folder`; returns what it says on stderr."""
+    """Run the command in `folder`; returns its stderr."""
     done = subprocess.run(
         [sys.executable, "-c", "from corpus.cli import main; main()", *arguments],
         cwd=folder,
@@ -116,7 +116,7 @@ def test_a_rule_works_on_ray(tmp_path: Path) -> None:
         (CONFIG.replace("= 3", "= 'x'") + "def rule(text, config): ...", "most = 'x': should be a whole number"),
     ],
 )
-def test_a_module_that_is_no_rule_is_said_in_one_line(
+def test_a_module_without_a_rule_is_named_in_one_line(
     tmp_path: Path, code: str | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The pre-screen as a person meets it: fewer pages extracted, the same documents kept, and what it lost is said."""
+"""The pre-screen on the command line: it extracts fewer pages, keeps the same documents, and reports its loss."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_language_is_kept_and_labelled(testdata: Path, tmp_path: Path) -> 
     assert "should be all alone" in both.stderr
 
 
-def test_what_it_lost_is_estimated_and_said(testdata: Path, tmp_path: Path) -> None:
+def test_the_loss_is_estimated_and_reported(testdata: Path, tmp_path: Path) -> None:
     """With a threshold that hardly a page reaches, nearly each kept document is kept thanks to the sample alone."""
     flags = ["--language", "en", "--prescreen-threshold", "1", "--prescreen-sample", "0.5"]
     command("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", *flags)

@@ -1,4 +1,4 @@
-"""Selection as a person uses it: a classifier trained and used, benchmarks removed, sources mixed."""
+"""Selection on the command line: a classifier is trained and used, benchmarks are removed, sources are mixed."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_passages_are_cut_out(folder: Path) -> None:
     assert all(len(left[id]["text"]) < len(texts[id]) - 200 for id in changed)
 
 
-def test_benchmarks_that_are_none_or_changed(folder: Path) -> None:
+def test_broken_missing_or_changed_benchmarks_are_refused(folder: Path) -> None:
     bad, docs = folder / "bad.jsonl", folder / "docs"
     bad.write_text("{")
     failed = command("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no", code=1)
@@ -228,14 +228,14 @@ def test_clusters_are_repeated_and_the_report_adds_up(folder: Path) -> None:
     [
         (("docs",), 2, "docs: should be NAME=WEIGHT"),
         (("docs=1", "--by", "language"), 2, "need each other"),
-        (("docs=1", "--tokens", "5", "--bytes", "5"), 2, "--tokens and --bytes: one of them"),
+        (("docs=1", "--tokens", "5", "--bytes", "5"), 2, "--tokens and --bytes: give one of them"),
         (("docs", "--upsample-clusters", "3", "--seed", "1"), 2, "3: should be SIZE:WEIGHT"),
         (("docs", "--upsample-clusters"), 1, "no column minhash_cluster_size"),
         (("docs=1", "nothing=1"), 1, "nothing"),
         (("docs", "--by", "language", "--weights", "xx=1"), 1, "xx: nothing of it is there"),
     ],
 )
-def test_mixtures_that_do_not_go(
+def test_impossible_mixtures_are_refused(
     folder: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     given = [f"{folder}/{word}" if word.startswith(("docs", "nothing")) else word for word in arguments]
@@ -252,13 +252,13 @@ def test_mixtures_that_do_not_go(
         (("--keep-above", "0.5"), 2, "should be the file of a model"),
     ],
 )
-def test_what_is_wrong_is_one_line(folder: Path, flags: tuple[str, ...], code: int, message: str) -> None:
+def test_a_mistake_is_one_line(folder: Path, flags: tuple[str, ...], code: int, message: str) -> None:
     done = command("corpus", "filter", folder / "docs", "-o", folder / "wrong", *flags, code=code)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_sources_that_are_not_there_are_named(folder: Path) -> None:
+def test_missing_sources_are_named(folder: Path) -> None:
     sources = ("--positive", folder / "nothing", "--negative", folder / "docs")
     done = command("corpus", "classify", "train", *sources, "-o", folder / "m.bin", code=1)
     assert done.stderr == f"corpus: {folder}/nothing: no such file or folder\n"

@@ -1,4 +1,4 @@
-"""Lists of URLs on the command line: files, archives, web addresses; what is refused, and what stands in DROPPED."""
+"""Lists of URLs on the command line: files, archives, web addresses; what is refused, and the rows in DROPPED."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A short real chain on a small crawl, run by the engine itself: what it gives in peace, how to compare with that."""
+"""A short real chain on a small crawl, run by an engine: what it writes undisturbed, and how to compare with that."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.commit import find_output
 from corpus.run.recipe import make_step
 from corpus.run.work import ChainWork
-from corpus.store.shards import Dataset, Record
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset
 from corpus.warc.source import WarcPages
 from tests.faults.works import Config, FaultyWork
 
-SECONDS = 2.0  # of a page; more than any of these needs on a busy machine
+SECONDS = 2.0  # a page may take; more than any page of this crawl needs, even on a busy machine
 MEMORY = 700  # MiB
 
 
 class Peace(NamedTuple):
-    """What the chain gives when no page does any harm."""
+    """What the chain writes when no page does any harm."""
 
     units: list[Unit]
     dataset: Dataset
@@ -47,7 +48,7 @@ def work(output: Path, config: Config, alone: bool = True) -> ChainWork:
 
 
 def faulty_work(output: Path, victim: str, moment: str, flags: Path, how: str = "kill", times: int = 1) -> FaultyWork:
-    """The same chain, with a fault outside of any row."""
+    """The chain without the faulty stage, and with a fault outside of any row."""
     plan = work(output, Config())
     return FaultyWork(
         plan.name,
@@ -64,7 +65,7 @@ def faulty_work(output: Path, victim: str, moment: str, flags: Path, how: str = 
     )
 
 
-def record(dataset: Dataset, unit: Unit) -> Record:
+def record(dataset: Dataset, unit: Unit) -> CommitRecord:
     found = dataset.record(unit.key)
     assert found
     return found

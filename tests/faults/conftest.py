@@ -1,4 +1,4 @@
-"""The crawls that are disturbed, and what they give in peace: made once a session."""
+"""The crawls whose runs are disturbed, and what an undisturbed run of each writes: made once a session."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from corpus.engine import Limits, Unit
+from corpus.engine.base import Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.store.open import fingerprint
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 from tests.faults.chains import MEMORY, Peace, work
 from tests.faults.driver import Task, real_pages, undisturbed
 from tests.faults.works import Config
@@ -42,7 +43,7 @@ def large(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[LocalEngine]:
-    """Two workers that stay warm from test to test, and little patience."""
+    """Two workers that are kept from test to test, with short limits."""
     with LocalEngine(2, Limits(grace=0.5, poll=0.02, memory=MEMORY)) as engine:
         yield engine
 

@@ -1,4 +1,4 @@
-"""`corpus run` as a process that is to be disturbed: what to run, its processes, and what must be true afterwards."""
+"""`corpus run` as a process for tests to disturb: what it runs, its processes, and what must be true afterwards."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import IO
 
 from corpus.store.verify import datasets_below, orphans
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command, shard_hashes
+from tests.support.paths import REPOSITORY
 
 
 @dataclass(frozen=True)
 class Task:
-    """A `corpus run`: its arguments without output and workers; what it writes when nothing disturbs it, and how fast.
+    """A `corpus run`: its arguments without output and workers, and what it does when nothing disturbs it.
 
-    `hashes` is the sha256 by file name of every committed file, `seconds` what the undisturbed run took.
+    `hashes` has the sha256 of every committed file by its name, `seconds` is how long the undisturbed run took.
     """
 
     arguments: tuple[str, ...]
@@ -43,16 +43,16 @@ class Task:
         )
 
     def finish(self, output: Path, workers: int = 2) -> None:
-        """Run to the end, and check that nothing tells of what has happened before."""
+        """Run to the end, and check that the output does not show what happened before."""
         command("corpus", *self.line(output, workers))
         self.check(output)
 
     def check(self, output: Path) -> None:
-        """The bytes of the undisturbed run, as committed, and nothing beside them."""
+        """Check that the output has the bytes of the undisturbed run, committed, and no other file."""
         assert self.differences(output) == []
 
     def differences(self, output: Path) -> list[str]:
-        """What `check` wants, and is not so."""
+        """What `check` would find wrong."""
         now = shard_hashes(output)
         changed = [
             f"other bytes: {name}" for name in sorted(self.hashes.keys() & now) if self.hashes[name] != now[name]
@@ -64,7 +64,7 @@ class Task:
 
 
 def undisturbed(arguments: tuple[str, ...], output: Path) -> Task:
-    """Run once in peace, to know what must come out."""
+    """Run once undisturbed, to know what other runs must write."""
     began = time.monotonic()
     command("corpus", *Task(arguments, {}, 0).line(output))
     return Task(arguments, shard_hashes(output), time.monotonic() - began)
@@ -77,7 +77,7 @@ def real_pages(testdata: Path) -> tuple[str, ...]:
 
 
 def left_behind(output: Path) -> list[str]:
-    """What no commit record names: files of dead attempts, and unfinished ones."""
+    """Files that no commit record names, and unfinished files."""
     beside = [orphan.key for dataset in datasets_below(str(output)) for orphan in orphans(dataset, 0)]
     return beside + [str(path) for path in output.rglob("_tmp")]
 
@@ -100,7 +100,7 @@ def is_gone(session: int) -> bool:
 
 
 def workers_of(driver: int) -> list[int]:
-    """Ids of a driver's worker processes (its resource tracker is none)."""
+    """Ids of a driver's worker processes, without its resource tracker."""
     found = []
     for process in living(os.getsid(driver)):
         try:
@@ -113,7 +113,7 @@ def workers_of(driver: int) -> list[int]:
 
 
 def await_that(condition: Callable[[], object], seconds: float = 60) -> bool:
-    """Look until `condition` holds; False if it does not within `seconds`."""
+    """Wait until `condition` holds; False if it does not hold within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,9 +1,9 @@
 """Does a worker grow? `python -m tests.faults.memory --passes 50`.
 
 One worker process takes the six WARC files of real pages through FineWeb's stages before deduplication, again and
-again, each time into a new folder. After each pass its resident memory is noted. What it holds after the first passes
-(models, caches that are filled, what malloc keeps) is its size; from there to the end it should stay within a tenth.
-Prints a line a pass, and exits with 1 if it does not, or if a pass fails.
+again, each time into a new folder. Its resident memory is noted after each pass. In the first passes it grows, because
+models are loaded, caches are filled and malloc keeps memory; from then on it should stay within a tenth. Prints a line
+for each pass. The exit code is 1 if the memory grows further, or if a pass fails.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import tempfile
 import time
 from pathlib import Path
 
-from corpus.engine import Limits
+from corpus.engine.base import Limits
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import documents_pass, find_source, source_keys
 from corpus.run.execute import run_pass
 from corpus.run.recipe import load_recipe
-from tests.conftest import REPOSITORY, TESTDATA
 from tests.faults.soak import resident
+from tests.support.paths import REPOSITORY, TESTDATA
 
-SETTLED = 5  # passes, after which a worker has its size
+SETTLED = 5  # passes after which a worker should grow no more
 TOLERANCE = 0.10
 
 
 def one_pass(engine: LocalEngine, output: str) -> list[str]:
-    """All pages once; the units that failed, and why."""
+    """Take all pages through the stages once; returns the units that failed, and why."""
     recipe = load_recipe(REPOSITORY / "recipes/fineweb.toml")
     steps = list(itertools.takewhile(lambda step: step.stage != "dedup", recipe.steps))
     source = find_source([str(TESTDATA.resolve() / "warc" / "DEV-*.warc.gz")])
@@ -40,14 +40,14 @@ def one_pass(engine: LocalEngine, output: str) -> list[str]:
 
 
 def peak(process: int) -> int:
-    """MiB that a process has had at most, as proc(5) tells."""
+    """Peak resident memory of a process in MiB (VmHWM in proc(5))."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found
     return int(found[1]) >> 10
 
 
 def deviation(sizes: list[int]) -> float:
-    """The largest share by which a size is away from what the worker had when it was settled."""
+    """The largest relative deviation of a size from the size after the first `SETTLED` passes."""
     settled = sizes[min(SETTLED, len(sizes)) - 1]
     return max((abs(size / settled - 1) for size in sizes[SETTLED:]), default=0.0)
 

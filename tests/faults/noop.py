@@ -1,8 +1,8 @@
-"""What a unit costs that does nothing: `python -m tests.faults.noop --units 10000 [--commit FOLDER]`.
+"""The cost of a unit that does nothing: `python -m tests.faults.noop --units 10000 [--commit FOLDER]`.
 
-Prints one JSON line: seconds a unit, and how much the driver's resident memory has grown (MiB). With a folder every
-unit commits an empty record there, and the line also tells the seconds to find that all of them are done: from the
-records, and from the manifest.
+Prints one JSON line: seconds for each unit, and how much the driver's resident memory has grown (MiB). With a folder,
+every unit commits an empty record there, and the line also has the seconds that it takes to find all units done, from
+the records and from the manifest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.engine import Event, Unit
+from corpus.engine.base import Event, Unit
 from corpus.engine.local import LocalEngine
 from corpus.run.execute import run_pass
 from corpus.run.plan import Pass
@@ -32,7 +32,7 @@ def empty_units(keys: Sequence[str]) -> list[Unit]:
 
 
 def measure(units: int, workers: int, folder: str) -> dict[str, float]:
-    """Run so many units that do nothing; MiB and seconds."""
+    """Run so many units that do nothing; returns MiB and seconds."""
     keys = [f"unit-{number:07d}" for number in range(units)]
     before = peak = resident()
     seen = 0
@@ -54,7 +54,7 @@ def measure(units: int, workers: int, folder: str) -> dict[str, float]:
         assert run_pass(plan, engine, watch).done == units
         found = figures(units, began, before, peak)
         for source in ("manifest", "records"):
-            if source == "records":  # the time is also that of making the manifest again
+            if source == "records":  # the time includes writing the manifest again
                 Path(folder, "_manifest.parquet").unlink()
             began = time.monotonic()
             assert run_pass(plan, engine, watch).skipped == units

@@ -1,7 +1,7 @@
-"""A Ray cluster of our own: nodes as processes of this machine, each in a session that can be killed and seen to end.
+"""A Ray cluster of our own: its nodes are processes of this machine, each in a session that a test can kill as a whole.
 
-Nodes of a cluster have addresses on the loopback interface or, where root may make network namespaces, each a network
-of its own with a cable between them that can be pulled.
+The nodes have addresses on the loopback interface. If root may make network namespaces, each node can also have a
+network of its own, with a cable between them that a test can pull.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 
 from tests.faults.driver import is_gone, living
 
-# Without tokens, reports of usage, or settings of whoever runs the tests.
+# Without tokens, usage reports, or the settings of the person who runs the tests.
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -31,20 +31,20 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 
 @dataclass
 class Node:
-    """A node, started by `ray start --block`; all its processes are in that one's session."""
+    """A node, started by `ray start --block`; all its processes are in the session of that process."""
 
     process: subprocess.Popen[str]
     address: str  # of the cluster's head, host:port
 
     def raylet(self) -> int:
-        """The id of the process that is the node, to Ray."""
+        """The id of the raylet, the process whose end is the end of the node for Ray."""
         for process in living(self.process.pid):
             if b"raylet_socket_name" in Path(f"/proc/{process}/cmdline").read_bytes():
                 return process
         raise AssertionError("the node has no raylet")
 
     def end(self) -> None:
-        """Stop the node, and see that nothing of it stays."""
+        """Stop the node, and check that all its processes have ended."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         assert self.process.stdout
@@ -81,7 +81,7 @@ def start(*options: str, within: str | None = None) -> Node:
 
 @contextlib.contextmanager
 def environment(node: Node) -> Iterator[None]:
-    """What this process and its children need to find the cluster, and nothing else of Ray's."""
+    """Set what this process and its children need to find the cluster, and remove all other settings of Ray."""
     with pytest.MonkeyPatch.context() as patch:
         for name in set(os.environ) - set(ENVIRONMENT):
             patch.delenv(name)
@@ -91,13 +91,13 @@ def environment(node: Node) -> Iterator[None]:
 
 
 def inside(namespace: str | None) -> list[str]:
-    """What to put before a command that is to run in a network namespace."""
+    """The words before a command that let it run in a network namespace."""
     return ["ip", "netns", "exec", namespace] if namespace else []
 
 
 @contextlib.contextmanager
 def head(host: str, cpus: int, within: str | None = None) -> Iterator[Node]:
-    """A cluster of one node, with its files in a folder of its own (whose name is short, for it holds sockets)."""
+    """A cluster of one node. Its files lie in a folder with a short name, because sockets are among them."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     options = ("--head", "--node-ip-address", host, "--port", "0", "--temp-dir", folder)
     node = start(*options, "--include-dashboard=false", "--num-cpus", str(cpus), within=within)
@@ -110,7 +110,7 @@ def head(host: str, cpus: int, within: str | None = None) -> Iterator[Node]:
 
 @contextlib.contextmanager
 def joined(cluster: Node, host: str, cpus: int, within: str | None = None) -> Iterator[Node]:
-    """One more node."""
+    """Another node of the cluster."""
     options = ("--address", cluster.address, "--node-ip-address", host, "--num-cpus", str(cpus))
     node = start(*options, within=within)
     try:
@@ -120,7 +120,7 @@ def joined(cluster: Node, host: str, cpus: int, within: str | None = None) -> It
 
 
 class Cable:
-    """Two network namespaces, `left` at 10.77.7.1 and `right` at 10.77.7.2, and what connects them."""
+    """Two network namespaces, `left` at 10.77.7.1 and `right` at 10.77.7.2, and the link between them."""
 
     def __init__(self) -> None:
         self.left, self.right = f"corpus-l{os.getpid()}", f"corpus-r{os.getpid()}"
@@ -134,7 +134,7 @@ class Cable:
 
 @contextlib.contextmanager
 def cable() -> Iterator[Cable]:
-    """Make them, or skip the test that asks."""
+    """Make the namespaces, or skip the test if that is not allowed here."""
     made = Cable()
     try:
         try:

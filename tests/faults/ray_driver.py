@@ -1,11 +1,11 @@
-"""`python -m tests.faults.ray_driver ADDRESS OUTPUT NOTES UNITS SILENCE`: ShardWork on a cluster, told line by line."""
+"""`python -m tests.faults.ray_driver ADDRESS OUTPUT NOTES UNITS SILENCE`: runs ShardWork, prints events as lines."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from corpus.engine import Event, Interrupted, Limits, Unit
+from corpus.engine.base import Event, Interrupted, Limits, Unit
 from corpus.engine.ray import RayEngine
 from tests.faults.ray_works import ShardWork
 

@@ -1,4 +1,4 @@
-"""Works for the cluster: they do something to the node that they run on, or tell which one it is."""
+"""Works for the cluster: they do something to the node that they run on, or write down which node it is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.engine.base import Attempt, Unit
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
 
 @dataclass(frozen=True)
 class SignalWork:
-    """The unit `victim` sends a signal to its supervisor, which is Ray's process; the first `times` times."""
+    """The unit `victim` sends a signal to its supervisor, which is Ray's process, in its first `times` attempts."""
 
     folder: str
     victim: str
@@ -48,7 +49,7 @@ class FileWork:
 
 @dataclass(frozen=True)
 class FullDiskWork:
-    """Nodes, known by their sessions, have no space left. The others do nothing before that has shown."""
+    """The nodes with these sessions have no space left. The other nodes wait until one of them has failed."""
 
     folder: str
     full: list[int]
@@ -65,7 +66,7 @@ class FullDiskWork:
 
 @dataclass(frozen=True)
 class ShardWork:
-    """Commits a shard, the same in each attempt; takes its time, and notes where each attempt ran."""
+    """Commits a shard, with the same bytes in each attempt; it is slow, and notes on which node each attempt ran."""
 
     output: str
     notes: str
@@ -88,5 +89,5 @@ class ShardWork:
                 attempt.progress(row, row, row / self.rows)
             shard.close()
             counts = ({"stage": "stage", "read": self.rows, "kept": self.rows, "dropped": {}},)
-            record = Record(unit.key, "stage", self.begin(), (), (shard.output(unit.key, "documents"),), counts)
+            record = CommitRecord(unit.key, "stage", self.begin(), (), (shard.output(unit.key, "documents"),), counts)
             dataset.commit(record, [shard.path])

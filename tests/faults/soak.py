@@ -1,10 +1,10 @@
-"""Hours of bad luck: `python -m tests.faults.soak --minutes 30`.
+"""Random faults for a long time: `python -m tests.faults.soak --minutes 30`.
 
-Runs the six WARC files of real pages again and again with two workers, and every ten seconds or so does one of these:
-kill, stop or crash a worker; kill, terminate or interrupt the driver, which the same command then continues. Every
-third round does not begin anew: it gets the finished output of the round before with a third of its commit records
-removed. At the end of every round the bytes must be those of an undisturbed run, all accounts must add up, and nothing
-may be left: no process, no unfinished file. Prints a table of the rounds; exit code 1 if anything was not as it should.
+Runs the six WARC files of real pages again and again with two workers. About every ten seconds it kills, stops or
+crashes a worker, or kills, terminates or interrupts the driver, whose work the same command then continues. Every third
+round starts from the finished output of the round before, with a third of its commit records removed. At the end of
+every round the bytes must be those of an undisturbed run, all accounts must add up, and no process and no unfinished
+file may be left. Prints a table of the rounds. The exit code is 1 if anything was wrong.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conftest import TESTDATA
 from tests.faults.driver import Task, is_gone, living, real_pages, undisturbed, workers_of
 from tests.support.command import command
+from tests.support.paths import TESTDATA
 
-FAULTS = {  # what happens to whom
+FAULTS = {  # name -> the process and the signal that it gets
     "worker killed": signal.SIGKILL,
     "worker stopped": signal.SIGSTOP,
     "worker crashed": signal.SIGSEGV,
@@ -39,7 +39,7 @@ LOOK = 0.2  # seconds between looks at memory and clock
 
 @dataclass
 class Round:
-    """What happened on the way to one finished output."""
+    """What happened until one output was finished."""
 
     number: int
     resumed: bool
@@ -49,17 +49,17 @@ class Round:
     faults: Counter[str] = field(default_factory=Counter)
     driver_mib: int = 0  # largest resident memory
     worker_mib: int = 0
-    retries: int = 0  # units that a process was lost for, as the driver tells
+    retries: int = 0  # retries of units that the driver reported
     deviations: list[str] = field(default_factory=list)
 
     def look(self, driver: int) -> None:
-        """Note how much memory the processes have."""
+        """Note how much memory the processes use."""
         self.driver_mib = max(self.driver_mib, resident(driver))
         self.worker_mib = max([self.worker_mib, *map(resident, workers_of(driver))])
 
 
 def resident(process: int) -> int:
-    """MiB; 0 if it has gone."""
+    """Resident memory of a process in MiB; 0 if it has ended."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
     except (OSError, IndexError):
@@ -67,7 +67,7 @@ def resident(process: int) -> int:
 
 
 def disturb(driver: int, chance: random.Random) -> str:
-    """Do something to a running driver or one of its workers; says what, empty if it was too late."""
+    """Do something to a running driver or one of its workers; returns what, or "" if it had ended already."""
     kind = chance.choice(list(FAULTS))
     victims = [driver] if kind.startswith("driver") else workers_of(driver)
     if not victims:
@@ -80,7 +80,7 @@ def disturb(driver: int, chance: random.Random) -> str:
 
 
 def run_once(task: Task, output: Path, found: Round, every: float, chance: random.Random) -> int:
-    """One call of the command, disturbed on the way; its exit code."""
+    """Run the command once and disturb it; returns its exit code."""
     found.runs += 1
     with tempfile.TemporaryFile("w+") as said:
         driver = task.start(output, stderr=said)
@@ -97,14 +97,14 @@ def run_once(task: Task, output: Path, found: Round, every: float, chance: rando
         said.seek(0)
         errors = said.read()
     found.retries += errors.count(": retry: ")
-    # A signal that comes while the interpreter starts or ends kills it: there is nobody to answer.
+    # A signal that comes while the interpreter starts or ends kills it, because no handler is set.
     if "Traceback" in errors or ": quarantine: " in errors or driver.returncode not in (0, 130, *KILLED):
         found.deviations.append(f"exit {driver.returncode}: {errors}")
     return driver.returncode
 
 
 def go_round(task: Task, output: Path, found: Round, every: float, chance: random.Random) -> None:
-    """The same command until it is done, and a look at what has come out."""
+    """Run the command until it is done, and check what it wrote."""
     while run_once(task, output, found, every, chance) and len(found.deviations) < 3:
         pass
     found.deviations += task.differences(output)
@@ -112,7 +112,7 @@ def go_round(task: Task, output: Path, found: Round, every: float, chance: rando
 
 
 def forget_a_third(output: Path, chance: random.Random) -> None:
-    """Remove some commit records, as if these units had never been finished."""
+    """Remove some commit records, as if their units had never been finished."""
     for record in sorted(output.glob("*/_units/*.json")):
         if chance.random() < 1 / 3:
             record.unlink()

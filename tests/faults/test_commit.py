@@ -1,4 +1,4 @@
-"""A unit is committed once, whatever happens while it is, and whoever else tries."""
+"""A unit is committed once, whatever happens meanwhile, and even if others try too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.engine import Failure, Limits, Unit
+from corpus.engine.base import Failure, Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.store.shards import Dataset
 from corpus.store.verify import verify
@@ -29,7 +29,7 @@ def test_a_crash_on_the_way_from_data_to_record(moment: str, peace: Peace, engin
     assert engine.run(faulty, peace.units, lambda event: None) == []
     assert len(list(flags.iterdir())) == 1
     dataset = Dataset(output)
-    dataset.begin({})  # as the next call does
+    dataset.begin({})  # as the next run does
     assert verify(dataset).problems == ()
     assert left_behind(output) == []
     for unit in peace.units:
@@ -65,12 +65,12 @@ def test_of_two_attempts_with_different_bytes_one_wins(tmp_path: Path) -> None:
     for record in dataset.records():
         (output,) = record.outputs
         assert dataset.table(output).column("writer").to_pylist() == [record.config] * 10
-    assert left_behind(tmp_path) == []  # the second has taken its file away again
+    assert left_behind(tmp_path) == []  # the second one has removed its file
 
 
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_zombie_that_publishes_after_the_winner(dies: bool, tmp_path: Path) -> None:
-    """It stood still while another attempt was made; now it goes on as if nothing had happened."""
+    """A zombie: an attempt that was stopped while another attempt committed, and then goes on."""
     output, gate = tmp_path / "out", tmp_path / "gate"
     os.mkfifo(gate)
     unit = UNITS[:1]

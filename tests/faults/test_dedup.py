@@ -1,4 +1,4 @@
-"""`corpus dedup --update-index` is killed at random moments: output and index get the bytes of a run without kills."""
+"""`corpus dedup` is killed at random moments: output and index still get the bytes of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from corpus.store.verify import datasets_below, orphans
-from tests.conftest import REPOSITORY
 from tests.faults.driver import await_that, is_gone
 from tests.support.command import answer, command, commit_documents, shard_hashes
+from tests.support.paths import REPOSITORY
 
 # The first record of a pass.
 MOMENTS = [
@@ -38,7 +38,7 @@ def arguments(place: Path, documents: Path) -> list[str]:
 
 
 def kill_at(line: list[str], place: Path, moment: str, later: float) -> bool:
-    """Kill the command `later` seconds after a file like `moment` appears; returns whether it was still at work."""
+    """Kill the command so many seconds after a file like `moment` is there; False if it had ended before."""
     driver = subprocess.Popen(
         [sys.executable, "-m", "corpus", *line], cwd=REPOSITORY, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -65,7 +65,7 @@ def test_a_second_crawl_against_an_index_survives_kills(testdata: Path, tmp_path
     chance = random.Random(1)
     line = arguments(war, tmp_path / "new")
     kills = [kill_at(line, war, moment, chance.uniform(0, 0.2)) for moment in MOMENTS]
-    assert kills[0]  # nine passes are left; of the last ones a fast machine may be through before it is killed
+    assert kills[0]  # nine passes are left after it; a fast machine may end the last passes before the kill
     command("corpus", *line)
     assert shard_hashes(war / "out") == shard_hashes(peace / "out")
     assert shard_hashes(war / "index") == shard_hashes(peace / "index")

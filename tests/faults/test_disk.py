@@ -1,4 +1,4 @@
-"""The file system fails under a run: one line says so, exit code 1, and the same command completes it afterwards."""
+"""The file system fails during a run: the run ends with one line and exit code 1, and a second run completes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def remount(folder: Path, options: str) -> None:
 
 
 def complaint(driver: subprocess.Popen[str]) -> str:
-    """What a run says that fails: whole lines without a traceback."""
+    """The messages of a run that fails: whole lines without a traceback."""
     _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 1, errors
     assert "Traceback" not in errors
@@ -26,13 +26,13 @@ def complaint(driver: subprocess.Popen[str]) -> str:
     return errors
 
 
-@pytest.mark.parametrize("size", ["40k", "256k"])  # full while pages are read, full at one of the later passes
+@pytest.mark.parametrize("size", ["40k", "256k"])  # full while pages are read, or in a later pass
 def test_a_full_disk(size: str, small: Task, small_disk: Path) -> None:
     output = small_disk / "out"
     remount(small_disk, f"size={size}")
     errors = complaint(small.start(output))
     assert "No space left on device" in errors.splitlines()[-1]
-    assert str(output) in errors  # which disk
+    assert str(output) in errors  # so that a reader knows which disk is full
     remount(small_disk, "size=16m")
     small.finish(output)
 
@@ -45,7 +45,7 @@ def test_a_read_only_output(small: Task, small_disk: Path) -> None:
     assert str(small_disk) in line
     remount(small_disk, "rw,size=16m")
     small.finish(output)
-    remount(small_disk, "ro")  # what is only read is not in the way
+    remount(small_disk, "ro")  # files that are open for reading do not prevent it
     command("corpus", "verify", output)
     remount(small_disk, "rw")
 
@@ -55,7 +55,7 @@ def test_an_output_that_becomes_read_only(small: Task, small_disk: Path) -> None
     output = small_disk / "out"
     driver = small.start(output, 1)
     assert await_that(lambda: list(output.glob("documents/_units/*.json")))
-    # Files that are open for writing stand in the way of a remount.
+    # Files that are open for writing prevent a remount.
     read_only = ["mount", "-o", "remount,ro", str(small_disk)]
     assert await_that(lambda: subprocess.run(read_only, capture_output=True).returncode == 0)
     errors = complaint(driver)
@@ -66,10 +66,10 @@ def test_an_output_that_becomes_read_only(small: Task, small_disk: Path) -> None
 
 
 def remove_under(task: Task, output: Path, name: str) -> None:
-    """Remove the output once a file like `name` is there; the next call makes it whole."""
+    """Remove the output once a file like `name` is there; a second run writes all of it again."""
     driver = task.start(output, 1)
     assert await_that(lambda: list(output.glob(name)))
-    output.rename(output.with_name("removed"))  # at once; a removal file by file may find new ones
+    output.rename(output.with_name("removed"))  # in one step: removing file by file could meet new files
     shutil.rmtree(output.with_name("removed"), ignore_errors=True)
     errors = complaint(driver)
     assert str(output) in errors.splitlines()[-1]
@@ -101,7 +101,7 @@ def test_an_input_deleted_under_the_run(small: Task, crawl: Path, tmp_path: Path
     victim = copy / "SAMPLE-00002.warc.gz"
     victim.unlink()
     assert str(victim) in complaint(driver).splitlines()[-1]
-    assert list(output.glob("documents/_units/*00001*.json"))  # the others are done
+    assert list(output.glob("documents/_units/*00001*.json"))  # the other units are done
     shutil.copy(crawl / victim.name, victim)
     command("corpus", *task.line(output))
     reference = tmp_path / "reference"

@@ -1,4 +1,4 @@
-"""The driver is stopped at any moment: nothing is lost, nothing is done twice, nobody lives on."""
+"""The driver is stopped at any moment: nothing is lost, nothing is done twice, no process is left."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.faults.driver import Task, is_gone
+from tests.support.paths import REPOSITORY
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 def stop_at_random(task: Task, output: Path, times: int) -> None:
-    """Stop runs on one output at random moments, each by another signal, then let one come to its end."""
+    """Stop runs on one output at random moments, with different signals, then let one run come to its end."""
     chance = random.Random(times)
     stopped = 0
     while stopped < times:
@@ -29,19 +29,19 @@ def stop_at_random(task: Task, output: Path, times: int) -> None:
             driver.wait(chance.uniform(0.5, task.seconds))
         except subprocess.TimeoutExpired:
             if how is signal.SIGINT:
-                os.killpg(driver.pid, how)  # a terminal's Ctrl-C goes to everybody
+                os.killpg(driver.pid, how)  # a terminal sends Ctrl-C to all processes
             else:
                 os.kill(driver.pid, how)
             stopped += 1
         _, errors = driver.communicate(timeout=60)
         assert is_gone(driver.pid)
         assert "Traceback" not in errors
-        if driver.returncode == 0:  # it came through: begin again, so that every signal meets a run at work
+        if driver.returncode == 0:  # it had ended: begin again, so that every signal meets a running one
             task.check(output)
             shutil.rmtree(output)
         else:
-            # An interpreter that is already leaving dies of the signal, or of the interrupt that we take it for: 130 or
-            # 143 to a shell.
+            # An interpreter that is about to end dies of the signal itself, or reports an interrupt (130 or 143 in
+            # a shell).
             assert driver.returncode in ((-how,) if how is signal.SIGKILL else (130, -how, -signal.SIGINT)), errors
     task.finish(output)
 
@@ -58,13 +58,13 @@ def test_a_driver_stopped_at_fifty_random_moments(large: Task, tmp_path: Path) -
 
 BUSY = """
 import os, sys
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.engine.local import LocalEngine
 from tests.faults.works import SleepWork
 def tell(event):
     if event.kind == "tick":
         print("busy", flush=True)
-        while True:  # whatever happens: this one does not come back
+        while True:  # it ignores everything
             sys.stdin.read(1)
             print("still busy", flush=True)
 with LocalEngine(2) as engine:
@@ -91,7 +91,7 @@ def test_a_second_interrupt_ends_a_driver_that_cannot_finish(how: signal.Signals
         driver.send_signal(how)
         driver.stdin.write("x")
         driver.stdin.flush()
-        assert driver.stdout.readline() == "still busy\n"  # the first is asked politely
+        assert driver.stdout.readline() == "still busy\n"  # the first Ctrl-C only asks it to stop
         driver.send_signal(how)
         assert driver.wait(20) == -how
     assert is_gone(driver.pid)

@@ -1,4 +1,4 @@
-"""Runs on an object store are killed, two at a time write there, and the store fails: the same bytes all the same."""
+"""Runs on an object store are killed, write two at a time, or meet errors of the store, and write the right bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ObjectSe
 
 
 def check(task: Task, output: str, tmp_path: Path) -> None:
-    """The bytes of the undisturbed run, and nothing beside them."""
+    """Check that the store has the bytes of the undisturbed run and no other objects."""
     place = storage(output)
     found = {key: hashlib.sha256(place.read(key) or b"").hexdigest() for key in task.hashes}
     assert found == task.hashes

@@ -1,7 +1,7 @@
-"""A page takes its process along: that page alone is set aside, with its cause, and all others come out unchanged.
+"""A page kills its process: this page alone is dropped, with the cause, and all others are written unchanged.
 
-Through the real chain on small WARC files, with a stage that does it where pages are worked on alone (HTML), or behind
-the extraction, where texts go through in batches.
+The real chain runs on small WARC files, with a stage that does the harm: before the extraction, where pages are guarded
+one by one, or after it, where texts go through in batches.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from corpus.engine import Event, Unit
+from corpus.engine.base import Event, Unit
 from corpus.engine.local import LocalEngine
 from corpus.run.commit import DROPPED_SCHEMAS, find_output
-from corpus.store.base import sha256
+from corpus.store.files import sha256
 from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import verify
 from tests.faults.chains import MEMORY, SECONDS, Peace, faulty_work, files, record, work
@@ -38,12 +38,12 @@ CAUSES = {  # rule, value, threshold
 
 
 def cases(*short: tuple[object, ...], every: Iterable[tuple[object, ...]]) -> list[Any]:
-    """Every case; those that are not among the `short` ones are for the long tests."""
+    """Every case; all but the `short` ones are marked as long tests."""
     return [pytest.param(*case, marks=() if case in short else pytest.mark.long) for case in every]
 
 
 ALONE = [(how, True) for how in CAUSES]
-DEADLY = [(how,) for how in CAUSES if how not in ("sleep", "regex", "raise")]  # those end within their process
+DEADLY = [(how,) for how in CAUSES if how not in ("sleep", "regex", "raise")]  # Python survives these
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_page_that_takes_its_process_along(
 
 @pytest.mark.parametrize("how", cases(("kill",), every=DEADLY))
 def test_a_page_whose_process_dies_once_is_kept(how: str, peace: Peace, engine: LocalEngine, tmp_path: Path) -> None:
-    """Processes are also killed from outside, while an innocent page is at work."""
+    """A process is killed from outside while an innocent page is at work: the page stays."""
     flags, output = tmp_path / "flags", tmp_path / "out"
     flags.mkdir()
     config = Config(((peace.kept(peace.units[1], 5), how),), str(flags))
@@ -94,7 +94,7 @@ REASONS = {"kill": "SIGKILL", "raise": "asked for", "stop": "stopped"}
     cases(("kill", "reading"), ("raise", "writing"), every=itertools.product(REASONS, ("reading", "writing"))),
 )
 def test_a_fault_outside_of_any_row(how: str, moment: str, peace: Peace, engine: LocalEngine, tmp_path: Path) -> None:
-    """No page is to blame: the unit is tried again, and fails with the cause if that never helps."""
+    """No page is to blame: the unit is tried again, and fails with the cause after its last attempt."""
     flags, output, victim = tmp_path / "flags", tmp_path / "out", peace.units[1]
     flags.mkdir()
     faulty = faulty_work(output, victim.key, moment, flags, how, times=4)
@@ -116,7 +116,7 @@ def read(dataset: Dataset, unit: Unit) -> int:
 def files_without(
     page: str, cause: tuple[str, str, str], peace: Peace, unit: Unit, folder: Path
 ) -> list[tuple[str, int, str]]:
-    """`files` as they must be if one kept document is dropped instead, made from the tables alone."""
+    """What `files` must be if one kept document is dropped instead, computed from the tables alone."""
     whole = peace.table(unit.key, "documents")
     documents, dropped = whole.to_pylist(), peace.table(unit.key, "dropped").to_pylist()
     lost = next(row for row in documents if row["id"] == page)

@@ -1,4 +1,4 @@
-"""Nodes and links that are lost while units run on them: everything is done, exactly once, with the same bytes."""
+"""Nodes and links are lost while units run: every unit is done exactly once, with the same bytes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from corpus.engine import Event, Unit
+from corpus.engine.base import Event, Unit
 from corpus.engine.local import LocalEngine
 from corpus.engine.ray import RayEngine
 from corpus.store.shards import Dataset
-from tests.conftest import REPOSITORY
 from tests.faults import ray_cluster
 from tests.faults.driver import Task, await_that, is_gone
 from tests.faults.ray_cluster import Cable, Node
 from tests.faults.ray_works import FullDiskWork, ShardWork
 from tests.support.command import command
+from tests.support.paths import REPOSITORY
 
 pytest.importorskip("ray")
 
@@ -30,7 +30,7 @@ UNITS = 12
 
 
 class Run:
-    """`ray_driver` on a cluster, line by line."""
+    """A process of `ray_driver` on a cluster, and the events that it printed."""
 
     def __init__(self, folder: Path, cluster: Node, silence: float, within: str | None = None) -> None:
         self.output, self.notes = folder / "out", folder / "notes"
@@ -46,7 +46,7 @@ class Run:
         )
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Read what it tells until something is so."""
+        """Read its events until a condition holds."""
         assert self.process.stdout
         for line in self.process.stdout:
             self.lines.append(json.loads(line))
@@ -60,7 +60,7 @@ class Run:
         assert self.process.wait(60) == 0
 
     def on(self, node: Node) -> list[str]:
-        """Units that an attempt was made at on this node, so far."""
+        """Units of which an attempt has begun on this node."""
         notes = [path.name.split() for path in self.notes.iterdir()]
         return sorted(unit for unit, session, _ in notes if int(session) == node.process.pid)
 
@@ -79,7 +79,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
-    """What must come out, from this machine."""
+    """The bytes that every run must write, made on this machine alone."""
     folder = tmp_path_factory.mktemp("undisturbed")
     work = ShardWork(str(folder / "out"), str(folder), rows=5, seconds=0.0)
     work.begin()
@@ -100,7 +100,7 @@ def connected() -> Iterator[tuple[Cable, Node, Node]]:
 
 
 def check(run: Run, undisturbed: list[tuple[Any, ...]]) -> None:
-    """All units are done, each was told once, and what is committed is what a run in peace commits."""
+    """All units are done, each was reported once, and what is committed equals an undisturbed run."""
     assert run.told("done") == [f"u{index:02d}" for index in range(UNITS)]
     assert run.told("failed") == []
     assert run.result() == undisturbed
@@ -118,7 +118,7 @@ def test_a_node_is_killed(tmp_path: Path, undisturbed: list[tuple[Any, ...]]) ->
             run.finish()
         finally:
             run.end()
-    assert set(run.told("retry")) <= at_work  # one that had just ended is not done again
+    assert set(run.told("retry")) <= at_work  # a unit that had just ended is not done again
     check(run, undisturbed)
 
 
@@ -157,12 +157,12 @@ def test_a_link_is_lost(
         cable.pull()
         run.until(lambda: run.told("retry") != [])
         if comes_back:
-            cable.plug()  # what ran there has gone on all the time, and may commit now
+            cable.plug()  # the units on the lost node have gone on all the time, and may commit now
         run.finish()
     finally:
         cable.plug()
         run.end()
-    # Given up once, by the first silence: so it took that long and no longer.
+    # Each unit was given up once, because of the first silence, and not later.
     (lost,) = run.told("retry")
     assert lost in run.on(right)
     check(run, undisturbed)
@@ -170,7 +170,7 @@ def test_a_link_is_lost(
 
 @pytest.fixture
 def single() -> Iterator[Node]:
-    """A cluster of one node with two processors, which RAY_ADDRESS names."""
+    """A cluster of one node with two processors; RAY_ADDRESS names it."""
     with ray_cluster.head("127.0.0.2", 2) as node, ray_cluster.environment(node):
         yield node
 

@@ -1,4 +1,4 @@
-"""Many units: what the driver keeps in memory must not grow with what it has done."""
+"""Many units: the driver's memory must hardly grow with the number of units that are done."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from tests.faults.noop import measure
 
-MIB = 64  # what 100,000 units may take; their keys alone are a tenth of that
-READING = 192  # more, once records are gathered: Arrow's Parquet code and its buffers, listings of 100,000 names
+MIB = 64  # for 100,000 units; their keys alone take a tenth of that
+READING = 192  # more once records are gathered: Arrow's Parquet code and its buffers, listings of 100,000 names
 
 
 @pytest.mark.parametrize("units", [10_000, pytest.param(100_000, marks=pytest.mark.long)])

@@ -1,4 +1,4 @@
-"""`--units i/n`: tasks that meet in the output folder alone write what one process with many workers writes."""
+"""`--units i/n`: tasks that share only the output folder write what one process with many workers writes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TASKS = [("--units", f"{task}/3") for task in (1, 2, 3)]
 
 
 def in_turns(task: Task, output: Path) -> None:
-    """The tasks one after the other, last first, until none of them has to wait for others."""
-    for _ in range(10):  # more rounds than there are barriers
+    """Run the tasks one after the other, the last one first, until no task has to wait for others."""
+    for _ in range(10):  # more rounds than barriers
         answers = [command("corpus", *task.line(output, 1, *units)).stderr for units in reversed(TASKS)]
         waiting = [[line for line in answer.splitlines() if line.startswith("waiting: ")] for answer in answers]
         assert all(len(lines) <= 1 for lines in waiting), answers
@@ -26,7 +26,7 @@ def in_turns(task: Task, output: Path) -> None:
 
 
 def at_once(task: Task, output: Path) -> None:
-    """All tasks at the same time, each waiting at the barriers."""
+    """Run all tasks at the same time; each waits at the barriers."""
     tasks = [task.start(output, 1, *units, "--wait", "10") for units in TASKS]
     for process in tasks:
         _, errors = process.communicate(timeout=600)

@@ -1,4 +1,4 @@
-"""Stages and works that go wrong on request; in a module of their own, because spawned workers import them."""
+"""Stages and works that fail on request. They have a module of their own, because spawned workers import them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from unittest import mock
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.work import ChainWork
 from corpus.schema import Outcome, outcome
 from corpus.store.local import LocalStorage
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 
-_HOARD = 3 << 30  # bytes: what a hoarder takes if nobody stops it
+_HOARD = 3 << 30  # bytes that a hoarder takes if it is not stopped
 
 
 def misbehave(how: str) -> None:
@@ -39,9 +40,9 @@ def misbehave(how: str) -> None:
             raise RuntimeError("asked for")
         case "sleep":
             time.sleep(3600)
-        case "regex":  # backtracks for longer than there will be pages
+        case "regex":  # backtracks practically for ever
             re.match(r"(a|aa)+$", "a" * 200 + "b")
-        case "hang":  # one C call that never ends: it holds the interpreter, no signal handler gets a turn
+        case "hang":  # a C call that never ends: it holds the interpreter, so no signal handler runs
             all(itertools.repeat(True))
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -51,7 +52,7 @@ def misbehave(how: str) -> None:
 
 
 def happens(flags: str, name: str, times: int) -> bool:
-    """Whether something that is to happen `times` times happens now; counts in files, over all processes."""
+    """Whether a fault that happens `times` times happens now. The count is kept in files, over all processes."""
     for count in range(times):
         with contextlib.suppress(FileExistsError):
             os.close(os.open(Path(flags, f"{name}.{count}"), os.O_CREAT | os.O_EXCL))
@@ -61,7 +62,7 @@ def happens(flags: str, name: str, times: int) -> bool:
 
 @dataclass(frozen=True)
 class Config:
-    """For the stage below: what the pages with these ids do; only the first `times` times if `flags` is a folder."""
+    """Settings of the stage below: the faults of the pages with these ids; `times` times if `flags` is a folder."""
 
     faults: tuple[tuple[str, str], ...] = ()
     flags: str = ""
@@ -69,7 +70,7 @@ class Config:
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """A stage that keeps every row, if it gets that far."""
+    """A stage that keeps every row, unless one has a fault."""
     faults = dict(config.faults)
     for page in batch.column("id").to_pylist():
         if page in faults and (not config.flags or happens(config.flags, faults[page], config.times)):
@@ -79,10 +80,11 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 
 @dataclass(frozen=True)
 class FaultyWork(ChainWork):
-    """A chain that goes wrong outside of any row's guard, at one moment of the unit `victim`.
+    """A chain that fails outside of any row's guard, at one moment of the unit `victim`.
 
-    reading: after a few records; writing: before the shard's footer; publishing: one file is published, the other not;
-    published: all files are, the record is not; recorded: the record stands, nothing is cleaned up.
+    The moments: "reading", after a few records; "writing", before the shard's footer; "publishing", when one file is
+    published and the other is not; "published", when all files are published and the record is not; "recorded", when
+    the record is there and nothing is cleaned up.
     """
 
     victim: str = ""
@@ -139,7 +141,7 @@ class FaultyWork(ChainWork):
 
 
 def _before(owner: type, method: str, action: Callable[..., object]) -> contextlib.AbstractContextManager[Any]:
-    """Replace a method by one that does `action` with its arguments first."""
+    """Replace a method by one that first calls `action` with its arguments."""
     original = getattr(owner, method)
 
     def replacement(this: Any, *arguments: Any, **named: Any) -> Any:
@@ -154,15 +156,16 @@ NUMBERS = pa.schema([("writer", pa.string()), ("row", pa.int64())])
 
 @dataclass(frozen=True)
 class SignedWork:
-    """A work with a bug: its bytes tell who wrote them, so that two attempts at a unit differ.
+    """A work with a bug: its bytes name their writer, so two attempts at a unit differ.
 
-    With `gate`, a FIFO, it stands still before it commits until somebody writes there: a zombie, if others went on.
+    With `gate`, a FIFO, it waits before it commits until somebody writes to the FIFO. If others have gone on
+    meanwhile, it is a zombie.
     """
 
     output: str
     writer: str
     gate: str = ""
-    dies: bool = False  # behind the gate, with its files published and no record
+    dies: bool = False  # after the gate, when its files are published and the record is not
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
         dataset = Dataset(self.output)
@@ -177,12 +180,13 @@ class SignedWork:
                 dataset.storage.publish(shard.path, written.path)
                 misbehave("kill")
             counts = {"stage": "signed", "read": 10, "kept": 10, "dropped": {}}
-            dataset.commit(Record(unit.key, "signed", self.writer, unit.inputs, (written,), (counts,)), [shard.path])
+            record = CommitRecord(unit.key, "signed", self.writer, unit.inputs, (written,), (counts,))
+            dataset.commit(record, [shard.path])
 
 
 @dataclass(frozen=True)
 class NoWork:
-    """Nothing to do; with `output`, an empty record is committed."""
+    """A unit does nothing; with `output`, it commits an empty record."""
 
     output: str = ""
     config_hash: str = ""
@@ -190,11 +194,11 @@ class NoWork:
     def run(self, unit: Unit, attempt: Attempt) -> None:
         if self.output:
             counts = {"stage": "nothing", "read": 0, "kept": 0, "dropped": {}}
-            Dataset(self.output).commit(Record(unit.key, "nothing", self.config_hash, (), (), (counts,)), [])
+            Dataset(self.output).commit(CommitRecord(unit.key, "nothing", self.config_hash, (), (), (counts,)), [])
 
 
 class SleepWork:
-    """Never done."""
+    """A unit never ends."""
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
         time.sleep(3600)

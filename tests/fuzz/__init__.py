@@ -1,1 +1,1 @@
-"""Programs that feed parsers with input nobody would write; each is run by hand for as long as one likes."""
+"""Programs that feed parsers with input that nobody would write; they are run by hand, for any time."""

@@ -1,7 +1,7 @@
-"""`python -m tests.fuzz.fuzz_html --minutes 15 --seed 1`: does the fast path ever say anything else than trafilatura?
+"""`python -m tests.fuzz.fuzz_html --minutes 15 --seed 1`: does the fast path ever give another text than trafilatura?
 
-Feeds both with real pages that were changed at random and with soup, in all settings, until the time is up; with
-atheris installed and `--atheris`, lets that choose the bytes. A difference is written to `--out` and ends the run.
+Gives both real pages that were changed at random, and soup, with all settings, until the time is up. With `--atheris`,
+atheris chooses the bytes. The first difference is written to `--out` and ends the run.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from bench.harness import data_folder
 from corpus.extract import stage as extract
 from corpus.text.charset import decode_html
-from tests.corpus.extract.test_trafilatura_fast import SETTINGS, decoded
-from tests.fuzz.odd_pages import mutated, soup
+from tests.support.extract_pages import SETTINGS, decoded
+from tests.support.odd_pages import mutated, soup
 
 _SLOW = 20.0  # processor seconds: a page of this size that takes as long is a finding too
 
 
 def differs(page: str, config: extract.Config) -> bool:
-    """Is the text, or the exception, another one without the fast path?"""
+    """Whether the text, or the exception, is different without the fast path."""
     stock = extract._main_text(page, replace(config, accelerated=False))
     return extract._main_text(page, config) != stock
 

@@ -1,17 +1,17 @@
-"""`python -m tests.fuzz.fuzz_warc --minutes 15`: mutated WARC files, and what no reader of them may ever do.
+"""`python -m tests.fuzz.fuzz_warc --minutes 15`: mutated WARC files, and the promises that a reader must keep.
 
-In: files of a few records in every form (by record and whole; gzip, Zstandard, plain), mutated a few times: bytes
-flipped, cut out, doubled, taken from elsewhere, lengths rewritten. Each is read by `read_pages`, and `verdict` names
-the first promise that was broken:
+The files have a few records in every form (plain, or gzip or Zstandard, by record or whole). Each file is mutated a
+few times: bytes are flipped, cut out, doubled or taken from elsewhere, and lengths are rewritten. `read_pages` reads
+it, and `verdict` names the first promise that is broken:
 
-- it raises nothing but the ValueError for a file without any record;
-- it ends, having taken back not more than a bounded number of times the file's length;
-- it delivers no id more often than the id stands in the file;
-- in a file whose records carry digests, it delivers no body but those that were written, unless the change lies in a
-  place that neither checksum nor digest covers (the digest's own line).
+- The reader raises nothing but the ValueError for a file without any record.
+- It ends, and has read again at most a bounded multiple of the file's length.
+- It delivers no id more often than the id is in the file.
+- If the records have digests, it delivers only bodies that were written, unless the change is in a place that neither
+  checksum nor digest covers (the line of the digest).
 
-With `atheris` installed its coverage guides the mutations; else they are drawn from a seed that is printed, and one
-file of a broken promise is written to `--out`.
+If `atheris` is installed, its coverage guides the mutations; otherwise they are drawn from a seed, which is printed. A
+file that breaks a promise is written to `--out`.
 """
 
 from __future__ import annotations

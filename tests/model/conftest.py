@@ -1,4 +1,4 @@
-"""Small products gain nothing from threads, and lose much on a machine that is busy with other tests."""
+"""The tests use one thread: small products gain nothing from more, and lose much while other tests run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of the GPU runs: every part of it at a tiny size, on a CPU, with figures that are figures."""
+"""The benchmark of training on a GPU: every part of it runs at a tiny size on a CPU and gives finite figures."""
 
 from __future__ import annotations
 

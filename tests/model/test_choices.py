@@ -1,4 +1,4 @@
-"""Multiple choice: what is read, what the model sees of it, and that it is scored as one ending at a time would be."""
+"""Multiple choice: reading questions, encoding them, and scores equal to those of one ending at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bpe.files import save_vocabulary
 from bpe.train import train
 from bpe.vocabulary import Vocabulary
 from model.checkpoint import save
-from model.choices import Example, clean, count_choices, encode, evaluate_choices, log_likelihoods, parse_example
+from model.choices import Question, clean, count_choices, encode, evaluate_choices, log_likelihoods, parse_question
 from model.cli import main
 from model.config import as_dict
 from model.gpt import GPT
@@ -43,7 +43,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def gpt(tokenizer: Tokenizer) -> GPT:
-    """A model with opinions: large random weights."""
+    """A model with large random weights, so that its logits differ clearly."""
     model = GPT(small_model(vocab_size=tokenizer.vocabulary.size, context=24), seed=1)
     generator = torch.Generator().manual_seed(2)
     for weight in model.parameters():
@@ -54,8 +54,8 @@ def gpt(tokenizer: Tokenizer) -> GPT:
 # --- the file ----------------------------------------------------------------------------------------------
 
 
-def parsed(row: Any) -> Example:
-    return parse_example(json.dumps(row).encode())
+def parsed(row: Any) -> Question:
+    return parse_question(json.dumps(row).encode())
 
 
 def without(row: dict[str, Any], *fields: str, **changes: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def without(row: dict[str, Any], *fields: str, **changes: Any) -> dict[str, Any]
 
 
 def test_hellaswag_is_put_together_as_the_harness_does() -> None:
-    assert parsed(ROW) == Example("Roof: A man sits. He", ("falls.", "sings."), 1)
+    assert parsed(ROW) == Question("Roof: A man sits. He", ("falls.", "sings."), 1)
     wikihow = {
         "activity_label": "Home and Garden",
         "ctx_a": "[header] How to clean [title] Wipe it. [step] Use  a cloth.",
@@ -72,19 +72,19 @@ def test_hellaswag_is_put_together_as_the_harness_does() -> None:
         "label": "0",
     }
     context = "Home and Garden: How to clean. Wipe it. Use a cloth."
-    assert parsed(wikihow) == Example(context, (" Dry it.", "Wet it. Again."), 0)
-    assert clean("a   b") == "a  b"  # once over, not until nothing is left to do
+    assert parsed(wikihow) == Question(context, (" Dry it.", "Wet it. Again."), 0)
+    assert clean("a   b") == "a  b"  # one pass, which leaves two spaces
 
 
 def test_other_forms() -> None:
     plain = {"ctx": "A man [title] sits.", "endings": ["falls.", "[x] sings."], "label": 0}
-    assert parsed(plain) == Example("A man [title] sits.", ("falls.", "[x] sings."), 0)
-    assert parsed({"query": "q", "choices": ["a", "b"], "gold": 1}) == Example("q", ("a", "b"), 1)
-    assert parsed({"question": "q", "choices": ["a", "b"], "answer": 1}) == Example("q", ("a", "b"), 1)
+    assert parsed(plain) == Question("A man [title] sits.", ("falls.", "[x] sings."), 0)
+    assert parsed({"query": "q", "choices": ["a", "b"], "gold": 1}) == Question("q", ("a", "b"), 1)
+    assert parsed({"question": "q", "choices": ["a", "b"], "answer": 1}) == Question("q", ("a", "b"), 1)
     arc = {"question": "Why?", "choices": {"text": ["a", "b", "c"], "label": ["1", "2", "3"]}, "answerKey": "3"}
-    assert parsed(arc) == Example("Question: Why?\nAnswer:", ("a", "b", "c"), 2)
+    assert parsed(arc) == Question("Question: Why?\nAnswer:", ("a", "b", "c"), 2)
     book = {"question_stem": "The sun", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "A"}
-    assert parsed(book) == Example("The sun", ("a", "b"), 0)
+    assert parsed(book) == Question("The sun", ("a", "b"), 0)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_malformed_lines_say_what_is_wrong(row: Any, message: str, tmp_path: Pat
     path = tmp_path / "few.jsonl"
     path.write_text(f"{json.dumps(ROW)}\n\n{json.dumps(row)}\n", "utf-8")
     with pytest.raises(ValueError) as caught:  # noqa: PT011, the whole message is compared
-        model.choices.read_examples(path)
+        model.choices.read_questions(path)
     assert str(caught.value).startswith(f"{path}, line 3: {message}")
 
 
@@ -122,10 +122,10 @@ def test_lines_that_are_no_json_and_empty_files(tmp_path: Path) -> None:
     for content, message in ((b'{"ctx": "cut', "line 1: not a JSON"), (b"\xff\xfe{", "line 1: not a JSON")):
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(ValueError, match=message):
-            model.choices.read_examples(tmp_path / "x")
+            model.choices.read_questions(tmp_path / "x")
     (tmp_path / "x").write_bytes(b"\n\n")
     with pytest.raises(ValueError, match="holds no examples"):
-        model.choices.read_examples(tmp_path / "x")
+        model.choices.read_questions(tmp_path / "x")
 
 
 # --- the scores --------------------------------------------------------------------------------------------
@@ -143,10 +143,10 @@ def test_boundary_lies_where_the_texts_meet(tokenizer: Tokenizer, context: str, 
     assert len(kept) <= len(context.encode()) < len(kept) + len(tokenizer.vocabulary.tokens[own[0]])
     assert whole == f"{context} {ending}".encode()
     if context and not context[-1].isspace() and not ending[0].isspace():
-        assert before == tokenizer.encode(context)  # a space begins a word, so nothing merges across
+        assert before == tokenizer.encode(context)  # a space begins a pretoken, so that no merge crosses it
 
 
-def brute_force(gpt: GPT, tokenizer: Tokenizer, example: Example) -> list[float]:
+def brute_force(gpt: GPT, tokenizer: Tokenizer, example: Question) -> list[float]:
     @torch.no_grad()
     def logits(ids: Sequence[int]) -> npt.NDArray[np.float64]:
         found: npt.NDArray[np.float64] = gpt.logits(torch.tensor([list(ids)]))[0].double().numpy()
@@ -160,7 +160,7 @@ def brute_force(gpt: GPT, tokenizer: Tokenizer, example: Example) -> list[float]
     ]
 
 
-def random_examples(count: int, seed: int) -> list[Example]:
+def random_questions(count: int, seed: int) -> list[Question]:
     random = np.random.default_rng(seed)
     words = " ".join(TEXTS).split()
 
@@ -170,7 +170,7 @@ def random_examples(count: int, seed: int) -> list[Example]:
     examples = []
     for _ in range(count):
         endings = tuple(phrase(1, 5) for _ in range(random.integers(2, 5)))
-        examples.append(Example(phrase(0, 8), endings, int(random.integers(len(endings)))))
+        examples.append(Question(phrase(0, 8), endings, int(random.integers(len(endings)))))
     return examples
 
 
@@ -179,8 +179,8 @@ def test_batches_score_what_one_ending_at_a_time_does(
     gpt: GPT, tokenizer: Tokenizer, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.choices, "TILE", tile)
-    monkeypatch.setattr(model.choices, "micro_batch_tokens", lambda device, config: 100)  # several batches
-    examples = [*random_examples(25, seed=3), Example("The cat sat " * 9, ("on the mat.", "by the door " * 9), 0)]
+    monkeypatch.setattr(model.choices, "micro_batch_tokens", lambda device, config: 100)  # several forward passes
+    examples = [*random_questions(25, seed=3), Question("The cat sat " * 9, ("on the mat.", "by the door " * 9), 0)]
     by_hand = [brute_force(gpt, tokenizer, example) for example in examples]
     right, right_by_length = 0, 0
     for example, likelihoods in zip(examples, by_hand, strict=True):
@@ -203,12 +203,12 @@ def test_batches_score_what_one_ending_at_a_time_does(
 
 
 def test_cut_from_the_left(gpt: GPT, tokenizer: Tokenizer) -> None:
-    """Of a long context the model sees the end, of a long ending only its end is scored."""
+    """If a text is too long, the beginning of the context is cut; of a too long ending only the end is scored."""
     for context, ending in (("The cat sat on the mat. " * 8, "The dog."), ("A man", "sat by the door " * 12)):
-        example = Example(context.strip(), (ending.strip(), "x"), 0)
+        example = Question(context.strip(), (ending.strip(), "x"), 0)
         row = encode(tokenizer, example.context, example.endings[0])
         assert len(row.ids) > 25
-        cut = model.choices.Row(row.ids[-25:], min(row.scored, 24))
+        cut = model.choices.EncodedEnding(row.ids[-25:], min(row.scored, 24))
         [ours] = log_likelihoods(gpt, [cut], 0)
         assert ours == pytest.approx(brute_force(gpt, tokenizer, example)[0], rel=1e-5)
         assert evaluate_choices(gpt, tokenizer, [example]).shortened >= 1
@@ -216,7 +216,7 @@ def test_cut_from_the_left(gpt: GPT, tokenizer: Tokenizer) -> None:
 
 def test_characters_and_bytes() -> None:
     # -6 over 2 characters of 4 bytes, -5 over 3 of 3
-    example = Example("", ("éé", "abc"), 0)
+    example = Question("", ("éé", "abc"), 0)
     counts = count_choices([example], np.array([-6.0, -5.0]))
     assert (counts.acc, counts.acc_norm, counts.acc_bytes) == (0.0, 0.0, 1.0)
     assert (counts.acc_stderr, counts.chance) == (None, 0.5)
@@ -224,7 +224,7 @@ def test_characters_and_bytes() -> None:
 
 @pytest.mark.gpu
 def test_choices_on_cuda_agree(gpt: GPT, tokenizer: Tokenizer) -> None:
-    rows = [encode(tokenizer, example.context, example.endings[0]) for example in random_examples(40, seed=5)]
+    rows = [encode(tokenizer, example.context, example.endings[0]) for example in random_questions(40, seed=5)]
     fitting = [row for row in rows if len(row.ids) <= 25]
     theirs = log_likelihoods(gpt, fitting, 0)
     on_cuda = GPT(gpt.config)
@@ -240,7 +240,7 @@ SENTENCES = ["the cat sat on the mat", "the dog sat by the door", "the bird sat 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has learnt three sentences by heart."""
+    """A run whose model has memorised three sentences."""
     vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": 256})
     gpt = GPT(small_model(vocab_size=257, context=32), seed=0)
     optimizer = torch.optim.AdamW(gpt.parameters(), 5e-3)
@@ -314,7 +314,7 @@ def test_choices_errors_are_one_line(run: Path, questions: Path, tmp_path: Path)
     bad.write_text('{"ctx": "x", "endings": ["a", "b"]}\n', "utf-8")
     result = run_eval(run, "--choices", bad)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {bad}, line 1: label is missing")
+    assert result.stderr.startswith(f"model: {bad}, line 1: label is missing")
     assert len(result.stderr.splitlines()) == 1
     result = run_eval(run, "--choices", tmp_path / "none")
     assert result.exit_code == 2

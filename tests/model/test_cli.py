@@ -1,4 +1,4 @@
-"""The `model` command as a user runs it, from tokens to text."""
+"""The `model` command as a user runs it, from shards to samples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SENTENCE = b"The cat sat on the mat, and the dog sat by the door of the old hous
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tokens with its tokenizer (a token a byte) beside it."""
+    """A folder of shards with its tokenizer beside it; a token is a byte."""
     root = tmp_path_factory.mktemp("work")
     return write_bytes(root, [SENTENCE[shift:] + SENTENCE * 3 for shift in range(30)])
 
@@ -56,7 +56,7 @@ def test_pretrain_reports_and_leaves_a_run(data: Path) -> None:
     assert summary["validation_loss"] > 0
     assert summary["bits_per_byte"] > 0
     assert "step 5/5  loss " in result.stderr
-    assert any(f"step 5: {quote}The" in result.stderr for quote in "'\"")  # as Python quotes what was written
+    assert any(f"step 5: {quote}The" in result.stderr for quote in "'\"")  # quoted by Python's repr
     names = {path.name for path in run.iterdir()}
     assert names == {"config.json", "metrics.jsonl", "checkpoint-000005.pt", "tokenizer"}
     assert json.loads((run / "config.json").read_text())["train"]["steps"] == 5
@@ -126,7 +126,7 @@ def test_errors_are_one_line(data: Path, trained: Path, tmp_path: Path, argument
     result = run_command(*given)
     assert result.exit_code == 1, result.output
     assert message in result.stderr
-    [line] = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("model: ")]
     assert result.stderr.splitlines()[-1] == line
     assert result.stdout == ""
 
@@ -141,7 +141,7 @@ def test_run_without_a_tokenizer_trains_but_cannot_sample(tmp_path: Path) -> Non
     assert "holds no tokenizer" in result.stderr
 
 
-def test_wrong_usage_is_2_and_version_is_told() -> None:
+def test_wrong_usage_is_2_and_version_is_printed() -> None:
     assert run_command("pretrain", "--data", "x").exit_code == 2
     assert run_command("pretrain", "--data", "x", "-o", "y", "--preset", "huge").exit_code == 2
     assert run_command("--version").stdout.startswith("model, version ")
@@ -160,7 +160,7 @@ def test_terminated_process_continues_to_the_same_bits(data: Path, tmp_path: Pat
         return pretrain_arguments(data, tmp_path / name, *more)
 
     command = [sys.executable, "-m", "model", *arguments("stopped")]
-    # As many threads as here: sums are added in an order that depends on their number.
+    # With as many threads as in this process, because the order of sums depends on their number.
     threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=threads) as process:
         assert process.stderr is not None

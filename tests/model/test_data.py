@@ -1,4 +1,4 @@
-"""Shards -> streams -> windows -> batches: the same tokens as Python lists would give, each once an epoch."""
+"""Shards, streams, windows and batches: equal to those made with Python lists, and every token once an epoch."""
 
 from __future__ import annotations
 
@@ -19,48 +19,21 @@ from hypothesis import strategies as st
 import model.stream
 from corpus.schema import tokens_schema
 from model.data import Batches, make_batches
-from model.permutation import permute, round_keys
 from model.stream import Stream, fingerprint_of, id_hashes, open_stream, read_shards, token_files, vocabulary_of
-from tests.oracles.model_permutation import permute_one
-from tests.oracles.model_stream import held_out, packed, place, visited, windows
+from tests.oracles.model_stream import hash_fraction, held_out, packed, visited, windows
 from tests.support.model_shards import END_OF_TEXT, random_documents, write_record, write_shard
-
-
-@settings(max_examples=60)
-@given(size=st.integers(1, 3000), key=st.text(max_size=5))
-def test_permutation_is_a_bijection_and_equals_its_twin(size: int, key: str) -> None:
-    result_N = permute(np.arange(size), size, key)
-    assert np.array_equal(np.sort(result_N), np.arange(size))
-    keys = [int(each) for each in round_keys(key)]
-    for position in {0, size // 2, size - 1}:
-        assert result_N[position] == permute_one(position, size, keys)
-
-
-@given(position=st.integers(0, 2**40 - 8))
-def test_permutation_of_a_large_set_equals_its_twin(position: int) -> None:
-    size = 2**40 - 7
-    keys = [int(each) for each in round_keys("k")]
-    assert permute(np.array([position]), size, "k")[0] == permute_one(position, size, keys)
-
-
-def test_permutation_depends_on_its_key_and_looks_random() -> None:
-    first, second = permute(np.arange(1000), 1000, "0"), permute(np.arange(1000), 1000, "1")
-    assert (first == second).sum() < 10  # 1 is expected
-    assert (first == np.arange(1000)).sum() < 10
-    assert abs(np.corrcoef(np.arange(1000), first)[0, 1]) < 0.1
-
 
 documents = st.lists(st.lists(st.integers(0, END_OF_TEXT - 1), max_size=12), min_size=1, max_size=12)
 fractions = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-300, 0.02, 0.5, 1.0]))
 
 
 def ids_of(count: int) -> list[str]:
-    """As `write_shard` gives them."""
+    """The ids that `write_shard` gives documents by default."""
     return [f"<urn:uuid:{number}>" for number in range(count)]
 
 
 def both(first: list[list[int]], second: list[list[int]], fraction: float) -> tuple[list[int], list[int]]:
-    """What is trained on and what is held out of two shards."""
+    """The stream to train on and the held-out stream of two shards."""
     chosen = held_out(ids_of(len(first)) + ids_of(len(second)), fraction)
     pairs = list(zip(chosen, first + second, strict=True))
     train, rest = ([document for is_out, document in pairs if is_out == side] for side in (False, True))
@@ -110,7 +83,7 @@ def test_streams_and_windows_equal_lists(
 @given(id=st.text(max_size=60))
 def test_hash_equals_its_twin(id: str) -> None:
     [hashed] = id_hashes(pa.array([id]))
-    assert int(hashed) == place(id) * 2**64
+    assert int(hashed) == hash_fraction(id) * 2**64
 
 
 def test_hash_is_the_one_that_it_has_always_been() -> None:
@@ -131,7 +104,7 @@ def test_share_held_out_is_the_one_asked_for() -> None:
 
 
 def held_out_ids(folder: Path, ids: list[str], fraction: float, shards: int = 1) -> set[str]:
-    """Which of these documents are held out when they lie in so many shards; the text of each tells its number."""
+    """The documents held out of so many shards; each document has one token, the number in its id."""
     metadata = {"tokenizer_hash": "a" * 64, "vocab_size": "1000", "end_of_text": "999"}
     folder.mkdir()
     for shard in range(shards):
@@ -198,7 +171,7 @@ def test_damaged_and_half_written_files_are_written_again(tmp_path: Path) -> Non
         path.write_bytes(path.read_bytes()[:-1])
         assert_equal_streams(open_stream(tmp_path / "tokens", tmp_path / "run", in_memory=10), whole)
         path.unlink()
-        # What a process left that was killed while writing.
+        # The temporary file of a process that was killed while it wrote.
         path.with_name(f".{path.name}.{'0' * 32}.partial").write_bytes(b"half")
         assert_equal_streams(open_stream(tmp_path / "tokens", tmp_path / "run", in_memory=10), whole)
     assert len(list((tmp_path / "run").iterdir())) == 2
@@ -215,10 +188,10 @@ def test_several_may_write_the_same_streams_at_once(tmp_path: Path, monkeypatch:
     together, names = threading.Barrier(6), []
     pack = model.stream._pack
 
-    def pack_together(shards: Any, below: int, dtype: Any, train: Any, held_out: Any) -> None:
+    def pack_together(shards: Any, limit: int, dtype: Any, train: Any, held_out: Any) -> None:
         names.append(train.name)
         together.wait(60)
-        pack(shards, below, dtype, train, held_out)
+        pack(shards, limit, dtype, train, held_out)
 
     for shard in range(4):
         write_shard(tmp_path / f"tokens/{shard}.parquet", random_documents(200, seed=shard))
@@ -231,7 +204,7 @@ def test_several_may_write_the_same_streams_at_once(tmp_path: Path, monkeypatch:
         for call in calls:
             assert_equal_streams(call.result(), whole)
         assert len(list(cache.iterdir())) == 2
-    assert len(set(names)) == 30  # no file is written to by two
+    assert len(set(names)) == 30  # no two processes write to one file
 
 
 def test_wide_vocabulary_is_read_as_uint32(tmp_path: Path) -> None:
@@ -313,7 +286,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Stream:
-    """Every id but the end-of-text is there once, so that a window is known by any of its tokens."""
+    """A stream in which every id but the end-of-text occurs once, so that any token identifies its window."""
     folder = tmp_path_factory.mktemp("tokens")
     each = [list(range(first, first + 40)) for first in range(0, 4000, 40)]
     write_shard(folder / "a.parquet", each, vocab_size=4001, end_of_text=4000)
@@ -338,7 +311,7 @@ def test_each_window_once_an_epoch_whatever_the_world(batches: Batches, world: i
     assert not np.array_equal(first, second)
 
 
-# Updates, windows an update and process, processes: of each run between two stops.
+# For each run between two stops: updates, windows an update and process, processes.
 schedules = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9), st.sampled_from([1, 2, 3, 4, 6, 7])), max_size=8)
 
 
@@ -374,7 +347,7 @@ def test_batch_is_pure(batches: Batches) -> None:
     assert x_BT.shape == y_BT.shape == (12, 16)
     assert x_BT.dtype == y_BT.dtype == np.uint16
     assert np.array_equal(x_BT[:, 1:], y_BT[:, :-1])
-    x_BT[:] = 0  # a copy: nobody's data but the caller's
+    x_BT[:] = 0  # a copy, which does not change the stream
     assert np.array_equal(batches.batch(3)[0], again.batch(3)[0])
     assert not np.array_equal(dataclasses.replace(batches, seed=8).batch(3)[0], batches.batch(3)[0])
     other_data = dataclasses.replace(batches.stream, fingerprint="f")
@@ -387,7 +360,7 @@ def test_held_out_documents_are_never_trained_on(batches: Batches) -> None:
     numbers = batches.validation(10**6)
     assert len(numbers) == batches.validation_windows >= 3
     scored = {id for rows in batches.held_out(numbers) for id in rows.flat}
-    assert trained & scored == {4000}  # the end of text
+    assert trained & scored == {4000}  # the end-of-text token
     few = batches.validation(3)
     assert len(set(few.tolist())) == 3
     assert set(few.tolist()) <= set(numbers.tolist())

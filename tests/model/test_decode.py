@@ -1,4 +1,4 @@
-"""Decoding a token at a time against whole forward passes, a graph against plain steps."""
+"""Decoding a token at a time against whole forward passes, and a CUDA graph against plain steps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from model.decode import EAGER_STEPS, Decoder, in_compute_dtype
 from model.draw import Sampling, draw
 from model.gpt import GPT
-from tests.model.test_gpt import SHAPES
-from tests.support.model_shards import VOCAB, small_model
+from tests.support.model_shards import SHAPES, VOCAB, small_model
 
 BF16_ERROR = 0.08  # of the largest logit: bf16 keeps 8 bits of each of a few dozen sums
 
 
 def shaken(shape: str, **changes: int) -> GPT:
-    """A model away from the symmetry of its initial weights."""
+    """A model whose norms and biases are random too."""
     model = GPT(small_model(context=24, **{**SHAPES[shape], **changes}), seed=4)
     generator = torch.Generator().manual_seed(5)
     for parameter in model.parameters():
@@ -40,8 +39,8 @@ def forced_logits(
     logits_NBV = torch.zeros(steps, len(texts), model.config.vocab_size, device=device)
 
     def draw(logits_BV: Tensor, _: Tensor) -> Tensor:
-        logits_NBV.index_copy_(0, decoder.number_1, logits_BV[None])
-        return forced_BN.index_select(1, decoder.number_1)[:, 0]
+        logits_NBV.index_copy_(0, decoder.step_number_1, logits_BV[None])
+        return forced_BN.index_select(1, decoder.step_number_1)[:, 0]
 
     longest = max(starts) + steps
     decoder = Decoder(model, torch.zeros(len(texts), steps), draw, longest, graph)
@@ -70,7 +69,7 @@ def test_steps_equal_one_forward(shape: str, starts: tuple[int, ...]) -> None:
 
 @torch.no_grad()
 def test_a_row_may_begin_anew() -> None:
-    """A shorter text in the place of a longer one sees nothing of it; the other rows go on."""
+    """A shorter text that replaces a longer one sees nothing of it, and the other rows are unchanged."""
     model, texts = shaken("window"), random_texts(3, 24)
     seen: list[Tensor] = []
 
@@ -106,7 +105,7 @@ def test_equal_texts_are_computed_once() -> None:
 
 
 class Operations(TorchDispatchMode):
-    """Names of all operations that run inside."""
+    """Records the names of all operations that run inside the context."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +120,7 @@ class Operations(TorchDispatchMode):
 @pytest.mark.parametrize("settings", [{}, {"top_k": 0}, {"top_k": 0, "top_p": 0.9}, {"temperature": 0.0}])
 @torch.no_grad()
 def test_a_step_needs_no_word_from_the_host(shape: str, settings: dict[str, float]) -> None:
-    """As a graph wants it: no number read from the device, none sent there, nothing whose shape depends on values."""
+    """A graph allows no number that is read from the device or sent to it, and no shape that depends on values."""
     sampling = Sampling(**settings)  # type: ignore[arg-type]
     decoder = Decoder(shaken(shape), torch.zeros(2, 4), partial(draw, sampling=sampling), 24)
     decoder.prefill([0, 1], [[1, 2, 3], [4]])
@@ -136,11 +135,12 @@ def test_a_step_needs_no_word_from_the_host(shape: str, settings: dict[str, floa
     assert "aten.index_copy_" in steps[0]
     with Operations() as operations:
         decoder.prefill([0], [[5, 6]])
-    assert {"aten._local_scalar_dense", "aten.lift_fresh"} <= set(operations.names)  # this is how they look
+    # A read from the device and a copy to it have these names.
+    assert {"aten._local_scalar_dense", "aten.lift_fresh"} <= set(operations.names)
 
 
 @torch.no_grad()
-def test_a_failed_recording_is_told_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_recording_is_reported_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> None:
         raise RuntimeError("no memory for a graph")
 
@@ -168,7 +168,7 @@ def test_on_a_cpu_the_weights_are_the_model_s_own() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bf16_weights_give_nearly_the_same(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What CUDA computes in, on a CPU: every operation takes it, and nothing is lost but digits."""
+    """bf16 as on CUDA: every operation supports it, and the results differ only by rounding."""
     model, texts, starts = shaken(shape), random_texts(3, 24), (3, 12, 7)
     exact = torch.stack(forced_logits(model, texts, starts, 12))
     monkeypatch.setattr("model.decode.compute_dtype", lambda device: torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Drawing: which ids, how often, and by which numbers."""
+"""Drawing tokens: which ids are candidates, how often each is drawn, and which random numbers mean it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_draw_equals_its_definition(
 ) -> None:
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     expected = stretches(logits, temperature, top_k, top_p)
-    for slightly in (-1e-5, 1e-5):  # no mass so near to top_p that rounding decides
+    for slightly in (-1e-5, 1e-5):  # no sum of probabilities is so near to top_p that rounding decides
         assume(len(expected) == len(stretches(logits, temperature, top_k, min(1.0, top_p + slightly))))
     drawn = int(draw(torch.tensor([logits]), torch.tensor([uniform]), sampling))
     [(low, high)] = [(low, high) for token, low, high in expected if token == drawn]
@@ -46,7 +46,7 @@ def test_draw_equals_its_definition(
 def test_drawn_ids_lie_in_top_k_and_top_p(
     logits: list[float], top_k: int, top_p: float, temperature: float, seed: int
 ) -> None:
-    """With equal logits too, of which a top k may take any."""
+    """Also with equal logits, of which top-k may take any."""
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     numbers_B = uniforms(seed, [0], 20)[0]
     ranked = sorted(logits, reverse=True)
@@ -84,7 +84,7 @@ def test_frequencies_follow_the_probabilities(settings: dict[str, float]) -> Non
 @pytest.mark.parametrize("top_p", [0.9, 1.0])
 @pytest.mark.parametrize("top_k", [0, 3])
 def test_impossible_ids_are_never_drawn(top_k: int, top_p: float) -> None:
-    """Also by the greatest number below 1, whose product with a total may round to that total."""
+    """Also with the greatest number below 1, whose product with a total may round to that total."""
     greatest = float(np.nextafter(np.float32(1), np.float32(0)))
     logits_V = torch.tensor([-torch.inf, 0.3, -torch.inf, 0.1, -0.2, -torch.inf])
     for number in (0.0, 0.5, greatest):
@@ -100,7 +100,7 @@ def test_without_temperature_the_likeliest_is_taken() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 0}, {"top_p": 0.5}, {"temperature": 0.0}])
 def test_logits_of_a_diverged_model_give_some_id(settings: dict[str, float]) -> None:
-    """A sample amid training is no reason to stop."""
+    """A sample from a diverged model must not end the training with an error."""
     sampling = dataclasses.replace(Sampling(top_k=3), **settings)  # type: ignore[arg-type]
     for value in (torch.nan, torch.inf):
         drawn_B = draw(torch.full((2, 9), value), torch.tensor([0.2, 0.9]), sampling)

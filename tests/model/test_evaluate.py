@@ -1,4 +1,4 @@
-"""Scores of streams: each token once, the same as counted by hand, source by source."""
+"""Scores of streams: every token counts once, the figures equal a slow count, and each stream has its row."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def stream() -> list[int]:
 
 
 def test_bits_per_byte_of_a_thousand_documents(testdata: Path, tmp_path: Path) -> None:
-    """Text in, bits a byte out: what a count of each token by hand and of the texts' own bytes gives."""
+    """Bits a byte of texts equal a count of each token's nats and of the texts' bytes."""
     news = gzip.decompress((testdata / "text/en_news_web.txt.gz").read_bytes()).decode().split("<|endoftext|>")
     mixed = gzip.decompress((testdata / "text/mixed_multilingual_code.jsonl.gz").read_bytes()).splitlines()
     texts = [text.strip()[:150] for text in [*news[:600], *(json.loads(line)["text"] for line in mixed[:399])]] + [""]
@@ -118,17 +118,17 @@ def test_modes_differ_and_bytes_may_be_unknown(gpt: GPT, stream: list[int]) -> N
 @given(ids=st.integers(1, 80), context=st.integers(1, 20), data=st.data())
 def test_windows_hold_every_target_once(ids: int, context: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(1, context))
-    ids_N = np.arange(1, ids + 1, dtype=np.uint16)  # the end of text is 0, so that an id's place is its number
+    ids_N = np.arange(1, ids + 1, dtype=np.uint16)  # the end-of-text token is 0, so that an id's place is its number
     windows_N = choose_windows(ids, context, stride, 0)
     rows, counted = cut_windows(ids_N, windows_N, context, stride, 0)
     inputs, targets = rows[:, :-1], rows[:, 1:]
-    assert targets[counted].tolist() == ids_N.tolist()  # once, in order
+    assert targets[counted].tolist() == ids_N.tolist()  # every id once, in order
     for x_T, y_T, counted_T in zip(inputs, targets, counted, strict=True):
         real = y_T > 0
         assert not (counted_T & ~real).any()
         assert (x_T[real] == y_T[real] - 1).all()  # each input is the id before its target
         first = int(counted_T.argmax())
-        assert first >= min(int(y_T[first]) - 1, context - stride)  # so many inputs went before
+        assert first >= min(int(y_T[first]) - 1, context - stride)  # at least so many inputs stand before it
     none = cut_windows(ids_N, np.array([-1, 0]), context, stride, 0)[1]
     assert not none[0].any()
     assert none[1].any()
@@ -161,7 +161,7 @@ def test_processes_together_score_what_one_does(gpt: GPT, stream: list[int], wor
     scoring = Scoring(END_OF_TEXT, 2, LENGTHS_V)
     shares = [sum_losses(gpt, np.array(stream), scoring, rank, world) for rank in range(world)]
     watch.remove()
-    assert len(calls) % world == 0  # equally many forward passes each, of one shape
+    assert len(calls) % world == 0  # every rank makes equally many forward passes, of one shape
     assert set(calls) == {(2, 16)}
     whole = evaluate(gpt, np.array(stream), scoring)
     together = summarise(torch.stack(shares).sum(0), scoring)
@@ -183,7 +183,7 @@ def test_scoring_on_cuda_waits_for_nothing_and_agrees(gpt: GPT) -> None:
     on_cuda = opinionated(small_model()).cuda()
     for doc_mask in (False, True):
         scoring = Scoring(END_OF_TEXT, 64, LENGTHS_V, doc_mask)
-        torch.cuda.set_sync_debug_mode("default" if doc_mask else "error")  # a mask is made on the host's time
+        torch.cuda.set_sync_debug_mode("default" if doc_mask else "error")  # making a mask waits for the device
         try:
             sums = sum_losses(on_cuda, ids_N, scoring)
         finally:
@@ -203,7 +203,7 @@ def vocabulary() -> Vocabulary:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary) -> Path:
-    """`mixed`: shards in sub-folders, which the run in `run` was trained on; `other`: one that it was not."""
+    """`mixed` has shards in sub-folders, and the run in `run` was trained on it; `other` it was not trained on."""
     root = tmp_path_factory.mktemp("work")
     for number, name in enumerate(("mixed/code/a", "mixed/code/b", "mixed/news/a", "mixed/loose", "other/a")):
         texts = [f"{name}, document {n}: " + "what it says. " * (n % 4) for n in range(40 + 10 * number)]
@@ -320,9 +320,9 @@ def test_errors_are_one_line(root: Path, tmp_path: Path) -> None:
     write_shard(tmp_path / "foreign/a.parquet", [[1, 2]] * 9)
     write_shard(tmp_path / "empty/a.parquet", [], 257, 256, read_shards(root / "other")[0].tokenizer_hash)
     for data, message in (
-        (tmp_path / "foreign", f"error: {tmp_path}/foreign: made by tokenizer aaaaaaaaaaaa, the run by "),
-        (tmp_path / "empty", f"error: {tmp_path}/empty: holds no tokens to score"),
-        (f"name={tmp_path}/none", f"error: {tmp_path}/none: no such directory of TOKENS shards"),
+        (tmp_path / "foreign", f"model: {tmp_path}/foreign: made by tokenizer aaaaaaaaaaaa, the run by "),
+        (tmp_path / "empty", f"model: {tmp_path}/empty: holds no tokens to score"),
+        (f"name={tmp_path}/none", f"model: {tmp_path}/none: no such directory of TOKENS shards"),
     ):
         result = run_eval(root / "run", "--data", data)
         assert result.exit_code == 1, result.output

@@ -1,8 +1,6 @@
-"""The model against its definitions, padding against nothing."""
+"""The model against its definitions, and a padded vocabulary against one without padding."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from model.gpt import GPT, RMSNorm, flops_per_token, parameter_count, rope_table
 from model.optim import make_optimizers, zero_gradients
 from model.presets import from_preset
 from tests.oracles import model_attention as oracle
-from tests.support.model_shards import END_OF_TEXT, small_model
+from tests.support.model_shards import END_OF_TEXT, SHAPES, small_model
 
 
 @settings(max_examples=20)
@@ -67,22 +65,6 @@ def test_rope_scores_depend_on_distance_alone() -> None:
     assert max(scores) - min(scores) < 1e-4
 
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "gpt2": {
-        "positions": "learned",
-        "norm": "layer",
-        "activation": "gelu",
-        "qk_norm": False,
-        "bias": True,
-        "kv_heads": 4,
-        "norm_eps": 1e-5,
-    },
-    "window": {"window": 5, "layers": 3, "full_every": 2},
-    "others": {"activation": "relu2", "soft_cap": 3.0, "tied": False, "bias": True},
-}
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_token_sees_a_later_one(shape: str) -> None:
     model = GPT(small_model(**SHAPES[shape]), seed=7)
@@ -96,7 +78,7 @@ def test_no_token_sees_a_later_one(shape: str) -> None:
 
 
 def test_a_window_ends_where_it_says() -> None:
-    """One layer of window 5: token t sees t-4 .. t. With a second layer, that sees all, it hears of the others."""
+    """With one layer of window 5, token t sees t - 4 to t. A second layer without a window sees all tokens."""
     tokens_BT = torch.arange(16)[None]
     changed_BT = tokens_BT.clone()
     changed_BT[0, 2] = 50
@@ -114,7 +96,7 @@ def test_a_window_ends_where_it_says() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_document_mask_keeps_documents_apart(shape: str) -> None:
-    """Editing document A leaves the losses of document B as they were, bit for bit."""
+    """A change in document A does not change a bit of the losses of document B."""
     model = GPT(small_model(**SHAPES[shape]), seed=7)
     a, b = [5, 6, 7, 8, 9], [10, 11, 12, 13, 14, 15]
     ids_T = torch.tensor([*a, END_OF_TEXT, *b, END_OF_TEXT, 1, 2, 3, 4])
@@ -128,11 +110,11 @@ def test_document_mask_keeps_documents_apart(shape: str) -> None:
             open_losses.append(model(x_BT, y_BT, reduction="none")[0])
         alone_T = torch.tensor([END_OF_TEXT, *b, END_OF_TEXT])
         alone = model(alone_T[None, :-1], alone_T[None, 1:], reduction="none")[0]
-    assert torch.equal(losses[0][5:], losses[1][5:])  # the end of text at 5 opens the next document
+    assert torch.equal(losses[0][5:], losses[1][5:])  # the end-of-text token at 5 opens the next document
     assert (losses[0][1:5] != losses[1][1:5]).all()
     assert (open_losses[0][6:] != open_losses[1][6:]).any()
-    if shape != "gpt2":  # learned positions are counted from the window's start
-        assert torch.allclose(losses[0][5:12], alone, atol=1e-5)  # as if it stood alone
+    if shape != "gpt2":  # learned positions count from the start of the sequence
+        assert torch.allclose(losses[0][5:12], alone, atol=1e-5)  # equal to the losses of the document alone
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -230,7 +212,7 @@ def test_flops_count_six_a_matrix_weight_and_the_scores() -> None:
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_cuda_agrees_with_cpu(shape: str, compiled: bool) -> None:
-    """Plain, with documents, and the gradients, within what bf16 rounds away."""
+    """Losses with and without a document mask, and gradients, agree up to bf16's rounding."""
     from model.attention import kernels
     from model.device import autocast
 

@@ -1,4 +1,4 @@
-"""What the guard refuses, what it lets pass, and that a resumed run hears the same answers."""
+"""The guard: what it refuses, what it admits, and that it judges alike in a resumed run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.oracles.model_guard import refused
 
 
 def full(sigmas: float = 6.0, loss: float = 3.2, norm: float = 0.5) -> Guard:
-    """A guard after a quiet stretch."""
+    """A guard whose record is full of steady updates."""
     guard = Guard(sigmas)
     for step in range(RECORD):
         assert guard.judge(loss + 0.05 * (-1) ** step, norm * 1.05 ** ((-1) ** step)) is None
@@ -103,7 +103,7 @@ numbers = st.one_of(
 def test_answers_equal_a_look_at_the_whole_history(
     seed: int, noise: float, odd: list[tuple[int, float, float]], sigmas: float, stop: int
 ) -> None:
-    """And they do when the guard was stored and restored on the way, through JSON's decimal numbers."""
+    """Also if the guard was stored as JSON and restored in between."""
     random = np.random.default_rng(seed)
     updates = list(
         zip(3 + noise * random.standard_normal(300), np.exp(noise * random.standard_normal(300)), strict=True)
@@ -125,7 +125,7 @@ def test_answers_equal_a_look_at_the_whole_history(
 
 @pytest.mark.parametrize(("spread", "noise"), [(0.1, 0.005), (0.2, 0.02), (0.5, 0.05), (1.0, 0.2)])
 def test_healthy_runs_hear_no_false_alarm(spread: float, noise: float) -> None:
-    """Lognormal norms, and a loss that falls from 11 to 3 under noise, over 5,000 updates."""
+    """Lognormal norms, and a noisy loss that falls from 11 to 3, over 5,000 updates."""
     random = np.random.default_rng(0)
     guard = Guard(6.0)
     for step in range(5_000):

@@ -1,31 +1,24 @@
-"""transformers computes with what we export what we compute, and we with what it saves."""
+"""transformers computes our logits from our exports, and our model computes its logits from its files."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from bpe.files import load_vocabulary, save_vocabulary
-from bpe.vocabulary import Vocabulary
-from model.checkpoint import load_model, save
-from model.cli import main
-from model.config import as_dict
+from model.checkpoint import load_model
 from model.gpt import GPT
 from model.hf import export, import_folder
 from model.presets import from_preset
 from model.sample import Sampling, generate
-from model.tokenizer import Tokenizer
 from tests.oracles import model_qwen3
-from tests.support.model_peers import GPT2, SHAPES, random_ids, random_model, transformers_model
-from tests.support.model_shards import END_OF_TEXT, VOCAB, small_model, write_shard
+from tests.support.model_peers import GPT2, SHAPES, random_ids, random_model, saved_by_transformers, transformers_model
+from tests.support.model_shards import END_OF_TEXT, VOCAB, small_model
 
 CLASSES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel"}
 
@@ -34,7 +27,7 @@ CLASSES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "gpt2": "GP
 def assert_same_logits(ours: GPT, theirs: Any, ids_BT: torch.Tensor) -> None:
     ours_BTV, theirs_BTV = ours.logits(ids_BT), theirs(ids_BT).logits
     assert theirs_BTV.shape == ours_BTV.shape
-    assert float(ours_BTV.std()) > 0.1  # there is something to compare
+    assert float(ours_BTV.std()) > 0.1  # the logits are not all alike
     torch.testing.assert_close(ours_BTV, theirs_BTV, atol=1e-4, rtol=0)
 
 
@@ -74,7 +67,7 @@ def test_transformers_writes_the_same_text_with_its_cache(tmp_path: Path, name: 
 
 
 def test_exported_weights_are_qwen3_by_its_names(tmp_path: Path) -> None:
-    """Read by a forward pass of our own, which no version of transformers can change."""
+    """The export is read by a forward pass in the tests, which does not depend on the version of transformers."""
     gpt = random_model(small_model())
     written = export(gpt, tmp_path, END_OF_TEXT, tokenizer=None)
     assert {path.name for path in written} == {"config.json", "generation_config.json", "model.safetensors"}
@@ -109,7 +102,7 @@ def test_bfloat16_is_half_the_bytes_of_the_rounded_weights(tmp_path: Path) -> No
         ({"bias": True}, "bias = True"),
         ({"norm": "layer"}, "norm = layer"),
         ({"positions": "learned"}, "positions = learned"),
-        ({"qk_norm": False, "heads": 6, "kv_heads": 3}, "qk_norm = False"),  # nor would Llama have it
+        ({"qk_norm": False, "heads": 6, "kv_heads": 3}, "qk_norm = False"),  # Llama has no such shape either
         ({"qk_norm": False, "bias": True, "window": 4}, "window = 4"),
         ({**GPT2, "kv_heads": 2}, "kv_heads = 2"),
         ({**GPT2, "head_dim": 8}, "head_dim = 8"),
@@ -133,26 +126,6 @@ def test_window_that_no_layer_has_is_none(tmp_path: Path) -> None:
 # --- import ------------------------------------------------------------------------------------------------
 
 
-def saved_by_transformers(folder: Path, kind: str, shard: str = "5GB", **settings: Any) -> Any:
-    """A random model of theirs, written by them."""
-    import transformers
-
-    common = {"vocab_size": VOCAB, "bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT}
-    if kind == "GPT2":
-        sizes = {"n_positions": 16, "n_embd": 64, "n_layer": 2, "n_head": 4}
-    else:
-        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "max_position_embeddings": 16}
-        sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
-    config = getattr(transformers, f"{kind}Config")(**{**common, **sizes, **settings})
-    head = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
-    model = getattr(transformers, kind + head)(config).eval()
-    generator = torch.Generator().manual_seed(4)
-    for weight in model.parameters():
-        weight.data += 0.1 * torch.randn(weight.shape, generator=generator)
-    model.save_pretrained(folder, max_shard_size=shard)
-    return model
-
-
 SLIDING = {"use_sliding_window": True, "sliding_window": 4}
 
 
@@ -163,7 +136,7 @@ SLIDING = {"use_sliding_window": True, "sliding_window": 4}
         ("Qwen3", {"tie_word_embeddings": True, "rms_norm_eps": 1e-5}),
         ("Qwen3", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
         ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}),
-        ("Qwen3", {**SLIDING, "max_window_layers": 3}),  # from the fourth layer on, of three
+        ("Qwen3", {**SLIDING, "max_window_layers": 3}),  # windows begin at the fourth layer, and there are three
         ("Llama", {}),
         ("Llama", {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
         ("GPT2", {}),
@@ -255,7 +228,7 @@ def test_settings_may_be_as_older_versions_wrote_them(
         ("Qwen3", {"num_key_value_heads": 3}, "kv_heads = 3: should divide heads = 4"),
         ("Qwen3", {"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type = 'yarn': only 'default'"),
         ("Qwen3", {"rope_parameters": 7}, "config.json: "),
-        ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention"] * 3}, "layer_types: here every so manieth layer"),
+        ("Qwen3", {**SLIDING, "layer_types": ["sliding_attention"] * 3}, "layer_types: every n-th layer"),
         ("Qwen3", {"quantization_config": {"bits": 4}}, "its weights are quantized"),
         ("Qwen3", {"intermediate_size": 97}, r"gate_proj.weight has shape \[96, 64\], config.json asks for \[97, 64\]"),
         ("Qwen3", {"num_hidden_layers": 4}, "holds no tensor model.layers.3.input_layernorm.weight"),
@@ -303,158 +276,4 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
     (tmp_path / "one/config.json").write_text("{")
     refused("one", ValueError, "config.json: damaged")
     (tmp_path / "one/config.json").write_text("[]")
-    refused("one", ValueError, "config.json: holds a list, no settings")
-
-
-# --- the tokenizer, and the commands -----------------------------------------------------------------------
-
-
-def bytes_vocabulary() -> Vocabulary:
-    return Vocabulary(tuple(bytes([byte]) for byte in range(256)), "gpt2", {"<|endoftext|>": 256})
-
-
-def run_command(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run that was trained, as far as the commands can tell."""
-    gpt, vocabulary = random_model(small_model(vocab_size=257)), bytes_vocabulary()
-    folder = tmp_path / "trained"
-    save_vocabulary(vocabulary, folder / "tokenizer")
-    data = {"fingerprint": "f", "tokenizer_hash": vocabulary.hash, "end_of_text": 256}
-    save(folder, 7, {"model": as_dict(gpt.config), "data": data, "weights": gpt.state_dict()}, keep=1)
-    return folder
-
-
-def test_tokenizer_goes_along_and_comes_back(tmp_path: Path) -> None:
-    from transformers import AutoTokenizer
-
-    export(GPT(small_model(vocab_size=257)), tmp_path / "hf", 256, Tokenizer(bytes_vocabulary()))
-    theirs = AutoTokenizer.from_pretrained(tmp_path / "hf", local_files_only=True)
-    assert theirs.encode("The é") == list("The é".encode())
-    assert (theirs.eos_token, theirs.eos_token_id) == ("<|endoftext|>", 256)
-    imported = import_folder(tmp_path / "hf", tmp_path / "run")
-    assert load_vocabulary(tmp_path / "run/tokenizer").hash == imported.tokenizer == bytes_vocabulary().hash
-    state = load_model(tmp_path / "run", torch.device("cpu"), print)[1]
-    assert state["data"] == {"fingerprint": None, "tokenizer_hash": imported.tokenizer, "end_of_text": 256}
-
-
-def test_tokenizer_that_cannot_be_is_refused_or_left_out(tmp_path: Path) -> None:
-    saved_by_transformers(tmp_path / "hf", "Qwen3")
-    export(GPT(small_model(vocab_size=257)), tmp_path / "other", 256, Tokenizer(bytes_vocabulary()))
-    shutil.copy(tmp_path / "other/tokenizer.json", tmp_path / "hf")
-    with pytest.raises(ValueError, match=r"tokenizer.json: has 257 ids, the model's embedding 100 rows"):
-        import_folder(tmp_path / "hf", tmp_path / "run")
-    (tmp_path / "hf/tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
-    with pytest.raises(ValueError, match=r"model Unigram has no counterpart here.*; --no-tokenizer imports"):
-        import_folder(tmp_path / "hf", tmp_path / "run")
-    assert run_command("import", tmp_path / "hf", "-o", tmp_path / "run", "--no-tokenizer").exit_code == 0
-    assert not (tmp_path / "run/tokenizer").exists()
-
-
-def test_a_run_goes_out_and_comes_back_by_command(run: Path, tmp_path: Path) -> None:
-    exported = run_command("export", run, "--to", "hf", "-o", tmp_path / "hf", "--json")
-    assert exported.exit_code == 0, exported.output
-    names = {Path(path).name for path in json.loads(exported.stdout)["files"]}
-    assert names == {path.name for path in (tmp_path / "hf").iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
-    imported = run_command("import", tmp_path / "hf", "-o", tmp_path / "back", "--json")
-    assert imported.exit_code == 0, imported.output
-    assert json.loads(imported.stdout)["architecture"] == "Qwen3ForCausalLM"
-    samples = [
-        run_command("sample", folder, "--prompt", "The", "--max-tokens", 8, "--json")
-        for folder in (run, tmp_path / "back")
-    ]
-    assert samples[0].exit_code == 0, samples[0].output
-    assert samples[0].stdout == samples[1].stdout
-    again = run_command("import", tmp_path / "hf", "-o", tmp_path / "back")
-    assert again.exit_code == 1
-    assert again.stderr == f"error: {tmp_path / 'back'}: holds a run already; choose another -o\n"
-    told = run_command("import", tmp_path / "hf", "-o", tmp_path / "more")
-    assert "Qwen3ForCausalLM, 82,304 parameters, context 16, tokenizer " in told.stderr
-
-
-def test_a_model_may_have_more_ids_than_its_tokenizer(tmp_path: Path) -> None:
-    """As published ones do, whose embeddings are rounded up: what has no text is written as nothing."""
-    export(GPT(small_model(vocab_size=2000)), tmp_path / "hf", 256, Tokenizer(bytes_vocabulary()))
-    import_folder(tmp_path / "hf", tmp_path / "run")
-    arguments = ["--max-tokens", 12, "--temperature", 2, "--top-k", 0]
-    sampled = run_command("sample", tmp_path / "run", "--json", *arguments)
-    assert sampled.exit_code == 0, sampled.output
-    [sample] = json.loads(sampled.stdout)["samples"]
-    assert sample["tokens"] > len(sample["text"])
-
-
-def test_an_imported_model_is_scored_by_command(run: Path, tmp_path: Path) -> None:
-    """To the same loss as the run that it was exported from, with and without its tokenizer."""
-    documents = [list(b"The cat sat on the mat, and the dog by the door.")] * 3
-    write_shard(tmp_path / "tokens/a.parquet", documents, 257, 256, bytes_vocabulary().hash)
-    run_command("export", run, "-o", tmp_path / "hf")
-    for name, arguments in {"with": [], "without": ["--no-tokenizer"]}.items():
-        assert run_command("import", tmp_path / "hf", "-o", tmp_path / name, *arguments).exit_code == 0
-    losses = []
-    for folder in (run, tmp_path / "with", tmp_path / "without"):
-        scored = run_command("eval", folder, "--data", tmp_path / "tokens", "--device", "cpu", "--json")
-        assert scored.exit_code == 0, scored.output
-        losses.append(json.loads(scored.stdout)["total"]["loss"])
-    assert losses[0] == losses[1] == losses[2] > 1
-
-
-def test_training_begins_with_imported_weights(run: Path, tmp_path: Path) -> None:
-    documents = [list(b"The cat sat on the mat, and the dog by the door of the old house." * 4)] * 8
-    write_shard(tmp_path / "tokens/a.parquet", documents, 257, 256, bytes_vocabulary().hash)
-    run_command("export", run, "-o", tmp_path / "hf")
-    assert run_command("import", tmp_path / "hf", "-o", tmp_path / "imported").exit_code == 0
-    data = ["--data", tmp_path / "tokens", "--device", "cpu", "--steps", 3, "--batch-tokens", 64]
-    more = [*data, "--set", "validation_fraction=0", "--lr", 1e-3, "-o", tmp_path / "more"]
-    trained = run_command("pretrain", "--from", tmp_path / "imported", *more)
-    assert trained.exit_code == 0, trained.output
-    weights = [
-        load_model(tmp_path / folder, torch.device("cpu"), print)[0].state_dict() for folder in ("imported", "more")
-    ]
-    moved = [float((weights[1][name] - weight).abs().max()) for name, weight in weights[0].items()]
-    assert 0 < max(moved) < 4e-3  # an update of AdamW moves a weight by about the learning rate, and here are three
-    shutil.rmtree(tmp_path / "imported")
-    again = run_command("pretrain", "--resume", tmp_path / "more", "--steps", 4)
-    assert again.exit_code == 0, again.output
-    assert "resuming from" in again.stderr
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--set", "soft_cap=15"], "its weights are of another shape (soft_cap: 0.0, not 15.0)"),
-        (["--set", "layers=3"], "its weights are of another shape (layers: 2, not 3)"),
-        (["--data", "{tmp}/other"], "other: made by tokenizer aaaaaaaaaaaa with 257 ids, {tmp}/imported knows "),
-        (["--from", "{tmp}/none"], "none: holds no checkpoint"),
-        (["-o", "{tmp}/imported"], "imported: holds an imported model, which has no training to resume"),
-    ],
-)
-def test_training_that_does_not_fit_the_weights_is_refused(
-    run: Path, tmp_path: Path, more: list[str], message: str
-) -> None:
-    write_shard(tmp_path / "tokens/a.parquet", [list(b"text " * 40)] * 8, 257, 256, bytes_vocabulary().hash)
-    write_shard(tmp_path / "other/a.parquet", [list(b"text " * 40)] * 8, 257, 256, "a" * 64)
-    run_command("export", run, "-o", tmp_path / "hf")
-    run_command("import", tmp_path / "hf", "-o", tmp_path / "imported")
-    places = ["--from", tmp_path / "imported", "--data", tmp_path / "tokens", "-o", tmp_path / "more"]
-    size = ["--device", "cpu", "--batch-tokens", 64, *(argument.format(tmp=tmp_path) for argument in more)]
-    result = run_command("pretrain", *places, *size)
-    assert result.exit_code == 1
-    assert message.format(tmp=tmp_path) in result.stderr
-    assert result.stderr.splitlines()[-1].startswith("error: ")
-
-
-def test_errors_of_the_commands_are_one_line(run: Path, tmp_path: Path) -> None:
-    for arguments, message in (
-        (["import", tmp_path / "none", "-o", tmp_path / "x"], "config.json: no such file"),
-        (["export", tmp_path / "none", "-o", tmp_path / "x"], "holds no checkpoint"),
-    ):
-        result = run_command(*arguments)
-        assert result.exit_code == 1
-        assert message in result.stderr
-        assert result.stderr.count("\n") == 1
-    assert run_command("export", run, "--to", "gguf", "-o", tmp_path / "x").exit_code == 2
-    assert run_command("export", run, "--dtype", "int8", "-o", tmp_path / "x").exit_code == 2
+    refused("one", ValueError, "config.json: should be a JSON object, not a list")

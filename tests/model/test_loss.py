@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -67,6 +71,35 @@ def test_a_part_holds_no_more_logits_than_it_may(monkeypatch: pytest.MonkeyPatch
     with_gradients(ours.cross_entropy, torch.randn(37, 8), torch.randn(64, 8), torch.zeros(37, dtype=torch.long), 60)
     assert sum(sizes) == 37
     assert max(sizes) == 10
+
+
+@pytest.mark.parametrize("soft_cap", [0.0, 15.0])
+def test_eight_bits_on_a_cpu_come_near_the_plain_loss(monkeypatch: pytest.MonkeyPatch, soft_cap: float) -> None:
+    """The loop over the parts, with PyTorch's operations instead of the Triton kernels."""
+    kernels: Any = types.ModuleType("model.loss_kernel")
+    kernels.GRADIENT_SCALE = 2.0**12
+    kernels.transposed = lambda matrix: matrix.t().contiguous()
+
+    def logits_to_fp8_gradient(logits_nV: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+        loss_n, gradient_nV = ours.logits_to_gradient(logits_nV.float(), *rest)
+        return loss_n, (gradient_nV * kernels.GRADIENT_SCALE).to(torch.float8_e5m2)
+
+    kernels.logits_to_fp8_gradient = logits_to_fp8_gradient
+    monkeypatch.setitem(sys.modules, "model.loss_kernel", kernels)
+    monkeypatch.setitem(ours.LOGIT_BYTES, "cpu", 30_000)
+    monkeypatch.setattr(ours, "_kernel", None)  # the path without fp8 would fail
+    generator = torch.Generator().manual_seed(0)
+    x_NC = torch.randn(256, 64, generator=generator).bfloat16()
+    head_VC = torch.randn(320, 64, generator=generator) / 8
+    rest = (torch.randint(0, 300, (256,), generator=generator), 300, soft_cap)
+    expected = with_gradients(plain, x_NC.float(), head_VC, *rest)
+    try:
+        found = with_gradients(ours.cross_entropy, x_NC, head_VC, *rest, True)
+    finally:
+        sys.modules.pop("model.loss_fp8", None)  # it has the kernels above
+    assert abs(float(found[0] - expected[0])) < 1e-2 * float(expected[0])
+    for mine, theirs in zip(found[1:], expected[1:], strict=True):
+        assert (mine.float() - theirs).norm() < 8e-2 * theirs.norm()
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""The meter's sums, by a clock that the tests turn."""
+"""The meter's figures, with a clock that the tests set."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import torch
 
 from model.config import ModelConfig
 from model.gpt import flops_per_token
-from model.meter import PEAK_TFLOPS, Meter, duration, peak_flops, progress
+from model.meter import PEAK_TFLOPS, Meter, peak_flops, progress
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock whose seconds pass when the test says so."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -32,7 +32,7 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch, name: str, used: int = 31_400_000_0
 
 
 def step(meter: Meter, clock: Clock, seconds: float, pause: float = 0.0) -> dict[str, object]:
-    """One step, then a pause for validation."""
+    """One step that takes `seconds`, then a pause for validation."""
     meter.start()
     clock.now += seconds
     figures = meter.stop()
@@ -126,11 +126,6 @@ def test_progress_is_one_line() -> None:
     on_gpu = {**row, "mfu": 0.4123, "memory_bytes": 31_400_000_000}
     assert progress(on_gpu, 300, remaining=3_720.0) == f"{short}  mfu 41.2%  31.4 GB  eta 1h02m"
     assert progress({**row, "step": 5}, 10_000).startswith("step     5/10000  loss")
-
-
-def test_durations_have_two_units() -> None:
-    cases = {0: "0s", 45.4: "45s", 59.6: "1m00s", 185: "3m05s", 3_599.9: "1h00m", 3_725: "1h02m", 370_800: "4d07h"}
-    assert {seconds: duration(seconds) for seconds in cases} == cases
 
 
 @pytest.mark.gpu

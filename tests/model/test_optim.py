@@ -1,4 +1,4 @@
-"""The optimisers against their definitions, alone and shared between processes; the schedules' shapes."""
+"""The optimizers against their definitions, in one process and in two; the shapes of the schedules."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from model import muon as muon_module
-from model.config import TrainConfig
+from model.config import OPTIMIZERS, TrainConfig
 from model.device import autocast
 from model.gpt import GPT
-from model.muon import Muon, orthogonalise
-from model.optim import learning_rate, make_optimizers, row_parts, set_learning_rate, zero_gradients
+from model.muon import Muon, orthogonalise, row_parts
+from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
 from tests.oracles.model_muon import muon
 from tests.support.model_shards import small_model, small_training
 
@@ -59,7 +59,20 @@ def names_of(gpt: GPT, weights: Sequence[Tensor]) -> list[str]:
     return [names[id(weight)] for weight in weights]
 
 
-# --- which optimiser has what ------------------------------------------------------------------------------
+# --- which optimizer has what ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_the_table_holds_each_weight_once(name: str) -> None:
+    gpt = GPT(small_model())
+    optimizers = make_optimizers(gpt, training(optimizer=name))
+    held = [names_of(gpt, group["params"]) for optimizer in optimizers for group in optimizer.param_groups]
+    assert sorted(itertools.chain(*held)) == sorted(name for name, _ in gpt.named_parameters())
+
+
+def test_an_unknown_optimizer_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="optimizer = 'sgd': should be adamw or muon"):
+        training(optimizer="sgd")
 
 
 def test_adamw_decays_matrices_only() -> None:
@@ -119,7 +132,7 @@ def test_muon_refuses_what_it_cannot_orthogonalise() -> None:
 @settings(deadline=None)
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
 def test_newton_schulz_finds_about_the_nearest_orthogonal_matrix(rows: int, columns: int, seed: int) -> None:
-    """With the directions of the decomposition, and all but the smallest singular values near 1."""
+    """The result has the singular vectors of a decomposition, and singular values near 1 except the smallest."""
     generator = torch.Generator().manual_seed(seed)
     stack_NRC = torch.randn(3, rows, columns, generator=generator, dtype=torch.float64)
     for matrix_RC, found_RC in zip(stack_NRC, orthogonalise(stack_NRC), strict=True):
@@ -148,7 +161,7 @@ def test_newton_schulz_leaves_zeros_and_scale_alone() -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 def test_muon_equals_its_definition(parts: list[int], columns: int, count: int, together: int, seed: int) -> None:
-    """However many matrices go through the products together, and however many maps each of them stacks."""
+    """For any number of matrices in a stack, and of maps in a matrix."""
     random = np.random.default_rng(seed)
     rows = tuple(parts) if len(parts) > 1 else None
     starts = random.standard_normal((count, sum(parts), columns))
@@ -186,7 +199,7 @@ def test_fused_maps_move_as_separate_matrices_do() -> None:
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this PyTorch has no Muon")
 @pytest.mark.parametrize("shape", [(24, 24), (48, 16), (16, 48)])
 def test_muon_equals_pytorch_s(shape: tuple[int, int]) -> None:
-    """Which computes in bf16 on any device, so both do; the learning rate is one of training."""
+    """PyTorch's Muon computes in bf16 on any device, so ours does here too; the learning rate is a usual one."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(shape, generator=generator)
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
@@ -253,8 +266,9 @@ def test_cuda_in_bf16_orthogonalises_and_trains() -> None:
 
 
 def trained(how: str) -> dict[str, dict[str, Tensor]]:
-    """Three updates with Muon, of copies of the weights (DDP) or shards of them (FSDP2) if this process is one of
-    several: the weights and momenta, whole.
+    """The unsharded weights and momenta after three updates with Muon.
+
+    If this process is one of several, it has a copy of the weights (DDP) or shards of them (FSDP2).
     """
     from torch.distributed.checkpoint import state_dict as whole
 
@@ -281,7 +295,7 @@ def trained(how: str) -> dict[str, dict[str, Tensor]]:
 
 
 def one_of_two(rank: int, folder: str) -> None:
-    """A process of its own, whose results go to `folder`."""
+    """The main function of a process that writes its results to `folder`."""
     import torch.distributed as dist
 
     torch.set_num_threads(1)
@@ -293,7 +307,7 @@ def one_of_two(rank: int, folder: str) -> None:
 
 
 def test_processes_that_share_the_work_do_what_one_does(tmp_path: Path) -> None:
-    """Given the same gradients, within rounding; and both of them the same bits."""
+    """With equal gradients the updates agree up to rounding, and both processes have equal bits."""
     alone = trained("alone")
     start = GPT(small_model(**ODD)).state_dict()
     assert len(alone["momenta"]) == 8

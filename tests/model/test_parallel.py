@@ -1,4 +1,4 @@
-"""Two processes (gloo, as torchrun starts them) against one that accumulates: the same model, and each other's runs."""
+"""Two processes (gloo, started by torchrun) and one that adds up gradients: equal models, and either resumes a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def train(launcher: list[str], data: Path, run: Path, *more: str) -> dict[str, A
     command = [*launcher, "model", "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout)  # of the first process alone
+    summary: dict[str, Any] = json.loads(done.stdout)  # printed by the first process only
     return summary
 
 
@@ -51,7 +51,7 @@ def state_of(run: Path) -> dict[str, Any]:
 
 
 def assert_close(ours: dict[str, Any], theirs: dict[str, Any], most: float) -> None:
-    """The same position, and weights and moments that differ by at most this share of their norms."""
+    """The positions are equal; weights and moments differ by at most this share of their norms."""
     assert ours["position"] == theirs["position"]
     assert ours["weights"].keys() == theirs["weights"].keys()
     for name, weight in ours["weights"].items():
@@ -71,7 +71,7 @@ def test_two_processes_equal_one_that_accumulates(data: Path, tmp_path: Path, op
         assert two["loss"] == pytest.approx(one["loss"], abs=1e-6)
         assert two["validation_loss"] == pytest.approx(one["validation_loss"], abs=1e-6)
         if optimizer == "muon" and sharding == "none":
-            most = 1e-6  # its processes share out the stacks
+            most = 1e-6  # the processes share out the stacks
         assert_close(state_of(tmp_path / sharding), state_of(tmp_path / "one"), most)
 
 

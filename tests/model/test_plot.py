@@ -1,4 +1,4 @@
-"""`model plot`: what is read from a run's files, what is drawn of it, and the page."""
+"""`model plot`: reading a run's files, drawing charts, and the page."""
 
 from __future__ import annotations
 
@@ -20,39 +20,13 @@ from hypothesis import strategies as st
 
 from bpe.files import save_vocabulary
 from bpe.vocabulary import Vocabulary
-from model import history
 from model.chart import INNER, Axis, Curve, chart, extremes, short, smoothed, y_range
 from model.cli import main
-from model.config import as_dict
-from model.gpt import GPT, parameter_count
-from model.history import differing, figures, parameters, preset, read_run, read_runs
+from model.history import read_run, read_runs
 from model.plot import page, samples
-from model.presets import PRESETS, from_preset
-from tests.oracles.training import finite, lowest_and_highest, mean_around, rows_that_count
-from tests.support.model_shards import small_model, write_shard
-
-CONFIG = {
-    "model": {"vocab_size": 100, "context": 16, "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_dim": 16,
-              "mlp_width": 96},
-    "train": {"steps": 100, "batch_tokens": 1000, "lr": 3e-3},
-    "data": {"fingerprint": "f00"},
-}  # fmt: skip
-
-
-def make_run(folder: Path, rows: list[Any] | bytes, config: dict[str, Any] | None = CONFIG) -> Path:
-    folder.mkdir(parents=True)
-    content = rows if isinstance(rows, bytes) else b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    (folder / "metrics.jsonl").write_bytes(content)
-    if config is not None:
-        (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    return folder
-
-
-def steps(count: int, **more: Any) -> list[dict[str, Any]]:
-    return [
-        {"step": n, "loss": 5 - 3 * n / count, "lr": 1e-3, "grad_norm": 1.0, "tokens_per_second": 900 + n, **more}
-        for n in range(1, count + 1)
-    ]
+from tests.oracles.training import lowest_and_highest, mean_around
+from tests.support.model_runs import CONFIG, make_run, steps
+from tests.support.model_shards import write_shard
 
 
 def run_command(*arguments: object) -> Result:
@@ -60,7 +34,7 @@ def run_command(*arguments: object) -> Result:
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed out of turn, and keeps what can be asked about the page."""
+    """Parses the page, fails on a tag that is closed out of order, and keeps what the tests ask about."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +58,7 @@ class Balanced(HTMLParser):
 
 
 def checked(html: str) -> Balanced:
-    """The page parsed: whole, its pictures well-formed, and nothing in it fetched."""
+    """The parsed page, after checks: it is complete, its charts are well-formed XML, and it loads nothing."""
     found = Balanced()
     found.feed(html)
     found.close()
@@ -101,97 +75,6 @@ def checked(html: str) -> Balanced:
 
 def paths(html: str, kind: str) -> list[str]:
     return re.findall(rf'<path class="{kind} r\d+" d="([^"]*)"', html)
-
-
-# --- reading ---------------------------------------------------------------------------------------------------
-
-values = st.one_of(st.none(), st.floats(), st.integers(-5, 10**25), st.booleans(), st.text("ab", max_size=2))
-lines = st.one_of(
-    st.fixed_dictionaries(
-        {"step": st.integers(0, 12)},
-        optional={"loss": values, "tokens": st.integers(0, 10**13), "samples": st.lists(st.text(max_size=3))},
-    ).map(lambda row: json.dumps(row).encode()),
-    st.sampled_from(
-        [b"", b"{", b"[1", b"2]", b"7", b"null", b'{"step": 3', b'{"step": true}', b'{"step": "4"}', b"\xff"]
-    ),
-)
-
-
-@given(content=st.lists(lines, max_size=12), ended=st.booleans(), chunk=st.sampled_from([1, 64, 1 << 20]))
-def test_columns_are_those_of_the_rows_that_count(
-    tmp_path_factory: pytest.TempPathFactory, content: list[bytes], ended: bool, chunk: int
-) -> None:
-    text = b"\n".join(content) + (b"\n" if ended else b"")
-    folder = make_run(tmp_path_factory.mktemp("case") / "run", text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history, "_CHUNK", chunk)
-        run = read_run(folder)
-    expected = rows_that_count(text)
-    assert run.step_N.tolist() == [row["step"] for row in expected]
-    tokens = [row.get("tokens", row["step"] * 1000) for row in expected]
-    assert run.tokens_N.tolist() == tokens
-    np.testing.assert_array_equal(run.columns["loss"], [finite(row.get("loss")) for row in expected])
-    wrote = [(row["step"], tuple(row["samples"])) for row in expected if row.get("samples")]
-    assert [(sample.step, sample.texts) for sample in run.samples] == wrote
-
-
-def test_a_line_cut_short_at_the_end_is_a_run_in_progress_and_elsewhere_is_told(tmp_path: Path) -> None:
-    whole = b'{"step": 1, "loss": 2.5}\n{"step": 2, "loss": NaN}\n'
-    run = read_run(make_run(tmp_path / "a", whole + b'{"step": 3, "lo'))
-    assert run.step_N.tolist() == [1, 2]
-    assert run.unreadable == 0
-    run = read_run(make_run(tmp_path / "b", b'{"step": 0, "lo\n7\n' + whole))
-    assert run.step_N.tolist() == [1, 2]
-    assert run.unreadable == 2
-    assert figures(run).loss == 2.5
-    assert "b: 2 lines of metrics.jsonl cannot be read" in page([run])
-
-
-def test_figures_of_a_run(tmp_path: Path) -> None:
-    rows = steps(10, mfu=0.4, memory_bytes=2**30)
-    rows[3].update(loss=None, grad_norm=None, skipped=True, reason="loss spike")
-    rows[7].update(validation_loss=2.0, bits_per_byte=1.5)
-    rows[9].update(validation_loss=2.25, bits_per_byte=1.625, loss=None)
-    told = figures(read_run(make_run(tmp_path / "a", rows)))
-    assert (told.name, told.step, told.steps, told.tokens) == ("a", 10, 100, 10_000)
-    assert told.loss == rows[8]["loss"]
-    assert told.recent_loss == pytest.approx(np.mean([row["loss"] for row in rows if row["loss"] is not None]))
-    assert (told.validation_loss, told.best_validation_loss, told.best_validation_step) == (2.25, 2.0, 8)
-    assert told.bits_per_byte == 1.625
-    assert told.tokens_per_second == 905.5
-    assert (told.mfu, told.memory_bytes, told.skipped, told.reasons) == (0.4, 2**30, 1, {"loss spike": 1})
-
-
-def test_size_is_counted_as_the_model_counts_it_and_gpt2_as_published() -> None:
-    for config in (small_model(), small_model(vocab_size=1000, heads=2, kv_heads=1, layers=3)):
-        assert parameters(as_dict(config)) == parameter_count(GPT(config))
-    published = {"124m": 124_439_808, "350m": 354_823_168, "774m": 774_030_080, "1558m": 1_557_611_200}
-    for size, count in published.items():
-        config, _ = from_preset(f"gpt2-{size}", 50_257)
-        padding = (config.padded_vocab_size - 50_257) * config.width
-        assert parameters(as_dict(config)) == count + padding
-    assert parameters({"width": 3}) is None
-    assert parameters({**CONFIG["model"], "layers": "many"}) is None
-
-
-def test_a_shape_is_called_by_its_preset() -> None:
-    for name in PRESETS:
-        assert preset(as_dict(from_preset(name, 777, {"context": 64}, {"batch_tokens": 64})[0])) == name
-    assert preset(CONFIG["model"]) is None
-    assert preset({}) is None
-
-
-def test_settings_that_differ_are_found_in_each_section(tmp_path: Path) -> None:
-    other = {**CONFIG, "train": {**CONFIG["train"], "lr": 1e-3, "optimizer": "muon"}}
-    runs = read_runs([make_run(tmp_path / "a", steps(3)), make_run(tmp_path / "b", steps(3), other)])
-    assert differing(runs) == {"train.lr": [3e-3, 1e-3], "train.optimizer": [None, "muon"]}
-    assert differing(runs[:1]) == {}
-
-
-def test_runs_of_one_name_are_called_by_their_paths_and_one_named_twice_is_one(tmp_path: Path) -> None:
-    first, second = make_run(tmp_path / "x/run", steps(3)), make_run(tmp_path / "y/run", steps(3))
-    assert [run.name for run in read_runs([first, second])] == [str(first), str(second)]
-    assert [run.name for run in read_runs([first, first / "../run"])] == ["run"]
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------
@@ -305,12 +188,12 @@ def test_what_a_model_wrote_is_shown_as_text_and_thinned(tmp_path: Path) -> None
     assert "alert(300)&lt;/script&gt; &amp; {{ x }}" in html
     assert html.count("<script>") == html.count("</style>") == 1
     checked(html)
-    told = samples(run)
-    assert told["all"] == 300
-    numbers = [int(shown["step"]) for shown in told["shown"]]
+    sampled = samples(run)
+    assert sampled["all"] == 300
+    numbers = [int(shown["step"]) for shown in sampled["shown"]]
     assert (numbers[0], numbers[-1]) == (1, 300)
     assert len(numbers) <= 24
-    assert sorted(np.diff(numbers)) == list(np.diff(numbers))  # ever further apart
+    assert sorted(np.diff(numbers)) == list(np.diff(numbers))  # the distances grow
     assert len(html) < 400_000
 
 
@@ -335,7 +218,7 @@ def test_page_of_little(tmp_path: Path, rows: list[Any] | bytes, pictures: int) 
 def test_run_without_a_configuration_has_curves_over_steps(tmp_path: Path) -> None:
     html = page(read_runs([make_run(tmp_path / "a", steps(5), None)]))
     text = " ".join(checked(html).text)
-    assert "No run tells its tokens." in text
+    assert "The number of tokens is not known for any run." in text
     assert "a: no config.json" in text
     assert html.count('<svg class="chart"') == 4
 
@@ -365,7 +248,7 @@ def test_page_of_a_long_run_is_small(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs as `model pretrain` leaves them, at two learning rates."""
+    """Two runs of `model pretrain` with different learning rates."""
     root = tmp_path_factory.mktemp("work")
     vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": 256})
     save_vocabulary(vocabulary, root / "tokenizer")
@@ -386,11 +269,11 @@ def test_plot_writes_a_page_of_trained_runs(trained: list[Path], tmp_path: Path)
     target = tmp_path / "new/compared.html"
     result = run_command("plot", *trained, "-o", target, "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["page"] == str(target)
-    assert told["differing"] == {"train.lr": [1e-3, 4e-3]}
+    summary = json.loads(result.stdout)
+    assert summary["page"] == str(target)
+    assert summary["differing"] == {"train.lr": [1e-3, 4e-3]}
     rows = [json.loads(line) for line in (trained[0] / "metrics.jsonl").read_text().splitlines()]
-    low, high = told["runs"]
+    low, high = summary["runs"]
     assert (low["name"], high["name"]) == ("low", "high")
     assert low["validation_loss"] == rows[-1]["validation_loss"]
     assert low["preset"] == "tiny"
@@ -421,7 +304,7 @@ def test_errors_are_one_line(tmp_path: Path, arguments: list[str], message: str)
     result = run_command("plot", *given, *([] if "-o" in given else ["-o", tmp_path / "page.html"]))
     assert result.exit_code == 1, result.output
     [line] = result.stderr.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("model: ")
     assert message in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "good", "list"]
 
@@ -442,9 +325,9 @@ def test_plot_does_without_torch(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").is_file()
 
 
-def test_missing_package_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_reported_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path / "a", steps(3))
     monkeypatch.setitem(sys.modules, "jinja2", None)
     result = run_command("plot", tmp_path / "a", "-o", tmp_path / "page.html")
     assert result.exit_code == 1
-    assert result.stderr == "error: jinja2 is not installed; pip install '.[model]' brings what training needs\n"
+    assert result.stderr == "model: jinja2 is not installed; pip install '.[model]' brings what model needs\n"

@@ -1,4 +1,4 @@
-"""Batches made ahead: the same ones in the same order, no more than asked for, and no thread left behind."""
+"""Prefetched batches: the right ones in order, no more than `depth` ahead, and no thread left behind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 class Watched(Batches):
-    """Batches that tell which of them were made, and may fail at a step."""
+    """Batches that record which of them were made, and may fail at a step."""
 
     made: list[int]
     failing: int
@@ -100,7 +100,7 @@ def test_no_more_are_made_than_asked_for(batches: Batches) -> None:
     with prefetched(counted, 2, 100, 0, 1, CPU, depth=3) as ahead:
         assert counted.enough.wait(60)
         counted.enough.clear()
-        counted.enough.wait(0.05)  # for the thread to make one more, were it wrong
+        counted.enough.wait(0.05)  # time in which a wrong thread would make one more
         assert counted.made == [2, 3, 4]
         object.__setattr__(counted, "awaited", 5)
         for _ in itertools.islice(ahead, 2):
@@ -144,13 +144,13 @@ def test_leaving_early_ends_the_thread(batches: Batches, error: type[BaseExcepti
     with pytest.raises(error):
         leave()
     assert len(counted.made) <= 3
-    assert list(kept[0]) == []  # and does not wait for a thread that is gone
+    assert list(kept[0]) == []  # without waiting for the thread, which has ended
     with prefetched(counted, 2, 10**9, 0, 1, CPU):
         pass
 
 
 def test_an_interrupt_while_a_batch_is_awaited_ends_the_thread(batches: Batches) -> None:
-    """As Ctrl-C does it: the signal arrives while the consumer waits for the thread."""
+    """As with Ctrl-C: the signal arrives while the consumer waits for the thread."""
     awaited, first, over = threading.Event(), threading.Event(), threading.Event()
 
     class Slow(Batches):
@@ -183,7 +183,7 @@ def test_an_interrupt_while_a_batch_is_awaited_ends_the_thread(batches: Batches)
 
 @pytest.mark.gpu
 def test_batches_on_a_gpu_are_whole_when_they_are_used(tmp_path: Path) -> None:
-    """Computation on the consumer's stream keeps the GPU busy, so that a copy not waited for would show."""
+    """Computation keeps the consumer's CUDA stream busy, so that a missing wait for a copy would give wrong sums."""
     write_shard(tmp_path / "a.parquet", [[i % 60_000 for i in range(2_000_000)]], 60_001, 60_000)
     batches = make_batches(open_stream(tmp_path, tmp_path, 0), 1024, 1024 * 256, 0)
     cuda = torch.device("cuda")
@@ -196,7 +196,7 @@ def test_batches_on_a_gpu_are_whole_when_they_are_used(tmp_path: Path) -> None:
                 assert x_BT.dtype == y_BT.dtype == torch.int64
                 busy = (busy @ busy).tanh()
                 sums.append(torch.stack([x_BT.sum(), y_BT.sum(), (x_BT * y_BT).sum()]))
-                del x_BT, y_BT  # their memory may be used again before the sums are computed
+                del x_BT, y_BT  # PyTorch may reuse their memory before the sums are computed
             found = torch.stack(sums).tolist()
         for step, three in enumerate(found):
             x_BT, y_BT = (array.astype(np.int64) for array in batches.batch(step))

@@ -1,4 +1,4 @@
-"""`model pretrain` as a user gives it: its options, its errors, how it is stopped and goes on."""
+"""`model pretrain` as a user runs it: options, errors, stopping and resuming."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from model.checkpoint import newest
-from model.cli import main, settings_of, token_count
-from tests.conftest import REPOSITORY
+from model.cli import main
+from model.commands.pretrain import settings_of, token_count
 from tests.support.model_shards import write_bytes
+from tests.support.paths import REPOSITORY
 
 SENTENCE = b"The cat sat on the mat, and the dog sat by the door of the old house. "
 # The smallest model of any shape; a context of 32, two sequences an update.
@@ -32,14 +33,14 @@ QUIET = ["--device", "cpu", "--sample-every", 0, "--validate-every", 0]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tokens with its tokenizer (a token a byte) beside it."""
+    """A folder of shards with its tokenizer beside it; a token is a byte."""
     root = tmp_path_factory.mktemp("work")
     return write_bytes(root, [SENTENCE[shift:] + SENTENCE * 3 for shift in range(30)])
 
 
 @pytest.fixture(scope="module")
 def ended(data: Path) -> Path:
-    """A run of 3 steps, not to be changed."""
+    """A run of 3 steps, which tests must not change."""
     run = data.parent / "ended"
     assert start(data, run, "--steps", 3).exit_code == 0
     return run
@@ -47,7 +48,7 @@ def ended(data: Path) -> Path:
 
 @pytest.fixture
 def run(ended: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the run of 3 steps, which a test may change."""
     return Path(shutil.copytree(ended, tmp_path / "run"))
 
 
@@ -71,12 +72,11 @@ def steps(run: Path) -> list[tuple[int, int]]:
 
 
 def refused(result: Result, code: int, message: str) -> None:
-    """One line says why, and nothing is on stdout. Where usage is wrong, click's two lines of help stand before it."""
+    """One line says why, and nothing is on stdout."""
     assert result.exit_code == code, result.output
-    last = result.stderr.splitlines()[-1]
-    assert message in last
-    assert last.startswith("error: " if code == 1 else "Error: ")
-    assert len(result.stderr.splitlines()) == (1 if code == 1 else 4)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("model: ")
+    assert message in line
     assert result.stdout == ""
 
 
@@ -175,8 +175,8 @@ def test_an_option_of_its_own_wins_over_a_setting(data: Path, tmp_path: Path) ->
     assert config(tmp_path / "run")["model"]["context"] == 32
 
 
-def test_shapes_masks_and_optimisers_together(data: Path, tmp_path: Path) -> None:
-    """What a block can be, beside its default: each of these changes another part of the code that runs."""
+def test_shapes_masks_and_optimizers_together(data: Path, tmp_path: Path) -> None:
+    """Settings of a block other than the defaults; each of them runs another part of the code."""
     more = ["--doc-mask", "--optimizer", "muon", "--schedule", "wsd", "--set", "activation=relu2", "--set", "window=8"]
     more += ["--set", "full_every=2", "--set", "soft_cap=15", "--set", "tied=false", "--set", "layers=3"]
     result = start(data, tmp_path / "run", *more, "--steps", 30, "--validate-every", 30, "--seed", 1, "--json")
@@ -187,7 +187,7 @@ def test_shapes_masks_and_optimisers_together(data: Path, tmp_path: Path) -> Non
     summary = json.loads(result.stdout)
     assert summary["loss"] < 4.5  # of log(257) = 5.5
     assert summary["skipped"] == 0
-    # The mask is the run's, not the command's: scored the same afterwards.
+    # `model eval` takes the document mask from the run, so that its scores are equal.
     scored = CliRunner().invoke(main, ["eval", str(tmp_path / "run"), "--data", str(data), "--json"])
     assert json.loads(scored.stdout)["total"]["loss"] == pytest.approx(summary["validation_loss"], abs=1e-5)
 
@@ -220,7 +220,7 @@ def test_json_is_one_line_and_the_rest_is_elsewhere(data: Path, tmp_path: Path) 
 
 
 def test_resume_needs_nothing_else(data: Path, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Not even the folder in which the run was started."""
+    """--resume works from another folder than the one in which the run was started."""
     result = pretrain("--resume", run)
     assert result.exit_code == 0, result.output
     assert "the run has had its 3 steps; give more by --steps or --tokens" in result.stderr
@@ -240,7 +240,7 @@ def test_resumed_with_another_batch_it_goes_on_with_the_next_tokens(run: Path) -
     assert "from here on train.steps: 3 becomes 5" in result.stderr
     assert json.loads(result.stdout)["resumed_from"] == 3
     assert steps(run) == [(1, 64), (2, 128), (3, 192), (4, 320), (5, 448)]
-    assert pretrain("--resume", run, "--steps", 6).exit_code == 0  # and what was changed stays so
+    assert pretrain("--resume", run, "--steps", 6).exit_code == 0  # the changed settings are stored
     assert steps(run)[-1] == (6, 576)
 
 
@@ -252,9 +252,9 @@ def test_the_same_command_is_a_resume_too(data: Path, run: Path) -> None:
 
 def test_settings_given_on_resuming_join_those_of_the_run(run: Path) -> None:
     result = pretrain("--resume", run, "--set", "weight_decay=0.2", "--steps", 4)
-    refused_lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    refused_lines = [line for line in result.stderr.splitlines() if line.startswith("model: ")]
     assert refused_lines == [
-        f"error: {run}: holds another run (train.weight_decay: 0.1, not 0.2); ask for the same or choose another -o"
+        f"model: {run}: holds another run (train.weight_decay: 0.1, not 0.2); ask for the same or choose another -o"
     ]
     assert pretrain("--resume", run, "--set", "weight_decay=0.1", "--steps", 4).exit_code == 0
 
@@ -291,7 +291,7 @@ def test_a_folder_that_is_no_run_is_not_resumed(tmp_path: Path, content: str | N
 
 
 def test_from_begins_with_the_weights_of_another_run(data: Path, ended: Path, tmp_path: Path) -> None:
-    """Its shape too; and an update of next to nothing leaves them as they were."""
+    """The new run has the shape too, and an update with a tiny learning rate hardly changes the weights."""
     more = ["--steps", 1, "--lr", 1e-12, "--batch-tokens", 64]
     result = pretrain("--from", ended, "--data", data, "-o", tmp_path / "run", *QUIET, *more)
     assert result.exit_code == 0, result.output
@@ -302,7 +302,7 @@ def test_from_begins_with_the_weights_of_another_run(data: Path, ended: Path, tm
     for name, weight in theirs[1]["weights"].items():
         torch.testing.assert_close(ours[1]["weights"][name], weight, rtol=0, atol=1e-9)
     assert ours[1]["step"] == 1
-    # Its tokenizer as well, where the data has none beside it.
+    # If the data has no tokenizer beside it, the new run gets the tokenizer of the first run.
     moved = shutil.copytree(data, tmp_path / "apart/tokens")
     begun = pretrain("--from", ended, "--data", moved, "-o", tmp_path / "apart/run", *QUIET, "--steps", 1)
     assert begun.exit_code == 0, begun.output
@@ -349,7 +349,7 @@ def test_errors_are_one_line(
     assert not list(tmp_path.glob("run/*.pt"))
 
 
-def test_a_tracker_without_its_package_is_told_before_training(
+def test_a_tracker_without_its_package_is_reported_before_training(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -357,14 +357,14 @@ def test_a_tracker_without_its_package_is_told_before_training(
     refused(result, 1, "tracker wandb: its package cannot be imported")
     assert result.stderr.endswith("pip install wandb\n")
     assert not (tmp_path / "run/metrics.jsonl").exists()
-    assert start(data, tmp_path / "run", "--steps", 2).exit_code == 0  # nothing is in the way of another try
+    assert start(data, tmp_path / "run", "--steps", 2).exit_code == 0  # the directory can be used by another attempt
 
 
 def test_a_run_that_diverges_ends_with_1(data: Path, tmp_path: Path) -> None:
     more = ["--lr", 1e30, "--warmup-steps", 0, "--set", "clip_norm=0", "--steps", 20, "--checkpoint-every", 1]
     result = start(data, tmp_path / "run", *more)
     assert result.exit_code == 1, result.output
-    assert re.search(r"^error: step \d+: 3 updates in a row were refused, this one for .*nan", result.stderr, re.M)
+    assert re.search(r"^model: step \d+: 3 updates in a row were refused, this one for .*nan", result.stderr, re.M)
     assert "Traceback" not in result.stderr
 
 
@@ -372,7 +372,7 @@ def test_a_run_that_diverges_ends_with_1(data: Path, tmp_path: Path) -> None:
 
 
 def interrupted(arguments: list[object], send: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a `model pretrain` that is at its third step when `send` is called."""
+    """Exit code, stdout and stderr of a `model pretrain`; `send` is called with its process at the third step."""
     command = [sys.executable, "-m", "model", "pretrain", *map(str, arguments)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     threads = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""Files of examples and prompts, what fits before a prompt, and how a text ends."""
+"""Files of examples and prompts, the examples that fit before a prompt, and stop texts."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ IDS = st.lists(st.one_of(st.sampled_from([97, 98, 10, 256, 257, 258, 259, 260, 2
 @given(tokens=IDS, stops=st.lists(st.sampled_from(["b", "ab", "\n\n", "ä", "€", "aab", "abab"]), max_size=3))
 def test_a_stream_is_the_text_and_ends_where_it_does(tokens: list[int], stops: list[str]) -> None:
     ending = Ending(TOKENIZER, stops)
-    # Generation stops at the first token in which a stop text ends, which is what `reached` says of it.
+    # Generation stops at the first token in which a stop text ends, as `reached` says.
     ends = [n for n in range(1, len(tokens) + 1) if ending.reached(tokens[:n])]
     whole = [b"".join(TOKENS[t] if t < 261 else b"<|endoftext|>" for t in tokens[:n]) for n in range(len(tokens) + 1)]
     holding = [n for n, text in enumerate(whole) if any(stop.encode() in text for stop in stops)]
@@ -108,11 +108,11 @@ def test_a_stream_is_the_text_and_ends_where_it_does(tokens: list[int], stops: l
 def test_a_stream_holds_back_half_characters_and_beginnings_of_stop_texts() -> None:
     parts: list[str] = []
     writer = Writer(Ending(TOKENIZER, ["abc"]), parts.append)
-    told = []
+    written = []
     for byte in "xäabdabc€".encode():
         writer.token(byte)
-        told.append("".join(parts))
-    assert told == ["x", "x", "xä", "xä", "xä", "xäabd", "xäabd", "xäabd", "xäabd", "xäabd", "xäabd", "xäabd"]
+        written.append("".join(parts))
+    assert written == ["x", "x", "xä", "xä", "xä", "xäabd", "xäabd", "xäabd", "xäabd", "xäabd", "xäabd", "xäabd"]
 
 
 def test_an_empty_stop_text_is_refused() -> None:

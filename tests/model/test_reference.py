@@ -1,4 +1,4 @@
-"""Training follows other implementations: GPT-2's loss curve in double precision, gradients of transformers."""
+"""Training against other implementations: GPT-2's loss curve in double precision, and transformers' gradients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def text_like_batches(vocab_size: int, steps: int, batch: int, context: int) -> list[Batch]:
-    """Inputs and targets, (batch, context) each: ids as frequent as words are (Zipf), most with a usual successor."""
+    """Inputs and targets, (batch, context) each: ids as frequent as words (Zipf), most with a usual successor."""
     generator = torch.Generator().manual_seed(5)
     frequency_V = 1 / torch.arange(1, vocab_size + 1, dtype=torch.float64)
     successor_V = torch.randperm(vocab_size, generator=generator)
@@ -37,7 +37,7 @@ def text_like_batches(vocab_size: int, steps: int, batch: int, context: int) -> 
 
 
 def train_ours(gpt: GPT, config: TrainConfig, batches: list[Batch]) -> tuple[list[float], list[float]]:
-    """The loss and the gradient's norm before each update, as `model.train` makes them."""
+    """The loss and the gradient's norm before each update, computed by `model.train`."""
     optimizers = make_optimizers(gpt, config)
     losses, norms = [], []
     for step, (inputs_BT, targets_BT) in enumerate(batches):
@@ -53,7 +53,7 @@ def train_ours(gpt: GPT, config: TrainConfig, batches: list[Batch]) -> tuple[lis
 
 
 def train_reference(gpt: GPT, config: TrainConfig, batches: list[Batch]) -> tuple[list[float], list[float]]:
-    """The same of the reference, from the weights that `gpt` has now."""
+    """The loss and the gradient's norm before each update, computed by the oracle from the present weights of `gpt`."""
     pieces = architecture_of(gpt.config).pieces(gpt.config)
     weights = {name.removeprefix("transformer."): w for name, w in to_theirs(pieces, gpt.state_dict()).items()}
     last = config.lr * config.min_lr_ratio
@@ -101,7 +101,7 @@ def test_full_size_follows_the_reference_for_a_few_steps() -> None:
 
 
 def assert_same_gradients(gpt: GPT, folder: Path, ids_BT: Tensor) -> None:
-    """Each tensor's gradient, by the norm of what differs."""
+    """Each tensor's gradient, compared by the norm of the difference."""
     inputs_BT, targets_BT = ids_BT[:, :-1], ids_BT[:, 1:]
     export(gpt, folder, END_OF_TEXT, tokenizer=None)
     twin = transformers_model(folder)

@@ -1,4 +1,4 @@
-"""Sampling: the text that a whole forward pass a token gives, when it stops, and that neighbours do not matter."""
+"""Sampling: equal to one whole forward pass a token, ends where it should, and independent of other samples."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from model import sample as sampler
 from model.draw import draw, uniforms
 from model.gpt import GPT
 from model.sample import Sample, Sampling, generate, generate_batch, rows_at_once
-from tests.model.test_gpt import SHAPES
 from tests.oracles.model_generate import continuation
-from tests.support.model_shards import END_OF_TEXT, VOCAB, small_model
+from tests.support.model_shards import END_OF_TEXT, SHAPES, VOCAB, small_model
 
 GREEDY = Sampling(max_tokens=12, temperature=0)
 
 
 def opinionated(**changes: Any) -> GPT:
-    """A model with opinions: large random weights."""
+    """A model with large random weights, so that its logits differ clearly."""
     model = GPT(small_model(**changes), seed=1)
     generator = torch.Generator().manual_seed(2)
     for weight in model.parameters():
@@ -72,7 +71,7 @@ def test_text_is_that_of_a_whole_forward_a_token(
     top_p: float,
     seed: int,
 ) -> None:
-    """Of prompts of many lengths at once, within the context (of 16) and beyond, with ends of text in their midst."""
+    """For prompts of many lengths at once, within the context of 16 and beyond, with end-of-text tokens inside."""
     model, sampling = MODELS[shape], Sampling(max_tokens, temperature, top_k, top_p, seed)
     answers = list(generate_batch(model, prompts, end_of_text, sampling, count))
     assert len(answers) == len(prompts)
@@ -112,11 +111,11 @@ def test_as_many_rows_as_their_cache_has_room_for(gpt: GPT, monkeypatch: pytest.
 
 
 def test_rarer_looks_give_the_same(gpt: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on CUDA, where steps go on until the host looks: of what comes after the end nothing is kept."""
+    """As on CUDA, where several steps run before the host reads the tokens: tokens after the end are dropped."""
     several = partial(generate, gpt, [1, 2], 7, Sampling(max_tokens=45, temperature=3.0, top_k=0), 6)
     often = several()
     assert any(sample.ended for sample in often)
-    monkeypatch.setitem(sampler.STEPS_A_LOOK, "cpu", 16)
+    monkeypatch.setitem(sampler.STEPS_A_READ, "cpu", 16)
     assert several() == often
 
 
@@ -137,17 +136,17 @@ def test_tokens_are_told_as_they_come_until_the_caller_has_enough(gpt: GPT) -> N
     sampling = Sampling(max_tokens=30, temperature=1.0)
     [whole] = generate(gpt, [1], END_OF_TEXT, sampling)
     assert len(whole.tokens) > 10
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     asked: list[int] = []
 
     def enough(tokens: Any) -> bool:
         asked.append(len(tokens))
-        assert len(told) == len(tokens)  # heard of before the question
+        assert len(reported) == len(tokens)  # on_token is called before until
         return len(tokens) == 10
 
-    [sample] = generate(gpt, [1], END_OF_TEXT, sampling, 1, lambda *token: told.append(token), enough)
+    [sample] = generate(gpt, [1], END_OF_TEXT, sampling, 1, lambda *token: reported.append(token), enough)
     assert sample == (whole.tokens[:10], True)
-    assert told == [(0, token) for token in sample.tokens]
+    assert reported == [(0, token) for token in sample.tokens]
     assert asked == list(range(1, 11))
 
 
@@ -170,7 +169,7 @@ def test_cuda_writes_the_same_with_and_without_a_graph(shape: str) -> None:
 
 
 def told_tokens(model: GPT, prompt: list[int], sampling: Sampling) -> list[int]:
-    told: list[int] = []
-    [sample] = generate(model, prompt, END_OF_TEXT, sampling, 1, lambda _, token: told.append(token))
-    assert sample.tokens == told
-    return told
+    reported: list[int] = []
+    [sample] = generate(model, prompt, END_OF_TEXT, sampling, 1, lambda _, token: reported.append(token))
+    assert sample.tokens == reported
+    return reported

@@ -21,7 +21,7 @@ def run_command(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has learnt a little of one riddle; a token a byte, a context of 64."""
+    """A run that has learnt a little of one riddle; a token is a byte, and the context is 64."""
     root = tmp_path_factory.mktemp("work")
     tokens = write_bytes(root, [RIDDLE[shift:] + RIDDLE * 6 for shift in range(24)])
     fixed = ["pretrain", "--data", tokens, "-o", root / "run", "--context", 64, "--batch-tokens", 256]
@@ -37,7 +37,7 @@ def sample(trained: Path, *arguments: object) -> Result:
 
 
 def test_a_stream_says_what_json_says(trained: Path) -> None:
-    """Also where bytes of characters are drawn at random."""
+    """Also if random bytes are drawn, which are not whole characters."""
     for temperature in (0, 1, 20):
         arguments = ["--prompt", "Input", "--temperature", temperature, "--top-k", 0, "--top-p", 0.95]
         [row] = json.loads(sample(trained, *arguments, "--json").stdout)["samples"]
@@ -60,12 +60,12 @@ def test_few_shot_examples_ask_for_a_line(trained: Path, tmp_path: Path) -> None
     examples.write_text('{"input": "cat", "output": "mat ä"}\n' * 9)
     result = sample(trained, "--few-shot", examples, "--prompt", "cat", "--temperature", 0)
     assert result.stdout.startswith("Input: cat\nOutput:")
-    assert result.stdout.count("\n") == 2  # the answer ends with its line
+    assert result.stdout.count("\n") == 2  # the answer ends at the end of its line
     assert "prompt 1: the first 8 of 9 examples left out, to fit the context" in result.stderr
     answer = json.loads(sample(trained, "--few-shot", examples, "--prompt", "cat", "--temperature", 0, "--json").stdout)
     assert answer["prompt"] == "cat"
     assert f"Input: cat\nOutput:{answer['samples'][0]['text']}\n" == result.stdout
-    # The examples reach the model: after others the same prompt is continued otherwise.
+    # The model sees the examples: after other examples the prompt is continued differently.
     texts, free = set(), ("--temperature", 3, "--top-k", 0, "--max-tokens", 20)
     for content in ("cat\n", "Output: mat\n\nInput\n"):
         (tmp_path / "text.txt").write_text(content)
@@ -88,7 +88,7 @@ def test_prompts_of_a_file_are_continued_as_alone(trained: Path, tmp_path: Path)
     assert plain == "\n---\n".join(f"{row['prompt']}{answer['text']}\n" for row in rows for answer in row["samples"])
 
 
-def test_a_prompt_longer_than_the_context_is_told(trained: Path) -> None:
+def test_a_prompt_longer_than_the_context_is_reported(trained: Path) -> None:
     result = sample(trained, "--prompt", "x" * 100, "--max-tokens", 3)
     assert "prompt 1: of its 100 tokens the last 64 are used, the context has no more" in result.stderr
     assert result.stdout.startswith("x" * 100)

@@ -1,4 +1,4 @@
-"""The fused SwiGLU against its definition, with gradients, as it stands and in a compiled function."""
+"""The fused SwiGLU and its gradients against the definition, called directly and in a compiled function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trackers: what they are given, that a missing one stops nothing but the start, and a failing one not even that."""
+"""Trackers: what they receive; a missing package is an error at the start, and a later failure stops nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from model import config, track
 from model.track import Trackers
 
 CONFIG = {"model": {"layers": 2}, "train": {"lr": 1e-3}}
@@ -25,7 +26,7 @@ ROW = {
 
 
 class Writer:
-    """Stands for torch.utils.tensorboard.SummaryWriter."""
+    """A stand-in for torch.utils.tensorboard.SummaryWriter."""
 
     def __init__(self, log_dir: str, purge_step: int) -> None:
         self.log_dir, self.purge_step = log_dir, purge_step
@@ -45,7 +46,7 @@ class Writer:
 
 
 class Run:
-    """Stands for wandb's run."""
+    """A stand-in for a run of wandb."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -128,7 +129,7 @@ def test_wandb_continues_the_curve_of_a_resumed_run(tmp_path: Path, monkeypatch:
     (tmp_path / "other").mkdir()
     trackers = Trackers(("wandb",), tmp_path / "other", CONFIG, pytest.fail, start=100)
     assert made[-1].settings["id"] != first["id"]
-    made[-1].starting_step = 103  # it got further than the checkpoint at 100
+    made[-1].starting_step = 103  # the earlier attempt got further than the checkpoint at 100
     for step in range(101, 105):
         trackers.log({"step": step, "loss": 1.0})
     assert [step for _, step in made[-1].rows] == [103, 104]
@@ -141,7 +142,7 @@ def test_an_error_of_training_is_not_hidden_and_marks_the_run(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("name", "module"), [("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard")])
-def test_a_missing_package_is_told_before_training(
+def test_a_missing_package_is_reported_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -156,6 +157,10 @@ def test_an_unknown_tracker_is_named_before_any_starts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tracker 'comet': should be tensorboard or wandb"):
         Trackers(("wandb", "comet"), tmp_path, CONFIG, pytest.fail)
     assert made == []
+
+
+def test_the_names_known_without_the_table_are_those_of_the_table() -> None:
+    assert tuple(track.TRACKERS) == config.TRACKERS
 
 
 def test_a_tracker_that_fails_is_reported_once_and_left_out(tmp_path: Path) -> None:
@@ -197,7 +202,7 @@ def test_no_trackers_are_nothing(tmp_path: Path) -> None:
 
 
 def test_what_tensorboard_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the real writer: two attempts, the second from step 3 on, are one curve."""
+    """With the real writer, two attempts give one curve; the second attempt starts at step 3."""
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -1,4 +1,4 @@
-"""Training as its user sees it: the same bits however often it was stopped, and nothing lost to damage."""
+"""Training as its user sees it: equal bits however often a run was stopped, and nothing lost to damaged files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 import model.train
 from model.checkpoint import checkpoints, is_whole, newest, truncate_metrics
-from model.config import RunOptions, TrainConfig
+from model.config import RunOptions, Settings, TrainConfig
 from model.data import Stream, make_batches, open_stream
 from model.gpt import GPT
 from model.presets import from_preset
@@ -46,11 +46,11 @@ def run_training(
     training: TrainConfig | None = None,
     options: RunOptions = OPTIONS,
 ) -> Summary:
-    return pretrain(stream, run, small_model(), training or small_training(), options, log)
+    return pretrain(stream, run, Settings(small_model(), training or small_training(), options), log)
 
 
 def stop_at(step: int) -> Callable[[str], None]:
-    """A log that receives SIGTERM when it hears of `step`."""
+    """A log function that sends SIGTERM to the process when it gets the line of `step`."""
 
     def log(line: str) -> None:
         if line.split("/")[0].split() == ["step", str(step)]:
@@ -81,7 +81,7 @@ def assert_equal_bits(left: Any, right: Any, where: str = "state") -> None:
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:
-    """All but what a clock says."""
+    """The rows of metrics.jsonl without the fields that depend on a clock."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     return [
         {name: value for name, value in row.items() if name not in ("tokens_per_second", "mfu", "memory_bytes")}
@@ -91,7 +91,7 @@ def metrics_of(run: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def whole_run(stream: Stream, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty steps without a stop."""
+    """A run of twenty steps without a stop."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     summary = run_training(stream, run)
     assert (summary.step, summary.stopped, summary.skipped) == (20, False, 0)
@@ -111,7 +111,7 @@ def test_ten_steps_a_stop_and_ten_more_equal_twenty(stream: Stream, whole_run: P
     assert (summary.step, summary.stopped) == (10, True)
     assert signal.getsignal(signal.SIGTERM) is before
     assert checkpoints(tmp_path / "run")[0].name == "checkpoint-000010.pt"
-    torch.manual_seed(12345)  # what the process did before must not matter
+    torch.manual_seed(12345)  # the state of the global generator must not matter
     summary = run_training(stream, tmp_path / "run")
     assert (summary.step, summary.resumed_from, summary.stopped) == (20, 10, False)
     ours, theirs = state_of(tmp_path / "run"), state_of(whole_run)
@@ -140,7 +140,7 @@ def test_damaged_newest_checkpoint_falls_back(stream: Stream, whole_run: Path, t
     assert [path.name for path in checkpoints(run)] == [f"checkpoint-0000{n}.pt" for n in (20, 16, 12)]
     latest.write_bytes(latest.read_bytes()[:-1000])
     with (run / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 21, "lo')  # cut short by the same accident
+        file.write('{"step": 21, "lo')  # a line that the crash cut short
     lines: list[str] = []
     summary = run_training(stream, run, lines.append)
     assert lines[0] == f"{latest}: damaged, falling back to the checkpoint before it"
@@ -182,7 +182,7 @@ def test_no_whole_checkpoint_is_an_error_not_a_new_start(stream: Stream, tmp_pat
 
 
 def test_another_micro_batch_changes_nothing_but_rounding(stream: Stream, whole_run: Path, tmp_path: Path) -> None:
-    """The same windows, summed in another order: no bits to compare, but every loss within 1e-5."""
+    """The windows are equal, but sums are taken in another order: bits may differ, and every loss is within 1e-5."""
     run_training(stream, tmp_path / "run", stop_at(10))
     options = dataclasses.replace(OPTIONS, micro_batch_tokens=2 * 16)
     summary = run_training(stream, tmp_path / "run", options=options)
@@ -197,7 +197,7 @@ def test_another_micro_batch_changes_nothing_but_rounding(stream: Stream, whole_
 def test_another_batch_size_goes_on_with_the_next_window(
     stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """8 windows a step, then 4, then 2: every window of the epoch exactly once."""
+    """8 windows a step, then 4, then 2: every window of the epoch is visited exactly once."""
     seen: list[Tensor] = []
 
     def watched(module: Any, x_BT: Tensor, *rest: Any) -> Tensor:
@@ -220,7 +220,7 @@ def test_another_batch_size_goes_on_with_the_next_window(
 
 
 def test_killed_training_goes_on_to_the_same_bits(stream: Stream, tmp_path: Path) -> None:
-    """SIGKILL in the middle, twice, of the command itself; then the bits of a run that nothing happened to."""
+    """The command is killed (SIGKILL) twice; the end has the bits of a run that was not interrupted."""
     data = tmp_path / "tokens"
     write_shard(data / "a.parquet", random_documents(200))
     settings = ["--steps", "40", "--batch-tokens", "2048", "--checkpoint-every", "3", "--context", "64", "--seed", "1"]
@@ -266,7 +266,7 @@ def test_accumulated_gradients_equal_one_batch(stream: Stream) -> None:
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, stop_after: float, start: int) -> None:
-    """Gradients of steps start .. stop_after are not numbers."""
+    """Let the gradients of steps `start` to `stop_after` contain NaN."""
     calls = 0
 
     def poisoned(module: Any, *batch: Any) -> Tensor:
@@ -314,7 +314,7 @@ def test_three_bad_updates_in_a_row_stop_the_run(
 def test_a_spike_is_skipped_and_training_goes_on(
     stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch whose gradient is a thousand times too large, when there is something to compare it with."""
+    """A batch's gradient is a thousand times too large, when the guard's record is full."""
     calls = 0
 
     def spiked(module: Any, *batch: Any) -> Tensor:
@@ -348,7 +348,8 @@ def test_presets_take_changes_and_name_what_is_wrong() -> None:
     gpt, training = from_preset("tiny", 1000, {"context": 64}, {"steps": 5, "lr": None})
     assert (gpt.context, gpt.vocab_size, gpt.padded_vocab_size) == (64, 1000, 1024)
     assert (training.steps, training.warmup_steps) == (5, 1)
-    assert from_preset("tiny", 1000, training={"steps": 5, "warmup_steps": 4})[1].warmup_steps == 4  # as it was asked
+    # A warm-up that was asked for is not cut.
+    assert from_preset("tiny", 1000, training={"steps": 5, "warmup_steps": 4})[1].warmup_steps == 4
     with pytest.raises(ValueError, match="batch_tokens = 1000: should be a multiple of the context, 768 or 1024"):
         from_preset("tiny", 1000, training={"batch_tokens": 1000})
     with pytest.raises(ValueError, match="lr = -1: should be above 0"):

@@ -1,9 +1,8 @@
-"""The encoder's kernels as plain Python that looks at every address before it reads or writes there.
+"""The encoder's kernels as plain Python that checks every address before it reads or writes there.
 
-The compiled kernels work on raw addresses, and unmapped pages (tests/support/guarded_encoder.py) show only what goes
-beyond a page or an allocation. Here each array is a range of its own, and input is not to be written. The functions
-are the kernels' own source, with only the loads and stores exchanged, so ids are equal exactly if numbers wrap around
-alike: `Int64` sees to that.
+The compiled kernels work on raw addresses, and unmapped pages (tests/support/guarded_encoder.py) only show an access
+beyond a page. Here each array is a range of its own, and the input must not be written. The functions are the kernels'
+own source with other loads and stores. Their ids are equal because `Int64` makes Python's numbers wrap around.
 """
 
 from __future__ import annotations
@@ -19,8 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+import bpe.kernels.blocks
 import bpe.kernels.encode
 import bpe.kernels.memory
+import bpe.kernels.scan
 import bpe.kernels.split
 import bpe.kernels.tables
 import bpe.kernels.words
@@ -34,7 +35,7 @@ from bpe.texts import from_bytes
 
 
 def encode(encoder: Encoder, texts: list[bytes], scratch: Scratch) -> list[list[int]]:
-    """Ids of each text, with the caches in `scratch`. Raises MemoryError for a read or write out of bounds."""
+    """Ids of each text, by way of the caches in `scratch`. Raises MemoryError for a read or write out of bounds."""
     memory, run = Memory(), from_bytes(texts)
     inputs = [*encoder._arrays, run.content, run.offsets]
     out, bounds = np.empty(run.size + LONG_LINE_BYTES, encoder.dtype), np.empty(len(texts) + 1, np.int64)
@@ -47,7 +48,7 @@ def encode(encoder: Encoder, texts: list[bytes], scratch: Scratch) -> list[list[
         for i, array in enumerate(arrays):
             memory.allow(f"{'output' if writable else 'input'} {i}", array.ctypes.data, array.nbytes, writable)
     names, tables = kernels(memory), Tables(*map(Int64, scratch.tables))
-    names["_tables"] = lambda address: tables
+    names["tables_at"] = lambda address: tables
     start = Int64(run.content.ctypes.data)
     numbers = (
         start,
@@ -63,7 +64,7 @@ def encode(encoder: Encoder, texts: list[bytes], scratch: Scratch) -> list[list[
 
 
 class Int64(int):
-    """A signed number of 64 bits, which wraps around."""
+    """A signed number of 64 bits that wraps around."""
 
 
 def _wrapping(function: Callable[[int, int], int]) -> Callable[[int, int], int]:
@@ -90,7 +91,7 @@ class Range(NamedTuple):
 
 
 class Memory:
-    """Which bytes may be read and which written, each array by itself."""
+    """Which bytes may be read and which may be written, as a range for each array."""
 
     def __init__(self) -> None:
         self._ranges: list[Range] = []
@@ -100,7 +101,7 @@ class Memory:
             bisect.insort(self._ranges, Range(int(start), int(start) + size, writable, name))
 
     def check(self, address: int, size: int, writing: bool) -> None:
-        """Raises MemoryError for bytes that are not all in one array, or not to be written."""
+        """Raises MemoryError unless all the bytes lie in one array, which may be written if `writing`."""
         place = bisect.bisect_right(self._ranges, address, key=lambda found: found.start) - 1
         found = self._ranges[place] if place >= 0 else Range(0, 0, False, "nothing")
         if not (found.start <= address and address + size <= found.end and (found.writable or not writing)):
@@ -119,7 +120,7 @@ class Memory:
 
 
 class _Numpy:
-    """numpy, but that arrays made in a kernel are known to the memory as long as it lasts."""
+    """numpy, except that the memory knows the arrays that a kernel makes, and keeps them."""
 
     int64 = Int64
 
@@ -140,10 +141,10 @@ class _Numpy:
 
 
 def kernels(memory: Memory) -> dict[str, Any]:
-    """The functions of memory, split and encode by name, checked."""
+    """The kernels of the encoder by name, with checked loads and stores."""
     names: dict[str, Any] = {}
-    for module in (bpe.kernels.memory, bpe.kernels.split, bpe.kernels.tables, bpe.kernels.words, bpe.kernels.encode):
-        names |= vars(module)
+    for module in ("memory", "scan", "blocks", "split", "tables", "words", "encode"):
+        names |= vars(getattr(bpe.kernels, module))
     for name, value in list(names.items()):
         if hasattr(value, "py_func"):
             code = value.py_func.__code__

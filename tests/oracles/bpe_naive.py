@@ -1,8 +1,8 @@
-"""BPE as one would explain it on a blackboard: count every pair anew, merge, start over. Slow and obviously right.
+"""BPE as on a blackboard: count every pair anew, merge one, start over. Slow and obviously right.
 
-`train` counts with Python dicts over whole texts; `encode` merges the neighbours whose bytes have the lowest rank;
-`encode_long` does the same with arrays, in seconds for thousands of bytes; `split` runs the published regular
-expression in tiktoken's own engine.
+`train` counts with Python dicts over whole texts. `encode` merges the neighbours whose bytes have the lowest rank.
+`encode_long` merges so too, but with arrays, which takes seconds for thousands of bytes. `split` runs the published
+regular expression in tiktoken's own engine.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from bpe.vocabulary import BYTE_ORDER, Vocabulary
 
 
 def split(text: str, pattern: str) -> list[bytes]:
-    """The pretokens of `text`: every byte string of the text is a token there, so that nothing merges by accident.
+    """The pretokens of a short text.
 
-    tiktoken gives a pretoken that is a token as one id, and the ranks hold just the text's own substrings up to the
-    whole of it; texts here are short.
+    Every substring of the text is a token, and tiktoken encodes a pretoken that is a token as one id.
     """
     data = text.encode()
     pieces = {data[i:j] for i in range(len(data)) for j in range(i + 1, len(data) + 1)}
@@ -82,15 +81,15 @@ def encode(pretoken: bytes, vocabulary: Vocabulary) -> list[int]:
         return [ranks[pretoken]]
     parts = [bytes([byte]) for byte in pretoken]
     while True:
-        found = [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]
-        if not found:
+        ranked = [(ranks[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in ranks]
+        if not ranked:
             return [ranks[part] for part in parts]
-        _, i = min(found)
+        _, i = min(ranked)
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
 
 
 def encode_long(pretoken: bytes, vocabulary: Vocabulary) -> list[int]:
-    """What `encode` here and in bpe_merges gives for a pretoken that is no token; argmin finds what merges first."""
+    """The ids of a pretoken that is no token, as `encode` here and in bpe_merges gives them."""
     tokens = vocabulary.tokens
     ids = {token: token_id for token_id, token in enumerate(tokens) if token}
     listed = {pair: priority for priority, pair in enumerate(vocabulary.merges or ())}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def area_under_curve(positive: Sequence[bool], scores: Sequence[float]) -> float:
-    """Of all pairs of a good example and another one: the share in which the good one scores higher, ties half."""
+    """The share of pairs of a good and a bad example in which the good one scores higher; a tie counts half."""
     good = [score for is_good, score in zip(positive, scores, strict=True) if is_good]
     others = [score for is_good, score in zip(positive, scores, strict=True) if not is_good]
     wins = sum(1.0 if one > other else 0.5 if one == other else 0.0 for one, other in itertools.product(good, others))

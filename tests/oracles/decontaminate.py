@@ -27,7 +27,7 @@ def _unspaced(character: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text (of characters that Unicode assigns)."""
+    """The words of a text of assigned Unicode characters."""
     found = []
     for chunk in "".join(map(_plain, text)).split(" "):
         for run in re.findall(r"\0+|[^\0]+", "".join("\0" if _unspaced(c) else c for c in chunk)):
@@ -46,7 +46,7 @@ def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
 
 
 class Verdict(NamedTuple):
-    """The examples that a document holds: for each, (n-grams that the document has, n-grams of the example)."""
+    """The examples that a document holds, each with the number of n-grams found and the number that it has."""
 
     hits: dict[int, tuple[int, int]]
 
@@ -60,7 +60,7 @@ def judge(
     min_overlap: float,
     min_ngrams: int,
 ) -> list[Verdict]:
-    """The examples that each document holds."""
+    """The verdict on each document."""
     of_examples = [set(ngrams(text, n)) for text in examples]
     of_documents = [set(ngrams(text, n)) for text in documents]
     in_examples = Counter(gram for grams in of_examples for gram in grams)

@@ -1,4 +1,4 @@
-"""Edges and components of a whole corpus in memory, by dictionaries: the slow twin of the exchange through files."""
+"""Edges and components of a whole corpus by dictionaries in memory; the exchange through files must find these."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corpus.dedup import Config
 
 
 def keys(row: dict[str, Any], config: Config) -> Iterator[tuple[object, ...]]:
-    """The keys of a document, joined to all that share one: the hash of its text, and its bands if it has words."""
+    """The keys of a document, the text's hash and any bands of its words. Documents that share a key are joined."""
     dump = (row["dump"],) if config.per_dump else ()
     if config.exact:
         yield ("text", row["text_hash"], *dump)
@@ -20,7 +20,7 @@ def keys(row: dict[str, Any], config: Config) -> Iterator[tuple[object, ...]]:
 
 
 def band_key(minima: Sequence[int], band: int) -> int:
-    """The key of a band from its number and its hashes: each is mixed in by a multiplication, the result by Murmur's."""
+    """The key of a band: its number and hashes mixed by multiplications, with MurmurHash3's finalizer at the end."""
     key = _mix64(band + 1)
     for minimum in minima:
         key = (key ^ minimum) * 0x9E3779B97F4A7C15 % 2**64
@@ -31,16 +31,16 @@ def band_key(minima: Sequence[int], band: int) -> int:
 def edges(rows: Sequence[dict[str, Any]], config: Config) -> set[tuple[int, int]]:
     """(first document with a key, another with that key), for all keys."""
     first: dict[tuple[object, ...], int] = {}
-    found = set()
+    pairs = set()
     for number, row in enumerate(rows):
         for key in keys(row, config):
             if first.setdefault(key, number) != number:
-                found.add((first[key], number))
-    return found
+                pairs.add((first[key], number))
+    return pairs
 
 
 def roots(count: int, joined: set[tuple[int, int]]) -> list[int]:
-    """For each document the first one of its connected component: the smaller label spreads until nothing moves."""
+    """For each document the first document of its connected component: smaller labels spread until nothing changes."""
     label = list(range(count))
     moved = True
     while moved:

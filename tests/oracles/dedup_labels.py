@@ -1,4 +1,4 @@
-"""Which documents stay, the slow way: every document beside every kept one, sets in Python."""
+"""Which documents stay, the slow way: every document is compared with every kept one, as sets in Python."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Document(NamedTuple):
-    """What is compared of a document. Documents come in the order in which they are to be kept."""
+    """The values that decide. Documents are in the order in which they should be kept."""
 
     text_hash: bytes
     minima: tuple[int, ...]
@@ -20,16 +20,14 @@ def jaccard(one: frozenset[int], other: frozenset[int]) -> float:
 
 
 def hopeful(one: Document, other: Document, threshold: float) -> bool:
-    """Whether enough minima agree for a look at the sets."""
+    """Whether enough minima agree for comparing the sets."""
     equal = sum(a == b for a, b in zip(one.minima, other.minima, strict=True))
     return 2 * equal >= threshold * len(one.minima)
 
 
 def twins(documents: Sequence[Document], rows: int, threshold: float) -> list[int]:
-    """For each document the first kept document that it duplicates, or itself if it stays.
-
-    Kept documents are tried in this order: those of an equal hash, then band by band (of `rows` minima) those that are
-    equal in the band; the earliest first.
+    """For each document the first kept one that it duplicates, itself if it stays: first by equal hash, then band by
+    band (of `rows` minima), the earliest first.
     """
     kept: list[int] = []
     found: list[int] = []

@@ -1,4 +1,4 @@
-"""Line deduplication of a whole corpus in memory, by dictionaries: what the passes through files have to give."""
+"""Deduplication of lines of a whole corpus by dictionaries in memory; the passes through files must agree with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOWERED = [(0xC0, 0xDE), (0x391, 0x3A9), (0x400, 0x42F)]  # Latin-1, Greek, Cyr
 
 @functools.lru_cache(10000)
 def words(text: str) -> tuple[str, ...]:
-    """The words of a line, by which lines are compared."""
+    """The words by which a line is compared."""
     spaced = ""
     for c in text:
         if c.isascii():
@@ -35,7 +35,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def line_hash(line: tuple[str, ...]) -> int:
-    """64 bits of hash of a line's words, from its definition."""
+    """The 64-bit hash of a line's words, by its definition."""
     mask, odd, multiplier = 2**64 - 1, 0x94D049BB133111EB, 0x9E3779B97F4A7C15
     h = multiplier
     for word in line:
@@ -57,7 +57,7 @@ class Pieces(NamedTuple):
 
 
 def pieces(text: str, config: Config) -> Pieces:
-    """Cut a text into the lines (or paragraphs) that are not blank, and the white space around them."""
+    """Cut a text into its lines (or paragraphs) that are not blank, and the white space around them."""
     lines, spaces = [], [""]
     fresh = True  # the next line begins a new piece
     for line in text.split("\n"):
@@ -92,7 +92,7 @@ def documents_of_lines(texts: Sequence[str | None], config: Config) -> dict[tupl
 
 
 class Left(NamedTuple):
-    """A document without repeated lines: its text, lines removed, words left, and whether it is kept."""
+    """The part of a document that stays."""
 
     text: str | None
     removed: int
@@ -101,7 +101,7 @@ class Left(NamedTuple):
 
 
 def removed(texts: Sequence[str | None], config: Config) -> list[Left]:
-    """Each document of a corpus without repeated lines."""
+    """The parts that stay, of each document of a corpus."""
     repeated = {
         line: rows[0] for line, rows in documents_of_lines(texts, config).items() if len(rows) >= config.documents
     }

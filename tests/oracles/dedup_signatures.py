@@ -43,7 +43,7 @@ def cut(tokens: list[str]) -> list[str]:
 
 
 def folded_words(text: str) -> list[str]:
-    """FineWeb's normalisation of a whole string, then white space."""
+    """The words of a string after FineWeb's normalisation."""
     text = text.lower().replace("ς", "σ")
     text = re.sub(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?", "0", text)
     text = text.translate({ord(c): " " for c in PUNCTUATION + CONTROLS})
@@ -52,7 +52,7 @@ def folded_words(text: str) -> list[str]:
 
 
 def plain_words(text: str) -> list[str]:
-    """Lower case character by character: `text.lower()` but for the capital sigma at the end of a word."""
+    """Words in lower case, character by character: `text.lower()`, except for a capital sigma that ends a word."""
     return cut("".join(c.lower() for c in text).split())
 
 

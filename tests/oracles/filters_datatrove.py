@@ -1,7 +1,7 @@
-"""datatrove's text filters as an oracle: what its own code, with spaCy, says of a text, in the names of our rules.
+"""datatrove's text filters as an oracle: what datatrove, with spaCy, decides on a text, in the names of our rules.
 
-datatrove and spaCy are the extra `bench`; nothing in the product needs them. Documents are English to it, and its
-constants are the defaults of its filters, which are FineWeb's.
+datatrove and spaCy come with the extra `bench`; nothing in the product needs them. Every document is taken for English.
+The constants are the defaults of datatrove's filters, which are FineWeb's.
 """
 
 from __future__ import annotations

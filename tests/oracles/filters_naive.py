@@ -1,4 +1,4 @@
-"""The text filters once more, as plainly as they can be said: loops, counts, no early exits, no shared helpers."""
+"""The text filters in the plainest way: loops and counts, no early exits, no shared helpers."""
 
 from __future__ import annotations
 

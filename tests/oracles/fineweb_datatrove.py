@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from corpus.run.recipe import load_recipe
 from corpus.schema import DOCUMENTS
-from tests.conftest import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 STAGES = ("gopher_repetition", "gopher_quality", "c4", "fineweb")
 Fate = tuple[str, str]  # (stage that drops it, its reason), or ("", the text as kept)
 
 
 def datatrove_filters() -> dict[str, Any]:
-    """By our stage's name, in FineWeb's order and with its settings."""
+    """datatrove's filters by the names of our stages, in FineWeb's order, with FineWeb's settings."""
     from datatrove.pipeline import filters
 
     return {
@@ -39,7 +39,7 @@ def datatrove_fate(text: str, filters: dict[str, Any]) -> Fate:
 
 
 def our_fates(texts: list[str]) -> list[Fate]:
-    """What recipes/fineweb.toml makes of these texts, taken for English, in the same four stages."""
+    """What the four stages of recipes/fineweb.toml decide on these texts, taken for English."""
     rows = [{"text": text, "id": str(row), "language": "en"} for row, text in enumerate(texts)]
     kept = pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS)
     fates: dict[str, Fate] = {}

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 
 def stretches(logits: Sequence[float], temperature: float, top_k: int, top_p: float) -> list[tuple[int, float, float]]:
-    """(id, from, to): the stretch of [0, 1) that means each id that may be drawn.
+    """(id, start, end): for each id that may be drawn, the stretch of [0, 1) whose numbers mean that id.
 
-    The likeliest `top_k`; of these, in order, as many as it takes until their share of the top k's probability is
-    `top_p`; each as long as its share of what is left. Without either filter they lie in the order of ids.
+    The candidates are the `top_k` likeliest ids. Of these the likeliest remain, as many as needed for a share of
+    `top_p` of the candidates' probability. The length of a stretch is the id's share of the remaining probability. The
+    stretches lie in order of probability, or in order of ids without either filter.
     """
     ids = list(range(len(logits)))
     filtered = 0 < top_k < len(logits) or top_p < 1
@@ -27,9 +28,9 @@ def stretches(logits: Sequence[float], temperature: float, top_k: int, top_p: fl
             break
         kept.append(token)
         mass += weight[token] / total
-    found, place = [], 0.0
+    pieces, start = [], 0.0
     for token in kept:
         length = weight[token] / total / mass
-        found.append((token, place, place + length))
-        place += length
-    return found
+        pieces.append((token, start, start + length))
+        start += length
+    return pieces

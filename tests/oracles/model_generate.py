@@ -1,4 +1,4 @@
-"""Text from a model without a cache: a whole forward pass for every token of every sample."""
+"""Sampling without a cache: a whole forward pass for every token of every sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.gpt import GPT
 def continuation(
     model: GPT, prompt: Sequence[int], end_of_text: int, most: int, draw: Callable[[Tensor, int], int]
 ) -> tuple[list[int], bool]:
-    """Up to `most` ids after `prompt`, and whether an end of text came; `draw` takes logits (V,) and a step."""
+    """Up to `most` ids after `prompt`, and whether an end-of-text token was drawn. `draw(logits_V, step)` is an id."""
     context = model.config.context
     seen = [end_of_text, *prompt][-context:]
     drawn: list[int] = []

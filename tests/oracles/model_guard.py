@@ -1,4 +1,4 @@
-"""Which updates a run skips, from the whole history at each step."""
+"""The guard's rule, computed at each update from all updates before it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def refused(updates: Sequence[tuple[float, float]], sigmas: float) -> list[int]:
-    """Indices of the updates, (loss, gradient norm), that are not applied."""
+    """The indices of the updates, each a loss and a gradient norm, that are refused."""
     admitted: list[int] = []
     for index, (loss, norm) in enumerate(updates):
         good = math.isfinite(loss) and math.isfinite(norm)

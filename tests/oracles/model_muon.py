@@ -1,4 +1,4 @@
-"""Muon, one matrix at a time, as its definition reads, in double precision."""
+"""Muon as its definition reads, one matrix at a time, in double precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ F64 = npt.NDArray[np.float64]
 
 
 def orthogonalised(matrix_RC: F64) -> F64:
-    """Five times a x + b x^3 + c x^5, applied to the singular values that a decomposition finds."""
+    """The polynomial a x + b x^3 + c x^5, applied five times to the singular values that a decomposition gives."""
     u_RK, s_K, vt_KC = np.linalg.svd(matrix_RC, full_matrices=False)
     s_K = s_K / max(float(np.sqrt((s_K**2).sum())), 1e-7)
     for _ in range(5):
@@ -28,7 +28,7 @@ def muon(
     weight_decay: float,
     rows: Sequence[int] = (),
 ) -> F64:
-    """The weight after an update for each gradient; `rows` are the heights of maps stacked in it."""
+    """The weight after one update for each gradient; `rows` are the heights of the maps stacked in it."""
     weight_RC = weight_RC.copy()
     average_RC = np.zeros_like(weight_RC)
     edges = np.cumsum([0, *(rows or [len(weight_RC)])])

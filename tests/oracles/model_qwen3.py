@@ -1,4 +1,4 @@
-"""Qwen3's forward pass over the published weight names, one position and head at a time, in double precision."""
+"""Qwen3's forward pass with the published names of weights, one position and head at a time, in double precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ F64 = npt.NDArray[np.float64]
 
 
 def logits(weights: dict[str, F64], config: dict[str, Any], ids_T: list[int]) -> F64:
-    """(T, vocabulary)"""
+    """Logits (T, V) of the ids; `config` is the content of a config.json."""
     eps, D = config["rms_norm_eps"], config["head_dim"]
     x_TC = weights["model.embed_tokens.weight"][ids_T]
     for layer in range(config["num_hidden_layers"]):

@@ -1,5 +1,5 @@
-"""The long lines of an HTML page by hand: the twin of corpus.language.kernels.page_text, one byte string after
-the other.
+"""The long lines of an HTML page by hand: the slow twin of
+corpus.language.kernels.page_text, on byte strings.
 
 First the page is cut into pieces of text, ends of lines and nothing; then lines are put together and the long ones
 taken until there is enough. Slow, and free of offsets that could point beside the page.
@@ -30,7 +30,7 @@ _LINE_END, _BODY = None, 0
 def long_lines(html: bytes, line_chars: int, max_chars: int) -> bytes:
     """Lines of at least `line_chars` characters, at most some `max_chars` in all, a newline behind each.
 
-    Only what stands behind the first <body>, if there is one.
+    Only the part after the first <body> counts, if there is one.
     """
     found = list(pieces(html))
     behind = list(itertools.dropwhile(lambda piece: piece != _BODY, found))[1:] if _BODY in found else found
@@ -62,7 +62,7 @@ def long_lines(html: bytes, line_chars: int, max_chars: int) -> bytes:
 def pieces(html: bytes) -> Iterator[bytes | int | None]:
     """Characters of text, each as UTF-8; b" " for white space; None where a line ends; 0 for a <body> tag.
 
-    Markup within a line is b"", and bytes that continue no character come alone.
+    Markup within a line is b"", and stray continuation bytes come alone.
     """
     while html:
         if html.startswith(b"<"):
@@ -85,7 +85,7 @@ def pieces(html: bytes) -> Iterator[bytes | int | None]:
 
 
 def after_markup(html: bytes) -> tuple[bytes | None, bool]:
-    """(what follows the markup at the beginning, does a line end there); None if it is none."""
+    """(what follows the markup at the beginning, whether a line ends there); None if there is no markup."""
     if html.startswith(b"<!--"):
         end = re.compile(rb"-->").search(html, 2)
         return (html[end.end() :] if end else b""), False

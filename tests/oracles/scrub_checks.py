@@ -1,4 +1,4 @@
-"""Check digits by the long way round, and e-mail addresses by looking at every character around every @."""
+"""Check digits by their definitions, and e-mail addresses by looking at every character around every @."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The URL rules once more, as plainly as can be: sets of strings instead of hashes, no kernel, no automaton."""
+"""The URL rules in the plainest way: sets of strings instead of hashes, no kernel, no automaton."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MODULUS = 2**64
 
 @dataclass
 class Lists:
-    """What lines of lists name."""
+    """The hosts and pages that the lines of a list name."""
 
     exact: set[str] = field(default_factory=set)
     below: set[str] = field(default_factory=set)
     pages: set[tuple[str, str] | None] = field(default_factory=set)
 
     def domain(self, host: str) -> str | None:
-        """The longest listed domain that is the host, or stands above it and is listed with all below it."""
+        """The longest listed domain that is the host, or that is above the host and listed with everything below it."""
         if host in self.exact | self.below:
             return host
         while not _is_ip(host) and "." in host:
@@ -33,7 +33,7 @@ class Lists:
 
 
 def read(lines: list[str]) -> Lists:
-    """The lists that lines make, which are hosts or pages or nothing."""
+    """Read the lines of a list; each is a host, a page or nothing."""
     lists = Lists()
     for line in lines:
         fields = line.split("#")[0].split()
@@ -89,13 +89,13 @@ def verdict(
         return "domain", domain
     if page and page in blocked.pages:
         return "url", "".join(page)
-    found = url_words(url)
+    words_of_url = url_words(url)
     hard, soft, parts_of_words = words
-    if seen := sorted(hard & set(found)):
+    if seen := sorted(hard & set(words_of_url)):
         return "hard_word", " ".join(seen)
-    if len(seen := sorted(soft & set(found))) >= limit:
+    if len(seen := sorted(soft & set(words_of_url))) >= limit:
         return "soft_words", " ".join(seen)
-    text = "".join(found)
+    text = "".join(words_of_url)
     places = [(text.index(part), -len(part), part) for part in parts_of_words if part in text]
     return ("subword", min(places)[2]) if places else None
 
@@ -113,7 +113,7 @@ def url_words(url: str) -> list[str]:
 
 
 def hash_bytes(data: bytes) -> int:
-    """The hash of the table, byte by byte."""
+    """The hash that the table uses, byte by byte."""
     h = 0x9E3779B97F4A7C15
     for byte in data:
         h = (h ^ byte) * 0xD6E8FEB86659FD93 % _MODULUS

@@ -1,4 +1,4 @@
-"""Slow, obviously right twins of corpus.warc.pages: a reader of sound files, and what must survive damage."""
+"""Slow, obviously right twins of corpus.warc.pages: a reader of sound files, and the pages that survive damage."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from warcio.statusandheaders import StatusAndHeadersParser
 
 def members(data: bytes) -> list[tuple[int, int]]:
     """(first byte, length) of each gzip member of a sound file, by inflating all of it."""
-    found = []
+    places = []
     at = 0
     while at < len(data):
         inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
         inflater.decompress(data[at:])
         assert inflater.eof
         end = len(data) - len(inflater.unused_data)
-        found.append((at, end - at))
+        places.append((at, end - at))
         at = end
-    return found
+    return places
 
 
 def pages(data: bytes) -> list[tuple[str, str, int, int, bytes]]:
     """(id, url, offset, length, body) of each response of a sound file with one record a member and no codings."""
-    found = []
+    responses = []
     for offset, length in members(data):
         record = zlib.decompress(data[offset : offset + length], 16 + zlib.MAX_WBITS)
         header, _, block = record.partition(b"\r\n\r\n")
@@ -36,8 +36,8 @@ def pages(data: bytes) -> list[tuple[str, str, int, int, bytes]]:
         assert block.endswith(b"\r\n\r\n")
         if names["WARC-Type"] == "response":
             body = block[:-4].partition(b"\r\n\r\n")[2]
-            found.append((names["WARC-Record-ID"], names["WARC-Target-URI"], offset, length, body))
-    return found
+            responses.append((names["WARC-Record-ID"], names["WARC-Target-URI"], offset, length, body))
+    return responses
 
 
 def untouched(data: bytes, begin: int, end: int) -> list[tuple[str, str, int, int, bytes]]:
@@ -48,7 +48,7 @@ def untouched(data: bytes, begin: int, end: int) -> list[tuple[str, str, int, in
 def headers(data: bytes) -> dict[str, str]:
     """The first value of each name of a WARC header, as warcio reads it line by line."""
     parsed = StatusAndHeadersParser(["WARC/1.1", "WARC/1.0"]).parse(io.BytesIO(data))
-    found: dict[str, str] = {}
+    first: dict[str, str] = {}
     for name, value in parsed.headers:
-        found.setdefault(name.lower(), value)
-    return found
+        first.setdefault(name.lower(), value)
+    return first

@@ -1,4 +1,4 @@
-"""Run our commands as a user does: as processes; and what they are run on."""
+"""Run our commands as a user does, as processes; and make documents for them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
-from tests.conftest import REPOSITORY
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
+from tests.support.paths import REPOSITORY
 
 
 def command(*arguments: str | Path, code: int = 0, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
@@ -52,11 +53,16 @@ def shard_hashes(output: Path) -> dict[str, str]:
 
 def commit_documents(folder: Path, texts: list[str], unit: str = "u", first: int = 0) -> None:
     """Commit a shard of documents with these texts; their ids are `<number>`, counted from `first`."""
+    rows = [{"text": text, "id": f"<{number}>", "warc_offset": number} for number, text in enumerate(texts, first)]
+    commit_rows(folder, rows, unit)
+
+
+def commit_rows(folder: Path, rows: list[dict[str, Any]], unit: str = "u", schema: pa.Schema = DOCUMENTS) -> None:
+    """Commit a shard of documents with these columns; the other columns are empty."""
     dataset = Dataset(folder)
     digest = dataset.begin({})
-    rows = [{"text": text, "id": f"<{number}>", "warc_offset": number} for number, text in enumerate(texts, first)]
     with dataset.storage.scratch() as scratch:
-        writer = ShardWriter(scratch / "x", DOCUMENTS)
-        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
+        writer = ShardWriter(scratch / "x", schema)
+        writer.write(pa.RecordBatch.from_pylist(rows, schema=schema))
         writer.close()
-        dataset.commit(Record(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
+        dataset.commit(CommitRecord(unit, "s", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])

@@ -2,7 +2,7 @@
 
 files = crawl_files("CC-MAIN-2026-43", [write_warc([("https://a.example/", b"<html>...")])])
 with CrawlServer(files) as server:
-    server.fault("warc.gz", Cut(1000), Busy())      # the next two answers for paths that end so
+    server.fault("warc.gz", Cut(1000), Busy())      # the next two answers for paths that end in warc.gz
     fetch("CC-MAIN-2026-43", folder, FetchConfig(base=server.base))
 """
 
@@ -30,7 +30,7 @@ DATE = "2026-10-10T00:00:00Z"
 
 @dataclass(frozen=True)
 class Busy:
-    """An error answer, when `once` has become true."""
+    """Answer with an error, as soon as `once` is true."""
 
     status: int = 503
     retry_after: str | None = "0"
@@ -53,26 +53,26 @@ class Silent:
 
 @dataclass(frozen=True)
 class IgnoreRange:
-    """200 and the whole file, whatever was asked."""
+    """Answer with 200 and the whole file, whatever range was requested."""
 
 
 @dataclass(frozen=True)
 class WrongLength:
-    """A Content-Length that is off by so many bytes."""
+    """Send a Content-Length that is wrong by so many bytes."""
 
     by: int
 
 
 @dataclass(frozen=True)
 class WrongRange:
-    """A 206 that begins so many bytes from where it was asked to."""
+    """Answer with a 206 that begins so many bytes away from the requested byte."""
 
     by: int
 
 
 @dataclass(frozen=True)
 class Slow:
-    """The body in small pieces with pauses in between."""
+    """Send the body in small pieces with pauses in between."""
 
     piece: int = 4096
     pause: float = 0.002
@@ -153,11 +153,11 @@ class CrawlServer:
         return self._state.peak
 
     def fault(self, path_end: str, *faults: Fault) -> None:
-        """Let the next answers for paths that end in `path_end` go wrong, one fault an answer."""
+        """Let the next answers for paths that end in `path_end` fail, with one fault for each answer."""
         self._state.faults[path_end].extend(faults)
 
     def pending(self) -> int:
-        """Faults that nobody has met yet."""
+        """Number of faults that have not happened yet."""
         return sum(len(faults) for faults in self._state.faults.values())
 
     def for_path(self, path_end: str) -> list[Request]:
@@ -168,7 +168,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is part of the tests."""
+        """Report nothing: clients that hang up are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Not on the tests' stderr."""
+        """Write no log to the tests' stderr."""
 
     def do_HEAD(self) -> None:
         self._answer(body_wanted=False)

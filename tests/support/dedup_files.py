@@ -1,4 +1,4 @@
-"""Rows of SIGNATURES and CANDIDATES, and files of the exchange as the passes write them, for tests."""
+"""SIGNATURES tables and candidates for the passes of deduplication, and SIGNATURES as files of the exchange."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from corpus.dedup.exchange import PairFile, write_keys
 from corpus.dedup.keys import keys
 from corpus.dedup.signatures import schema
 
-# Few hashes, so that a test can write down a signature.
-SMALL = Config(bands=3, rows=2)
-
 # A document in short: its text's hash as a number, its num_perm minima, its shingles, its dump.
 Row = tuple[int, Sequence[int], int, str | None]
+SMALL = Config(bands=3, rows=2)
 
 
 def signatures(rows: Sequence[Row], config: Config) -> pa.Table:
@@ -36,7 +34,7 @@ def signatures(rows: Sequence[Row], config: Config) -> pa.Table:
 
 
 def cut(table: pa.Table, cuts: list[int]) -> list[pa.Table]:
-    """The table cut into shards at these rows (modulo their number)."""
+    """Cut the table into shards at these rows (modulo the number of rows)."""
     ends = [0, *sorted(cut % (table.num_rows + 1) for cut in cuts), table.num_rows]
     return [table.slice(start, end - start) for start, end in itertools.pairwise(ends)]
 

@@ -1,20 +1,11 @@
-"""Real documents for the filters: the pages of the test crawl as our extract stage gives them, and English text cut
-into pages."""
+"""Texts in many languages for the quality rules: an encyclopedia article and the Declaration of Human Rights."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import re
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-
-from corpus.extract import stage as extract
-from corpus.schema import Drop
-from corpus.warc.pages import Page, read_pages
-
-PAGE_CHARACTERS = 4500
 
 _CODES = {
     "arabic": "ar", "chinese": "zh", "czech": "cs", "esperanto": "eo", "french": "fr", "german": "de", "greek": "el",
@@ -26,34 +17,10 @@ _NOTE = re.compile(r"\[\d+\]")
 _NO_PROSE = re.compile(r"https?:|www\.|\^|\|| \* |/wiki/|//|%[0-9A-F]{2}|^\s*(?:\d+\.|#)")
 
 
-def crawled(testdata: Path, files: int = 6) -> Iterator[str]:
-    """The texts of the first WARC files' pages, in all their languages."""
-    for path in sorted((testdata / "warc").glob("DEV-*.warc.gz"))[:files]:
-        yield from _texts(path)
-
-
-@cache
-def _texts(path: Path) -> tuple[str, ...]:
-    config = extract.Config(favor="precision")
-    with path.open("rb") as stream:
-        pages = [page for page in read_pages(stream, path.name) if isinstance(page, Page)]
-    texts = (extract.extract(page.html, page.charset, config) for page in pages)
-    return tuple(text for text in texts if not isinstance(text, Drop))
-
-
-def english(testdata: Path) -> Iterator[str]:
-    """Books, news, web text and plays, in pages of some 3,000 to 6,000 characters that end with a line."""
-    for name in ("en_gutenberg.txt.gz", "en_news_web.txt.gz"):
-        with gzip.open(testdata / "text" / name, "rt", encoding="utf-8") as stream:
-            for document in stream.read().split("<|endoftext|>"):
-                yield from _pages(document)
-    yield from _pages((testdata / "text/tinyshakespeare.txt").read_text(encoding="utf-8"))
-
-
 def articles(testdata: Path) -> dict[str, str]:
     """The running text of one encyclopedia article in many languages, by language.
 
-    The file has its Markdown; links become their text, wrapped lines paragraphs, and what is no prose goes.
+    The file holds Markdown. Links become their text, wrapped lines become paragraphs, and parts that are not prose go.
     """
     parts: dict[str, list[str]] = {}
     with gzip.open(testdata / "text/mixed_multilingual_code.jsonl.gz", "rt", encoding="utf-8") as stream:
@@ -65,28 +32,15 @@ def articles(testdata: Path) -> dict[str, str]:
 
 def samples(testdata: Path) -> dict[str, str]:
     """Some paragraphs of the Universal Declaration of Human Rights in each language, joined by line breaks."""
-    found: dict[str, list[str]] = {}
+    paragraphs: dict[str, list[str]] = {}
     with (testdata / "lid/lid_samples.jsonl").open(encoding="utf-8") as stream:
         for row in map(json.loads, stream):
             if not row.get("short"):
-                found.setdefault(row["lang"], []).append(row["text"])
-    return {language: "\n".join(texts) for language, texts in found.items()}
+                paragraphs.setdefault(row["lang"], []).append(row["text"])
+    return {language: "\n".join(texts) for language, texts in paragraphs.items()}
 
 
 def _prose(markdown: str) -> str:
     markdown = _NOTE.sub("", _LINK.sub(r"\1", _LINK.sub(r"\1", markdown)))
     paragraphs = (" ".join(part.split()) for part in markdown.split("\n\n"))
     return "\n".join(part for part in paragraphs if len(part) > 80 and not _NO_PROSE.search(part))
-
-
-def _pages(document: str) -> Iterator[str]:
-    page: list[str] = []
-    size = 0
-    for line in document.strip().splitlines():
-        page.append(line)
-        size += len(line) + 1
-        if size >= PAGE_CHARACTERS:
-            yield "\n".join(page)
-            page, size = [], 0
-    if size:
-        yield "\n".join(page)

@@ -1,6 +1,6 @@
-"""Encodes with unmapped pages around the text and behind every array that the encoder writes: run by test_memory.
+"""Encodes with unmapped pages around the text and after every array that the encoder writes; test_memory runs it.
 
-The kernels take raw addresses. Here a read or write beyond the end of what they were given ends the process.
+The kernels work on raw addresses. Here a read or write beyond the end of an array ends the process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZES = [*range(201), 255, 256, 257]
 
 
 def pages(size: int) -> int:
-    """Address of `size` bytes of whole pages, with a page before and one behind that nobody may touch."""
+    """The address of whole pages for `size` bytes, between two pages that must not be touched."""
     library = ctypes.CDLL(None, use_errno=True)
     library.mmap.restype = ctypes.c_void_p
     library.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
@@ -53,10 +53,10 @@ def release(end: int, size: int) -> None:
 
 
 class Guarded(np.ndarray[Any, Any]):
-    """An array whose last byte is the last of a page, behind which is none."""
+    """An array whose last byte is the last of a page, before an unmapped page."""
 
     def resize(self, *shape: Any, refcheck: bool = True) -> None:
-        """It stays as it is: its pages are not the allocator's."""
+        """Does nothing: the pages are not the allocator's."""
 
 
 def guarded(shape: Any, dtype: Any = float) -> Any:
@@ -68,7 +68,7 @@ def guarded(shape: Any, dtype: Any = float) -> Any:
 
 
 class GuardedNumpy:
-    """numpy, but that arrays end where memory ends."""
+    """numpy, except that arrays end where memory ends."""
 
     empty = zeros = staticmethod(guarded)  # pages come filled with zeros
 

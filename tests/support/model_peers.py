@@ -1,4 +1,4 @@
-"""Models of transformers beside ours."""
+"""Models of transformers, for comparison with ours."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import torch
 
 from model.config import ModelConfig
 from model.gpt import GPT
+from tests.support.model_shards import END_OF_TEXT, VOCAB
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# `small_model` in the shapes that transformers has.
+# Changes that give `small_model` the shapes that transformers has.
 GPT2 = {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "bias": True, "kv_heads": 4}
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3": {},
@@ -29,7 +30,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def random_model(config: ModelConfig, noise: float = 0.1) -> GPT:
-    """Biases and norms are random as well, which new models have at 0 and 1."""
+    """A model whose biases and norms are random too; in a new model they are 0 and 1."""
     gpt = GPT(config, seed=1)
     generator = torch.Generator().manual_seed(2)
     for weight in gpt.parameters():
@@ -38,10 +39,32 @@ def random_model(config: ModelConfig, noise: float = 0.1) -> GPT:
 
 
 def transformers_model(folder: Path, **more: Any) -> Any:
+    """The model in a folder as transformers loads it."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **more).eval()
 
 
+def saved_by_transformers(folder: Path, kind: str, shard: str = "5GB", **settings: Any) -> Any:
+    """A random model that transformers made, and wrote to a folder in shards of this size."""
+    import transformers
+
+    common = {"vocab_size": VOCAB, "bos_token_id": END_OF_TEXT, "eos_token_id": END_OF_TEXT}
+    if kind == "GPT2":
+        sizes = {"n_positions": 16, "n_embd": 64, "n_layer": 2, "n_head": 4}
+    else:
+        sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "max_position_embeddings": 16}
+        sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    config = getattr(transformers, f"{kind}Config")(**{**common, **sizes, **settings})
+    head = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
+    model = getattr(transformers, kind + head)(config).eval()
+    generator = torch.Generator().manual_seed(4)
+    for weight in model.parameters():
+        weight.data += 0.1 * torch.randn(weight.shape, generator=generator)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return model
+
+
 def random_ids(vocab_size: int, *shape: int) -> torch.Tensor:
+    """Random ids of this shape, int64, every time the same."""
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(3))

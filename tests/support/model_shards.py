@@ -30,6 +30,7 @@ def write_shard(
     token_total: int | None = None,
     ids: Sequence[str] | None = None,
 ) -> Path:
+    """Write a TOKENS shard of the documents; `token_total` states another total in its footer. Returns `path`."""
     total = sum(len(document or ()) for document in documents) if token_total is None else token_total
     metadata = {
         "tokenizer_hash": tokenizer_hash,
@@ -45,7 +46,7 @@ def write_shard(
 
 
 def write_bytes(root: Path, texts: Sequence[bytes]) -> Path:
-    """Shards in `root/tokens`, a token a byte, with their tokenizer beside; the folder of the shards."""
+    """Write shards to `root/tokens` and their tokenizer beside it; a token is a byte. Returns the folder of shards."""
     vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), "gpt2", {"<|endoftext|>": 256})
     save_vocabulary(vocabulary, root / "tokenizer")
     write_shard(root / "tokens/a.parquet", [list(text) for text in texts], vocabulary.size, 256, vocabulary.hash)
@@ -53,6 +54,7 @@ def write_bytes(root: Path, texts: Sequence[bytes]) -> Path:
 
 
 def write_record(directory: Path, unit: str, shard: Path, rows: int, kind: str = "tokens") -> None:
+    """Write a commit record that names the shard."""
     output = {
         "path": shard.relative_to(directory).as_posix(),
         "kind": kind,
@@ -66,7 +68,7 @@ def write_record(directory: Path, unit: str, shard: Path, rows: int, kind: str =
 
 
 def random_documents(count: int, length: int = 40, seed: int = 0) -> list[list[int]]:
-    """Documents that a model can learn: each walks through the ids in steps of its own width."""
+    """Documents that a model can learn: the ids of each document increase by a constant of its own."""
     random = np.random.default_rng(seed)
     starts, strides = random.integers(0, END_OF_TEXT, count), random.integers(1, 4, count)
     return [
@@ -76,6 +78,7 @@ def random_documents(count: int, length: int = 40, seed: int = 0) -> list[list[i
 
 
 def small_model(**changes: Any) -> ModelConfig:
+    """A small shape, with changes."""
     shape: dict[str, Any] = {
         "vocab_size": VOCAB,
         "context": 16,
@@ -89,6 +92,24 @@ def small_model(**changes: Any) -> ModelConfig:
     return ModelConfig(**{**shape, **changes})
 
 
+# `small_model` in shapes that differ in their parts.
+SHAPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "gpt2": {
+        "positions": "learned",
+        "norm": "layer",
+        "activation": "gelu",
+        "qk_norm": False,
+        "bias": True,
+        "kv_heads": 4,
+        "norm_eps": 1e-5,
+    },
+    "window": {"window": 5, "layers": 3, "full_every": 2},
+    "others": {"activation": "relu2", "soft_cap": 3.0, "tied": False, "bias": True},
+}
+
+
 def small_training(**changes: Any) -> TrainConfig:
+    """The settings of a short training, with changes."""
     fields: dict[str, Any] = {"steps": 20, "batch_tokens": 128, "lr": 3e-3, "warmup_steps": 4}
     return TrainConfig(**{**fields, **changes})

@@ -1,4 +1,4 @@
-"""An S3 server of our own for tests: moto behind a layer that keeps a log and misbehaves on request."""
+"""An S3 server for tests: moto, behind a layer that keeps a log and misbehaves on request."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class Request(NamedTuple):
 
 
 class ObjectServer:
-    """`hook` sees each request first: it may wait, or answer with a status and a body. `requests` is the log.
+    """A running server.
 
-    `drops_conditions`: If-None-Match is ignored, as some gateways do. `breaks`: so many of the next GETs send half of
-    their body and close the connection. `loses`: so many of the next PUTs are done and answered with an error.
+    requests          the log
+    hook              sees each request first; it may wait, or answer with a status and a body
+    drops_conditions  ignore If-None-Match, as some gateways do
+    breaks            number of the next GETs that send half of their body and close the connection
+    loses             number of the next PUTs that are carried out and answered with an error
     """
 
     def __init__(self) -> None:
@@ -34,7 +37,7 @@ class ObjectServer:
 
         class Handler(MotoRequestHandler):
             def log(self, *arguments: object) -> None:
-                """Tests are quiet."""
+                """Keep the tests' output quiet."""
 
         self.requests: list[Request] = []
         self.hook: Callable[[Request], tuple[str, bytes] | None] | None = None
@@ -42,7 +45,7 @@ class ObjectServer:
         self.breaks = 0
         self.loses = 0
         self._app = DomainDispatcherApplication(create_backend_app)
-        self._one_by_one = threading.Lock()  # moto looks, then writes; a store does both at once
+        self._one_by_one = threading.Lock()  # moto looks first and writes then; a real store does both in one step
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
@@ -64,7 +67,7 @@ class ObjectServer:
         self._thread.join()
 
     def fill(self, keys: Iterable[str]) -> None:
-        """Objects of no bytes in the bucket, without a request for each."""
+        """Put empty objects into the bucket, without a request for each."""
         from moto.s3.models import s3_backends
 
         backend = s3_backends["123456789012"]["aws"]

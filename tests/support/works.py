@@ -1,23 +1,25 @@
-"""Works and stages that misbehave on request; in a module of their own, because spawned workers import them."""
+"""Works and stages that misbehave on request. They have a module of their own, because spawned workers import them."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.engine import Attempt, TimeLimit, Unit
+from corpus.engine.base import Attempt, Quarantine, TimeLimit, Unit
 from corpus.schema import Drop, Outcome, outcome
 
 
 def misbehave(how: str) -> None:
-    """Do what the text asks for."""
+    """Do what the text says."""
     if how == "exit":
         os._exit(3)
     if how == "segv":
@@ -26,14 +28,14 @@ def misbehave(how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    if how == "pause":  # stopped by somebody, and continued after its limit of a second
+    if how == "pause":  # stopped from outside, and continued after its limit of a second
         subprocess.Popen(["/bin/sh", "-c", f"sleep 1.2; kill -CONT {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
     if how == "sleep":
         time.sleep(60)
-    if how == "hang":  # one C call that never ends: no signal handler gets a turn
+    if how == "hang":  # a C call that never ends, so no signal handler runs
         sum(range(10**15))
-    if how == "hoard":  # a gigabyte, touched
+    if how == "hoard":  # a gigabyte of memory that is really used
         hoard = bytearray(b"x") * (1 << 30)
         time.sleep(60 if hoard else 0)
     if how == "full":
@@ -50,7 +52,7 @@ def misbehave(how: str) -> None:
 class RowsWork:
     """A unit of rows; `behaviour` says what each (unit, row) does, `batch` how many rows are guarded together.
 
-    Row -1 stands for the time before any guard. What a name that begins with `once-` asks for is done once.
+    Row -1 stands for the time before any guard. A behaviour that begins with `once-` happens only once.
     """
 
     folder: str
@@ -91,7 +93,7 @@ class RowsWork:
 
 @dataclass(frozen=True)
 class PidWork:
-    """Says which process it ran in, and keeps `hoard` MiB for as long as that lives."""
+    """Writes the id of its process, and keeps `hoard` MiB for as long as the process lives."""
 
     folder: str
     hoard: int = 0
@@ -104,9 +106,35 @@ class PidWork:
 KEPT: list[bytearray] = []
 
 
+class NotingAttempt:
+    """An attempt without an engine, which notes what it is asked; the row `hang` runs into the time limit."""
+
+    number = 1
+
+    def __init__(self, careful: bool = False, quarantine: Mapping[int, Quarantine] | None = None, hang: int = -1):
+        self.careful = careful
+        self.quarantine = quarantine or {}
+        self.hang = hang
+        self.guards: list[tuple[int, int]] = []
+        self.notes: list[tuple[int, Quarantine, str]] = []
+
+    @contextlib.contextmanager
+    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
+        self.guards.append((first, rows))
+        if first <= self.hang < first + rows:
+            raise TimeLimit
+        yield
+
+    def progress(self, read: int, kept: int, share: float) -> None:
+        pass
+
+    def note(self, row: int, why: Quarantine, trace: str) -> None:
+        self.notes.append((row, why, trace))
+
+
 @dataclass(frozen=True)
 class Config:
-    """For the stage below: texts that begin with `bad` are dropped, others may misbehave."""
+    """Settings of the stage below: texts that begin with `bad` are dropped, others may misbehave."""
 
     bad: str = "bad"
 

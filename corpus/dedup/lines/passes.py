@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from corpus.dedup.lines.config import Removal
 from corpus.dedup.lines.work import LineHashesWork, RepeatedWork, TableWork
-from corpus.engine import Unit
+from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob, documents_behind, finished, partitions
 from corpus.run.chain import Step
 from corpus.run.commit import find_output
 from corpus.run.plan import Pass, document_units, global_pass, with_no_others
 from corpus.run.recipe import describe
-from corpus.store.shards import Dataset, Input
+from corpus.store.records import Input
+from corpus.store.shards import Dataset
 
 DATASETS = ("hashes", "repeated", "table")
 

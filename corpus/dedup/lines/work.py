@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.dedup.lines.config import Config
-from corpus.engine import Attempt, Unit
+from corpus.engine.base import Attempt, Unit
 from corpus.run.barrier import READS, partition_of
 from corpus.run.commit import committing, find_output, whole_input
 from corpus.store.shards import ROW_GROUP, Dataset

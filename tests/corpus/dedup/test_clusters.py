@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from corpus.dedup import Config, shards
@@ -22,8 +21,8 @@ from corpus.run import barrier
 from corpus.run.barrier import BarrierJob
 from corpus.run.execute import run_pass
 from corpus.run.recipe import Recipe, make_step
-from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.shards import Dataset
+from tests.support.command import commit_rows
 
 # Many short bands: whatever is a little alike is a candidate.
 CONFIG = Config(bands=60, rows=2)
@@ -48,13 +47,7 @@ def commit(folder: Path, unit: str, documents: dict[str, list[str]]) -> None:
         {"id": f"<{name}>", "url": f"https://example.org/{name}", "dump": "CC-MAIN-2026-43", "text": " ".join(text)}
         for name, text in documents.items()
     ]
-    dataset = Dataset(folder)
-    digest = dataset.begin({})
-    with dataset.storage.scratch() as scratch:
-        writer = ShardWriter(scratch / "x", DOCUMENTS)
-        writer.write(pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS))
-        writer.close()
-        dataset.commit(Record(unit, "x", digest, (), (writer.output(unit, "documents"),), ()), [writer.path])
+    commit_rows(folder, rows, unit)
 
 
 def deduplicate(documents: Path, output: Path, config: Config = CONFIG, **more: Any) -> Deduplication:

@@ -30,7 +30,8 @@ from corpus.run.plan import ALONE, Share, Source, Waiting
 from corpus.run.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
 from corpus.stage import load_stage
-from corpus.store.shards import Conflict, Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord, Conflict
+from corpus.store.shards import Dataset, ShardWriter
 from tests.support.command import commit_documents, shard_hashes
 
 WORKED = ["signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels"]
@@ -155,7 +156,7 @@ def rewrite(folder: str | Path, change: Callable[[dict[str, Any]], dict[str, Any
             writer.write(pa.RecordBatch.from_pylist(changed, schema=DOCUMENTS))
             writer.close()
             output = writer.output(record.unit, "documents")
-            dataset.commit(Record(record.unit, "s", record.config, (), (output,), ()), [writer.path])
+            dataset.commit(CommitRecord(record.unit, "s", record.config, (), (output,), ()), [writer.path])
 
 
 def test_a_dropped_document_names_its_kept_twin_and_their_similarity(

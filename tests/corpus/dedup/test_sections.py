@@ -1,4 +1,4 @@
-"""Files of sections: every damage is noticed, and named with its file."""
+"""Files of sections: one that is damaged, or of another kind, is refused by name."""
 
 from __future__ import annotations
 

@@ -163,6 +163,19 @@ def test_one_changed_byte_changes_both_halves_of_the_hash() -> None:
     assert len({value[:8] for value in hashes}) == len({value[8:] for value in hashes}) == len(text) + 1
 
 
+CODES = [*range(0xD800), *range(0xE000, 0x34000), *range(0xE0000, 0x110000, 17)]
+
+
+@pytest.mark.parametrize(
+    ("around", "every"), [("{}", 3), ("a{}b", 7), ("{}{}", 7), ("words of ASCII before it, more than a block: {}a", 70)]
+)
+def test_kernels_read_every_code_point_as_the_slow_twin_does(around: str, every: int) -> None:
+    config = Config(ngram=1)
+    text = "\n".join(around.replace("{}", chr(code)) for code in CODES[::every])
+    assert shingle_hashes(text, config).tolist() == oracle.ngram_hashes(oracle.folded_words(text), 1)
+    assert sets([text], config) == [sorted(set(oracle.ngram_hashes(oracle.plain_words(text), 1)))]
+
+
 def test_words_of_scripts_without_spaces() -> None:
     assert oracle.folded_words("abc中文字化了def，ไทย") == [
         "abc",

@@ -1,3 +1,5 @@
+"""Units on this machine: a row that hangs, crashes or hoards memory is quarantined, and all other rows are done."""
+
 from __future__ import annotations
 
 import os
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.engine import Event, Failure, Limits, Unit, Work
+from corpus.engine.base import Event, Failure, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
 from tests.faults.driver import is_gone
 from tests.support.works import PidWork, RowsWork
@@ -53,7 +55,7 @@ def test_all_units_run(tmp_path: Path, workers: int) -> None:
     ],
 )
 def test_a_row_that_takes_its_process_along_is_quarantined(tmp_path: Path, how: str, why: str) -> None:
-    # The hoarder gets more time than it needs to be found out.
+    # The hoarder gets so much time that its memory is noticed before its time is over.
     work = RowsWork(str(tmp_path), 6, (("u1", 2, how), ("u1", 5, how)), seconds=30.0 if how == "hoard" else 1.0)
     assert run(work, units(3), 2, lambda event: None) == []
     assert results(tmp_path) == {
@@ -164,7 +166,7 @@ def test_a_worker_whose_memory_has_grown_is_replaced(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from corpus.engine import Interrupted, Unit
+from corpus.engine.base import Interrupted, Unit
 from corpus.engine.local import LocalEngine
 from tests.support.works import RowsWork
 def tell(event):

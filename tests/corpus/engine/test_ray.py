@@ -1,3 +1,5 @@
+"""Units on a Ray cluster of one node: the same ends as on one machine, lost nodes, and errors in one line."""
+
 from __future__ import annotations
 
 import functools
@@ -11,14 +13,14 @@ from pathlib import Path
 import pytest
 
 import corpus.engine.ray as engine_ray
-from corpus.engine import Engine, Event, Failure, Limits, Unit, Work
+from corpus.engine.base import Engine, Event, Failure, Limits, Unit, Work
 from corpus.engine.local import LocalEngine
-from corpus.engine.node import Job
+from corpus.engine.node import Assignment
 from corpus.engine.ray import RayEngine
-from tests.conftest import REPOSITORY
 from tests.faults import ray_cluster
 from tests.faults.driver import await_that, workers_of
 from tests.faults.ray_works import FileWork, ShardWork, SignalWork
+from tests.support.paths import REPOSITORY
 from tests.support.works import RowsWork
 
 ray = pytest.importorskip("ray")
@@ -48,7 +50,7 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def told(engine: Engine, work: Work, todo: list[Unit]) -> tuple[list[Failure], list[Event]]:
-    """Run; also what the user is told meanwhile."""
+    """Run; also returns the events for the user."""
     events: list[Event] = []
     failures = engine.run(work, todo, events.append)
     return failures, [event for event in events if event.kind != "tick"]
@@ -67,7 +69,7 @@ def test_all_units_run(engine: RayEngine, tmp_path: Path) -> None:
     ("faults", "seconds", "failed"),
     [
         (("exit", "segv", "kill", "once-kill", "hang", "stop", "sleep"), 1.0, []),
-        (("hoard",), 30.0, []),  # more time than it needs to be found out
+        (("hoard",), 30.0, []),  # so much time that its memory is noticed first
         (("raise", "value"), 1.0, ["raise", "value"]),
     ],
 )
@@ -166,7 +168,7 @@ def test_a_lost_board_is_no_loss(engine: RayEngine, tmp_path: Path) -> None:
 
 
 def test_a_node_with_other_code_is_named(engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_ray, "Job", functools.partial(Job, version="0.0.1"))
+    monkeypatch.setattr(engine_ray, "Assignment", functools.partial(Assignment, version="0.0.1"))
     with pytest.raises(ValueError, match=r"node 127\.0\.0\.2 has corpus .*, the driver 0\.0\.1; install one version"):
         engine.run(RowsWork(str(tmp_path), 1), units("u0"), lambda event: None)
     assert results(tmp_path) == {}
@@ -224,7 +226,7 @@ def refuse(error: Exception) -> Callable[..., None]:
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.1\n"),
             "Ray: 2.1; use the cluster's",
         ),
-        (ray.exceptions.AuthenticationError("InvalidAuthToken"), "it wants a token; .*RAY_AUTH_MODE=token"),
+        (ray.exceptions.AuthenticationError("InvalidAuthToken"), "it demands a token; .*RAY_AUTH_MODE=token"),
         (ConnectionError("No raylet\nhere"), "No raylet here; run this on one of its nodes, or as a Ray job"),
     ],
 )
@@ -239,7 +241,7 @@ def test_a_cluster_that_does_not_take_us_is_said_in_one_line(
 
 SCRIPT = """
 import sys
-from corpus.engine import Interrupted, Unit
+from corpus.engine.base import Interrupted, Unit
 from corpus.engine.ray import RayEngine
 from tests.support.works import RowsWork
 def tell(event):

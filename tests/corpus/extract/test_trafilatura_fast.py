@@ -10,7 +10,6 @@ import resource
 import sys
 from copy import deepcopy
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +28,9 @@ from corpus.extract import trafilatura_fast
 from corpus.extract.trafilatura_fast import cleaning, engine, private, rescue, xpath
 from corpus.extract.trafilatura_fast.grammar import translate
 from corpus.extract.trafilatura_fast.xpath import Together
-from corpus.text.charset import decode_html
-from corpus.warc import pages as warc
-from tests.fuzz.odd_pages import NAMES, TAGS, mutated, soup
+from tests.support.extract_pages import ANY_SIZE, SETTINGS, decoded
+from tests.support.odd_pages import NAMES, TAGS, mutated, soup
 
-ANY_SIZE = extract.Config(max_tags=10**9, max_attributes=10**9)
-SETTINGS = [
-    replace(ANY_SIZE, favor=favor, tables=tables, comments=comments, deduplicate=deduplicate)
-    for favor, tables, comments, deduplicate in product(
-        ("precision", "balanced", "recall"), (True, False), (False, True), (True, False)
-    )
-]
 EXPRESSIONS = [
     (name, number, expression.path)
     for name in engine._EXPRESSIONS
@@ -51,12 +42,6 @@ REGEXP = {"re": "http://exslt.org/regular-expressions"}
 def answers(page: str, config: extract.Config) -> tuple[object, object]:
     """What the fast path says, and what trafilatura says: a text, or why there is none."""
     return extract._main_text(page, config), extract._main_text(page, replace(config, accelerated=False))
-
-
-def decoded(path: Path) -> list[str]:
-    with path.open("rb") as file:
-        pages = [page for page in warc.read_pages(file, path.name) if isinstance(page, warc.Page)]
-    return [decode_html(page.html, page.charset) for page in pages]
 
 
 def same(pages: list[str], config: extract.Config) -> int:

@@ -13,8 +13,8 @@ from corpus.filters.statistics import words_of
 from corpus.filters.words import kind_of, split_words
 from corpus.run.recipe import describe, load_recipe, make_step
 from corpus.schema import Drop
-from tests.conftest import REPOSITORY
 from tests.support.filter_documents import articles, samples
+from tests.support.paths import REPOSITORY
 
 LANGUAGES = ("de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja", "ar", "hi")
 

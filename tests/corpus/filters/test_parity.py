@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.documents import crawled, english
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition
 from corpus.filters.words import splitter
 from corpus.schema import Drop
-from tests.support.filter_documents import crawled, english
 
 pytestmark = pytest.mark.skipif(
     not (importlib.util.find_spec("datatrove") and importlib.util.find_spec("spacy")),

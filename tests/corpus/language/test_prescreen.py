@@ -14,7 +14,7 @@ from corpus.language import prescreen
 from corpus.run.chain import Chain, Rows, Step
 from corpus.run.recipe import in_force, make_step
 from corpus.schema import DOCUMENTS, DROPPED, PAGES
-from tests.corpus.run.test_chain import Attempt
+from tests.support.works import NotingAttempt
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it sleeps in the warm sun of the afternoon. " * 4
 GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und schläft dann in der warmen Sonne. " * 4
@@ -122,7 +122,7 @@ def test_the_score_goes_through_the_extraction_into_the_documents() -> None:
 def test_the_account_counts_what_only_the_sample_let_through() -> None:
     step = Step("prescreen", "corpus.language.prescreen", prescreen.Config(languages=("en",), sample=0.1))
     batch = utf8(*[GERMAN] * 200, ENGLISH)
-    chain = Chain([step], Attempt(), 30.0)
+    chain = Chain([step], NotingAttempt(), 30.0)
     kept = list(chain.run(Rows([row], batch.slice(row, 1)) for row in range(batch.num_rows)))
     (account,) = chain.accounts
     rows = sum(part.num_rows for part in kept)

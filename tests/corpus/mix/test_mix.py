@@ -27,7 +27,8 @@ from corpus.mix.draw import (
 from corpus.mix.passes import Mixture, mix_passes, name_sources, parts, taken
 from corpus.run.execute import run_pass
 from corpus.schema import DOCUMENTS
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.shards import Dataset
+from tests.support.command import commit_rows
 
 COLUMNS = pa.schema([*DOCUMENTS, pa.field("minhash_cluster_size", pa.int64()), pa.field("quality_score", pa.float64())])
 
@@ -43,16 +44,9 @@ def document(number: int, **more: Any) -> dict[str, Any]:
 
 
 def commit(folder: Path, rows: list[dict[str, Any]], shards: int) -> str:
-    """A dataset of documents, the rows dealt out to so many shards."""
-    dataset = Dataset(folder)
-    digest = dataset.begin({})
+    """Commit a dataset of documents, the rows dealt out to `shards` shards."""
     for shard in range(shards):
-        with dataset.storage.scratch() as scratch:
-            writer = ShardWriter(scratch / "x", COLUMNS)
-            writer.write(pa.RecordBatch.from_pylist(rows[shard::shards], schema=COLUMNS))
-            writer.close()
-            output = writer.output(f"u{shard}", "documents")
-            dataset.commit(Record(f"u{shard}", "s", digest, (), (output,), ()), [writer.path])
+        commit_rows(folder, rows[shard::shards], f"u{shard}", COLUMNS)
     return str(folder)
 
 

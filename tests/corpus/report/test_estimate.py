@@ -1,4 +1,4 @@
-"""What the pre-screen lost: an interval that keeps its promise, and sentences that promise nothing without a sample."""
+"""What the pre-screen lost: an interval that is exact, and no estimate without a sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from corpus.report.estimate import Estimate, estimate, estimate_json, estimate_text, interval
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
-from tests.corpus.report.test_funnel import count, record
+from tests.support.funnels import count, record
 
 
 def screened(dropped: int, sampled: int, kept: int) -> Funnel:
@@ -21,7 +21,7 @@ def screened(dropped: int, sampled: int, kept: int) -> Funnel:
 
 
 def exactly_at_most(hits: int, trials: int, p: float) -> float:
-    """The binomial distribution in whole numbers."""
+    """The binomial distribution, computed with fractions."""
     q = Fraction(p)
     return float(sum(math.comb(trials, k) * q**k * (1 - q) ** (trials - k) for k in range(hits + 1)))
 
@@ -36,7 +36,7 @@ def test_at_the_ends_of_the_interval_what_was_seen_is_one_in_forty(case: tuple[i
 
 
 def test_the_interval_of_published_tables() -> None:
-    """Nothing in n: the rule of three, exactly 1 - 0.025 ** (1 / n)."""
+    """No hit in n trials: the upper end is exactly 1 - 0.025 ** (1 / n)."""
     assert interval(0, 100) == (0, pytest.approx(1 - 0.025 ** (1 / 100)))
     assert interval(0, 100_000)[1] == pytest.approx(3.6888e-5, rel=1e-3)
 

@@ -10,31 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.report.funnel import Funnel, counted, funnel, funnel_json, funnel_text, share
-
-
-def count(stage: str, read: int, dropped: dict[str, int], **sums: int) -> dict[str, Any]:
-    return {"stage": stage, "read": read, "kept": read - sum(dropped.values()), "dropped": dropped, **sums}
-
-
-def record(unit: str, *counts: dict[str, Any], seconds: float = 1.5) -> dict[str, Any]:
-    return {"format": 1, "unit": unit, "seconds": seconds, "counts": list(counts)}
-
-
-def small() -> list[tuple[str, dict[str, Any]]]:
-    first = count("warc", 200, {"warc.status": 20, "warc.content_type": 7}), count("c4", 173, {"c4.curly_bracket": 1})
-    second = (
-        count("warc", 1000, {"warc.status": 3}),
-        count("c4", 997, {"c4.few_sentences": 400, "c4.curly_bracket": 9}),
-    )
-    return [
-        ("documents", record("A-0", *first)),
-        ("documents", record("A-1", *second)),
-        ("labels", record("all", count("labels", 760, {}))),
-        ("unique", record("U-0", count("dedup", 760, {"dedup.minhash": 60}))),
-        ("tokens", record("T-0", count("tokens", 700, {}, tokens=300_000, chars=1_200_000))),
-        ("tokens", record("T-1", count("tokens", 0, {}, tokens=45, chars=5))),
-    ]
-
+from tests.support.funnels import count, record, small
 
 GOLDEN = """\
 stage, rule           read   kept  dropped        share
@@ -94,6 +70,21 @@ def test_documents_lost_between_stages_or_datasets_are_flagged() -> None:
     second = record("U-0", count("dedup", 8, {}))
     found = funnel([("documents", first), ("unique", second)])
     assert found.errors == ("warc kept 10 but c4 read 9", "c4 kept 9 but dedup read 8")
+
+
+def test_only_passes_that_write_documents_or_tokens_have_lines() -> None:
+    kept = count("c4", 10, {"c4.few_sentences": 2})
+    passes = [
+        ("crawl", record("A-0.warc.gz", kind="warc")),  # what `corpus fetch` writes
+        ("documents", record("A-0", kept)),
+        ("scores", record("A-0", count("classify", 8, {}), kind="labels")),
+        ("tokenizer", record("all", count("tokenizer", 8, {}), kind="vocabulary")),
+        ("mixed", record("A-0", count("mix", 8, {}, copies=4))),
+        ("tokens", record("A-0", count("tokens", 12, {}, tokens=500), kind="tokens")),
+    ]
+    found = funnel(passes)
+    assert [line.stage for line in found.lines] == ["c4", "mix", "tokens"]
+    assert (found.units, found.seconds, found.errors) == (6, 9.0, ())
 
 
 def test_a_unit_that_is_counted_twice_is_flagged() -> None:

@@ -1,4 +1,4 @@
-"""The report page: self-contained, escaped, readable without eyes, the same bytes every time."""
+"""The report page: self-contained, escaped, readable by a screen reader, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lxml import html as lxml_html
 from corpus.report.curve import loss_curve, points, thinned
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
-from tests.corpus.report.test_funnel import count, record, small
+from tests.support.funnels import count, record, small
 
 TRAINING = [
     {"step": step, "loss": 9 * math.exp(-step / 40) + 3, "lr": 1e-3, "tokens_per_second": 12345.6}

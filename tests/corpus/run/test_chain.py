@@ -1,43 +1,16 @@
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
 
-from corpus.engine import Quarantine, TimeLimit
+from corpus.engine.base import Quarantine
 from corpus.run.chain import Chain, Rows, Step
 from corpus.schema import DOCUMENTS
-from tests.support.works import Config
+from tests.support.works import Config, NotingAttempt
 
 STEP = Step("works", "tests.support.works", Config())
-
-
-class Attempt:
-    """An engine that only takes notes; `slow` texts run into the time limit."""
-
-    number = 1
-
-    def __init__(self, careful: bool = False, quarantine: Mapping[int, Quarantine] | None = None, hang: int = -1):
-        self.careful = careful
-        self.quarantine = quarantine or {}
-        self.hang = hang
-        self.guards: list[tuple[int, int]] = []
-        self.notes: list[tuple[int, Quarantine, str]] = []
-
-    @contextlib.contextmanager
-    def guard(self, stage: str, first: int, rows: int, seconds: float) -> Iterator[None]:
-        self.guards.append((first, rows))
-        if first <= self.hang < first + rows:
-            raise TimeLimit
-        yield
-
-    def progress(self, read: int, kept: int, share: float) -> None:
-        pass
-
-    def note(self, row: int, why: Quarantine, trace: str) -> None:
-        self.notes.append((row, why, trace))
 
 
 def source(texts: list[str], size: int) -> Iterator[Rows]:
@@ -62,7 +35,9 @@ TEXTS = [f"bad {i}" if i % 7 == 3 else f"good {i}" for i in range(200)]
 @pytest.mark.parametrize("alone", [False, True])
 def test_the_result_does_not_depend_on_batches(size: int, careful: bool, alone: bool) -> None:
     second = Step("works", "tests.support.works", Config(bad="good 5"))
-    chain = Chain([STEP._replace(module="tests.support.alone_works") if alone else STEP, second], Attempt(careful), 1.0)
+    chain = Chain(
+        [STEP._replace(module="tests.support.alone_works") if alone else STEP, second], NotingAttempt(careful), 1.0
+    )
     kept, dropped = run(chain, TEXTS, 1 if alone else size)
     assert kept == [text for text in TEXTS if not text.startswith(("bad", "good 5"))]
     expected = [(f"<{i}>", "works.bad", text) for i, text in enumerate(TEXTS) if text.startswith(("bad", "good 5"))]
@@ -72,7 +47,9 @@ def test_the_result_does_not_depend_on_batches(size: int, careful: bool, alone: 
 
 
 def test_a_quarantined_row_is_dropped_and_never_run() -> None:
-    attempt = Attempt(quarantine={5: Quarantine("works", "crash", "SIGSEGV"), 9: Quarantine("other", "crash", "-")})
+    attempt = NotingAttempt(
+        quarantine={5: Quarantine("works", "crash", "SIGSEGV"), 9: Quarantine("other", "crash", "-")}
+    )
     chain = Chain([STEP], attempt, 1.0)
     texts = ["x"] * 5 + ["segv"] + ["x"] * 6
     kept, dropped = run(chain, texts, 4)
@@ -81,7 +58,7 @@ def test_a_quarantined_row_is_dropped_and_never_run() -> None:
 
 
 def test_a_batch_over_time_is_run_again_row_by_row() -> None:
-    attempt = Attempt(hang=6)
+    attempt = NotingAttempt(hang=6)
     chain = Chain([STEP], attempt, 2.5)
     kept, dropped = run(chain, [str(i) for i in range(8)], 8)
     assert kept == ["0", "1", "2", "3", "4", "5", "7"]
@@ -94,13 +71,13 @@ def test_a_stage_that_loses_a_row_is_a_loud_error(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(works, "process", works.forgetful)
     with pytest.raises(RuntimeError, match="stage works read 8 rows, kept 7 and dropped 0"):
-        run(Chain([STEP], Attempt(), 1.0), ["x"] * 8, 8)
+        run(Chain([STEP], NotingAttempt(), 1.0), ["x"] * 8, 8)
 
 
 def test_a_row_at_which_a_stage_fails_is_set_aside() -> None:
     texts = [f"good {i}" for i in range(100)]
     texts[5], texts[70] = "raise", "unicode"
-    attempt = Attempt()
+    attempt = NotingAttempt()
     chain = Chain([STEP], attempt, 1.0)
     kept, dropped = run(chain, texts, 64)
     assert len(kept) == 98
@@ -121,12 +98,12 @@ def test_a_row_at_which_a_stage_fails_is_set_aside() -> None:
 @pytest.mark.parametrize(("bad", "good"), [(11, 0), (1001, 3000)])
 def test_a_stage_that_fails_everywhere_is_at_fault_itself(bad: int, good: int) -> None:
     with pytest.raises(RuntimeError, match="asked for"):
-        run(Chain([STEP], Attempt(), 1.0), ["good"] * good + ["raise"] * bad, 64)
+        run(Chain([STEP], NotingAttempt(), 1.0), ["good"] * good + ["raise"] * bad, 64)
 
 
 def test_what_the_settings_or_the_machine_are_to_blame_for_is_no_row_s_fault() -> None:
     with pytest.raises(ValueError, match="asked for"):
-        run(Chain([STEP], Attempt(), 1.0), ["good", "value"], 64)
+        run(Chain([STEP], NotingAttempt(), 1.0), ["good", "value"], 64)
 
 
 def test_an_outcome_without_a_mask_is_refused_where_rows_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,14 +113,14 @@ def test_an_outcome_without_a_mask_is_refused_where_rows_are_dropped(monkeypatch
     with pytest.raises(
         RuntimeError, match=r"stage works: its Outcome keeps 1 rows, its mask 0; corpus\.schema\.outcome"
     ):
-        run(Chain([STEP], Attempt(), 1.0), ["good", "bad"], 2)
+        run(Chain([STEP], NotingAttempt(), 1.0), ["good", "bad"], 2)
 
 
 def test_rows_of_equal_columns_are_told_apart() -> None:
     """Ids repeat where a crawl repeats: only the mask says which of two equal rows was dropped."""
     rows = [{"text": text, "id": "<same>", "url": "https://a.example/", "warc_offset": 0} for text in ("bad", "good")]
     batch = pa.RecordBatch.from_pylist(rows, schema=DOCUMENTS)
-    chain = Chain([STEP], Attempt(), 1.0)
+    chain = Chain([STEP], NotingAttempt(), 1.0)
     (kept,) = chain.run([Rows([0, 1], batch)])
     assert kept.column("text").to_pylist() == ["good"]
     assert chain._dropped[0][0] == [0]

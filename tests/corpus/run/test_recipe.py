@@ -8,7 +8,7 @@ import pytest
 
 from corpus.config import check, setting
 from corpus.run.recipe import STAGES, describe, load_recipe, make_step, parse_override
-from tests.conftest import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 
 @dataclasses.dataclass(frozen=True)

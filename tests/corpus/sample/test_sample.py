@@ -1,4 +1,4 @@
-"""The sample crawl: the same bytes twice, whole or not there, and a page for every case that it promises."""
+"""The sample crawl: it has the same bytes each time, is whole or not there, and has a page for every case."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from lxml import html as lxml_html
 from warcio.archiveiterator import ArchiveIterator
 
-from corpus.sample import SampleSummary, docstring, write_sample
+from corpus.sample import docstring
 from corpus.sample.docs import documentation
+from corpus.sample.make import SampleSummary, write_sample
 from corpus.sample.own import own_pages
 from corpus.sample.template import page
 
@@ -30,7 +31,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleSummary:
 
 
 def members(path: Path) -> list[bytes]:
-    """The gzip members of a file, each alone; a damaged last one is left out."""
+    """The gzip members of a file, one by one; a damaged last member is left out."""
     data, found = path.read_bytes(), []
     while data:
         inflate = zlib.decompressobj(zlib.MAX_WBITS + 16)
@@ -126,7 +127,7 @@ def test_what_is_there_is_never_overwritten(sample: SampleSummary, tmp_path: Pat
     with pytest.raises(ValueError, match=r"made with pages = 24, .* not pages = 25"):
         write_sample(sample.paths[0].parent, pages=25)
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match="not empty and holds no sample"):
+    with pytest.raises(ValueError, match=": is not empty and holds no sample"):
         write_sample(tmp_path, pages=1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -134,7 +135,7 @@ def test_what_is_there_is_never_overwritten(sample: SampleSummary, tmp_path: Pat
 def test_a_damaged_sample_is_named(tmp_path: Path) -> None:
     made = write_sample(tmp_path / "crawl", pages=1, shards=1)
     made.paths[0].write_bytes(made.paths[0].read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"SAMPLE-00000.warc.gz is missing or changed"):
+    with pytest.raises(ValueError, match=r"SAMPLE-00000.warc.gz: is missing or changed"):
         write_sample(tmp_path / "crawl", pages=1, shards=1)
 
 
@@ -232,7 +233,7 @@ WORDS = st.text("ab<&>*`:-=. \n>1.)", max_size=200)
 
 @given(WORDS)
 def test_any_docstring_renders_to_html_that_loses_no_letter(text: str) -> None:
-    """Except in directives (`.. name::`), which are left out on purpose."""
+    """Nothing of a docstring is lost, except directives (`.. name::`), which are left out on purpose."""
     if ".." in text:
         text = text.replace("..", ".")
     rendered = docstring.render(text)

@@ -1,4 +1,4 @@
-"""What can go wrong with an object store, and what a reader asks of it; the promises are in test_storage.py."""
+"""What can go wrong with an object store, and which requests a reader makes; the promises are in test_backends.py."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from corpus.store import s3 as object_store
 from corpus.store.s3 import READ_AHEAD, S3Storage, _RangeReader, connect
-from tests.conftest import REPOSITORY
 from tests.support.command import answer, command
 from tests.support.object_server import BUCKET, ObjectServer, Request, error, object_server
+from tests.support.paths import REPOSITORY
 
-PART = 8 << 20  # boto3's size of a part, and from where on an upload has parts
+PART = 8 << 20  # the size of boto3's parts; larger uploads are sent in parts
 
 
 @pytest.fixture(scope="module")

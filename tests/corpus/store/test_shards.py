@@ -1,10 +1,10 @@
+"""Datasets: the bytes of a shard, commit records and the manifest, conflicts between runs, and damage."""
+
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.schema import DOCUMENTS
-from corpus.store.local import LocalStorage
-from corpus.store.open import expand, fingerprint, storage
-from corpus.store.shards import ROW_GROUP, Conflict, Dataset, Input, Record, ShardWriter
+from corpus.store.records import CommitRecord, Conflict, Input
+from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 
 INPUTS = (Input("a.warc.gz", 10, "etag-a"),)
 
@@ -33,14 +32,14 @@ def write(path: Path, batches: list[pa.RecordBatch]) -> ShardWriter:
     return writer
 
 
-def commit(folder: Path, unit: str, texts: list[str], config: dict[str, object]) -> Record:
+def commit(folder: Path, unit: str, texts: list[str], config: dict[str, object]) -> CommitRecord:
     dataset = Dataset(folder)
     digest = dataset.begin(config)
     with dataset.storage.scratch() as scratch:
         writer = write(scratch / "x", [documents(texts)])
         output = writer.output(unit, "documents")
         counts = ({"stage": "s", "read": len(texts), "kept": len(texts), "dropped": {}},)
-        return dataset.commit(Record(unit, "s", digest, INPUTS, (output,), counts), [writer.path])
+        return dataset.commit(CommitRecord(unit, "s", digest, INPUTS, (output,), counts), [writer.path])
 
 
 @given(st.lists(st.integers(1, 900), max_size=6))
@@ -89,7 +88,7 @@ def test_the_manifest_stands_for_the_records(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "_manifest.parquet").stat().st_mtime_ns == before
     dataset = Dataset(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Record, "from_json", lambda data, name: pytest.fail(f"{name} was read"))
+        patch.setattr(CommitRecord, "from_json", lambda data, name: pytest.fail(f"{name} was read"))
         assert dataset.records() == records
         assert dataset.units() == sorted(keys)
         assert dataset.missing(["z", "a"]) == ["z"]
@@ -183,73 +182,3 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "_units" / "u.json").write_text("{}")
     with pytest.raises(ValueError, match=r"_units/u.json: not a commit record .*; remove it to redo"):
         Dataset(tmp_path).records()
-
-
-def test_scratch_of_the_dead_is_swept_that_of_the_living_is_not(tmp_path: Path) -> None:
-    place = LocalStorage(tmp_path)
-    script = """
-import os, sys
-from corpus.store.open import LocalStorage
-context = LocalStorage(sys.argv[1]).scratch()
-context.__enter__()
-os._exit(0)
-"""
-    with place.scratch() as mine:
-        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
-        assert len(list((tmp_path / "_tmp").iterdir())) == 2
-        place.sweep()
-        assert list((tmp_path / "_tmp").iterdir()) == [mine]
-    assert not (tmp_path / "_tmp").exists()
-
-
-def test_publishing_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(source: object, target: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
-    place = LocalStorage(tmp_path)
-    place.make_folder("_units")
-    assert place.create("_units/u.json", b"first")
-    assert not place.create("_units/u.json", b"second")
-    assert place.read("_units/u.json") == b"first"
-    assert [path.name for path in (tmp_path / "_units").iterdir()] == ["u.json"]
-
-
-def test_unknown_schemes_are_refused() -> None:
-    with pytest.raises(ValueError, match="gs://bucket/x: no storage for gs://"):
-        storage("gs://bucket/x")
-
-
-def test_fingerprints_tell_contents_apart_not_times(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"x" * 1_000_000)
-    before = fingerprint(path)
-    os.utime(path, (1, 1))
-    assert fingerprint(path) == before
-    for position in (0, 500_000, 999_999):
-        data = bytearray(b"x" * 1_000_000)
-        data[position] = 0
-        path.write_bytes(data)
-        assert fingerprint(path) != before
-
-
-def test_patterns(tmp_path: Path) -> None:
-    for name in ("b.warc.gz", "a.warc.gz"):
-        (tmp_path / name).touch()
-    assert [Path(p).name for p in expand([f"{tmp_path}/*.warc.gz", f"{tmp_path}/a.warc.gz"])] == [
-        "a.warc.gz",
-        "b.warc.gz",
-    ]
-    with pytest.raises(FileNotFoundError, match="nothing: no such file or directory"):
-        expand(["nothing"])
-
-
-def test_a_killed_writer_without_hard_links_locks_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(source: object, target: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
-    (tmp_path / "_units").mkdir()
-    (tmp_path / "_units" / "u.json.lock").touch()  # what a kill leaves
-    assert LocalStorage(tmp_path).create("_units/u.json", b"mine")
-    assert [path.name for path in (tmp_path / "_units").iterdir()] == ["u.json"]

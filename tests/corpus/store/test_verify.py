@@ -1,3 +1,5 @@
+"""`corpus verify` and `corpus gc`: damage of any kind is found, and only files that no record names are removed."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 
 from corpus.schema import DOCUMENTS, DROPPED
 from corpus.store.open import storage
-from corpus.store.shards import Dataset, Record, ShardWriter
+from corpus.store.records import CommitRecord
+from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import Orphan, datasets_below, orphans, remove, verify
 from tests.support.command import answer, command
 from tests.support.object_server import BUCKET, object_server
@@ -35,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 writer.close()
             outputs = (kept.output(unit, "documents"), dropped.output(unit, "dropped"))
             counts = ({"stage": "s", "read": 3, "kept": 1, "dropped": {"s.x": 1, "s.y": 1}},)
-            dataset.commit(Record(unit, "s", digest, (), outputs, counts), [kept.path, dropped.path])
+            dataset.commit(CommitRecord(unit, "s", digest, (), outputs, counts), [kept.path, dropped.path])
     return folder
 
 

@@ -1,15 +1,12 @@
-"""What characters become: the tables and the kernels that read them against the slow twin, code point by code point."""
+"""The tables of folded and of plain words: every code point, against the slow twin and Python."""
 
 from __future__ import annotations
 
 import string
 from collections.abc import Callable
 
-import pyarrow as pa
 import pytest
 
-from corpus.dedup import Config
-from corpus.dedup.signatures import shingle_hashes, shingle_sets
 from corpus.text.fold import PUNCTUATION, CharacterTable, fold_table, plain_table
 from corpus.text.kernels import words as kernels
 from tests.oracles import dedup_signatures as oracle
@@ -39,17 +36,6 @@ def test_every_code_point_is_lowered_as_python_does() -> None:
     for code in CODES:
         assert oracle.plain_words(f"x{chr(code)}y") == words_of(code, plain_table()), hex(code)
         assert chr(code).lower() == "".join(c.lower() for c in chr(code))
-
-
-@pytest.mark.parametrize(
-    ("around", "every"), [("{}", 3), ("a{}b", 7), ("{}{}", 7), ("words of ASCII before it, more than a block: {}a", 70)]
-)
-def test_kernels_read_every_code_point_as_the_slow_twin_does(around: str, every: int) -> None:
-    config = Config(ngram=1)
-    text = "\n".join(around.replace("{}", chr(code)) for code in CODES[::every])
-    assert shingle_hashes(text, config).tolist() == oracle.ngram_hashes(oracle.folded_words(text), 1)
-    plain, _ = shingle_sets(pa.array([text], pa.string()), config)
-    assert plain.tolist() == sorted(set(oracle.ngram_hashes(oracle.plain_words(text), 1)))
 
 
 @pytest.mark.parametrize("make", [fold_table, plain_table])

@@ -24,8 +24,8 @@ from corpus.warc.framing import Record, records
 from corpus.warc.header import BadHeader, quick_http, quick_warc, read_http
 from corpus.warc.http_body import undo_codings
 from corpus.warc.pages import BadRecord, Page, read_pages, read_record
-from tests.corpus.warc.test_pages import HTML, bad_of, chunked, pages_of, read, record, response
 from tests.oracles import warc_reader
+from tests.support.warc_records import HTML, bad_of, chunked, pages_of, read, record, response
 
 LIMIT = 1_000_000
 

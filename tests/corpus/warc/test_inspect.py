@@ -11,10 +11,10 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
-from corpus.cli import cli
+from corpus.cli import main
 from corpus.warc import inspect as records
 from corpus.warc.pages import Page
-from tests.corpus.warc.test_pages import HTML, record, response
+from tests.support.warc_records import HTML, record, response
 
 ARTICLE = b"<html><body><article>" + b"".join(b"<p>A long sentence, number %d of it.</p>" % n for n in range(30))
 PARTS = [
@@ -33,7 +33,7 @@ PACKERS: dict[str, Any] = {
 
 
 def run(*arguments: str | Path) -> tuple[bytes, BaseException | None, int]:
-    result = CliRunner().invoke(cli, ["records", *map(str, arguments)], standalone_mode=False)
+    result = CliRunner().invoke(main, ["records", *map(str, arguments)], standalone_mode=False)
     return result.stdout_bytes, result.exception, result.return_value
 
 

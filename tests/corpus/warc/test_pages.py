@@ -7,10 +7,8 @@ import hashlib
 import io
 import json
 import tracemalloc
-import zlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import brotli
 import pytest
@@ -19,50 +17,10 @@ from hypothesis import strategies as st
 
 from corpus.schema import PAGES
 from corpus.warc import inflate
-from corpus.warc.http_body import html_type, undo_codings
 from corpus.warc.pages import BadRecord, Page, read_pages, read_record
 from tests.oracles import warc_reader
 from tests.support.crawl_server import write_warc
-
-HTML = b"<!doctype html><html><body>" + b"".join(b"<p>paragraph %d of it</p>" % n for n in range(40)) + b"</html>"
-
-
-def read(data: bytes, **options: Any) -> list[Page | BadRecord]:
-    return list(read_pages(io.BytesIO(data), "test.warc.gz", **options))
-
-
-def pages_of(items: list[Page | BadRecord]) -> list[Page]:
-    return [item for item in items if isinstance(item, Page)]
-
-
-def bad_of(items: list[Page | BadRecord]) -> list[BadRecord]:
-    return [item for item in items if isinstance(item, BadRecord)]
-
-
-def record(kind: str, block: bytes, *, url: str = "https://a.example/", extra: str = "", length: int = -1) -> bytes:
-    """One WARC record, not compressed."""
-    header = (
-        f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Record-ID: <urn:uuid:{kind}>\r\nWARC-Date: 2026-10-10T00:00:00Z\r\n"
-        f"WARC-Target-URI: {url}\r\n{extra}Content-Length: {len(block) if length < 0 else length}\r\n\r\n"
-    )
-    return header.encode() + block + b"\r\n\r\n"
-
-
-def response(body: bytes, *headers: str, status: str = "200 OK", **options: Any) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *headers]
-    return record("response", "\r\n".join(lines).encode() + b"\r\n\r\n" + body, **options)
-
-
-def only(data: bytes, **options: Any) -> Page | BadRecord:
-    (item,) = read(data, **options)
-    return item
-
-
-def rule(data: bytes, **options: Any) -> tuple[str, object, object]:
-    item = only(data, **options)
-    assert isinstance(item, BadRecord)
-    return tuple(item.drop)
-
+from tests.support.warc_records import HTML, bad_of, only, pages_of, read, record, response, rule
 
 # --- Real and prepared files
 
@@ -405,117 +363,3 @@ def test_lookup_of_what_is_not_there() -> None:
     item = read_record(io.BytesIO(whole), 5)
     assert isinstance(item, BadRecord)
     assert (item.warc_offset, item.drop.rule) == (5, "warc.damaged")
-
-
-# --- Codings and types
-
-
-def chunked(body: bytes, size: int) -> bytes:
-    parts = [body[at : at + size] for at in range(0, len(body), size)]
-    return b"".join(b"%x;x=y\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nT: x\r\n\r\n"
-
-
-def raw_deflate(body: bytes) -> bytes:
-    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return deflater.compress(body) + deflater.flush()
-
-
-ENCODERS = {
-    "gzip": gzip.compress,
-    "x-gzip": lambda body: gzip.compress(body[:7]) + gzip.compress(body[7:]),
-    "deflate": zlib.compress,
-    "Deflate": raw_deflate,
-    "br": brotli.compress,
-    "identity": bytes,
-}
-
-
-@given(st.text(min_size=1), st.lists(st.sampled_from(sorted(ENCODERS)), max_size=3), st.integers(0, 50))
-def test_codings_are_undone(text: str, codings: list[str], chunk: int) -> None:
-    body = plain = b"<p>" + text.replace("\0", "").encode("utf-8", "ignore")
-    body = plain = bytes(byte for byte in plain if byte >= 32 or byte in (9, 10, 13))
-    for coding in codings:
-        body = ENCODERS[coding](body)
-    if chunk:
-        body = chunked(body, chunk)
-    transfer = "chunked" if chunk else ""
-    nested = len([coding for coding in codings if coding not in ("identity",)]) > 1
-    got, failed = undo_codings(body, transfer, ", ".join(codings), 10**6)
-    # deflate and brotli carry no signature, so an inner coding under them is not told from damage.
-    if not nested or all("gzip" in coding for coding in codings if coding != "identity"):
-        assert (got, failed) == (plain, None)
-
-
-@given(st.binary(max_size=200), st.sampled_from(["", "chunked"]), st.sampled_from([*ENCODERS, "zstd", ",", "gzip, br"]))
-def test_undoing_codings_never_raises(body: bytes, transfer: str, content: str) -> None:
-    got, failed = undo_codings(body, transfer, content, 1000)
-    assert len(got) <= 1001
-    assert failed is None or failed in content.lower()
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "utf-8", "none", "x"])
-def test_a_body_that_is_not_coded_is_taken_as_it_is(coding: str) -> None:
-    for body in (HTML, b"\n\n" + HTML, b"plain words", "<p>żółw".encode("utf-16")):
-        assert undo_codings(body, "chunked", coding, 10**6) == (body, None)
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "Compress"])
-def test_a_coding_that_cannot_be_undone_is_named(coding: str) -> None:
-    noise = b"\x1f\x8b\x07" + hashlib.sha256(b"x").digest() * 30
-    data = response(noise, f"Content-Encoding: {coding}", "Content-Type: text/html")
-    assert rule(data) == ("warc.coding", coding.lower(), "gzip, deflate, br, zstd")
-
-
-def test_what_decodes_before_a_cut_is_kept() -> None:
-    body = b"<p>" + b"".join(hashlib.sha256(b"%d" % n).hexdigest().encode() for n in range(3000))
-    for coding in ("gzip", "deflate", "Deflate", "br"):
-        got, failed = undo_codings(ENCODERS[coding](body)[:60_000], "", coding, 10**6)
-        assert failed is None
-        assert body.startswith(got)
-        assert len(got) > 50_000
-    assert undo_codings(chunked(HTML, 100)[:350], "chunked", "", 10**6)[0] == HTML[:312]
-
-
-@pytest.mark.parametrize(
-    ("declared", "body", "answer"),
-    [
-        ("text/html", b"anything", None),
-        ("application/xhtml+xml", b"<?xml version='1.0'?><html>", None),
-        ("text/html", b"%PDF-1.7", "application/pdf"),
-        ("text/html", b"\x1f\x8b\x08\0", "application/gzip"),
-        ("text/html", b"\x89PNG\r\n\x1a\n", "image/png"),
-        ("text/html", b"\xff\xd8\xff\xe0", "image/jpeg"),
-        ("", b" \n<!DOCTYPE html>", None),
-        ("", b"\xef\xbb\xbf<?xml version='1.0'?> <!-- x --><HTML lang=en>", None),
-        ("", "\ufeff<html>".encode("utf-16-le"), None),
-        ("", b"<!-- x --><urlset>", "unknown"),
-        ("", b"hello", "unknown"),
-        ("", b"<pre", "unknown"),
-        ("", b"GIF89a", "image/gif"),
-        ("application/octet-stream", b"<title>x", None),
-        ("*/*", b"<a href=x>", None),
-        ("application/xml", b"<?xml version='1.0'?>\n<html xmlns='x'>", None),
-        ("application/xml", b"<?xml version='1.0'?>\n<feed>", "application/xml"),
-        ("text/plain", b"<html>", "text/plain"),
-        ("application/json", b"<html>", "application/json"),
-    ],
-)
-def test_html_is_told_by_type_and_bytes(declared: str, body: bytes, answer: str | None) -> None:
-    assert html_type(declared, body) == answer
-
-
-@pytest.mark.parametrize(
-    ("header", "charset"),
-    [
-        ("text/html; charset=UTF-8", "UTF-8"),
-        ("Text/HTML;Charset='utf-8'", "utf-8"),
-        ('text/html; x=y; charset = "big5";z', "big5"),
-        ("text/html; charset=utf8;", "utf8"),
-        ("text/html; charset=", None),
-        ("text/html", None),
-    ],
-)
-def test_charset_of_the_header(header: str, charset: str | None) -> None:
-    item = only(response(HTML, f"Content-Type: {header}"))
-    assert isinstance(item, Page)
-    assert item.charset == charset

@@ -1,6 +1,6 @@
 """Pages -> pages that nobody would write: subtrees moved, nested and doubled, tags and attributes changed, bytes cut.
 
-Everything is drawn from the `random.Random` given, so that a seed and a page name a case.
+Everything is drawn from one `random.Random`, so that a seed and a page name a case.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _change_text(page: str, chance: random.Random) -> str:
 
 
 def _change_tree(page: str, chance: random.Random) -> str:
-    """The page written anew after changes to its elements; as it is if it cannot be parsed or written."""
+    """The page after changes to its elements; unchanged if it cannot be parsed or written."""
     try:
         tree = lxml_html.fromstring(re.sub(r"<\?xml[^>]*>", "", page).encode("utf-8", "replace"))
         elements = list(tree.iter("*"))

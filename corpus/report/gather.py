@@ -1,4 +1,9 @@
-"""What `corpus report` shows, gathered from commit records and, for examples, from a few DROPPED shards."""
+"""Gathers what `corpus report` shows, and writes its page.
+
+In: output folders of `corpus`, in the order in which documents went through them, and the folder of a training run.
+Out: the funnel over all their commit records, and `report.html` in the last folder. The examples of dropped documents
+come from the first few DROPPED shards, so that the time does not grow with the corpus.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from typing import Any
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
 from corpus.stage import output_folders
-from corpus.store.open import is_dir, storage
+from corpus.store.open import is_dir, is_remote, storage
 from corpus.store.shards import Dataset
 
 _EXAMPLES = 3  # dropped documents shown for a rule
@@ -19,14 +24,15 @@ _SHARDS = 16  # DROPPED shards read for them
 
 
 def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
-    """(name, dataset) of every folder: a dataset itself, or the datasets that `corpus run` made in it, in its order.
+    """(name, dataset) of every folder, in order.
 
-    Before one that `corpus dedup --lines` or `corpus filter --keep-top` made comes what was left of its documents
-    before lines or scores were looked at.
+    A folder is a dataset itself, or holds the datasets that `corpus run` made. Commands that need two passes over
+    documents (`corpus dedup --lines`, `corpus filter --keep-top`) keep the result of the first pass below their output;
+    it comes before the output.
 
-    Raises ValueError naming a folder that holds neither.
+    Raises ValueError naming a folder that holds no dataset.
     """
-    found: list[tuple[str, Dataset]] = []
+    named: list[tuple[str, Dataset]] = []
     for folder in folders:
         inside = (
             [f"{folder}/_scores/filtered", f"{folder}/_dedup/unique", folder]
@@ -36,44 +42,44 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
         present = [(PurePosixPath(path).name, Dataset(path)) for path in inside if is_dir(f"{path}/_units")]
         if not present:
             raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
-        found += present
-    return found
+        named += present
+    return named
 
 
 def write_report(folders: Sequence[str], training: str | None = None) -> tuple[str, Funnel]:
     """Write report.html into the last folder; returns its path and the funnel over the folders' records."""
     last = folders[-1]
-    found = datasets(folders)
+    named = datasets(folders)
     place = storage(last)
     recipe = place.read("recipe.toml")
     run = Path(training) if training else Path(last, "model")
     if training and not (run / "metrics.jsonl").is_file():
         raise ValueError(f"{training}: holds no metrics.jsonl; it should be the folder of a training run")
     metrics = _lines(run / "metrics.jsonl")
-    summed = funnel(_records(found))
+    whole = funnel(_records(named))
     text = page(
-        summed,
-        title=last.rpartition("/")[2] if "://" in last else Path(last).resolve().name,
+        whole,
+        title=last.rpartition("/")[2] if is_remote(last) else Path(last).resolve().name,
         recipe_text=recipe.decode() if recipe is not None else None,
         training=metrics or None,
         samples=_samples(metrics) or None,
-        examples=_examples([dataset for _, dataset in found]) or None,
+        examples=_examples([dataset for _, dataset in named]) or None,
     )
     place.replace("report.html", text.encode())
-    return f"{last}/report.html", summed
+    return f"{last}/report.html", whole
 
 
-def _records(found: Sequence[tuple[str, Dataset]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, dataset in found:
+def _records(named: Sequence[tuple[str, Dataset]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, dataset in named:
         for record in dataset.records():
             yield name, json.loads(record.to_json())
 
 
-def _examples(found: Sequence[Dataset]) -> list[dict[str, Any]]:
+def _examples(sources: Sequence[Dataset]) -> list[dict[str, Any]]:
     """The first few dropped documents of every rule."""
     seen: Counter[str] = Counter()
     examples: list[dict[str, Any]] = []
-    for dataset in found:
+    for dataset in sources:
         for output in dataset.files("dropped")[:_SHARDS]:
             columns = ["url", "rule", "value", "threshold"]
             for batch in dataset.batches(output, 1024, columns):
@@ -85,7 +91,7 @@ def _examples(found: Sequence[Dataset]) -> list[dict[str, Any]]:
 
 
 def _samples(metrics: Sequence[dict[str, Any]]) -> list[str]:
-    """What the model wrote at the beginning, in the middle and at the end of its training."""
+    """Texts that the model wrote at the beginning, in the middle and at the end of its training."""
     rows = [row for row in metrics if row.get("samples")]
     picked = sorted({0, len(rows) // 2, len(rows) - 1}) if rows else []
     return [f"Step {rows[index]['step']:,}: {text}" for index in picked for text in rows[index]["samples"]]

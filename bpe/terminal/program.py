@@ -1,0 +1,155 @@
+"""A program of subcommands: a table says where each lives, and one place turns errors into lines and exit codes.
+
+`corpus`, `bpe` and `model` are a `Program` each. To add a command, write its function under `<package>/commands/` and
+give it a line in the table of `<package>/cli.py`:
+
+    "extract": ("corpus.commands.extract:extract", "WARC files -> documents."),
+
+The module is imported when the command is called, so that `--help` of the program answers at once.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 4 a server forbids to go on, 130 interrupted. Data and
+summaries in JSON go to standard output, everything else to standard error; an error is one line, `corpus: ...`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from bpe.terminal.help import Context, verbatim_examples, write_options
+from bpe.terminal.text import say
+
+DISTRIBUTION = "corpus-toolkit"
+FAILED, WRONG_USAGE, FORBIDDEN, INTERRUPTED = 1, 2, 4, 130
+_OURS = ("bpe", "corpus", "model")
+_NO_FIX = (click.MissingParameter, click.NoSuchOption, click.BadOptionUsage, click.BadArgumentUsage)
+
+Table = Mapping[str, tuple[str, str]]  # name -> (module:function, one line of help)
+
+
+class Forbidden(click.ClickException):
+    """A server forbids to go on: exit code 4."""
+
+    exit_code = FORBIDDEN
+
+
+class Commands(click.Group):
+    """A group that finds its commands through a table and imports a command's module when it is called."""
+
+    context_class = Context
+
+    def __init__(self, name: str, table: Table, *, help: str, **attributes: Any) -> None:
+        settings = {"help_option_names": ["-h", "--help"]}
+        super().__init__(name, help=verbatim_examples(help), context_settings=settings, **attributes)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.table:
+            return None
+        module, _, function = self.table[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), function)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.table and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}; choose one of {', '.join(self.table)}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            say(ctx.get_help())
+            ctx.exit(WRONG_USAGE)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in self.table.items()])
+        write_options(self.get_params(ctx), ctx, formatter)
+
+
+class Program(Commands):
+    """A whole program; calling it is the entry point.
+
+    `extra` is the part of the distribution that brings the program's packages (`[model]`). `interrupted` is what is
+    said after Ctrl-C. `signals` become KeyboardInterrupt, as Ctrl-C is; SIGTERM is Ctrl-C from a machine. `start` is
+    called before a command runs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: Table,
+        *,
+        help: str,
+        extra: str = "",
+        interrupted: str = "interrupted",
+        signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+        start: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(name, table, help=help, callback=start)
+        click.version_option(package_name=DISTRIBUTION, prog_name=name)(self)
+        self.extra = extra
+        self.interrupted = interrupted
+        self.signals = signals
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command in `args` (default: the process's) and exit; if not `standalone_mode`, return its value."""
+        if not standalone_mode:
+            return super().main(args, self.name, standalone_mode=False, **extra)
+        for number in self.signals:
+            signal.signal(number, signal.default_int_handler)
+        sys.exit(self._exit_code(args, extra))
+
+    def _exit_code(self, args: Sequence[str] | None, extra: dict[str, Any]) -> int:
+        try:
+            return super().main(args, self.name, standalone_mode=False, **extra) or 0
+        except click.ClickException as error:
+            return self._end(_explained(error), error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            return self._end(self.interrupted, INTERRUPTED)
+        except BrokenPipeError:  # whoever read the output has left: `corpus records a.warc.gz | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        except ModuleNotFoundError as error:
+            if error.name and error.name.partition(".")[0] in _OURS:
+                raise
+            install = f"pip install '.{self.extra}' brings what {self.name} needs"
+            return self._end(f"{error.name} is not installed; {install}", FAILED)
+        except (ValueError, OSError, FloatingPointError) as error:
+            return self._end(str(error), FAILED)
+
+    def _end(self, message: str, code: int) -> int:
+        say(f"{self.name}: {' '.join(line.strip() for line in message.splitlines())}")
+        return code
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _explained(error: click.ClickException) -> str:
+    """click's message; where it names what is wrong but no fix, the way to the list of options too."""
+    message = error.format_message()
+    no_fix = isinstance(error, _NO_FIX) or message.startswith("Got unexpected extra argument")
+    if no_fix and isinstance(error, click.UsageError) and error.ctx:
+        end = "" if message.endswith((".", "?")) else "."
+        return f"{message}{end} See {error.ctx.command_path} --help."
+    return message

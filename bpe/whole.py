@@ -1,0 +1,67 @@
+"""One way to write a file whole or not at all, for `bpe`, `corpus` and `model` alike.
+
+In: the path that a file shall have. Out: a temporary path in the same folder, to be filled, and at the end the finished
+file under its own name. The file's bytes are on the disk before it gets that name, so a reader never sees half a file,
+whenever the process or the machine stops.
+
+The temporary name is `.<name>.<random>.partial`. It lies in the folder of the target, because only within one file
+system a rename is one step, and it is random, because two processes may write the same target at a time. An exception
+leaves nothing behind, and `kill -9` leaves this one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that holds `data`, or leave the file that is there as it is."""
+    with whole(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path for the body to make a file at, or a folder; it becomes `path` if the body raises nothing.
+
+    A file that is at `path` already is replaced. A folder replaces only an empty folder.
+    """
+    partial = partial_path(path)
+    try:
+        yield partial
+        put_in_place(partial, path)
+    except BaseException:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def partial_path(path: Path) -> Path:
+    """A new temporary path for the unfinished file of `path`. Nothing is made there yet."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
+
+
+def put_in_place(finished: Path, path: Path) -> None:
+    """Give a finished file or folder the name `path`, in one step that outlives a power cut.
+
+    Both names must be in one file system.
+    """
+    sync(finished)
+    os.replace(finished, path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,239 @@
+"""What the commands of `corpus` share: options, and the steps from options to passes that have run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from bpe.terminal.help import FILES, WORK, Decorator, Heading, json_option, together
+from bpe.terminal.text import say, size_of
+from corpus.engine.base import Engine, Limits
+from corpus.engine.start import DEFAULT, ENGINES, start_engine
+
+DUPLICATES = Heading("Duplicates")
+
+inputs_argument = click.argument("inputs", nargs=-1, required=True)
+folders_argument = click.argument("folders", nargs=-1, required=True)
+
+
+def _folder(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    return value and (value.rstrip("/") or "/")
+
+
+output_option = FILES.option(
+    "-o", "--output", required=True, metavar="DIR", callback=_folder, help="folder to write to"
+)
+recipe_option = FILES.option("--recipe", metavar="FILE", help="take the settings of the stages from this recipe")
+keep_text_option = FILES.option("--keep-dropped-text", is_flag=True, help="also keep the text of dropped documents")
+
+
+def _with_index(context: click.Context, option: click.Parameter, value: bool) -> bool:
+    if value and not context.params.get("against"):
+        raise click.BadParameter("say which index, with --against DIR", context, option)
+    return value
+
+
+index_options = together(
+    DUPLICATES.option(
+        "--against",
+        metavar="DIR",
+        is_eager=True,
+        callback=_folder,
+        help="index of published documents: they stay, and their duplicates among the new ones are dropped",
+    ),
+    DUPLICATES.option(
+        "--update-index",
+        is_flag=True,
+        callback=_with_index,
+        help="add the kept documents to the index of --against, which is made if it does not exist",
+    ),
+)
+partition_memory_option = WORK.option(
+    "--memory",
+    type=click.IntRange(16),
+    metavar="MIB",
+    show_default="256, or more so that there are at most 1,024 partitions",
+    help="memory of a unit that finds the duplicates in one partition",
+)
+
+
+def _mebibytes(context: click.Context, option: click.Parameter, value: str) -> int:
+    """MiB of a size such as 2GB, rounded up; a plain number is MiB."""
+    if re.fullmatch("[0-9]+", value):
+        return int(value)
+    try:
+        if not value[-1:].isalpha():
+            raise ValueError("without a unit")
+        return -(-size_of(value) >> 20)
+    except ValueError:
+        raise click.BadParameter(f"{value}: should be a size, as in 2GB or 512MB", context, option) from None
+
+
+def _share(context: click.Context, option: click.Parameter, value: str) -> Any:
+    from corpus.run.plan import Share
+
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.BadParameter(f"{value}: should be I/N with I from 1 to N, as in 3/100", context, option)
+    return Share(int(match[1]), int(match[2]), wait=context.params["wait"] * 60)
+
+
+def _by_engine(field: str) -> str:
+    """What each engine says of itself, for help."""
+    return "; ".join(f"{name}: {getattr(engine, field)}" for name, engine in ENGINES.items())
+
+
+work_options = together(
+    WORK.option(
+        "--engine",
+        type=click.Choice(list(ENGINES)),
+        default=DEFAULT,
+        help=f"{_by_engine('about')} (default: {DEFAULT})",
+    ),
+    WORK.option(
+        "--workers",
+        type=click.IntRange(1),
+        help=_by_engine("workers"),
+    ),
+    WORK.option(
+        "--units",
+        "share",
+        metavar="I/N",
+        default="1/1",
+        callback=_share,
+        help="do share I of N, from 1; the N tasks meet in the output folder alone",
+    ),
+    WORK.option(
+        "--wait",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="MINUTES",
+        is_eager=True,
+        help="with --units: wait so long for results of other tasks before ending",
+    ),
+    WORK.option(
+        "--page-memory",
+        "--memory-limit",
+        "page_memory",
+        metavar="SIZE",
+        default="8192",
+        show_default="8GiB",
+        callback=_mebibytes,
+        help="a worker that needs more sets its page aside; 0: no limit",
+    ),
+    WORK.option(
+        "--unit-limit",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="MINUTES",
+        help="longest time for an attempt at a unit; 0: no limit",
+    ),
+)
+
+
+def documents_options(*stages: str) -> Decorator[Any]:
+    """The options of a command that runs these stages: inputs and outputs, settings of the stages, and work."""
+    from corpus.commands.flags import stage_options
+
+    return together(
+        inputs_argument,
+        output_option,
+        recipe_option,
+        keep_text_option,
+        json_option,
+        stage_options(*stages),
+        work_options,
+    )
+
+
+def given_option(prefix: str) -> str | None:
+    """The first option on the command line whose destination begins with `prefix`."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        if name.startswith(prefix) and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            return option.opts[0]
+    return None
+
+
+def stage_steps(stages: tuple[str, ...], recipe: str | None, own: bool = False) -> list[Any]:
+    """The stages with their settings from the recipe and the command line. Raises UsageError naming the setting."""
+    from corpus.commands.flags import steps_from_flags
+
+    try:
+        return steps_from_flags(click.get_current_context(), stages, recipe, own)
+    except (ValueError, FileNotFoundError) as error:
+        raise click.UsageError(str(error)) from None
+
+
+def bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
+    """A recipe of these steps alone."""
+    from corpus.run.recipe import Recipe
+
+    return Recipe("command line", tuple(steps), keep_dropped_text=flags["keep_dropped_text"])
+
+
+def documents_source(name: str, inputs: tuple[str, ...]) -> Any:
+    """The dataset of documents in `inputs`. Raises ValueError if it holds none; `name` is the command that asks."""
+    from corpus.pipeline import find_source
+
+    source = find_source(inputs)
+    if not source.dataset:
+        raise ValueError(f"{inputs[0]}: {name} reads documents; run corpus extract first")
+    return source
+
+
+def documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
+    """Run the pass `name`, documents to documents; returns the exit code."""
+    from corpus.pipeline import documents_pass, source_keys
+
+    source = documents_source(name, inputs)
+    keys = source_keys(source)
+    return execute([documents_pass(name, source, keys, steps, output, bare_recipe(steps, flags))], flags)
+
+
+def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = None) -> int:
+    """Run passes one after the other; returns the exit code.
+
+    Stops at the first pass with a failed unit, or where results of other tasks are needed. When all is done, writes
+    the report of the folder `report`.
+    """
+    from corpus.commands.console import Progress, say_summary, summary_json
+    from corpus.run.execute import run_pass
+    from corpus.run.plan import Waiting
+
+    summaries: list[dict[str, Any]] = []
+    status, waiting, complete = 0, None, False
+    with started_engine(flags) as engine:
+        try:
+            for plan in plans:
+                with Progress(plan).shown_live() as progress:
+                    summary = run_pass(plan, engine, progress.on_event, flags["share"])
+                say_summary(summary)
+                complete = summary.complete
+                if flags["as_json"]:
+                    summaries.append(summary_json(summary))
+                if summary.failures:
+                    status = 1
+                    break
+        except Waiting as reason:
+            waiting = str(reason)
+            say(f"waiting: {waiting}")
+    if report and complete and not waiting and status == 0:
+        from corpus.report.gather import write_report
+
+        path, _ = write_report([report])
+        say(f"report: {path}")
+    if flags["as_json"]:
+        click.echo(json.dumps({"passes": summaries, "ok": status == 0, "waiting": waiting}, indent=1))
+    return status
+
+
+def started_engine(flags: dict[str, Any]) -> Engine:
+    """The engine that the options ask for, not yet entered."""
+    limits = Limits(memory=flags["page_memory"], unit=flags["unit_limit"] * 60)
+    return start_engine(flags["engine"], flags["workers"], limits)

@@ -1,0 +1,75 @@
+"""`corpus dedup`: drops copies of documents, and lines that many documents have."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import click
+
+from bpe.terminal.help import command
+from corpus.commands.common import (
+    DUPLICATES,
+    bare_recipe,
+    documents_options,
+    documents_source,
+    execute,
+    given_option,
+    index_options,
+    partition_memory_option,
+    stage_steps,
+)
+
+
+@command()
+@index_options
+@DUPLICATES.option("--lines", is_flag=True, help="then remove lines that many of the remaining documents have")
+@DUPLICATES.option(
+    "--labels-only", is_flag=True, help="instead of documents, write a row for each: kept, or whose duplicate it is"
+)
+@documents_options("dedup", "lines")
+@partition_memory_option
+def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
+    """Drop copies: equal texts, and near-duplicates that MinHash finds and a comparison verifies.
+
+    Examples:
+      corpus dedup docs/ -o unique/
+      corpus dedup docs/ -o unique/ --preset fineweb
+      corpus dedup docs/ -o unique/ --threshold 0.8 --keep score:language_score
+      corpus dedup new/ -o unique-new/ --against index/ --update-index
+      corpus dedup docs/ -o labels/ --labels-only
+      corpus dedup docs/ -o unique/ --lines
+
+    A document is dropped only if it is itself similar enough to one that stays. OUTPUT/_dedup keeps the intermediate
+    results, such as signatures and decisions.
+    """
+    from corpus.dedup.lines.passes import lines_passes
+    from corpus.dedup.passes import dedup_passes
+    from corpus.dedup.published import IndexOptions
+    from corpus.pipeline import source_keys
+    from corpus.run.barrier import BarrierJob
+
+    if flags["lines"] and flags["labels_only"]:
+        raise click.UsageError("give --labels-only or --lines, not both: labels are about whole documents")
+    if not flags["lines"] and (given := given_option("lines__")):
+        raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
+    dedup, lines = stage_steps(("dedup", "lines"), recipe)
+    source = documents_source("dedup", inputs)
+    job = BarrierJob(
+        source.dataset,
+        source_keys(source),
+        bare_recipe([dedup], flags),
+        f"{output}/_dedup",
+        flags["share"],
+        flags["memory"],
+        IndexOptions(flags["against"], flags["update_index"], flags["labels_only"]),
+    )
+    if not flags["lines"]:
+        return execute(dedup_passes(job, [dedup], output), flags)
+    unique = f"{output}/_dedup/unique"
+    plans = (
+        dedup_passes(job, [dedup], unique),
+        lines_passes(dataclasses.replace(job, documents=unique), [lines], output),
+    )
+    return execute(itertools.chain(*plans), flags)

@@ -1,0 +1,35 @@
+"""`corpus tokenize`: documents -> token shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bpe.terminal.help import FILES, command, json_option
+from corpus.commands.common import documents_source, execute, inputs_argument, output_option, work_options
+
+
+@command()
+@inputs_argument
+@output_option
+@FILES.option(
+    "-t",
+    "--tokenizer",
+    required=True,
+    metavar="PATH",
+    help="folder made by bpe train, gpt2/cl100k_base/o200k_base.tiktoken, or a tokenizer.json",
+)
+@work_options
+@json_option
+def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any) -> int:
+    """Make token shards of documents: one row a document, with the ids of a byte-level BPE vocabulary.
+
+    Examples:
+      corpus tokenize clean/ -t tokenizer/ -o tokens/
+
+    `bpe train` makes the vocabulary; `model pretrain` reads the shards.
+    """
+    from corpus.pipeline import source_keys
+    from corpus.tokens.passes import tokens_pass
+
+    source = documents_source("tokenize", inputs)
+    return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
