@@ -382,5 +382,5 @@ def test_partitions_of_the_table_come_in_order(tmp_path: Path) -> None:
 
 
 def test_settings_load_without_numba() -> None:
-    code = "import sys, corpus.dedup.lines.hashes; sys.exit('numba' in sys.modules)"
+    code = "import sys, corpus.dedup.lines.stage; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
