@@ -76,7 +76,7 @@ def published_index(job: BarrierJob, options: IndexOptions, config: Config) -> P
         return None
     units = _index_units(options.against, scheme(config)) if is_dir(options.against) else {}
     if not units and not options.update_index:
-        raise ValueError(f"{options.against}: no index; make one of the published documents with --update-index")
+        raise ValueError(f"{options.against}: no index; make one with --update-index, from published documents")
     place = storage(job.work)
     place.make_folder("")
     if not place.create("index.json", json.dumps(units, indent=1).encode()):

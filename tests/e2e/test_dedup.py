@@ -283,7 +283,7 @@ def test_wrong_folders_are_refused(few: Path, unique: Path, tmp_path: Path) -> N
     assert told(tmp_path / "nothing", "-o", out) == f"{tmp_path}/nothing: no such file or directory"
     assert told(old, "-o", out, "--keep", "score:text").startswith("keep = 'score:text': the documents' column text is")
     assert told(old, "-o", out, "--against", tmp_path / "index").endswith(
-        "make one of the published documents with --update-index"
+        "make one with --update-index, from published documents"
     )
     assert "no index, unit s0 was made by dedup" in told(old, "-o", out, "--against", unique)
     for index in (old, out, f"{out}/_dedup/keys"):
