@@ -28,14 +28,16 @@ class Config:
         (), "fields of an example that are its text (default: all that hold text)", flag="--field"
     )
     ngram: int = setting(13, "words in an n-gram (GPT-3: 13); shorter examples are not searched", low=2, high=100)
-    max_examples: int = setting(10, "ignore n-grams that more examples of the benchmarks have; 0: ignore none", low=0)
-    max_documents: int = setting(10, "ignore n-grams that more documents have (GPT-3: 10); 0: ignore none", low=0)
+    max_examples: int = setting(10, "ignore n-grams that are in more examples than this; 0: ignore none", low=0)
+    max_documents: int = setting(
+        10, "ignore n-grams that are in more documents than this (GPT-3: 10); 0: ignore none", low=0
+    )
     min_overlap: float = setting(0.5, "a document holds an example if it has this share of its n-grams", low=0, high=1)
-    min_ngrams: int = setting(20, "or if it has so many different n-grams of the example", low=1)
+    min_ngrams: int = setting(20, "or if it has this many different n-grams of the example", low=1)
     action: str = setting("drop", "drop the document, or cut the example out", choices=("drop", "cut"))
     window: int = setting(200, "cut: characters to cut on either side, too (GPT-3: 200)", low=0)
-    min_piece: int = setting(200, "cut: remove pieces between cuts of fewer characters (GPT-3: 200)", low=0)
-    max_pieces: int = setting(10, "cut: drop a document that is left in more pieces (GPT-3: 10)", low=1)
+    min_piece: int = setting(200, "cut: remove pieces between cuts with fewer characters (GPT-3: 200)", low=0)
+    max_pieces: int = setting(10, "cut: drop a document that is left in more pieces than this (GPT-3: 10)", low=1)
 
     def __post_init__(self) -> None:
         if not self.benchmarks:

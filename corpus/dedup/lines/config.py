@@ -10,7 +10,10 @@ from corpus.config import setting
 @dataclass(frozen=True)
 class Config:
     documents: int = setting(
-        7, "a line is repeated if so many documents have it (Llama 3: 7; C4, CCNet: 2)", low=2, flag="--line-documents"
+        7,
+        "a line is repeated if this many documents have it (Llama 3: 7; C4, CCNet: 2)",
+        low=2,
+        flag="--line-documents",
     )
     keep_first: bool = setting(
         True, "keep a repeated line once, in the first document that has it (CCNet: false)", flag="--line-keep-first"
@@ -22,7 +25,7 @@ class Config:
         flag="--line-unit",
     )
     min_words: int = setting(
-        3, "ignore lines of fewer words: short lines recur by nature", low=1, flag="--line-min-words"
+        3, "ignore lines with fewer words than this: short lines recur by nature", low=1, flag="--line-min-words"
     )
     min_kept_words: int = setting(
         50,
