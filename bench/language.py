@@ -24,7 +24,7 @@ from bench.extract import read_pages
 from bench.harness import median_seconds, print_json, print_row, ratios
 from corpus.extract import stage as extract
 from corpus.language import prescreen
-from corpus.language.lid import find_model, load_model
+from corpus.language.models.lid176 import find, load
 from corpus.schema import PAGES
 from corpus.text.charset import decode_html
 
@@ -35,7 +35,7 @@ Reader = Callable[[bytes], str]
 
 def main() -> None:
     bodies = [page.html for page in read_pages()[:PAGE_LIMIT]]
-    model = load_model(find_model(None))
+    model = load(find(None)).binding
     rows = [{"html": body, "charset": None, "id": str(number)} for number, body in enumerate(bodies)]
     batch = pa.RecordBatch.from_pylist(rows, schema=PAGES)
     alone = [batch.slice(row, 1) for row in range(batch.num_rows)]

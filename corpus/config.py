@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Collection
 from typing import Any
 
 OFF = "off"  # the word for None in a recipe: TOML has no None
@@ -29,7 +30,7 @@ def setting(
     *,
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    choices: Collection[str] | None = None,
     flag: str | None = None,
     path: bool = False,
     of: str | None = None,

@@ -1,62 +1,58 @@
-"""PAGES -> DOCUMENTS: the main text of each HTML page, by trafilatura, or by resiliparse where time matters more.
+"""PAGES -> DOCUMENTS: the main text of each HTML page.
 
-In: the body of a page as bytes, with the charset that its HTTP header names. Out: text without navigation, comments
-and boilerplate, or one reason why there is none, and the encoding that the page was read in. A page that is plain
-text, because somebody extracted it before (a WET file), is taken as it is.
+In: the body of a page as bytes, and the charset that its HTTP header names. Out: the text without navigation, comments
+and boilerplate, with the encoding that the page was read in; or one reason why there is no text. A page that is plain
+text already, as in a WET file, is not searched: all of it is the text.
 
-Trafilatura's F1 is the best of the pure-Python extractors in its own and in others' evaluations
-(github.com/scrapinghub/article-extraction-benchmark), and FineWeb and RefinedWeb were made with it. Its text is what
-comes out here, byte for byte; `corpus.extract.trafilatura_fast` finds it in half the time where the installed
-trafilatura is the version that it was made for, and any other version is called as it is.
-
-Two of its habits would let the answer depend on more than the page, and are ruled out here: its memory of segments
-seen before is given anew to each page, and a page too large to be worth its time is dropped by its count of tags, or
-of a tag's attributes, which are facts of the page, and not first by the clock. `time_limit` is for whoever runs this:
-the stage itself watches no clock.
+Which library finds the text is the setting `extractor`; `corpus.extract.extractors` has the table. The answer depends
+on the page and the settings alone. So an extractor forgets one page before it reads the next, and a page that would
+take too long is dropped by its number of tags, or by the number of attributes of one tag: both are facts of the page,
+and the clock is not. The stage itself watches no clock; `time_limit` is for the run that calls it.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
-import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import pyarrow as pa
 
 from corpus.config import setting
-from corpus.extract import trafilatura_fast
+from corpus.extract.extractors import EXTRACTORS, find_extractor, load_extractor
 from corpus.schema import DOCUMENTS, PAGES, Drop, Outcome, outcome
-from corpus.stage import Stage
+from corpus.stage import Rule, Stage
 from corpus.text.charset import Decoded, decode
 
 NAME = "extract"
 ENCODING = pa.field("encoding", pa.string())  # as the WHATWG Encoding Standard names it; "utf-8", "windows-1252"
 
-# lone surrogates cannot be written as UTF-8; NUL is refused by many readers of text
+# Part of the config hash of every extraction, whichever extractor finds the text.
+_LIBRARIES = ("trafilatura", "lxml", "charset-normalizer")
+# What odd markup can raise. MemoryError and OSError are left out: they are faults of the machine, and not of the page.
+_BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+# UTF-8 has no lone surrogates, and many readers of text refuse NUL.
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _IN_TAG = re.compile("<[A-Za-z][^<>]*")
 _QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
-_SEGMENTS_REMEMBERED = 4096  # of one page; trafilatura's own default
 
 
 @dataclass(frozen=True)
 class Config:
     extractor: str = setting(
         "trafilatura",
-        "trafilatura (as FineWeb), or resiliparse: five times as fast, with more boilerplate and fewer whole texts;"
-        " of the settings below it knows tables, comments and min_chars, and the limits",
-        choices=("trafilatura", "resiliparse"),
+        "what finds the main text: "
+        + "; ".join(f"{name} ({extractor.about})" for name, extractor in EXTRACTORS.items()),
+        choices=EXTRACTORS,
         flag="--extractor",
     )
     accelerated: bool = setting(
-        True, "find trafilatura's text the fast way, if its version is the one that this was made for; the same text"
+        True, "find trafilatura's text by a faster way, which gives the same text and knows version 2.3.1 alone"
     )
     favor: str = setting(
         "precision",
-        "when unsure, less text (precision, as FineWeb), more (recall), or neither (balanced)",
+        "when in doubt, take less text (precision, as FineWeb), more text (recall), or neither (balanced)",
         choices=("precision", "balanced", "recall"),
     )
     tables: bool = setting(True, "keep the text of tables")
@@ -64,29 +60,31 @@ class Config:
     deduplicate: bool = setting(True, "drop the fourth and later copies of a segment within a page (as FineWeb)")
     min_chars: int = setting(1, "shortest text to keep, in characters", low=1)
     max_tags: int = setting(
-        100_000, "drop a page with more `<` than this; real pages have some 1,400, and 20,000 at the most", low=1
+        100_000, "drop a page with more tags (`<`) than this; real pages have some 1,400, and 20,000 at the most", low=1
     )
     max_attributes: int = setting(
-        10_000, "drop a page with a tag of more attributes than this: parsing takes the square of their number", low=1
+        10_000,
+        "drop a page that has a tag with more attributes than this: parsing takes the square of their number",
+        low=1,
     )
     time_limit: float = setting(
         30.0,
-        "processor seconds of a page before it is given up (FineWeb: 1, by the clock)",
+        "processor seconds after which a page is given up (FineWeb: 1 second by the clock)",
         low=0.001,
         flag="--page-seconds",
     )
 
     def __post_init__(self) -> None:
-        """Raises ValueError if the extractor is not installed: before any page is read."""
-        if self.extractor == "resiliparse":
-            _load(self)
+        """Raises ValueError, before any page is read, if the extractor's library is to be installed first."""
+        known = self.extractor in list(EXTRACTORS)  # the settings are checked later: this may be of any type
+        if known and find_extractor(self.extractor).requirement:
+            load_extractor(self)
 
 
 def resources(config: Config) -> dict[str, str]:
-    """What decides the text besides the settings and trafilatura's version: resiliparse's, where that is chosen."""
-    if config.extractor != "resiliparse":
-        return {}
-    return {"resiliparse": importlib.metadata.version("resiliparse")}
+    """What decides the text besides the settings and `_LIBRARIES`: the versions of the extractor's own libraries."""
+    libraries = find_extractor(config.extractor).libraries
+    return {library: version(library) for library in libraries if library not in _LIBRARIES}
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -95,7 +93,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     `kept` is DOCUMENTS, then the columns that an earlier stage added to the pages, then `encoding`; language, its
     score and token_count are null.
     """
-    _load(config)  # here, and not first when a page's time is running
+    load_extractor(config)  # also of an empty batch: no page's time is running yet
     drops: dict[int, Drop] = {}
     texts, encodings = [], []
     plain = [media == "text/plain" for media in batch.column("media").to_pylist()]
@@ -122,14 +120,14 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:
     """The main text of one page, or why there is none.
 
-    `charset` is the HTTP header's, None if it names none. The text has no NUL, no lone surrogate, and no white space
-    at its ends.
+    `charset` is the charset that the HTTP header names, or None. The text has no NUL, no lone surrogate, and no white
+    space at its ends.
     """
     return main_text(decode(html, charset), config)
 
 
 def main_text(page: Decoded, config: Config) -> str | Drop:
-    """`extract`, of a page that is decoded."""
+    """The main text of a page whose bytes are decoded, or why there is none."""
     tags = page.text.count("<")
     if tags > config.max_tags:
         return Drop(f"{NAME}.too_many_tags", tags, config.max_tags)
@@ -141,10 +139,11 @@ def main_text(page: Decoded, config: Config) -> str | Drop:
 
 
 def most_attributes(html: str, at_least: int) -> int:
-    """Attributes of the first tag that has more than `at_least`; 0 if none has, or only between quoted `<` or `>`.
+    """The number of attributes of the first tag that has more than `at_least`; 0 if no tag has.
 
-    An attribute and what separates it from the next are two characters, so that such a tag is found without reading
-    the page: it lies across one of the marks that stand as far apart as it is long.
+    An attribute and the white space before it take two characters at least. So such a tag is longer than
+    `2 * at_least` characters and lies across one of the marks that are set at this distance: only the tags around the
+    marks are looked at, and most of the page is not read. A tag with a quoted `<` or `>` may be missed.
     """
     length = 2 * at_least
     end = 0
@@ -155,110 +154,53 @@ def most_attributes(html: str, at_least: int) -> int:
         inside = _IN_TAG.match(html, start) if start >= 0 else None
         end = inside.end() if inside else mark
         if inside and end - start > length:
-            count = len(_QUOTED.sub("", inside.group()).split()) - 1  # the first is the tag's name
+            count = len(_QUOTED.sub("", inside.group()).split()) - 1  # the first word is the tag's name
             if count > at_least and not _in_script(html, start):
                 return count
     return 0
 
 
 def _in_script(html: str, at: int) -> bool:
+    """Whether the character at `at` is inside of a script."""
     before = html[:at].lower()
     return before.rfind("<script") > before.rfind("</script")
 
 
 def written(page: Decoded, config: Config) -> str | Drop:
-    """The text of a page that was plain text already: lines ended by a newline alone, else as it is."""
+    """The text of a page that is plain text already, with CR LF and CR turned into LF."""
     return _checked(page.text.replace("\r\n", "\n").replace("\r", "\n"), config)
 
 
 def _checked(text: str, config: Config) -> str | Drop:
+    """The text without characters that cannot be written, or the reason `empty` where it is too short."""
     text = _UNWRITABLE.sub("", text).strip()
     return text if len(text) >= config.min_chars else Drop(f"{NAME}.empty", len(text), config.min_chars)
 
 
 def _main_text(html: str, config: Config) -> str | Drop:
-    from lxml.etree import LxmlError
-
-    # What odd markup can raise. Not MemoryError or OSError: those are the machine's fault and not the page's.
-    bugs = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+    """What the extractor answers for the decoded HTML of a page; "" if it finds no text."""
+    find_text = load_extractor(config)
+    errors: tuple[type[Exception], ...] = (*_BUGS, *find_extractor(config.extractor).errors())
     try:
-        return _load(config)(html, config) or ""
-    except (LxmlError, *bugs) as error:
+        return find_text(html, config) or ""
+    except errors as error:
         return Drop(f"{NAME}.error", type(error).__name__, "no exception")
-
-
-def _load(config: Config) -> Callable[[str, Config], str | None]:
-    """The function that extracts, with its library loaded; ValueError says what to install for it."""
-    if config.extractor == "resiliparse":
-        try:
-            import resiliparse.extract.html2text  # noqa: F401
-        except ImportError:
-            raise ValueError(
-                "extractor = 'resiliparse': the library is not installed: pip install 'resiliparse>=2,<3'"
-            ) from None
-        return _by_resiliparse
-    return _by_fast_trafilatura if config.accelerated and _is_fast() else _by_trafilatura
-
-
-@functools.cache
-def _is_fast() -> bool:
-    reason = trafilatura_fast.available()
-    if reason is not None:
-        logging.getLogger(__name__).warning("%s: it is called as it is, with the same results but slower", reason)
-    return reason is None
-
-
-def _by_fast_trafilatura(html: str, config: Config) -> str | None:
-    remembered = _SEGMENTS_REMEMBERED if config.deduplicate else 0
-    return trafilatura_fast.main_text(html, config.favor, config.tables, config.comments, remembered)
-
-
-def _by_trafilatura(html: str, config: Config) -> str | None:
-    import trafilatura
-    from trafilatura.deduplication import LRUCache
-
-    _silence("trafilatura")
-    text: str | None = trafilatura.extract(
-        html,
-        favor_precision=config.favor == "precision",
-        favor_recall=config.favor == "recall",
-        include_comments=config.comments,
-        include_tables=config.tables,
-        deduplicate=LRUCache(_SEGMENTS_REMEMBERED) if config.deduplicate else False,
-    )
-    return text
-
-
-def _by_resiliparse(html: str, config: Config) -> str | None:
-    """The text that resiliparse takes for the main content, with the line breaks that a browser shows."""
-    from resiliparse.extract.html2text import extract_plain_text
-
-    text: str = extract_plain_text(
-        html,
-        main_content=True,
-        preserve_formatting=True,
-        alt_texts=False,
-        comments=config.comments,
-        skip_elements=None if config.tables else ["table"],
-    )
-    return text
-
-
-def _silence(logger_name: str) -> None:
-    """Keep a library's remarks on odd pages off stderr, unless the application has set up logging."""
-    logger = logging.getLogger(logger_name)
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
 
 
 STAGE = Stage(
     NAME,
     Config,
     process,
+    rules=(
+        Rule("too_many_tags", "the number of `<` in the HTML", "above", "max_tags"),
+        Rule("too_many_attributes", "the number of attributes of one tag", "above", "max_attributes"),
+        Rule("error", "the exception that the extractor raises", "listed"),
+        Rule("empty", "characters of the text", "below", "min_chars"),
+    ),
     command="extract",
     reads="pages",
     alone=True,
-    libraries=("trafilatura", "lxml", "charset-normalizer"),
+    libraries=_LIBRARIES,
     implies=("prescreen",),
     columns=lambda config: (ENCODING,),
     resources=resources,

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from corpus.filters.optout_hosts import origin_hash, tdm_rules, write_hosts
 from corpus.filters.robots import MAX_BYTES, Rule, parse_robots
 from corpus.store.open import open_path
-from corpus.warc.bytes import Window
-from corpus.warc.framing import Record, records
+from corpus.warc.framing import WarcRecord, records
 from corpus.warc.http_body import undo_codings
+from corpus.warc.members import Window
 
 _KINDS = {"/robots.txt": "robots", "/ai.txt": "ai", "/.well-known/tdmrep.json": "tdm"}
 
@@ -67,7 +67,7 @@ def build_hosts(paths: Iterable[str], agents: Sequence[str], output: str) -> Opt
 
 
 def _take(
-    record: Record, agents: Sequence[str], found: OptOuts, latest: dict[tuple[int, str], tuple[str, str]]
+    record: WarcRecord, agents: Sequence[str], found: OptOuts, latest: dict[tuple[int, str], tuple[str, str]]
 ) -> None:
     url = record.headers.get("warc-target-uri", "").strip("<>")
     kind = _kind(url)

@@ -1,13 +1,16 @@
 """Bytes of an HTML page -> text.
 
-In: the body as crawled and the charset that the HTTP header named. Out: the text, always, and the encoding that it
-was read in, by the name that the WHATWG Encoding Standard gives it. The order is that of browsers (WHATWG HTML,
-"determining the character encoding": byte order mark, HTTP header, `<meta>` in the head), with one exception on
-purpose: bytes that are valid UTF-8 are UTF-8, whatever the page declares. Text in another encoding is valid UTF-8
-only by rare accident, while wrong declarations (a server's default `ISO-8859-1` in front of a UTF-8 page) are
-common. Such a page costs one decoding, and its declarations are not even looked for. Pages that declare nothing, or
-something that their bytes contradict, are guessed from a bounded sample of their non-ASCII text, so that one page
-costs milliseconds and always decodes the same.
+In: the body as it was crawled, and the charset that its HTTP header names. Out: the text, for any bytes, and the
+encoding that it was read in, by its name in the WHATWG Encoding Standard.
+
+The encoding is looked for where browsers look for it, in their order (WHATWG HTML, "determining the character
+encoding"): byte order mark, HTTP header, `<meta>` in the head. One thing is different on purpose: bytes that are valid
+UTF-8 are UTF-8, whatever the page declares. Text in another encoding is valid UTF-8 only by a rare accident, while
+wrong declarations (a server's default `ISO-8859-1` for a page in UTF-8) are common. A page in UTF-8 is decoded once,
+and nobody looks for its declarations.
+
+Some pages declare no encoding, or one that their bytes contradict. Their encoding is detected from a sample of their
+text that is not ASCII. The sample has a limit, so that a page costs milliseconds, and every run has the same answer.
 """
 
 from __future__ import annotations
@@ -15,16 +18,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# Browsers look at 1,024 bytes first and go on through the head; scripts often stand before the `<meta>`.
+# Browsers look for a `<meta>` in the first 1,024 bytes and then in the rest of the head; scripts may stand before it.
 _PRESCAN_BYTES = 16 * 1024
-_CHANCE = 4  # continuation bytes that text in another encoding may have, and be valid UTF-8
-_SAMPLE_BYTES = 8 * 1024  # for detection: 2.5 ms on one core, and more text changed no answer on real pages
+_CHANCE = 4  # up to so many continuation bytes, text in another encoding may be valid UTF-8 by chance
+_SAMPLE_BYTES = 8 * 1024  # for detection: takes 2.5 ms on one core; a longer sample changed no answer on real pages
 
 _BOMS = ((b"\xef\xbb\xbf", "utf_8"), (b"\xff\xfe", "utf_16_le"), (b"\xfe\xff", "utf_16_be"))
 
-# Python codec -> labels, lower case without punctuation (WHATWG Encoding Standard, "Names and labels"; as there,
-# latin-1 means windows-1252, gb2312 means the superset gb18030, and so on). A closed list: codecs.lookup would
-# also find `rot13` and import modules by the page's choice.
+# Python codec -> the labels of the encoding, in lower case and without punctuation (WHATWG Encoding Standard, "Names
+# and labels": latin-1 means windows-1252, gb2312 means its superset gb18030, and so on). The list is closed on purpose:
+# codecs.lookup would find `rot13`, too, and import a module that the page chooses.
 _LABELS = {
     "utf_8": "utf8 unicode11utf8 unicode20utf8 xunicode20utf8",
     "cp866": "866 cp866 csibm866 ibm866",
@@ -67,8 +70,8 @@ _LABELS = {
 }
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
 
-# Python codec -> the standard's name, where it is another. HZ has none: browsers refuse it, for reasons of security
-# that text on its way to a corpus does not have.
+# Python codec -> the standard's name, where the two differ. HZ has no name there: browsers refuse it, for reasons of
+# security that do not matter to a corpus.
 _NAMES = {
     "cp866": "ibm866",
     "mac_roman": "macintosh",
@@ -81,12 +84,13 @@ _NAMES = {
     "utf_16_le": "utf-16le",
 }
 
-# ASCII bytes that do not mean ASCII: valid UTF-8 proves nothing here.
+# Encodings in which ASCII bytes can stand for other characters: bytes that are valid UTF-8 prove nothing here.
 _STATEFUL = {"iso2022_jp", "hz", "utf_16_le", "utf_16_be"}
 _EAST_ASIAN = {"gb18030", "big5hkscs", "euc_jp", "cp932", "cp949"}
 
-# Detection chooses among these, and between the Latin ones by the page's `lang`: on a few accented letters their
-# scores tie. Windows code pages stand for their ISO relatives (WHATWG HTML's table of defaults by locale).
+# The encodings that detection can find. Among the Latin ones, the page's `lang` decides (codec -> languages), because
+# a few accented letters give them equal scores. Each Windows code page stands for its ISO relative, too (WHATWG HTML,
+# the table of default encodings by locale).
 _LATIN = {
     "cp1250": "bs cs hr hu pl ro sk sl sq",
     "cp1254": "az ku tr",
@@ -100,7 +104,7 @@ _DETECTABLE = [
     *("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949"),
 ]
 
-_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")  # full width: half-width ones are any byte's reading
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")  # no half-width kana: most bytes of other encodings read as such
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _META = re.compile(rb"<meta[\s/][^>]*", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"""\bcharset\s*=\s*["']?\s*([^\s"'/>;]+)""", re.IGNORECASE)
@@ -109,7 +113,7 @@ _LANGUAGE = re.compile(rb"""<html\s[^>]*?\blang\s*=\s*["']?([a-z]{2,3})\b""", re
 
 
 class Decoded(NamedTuple):
-    """A page's text, and the encoding in which it was read: "utf-8", "windows-1252", "gbk", ..."""
+    """The text of a page, and the encoding in which it was read: "utf-8", "windows-1252", "gbk", ..."""
 
     text: str
     encoding: str
@@ -121,7 +125,7 @@ def decode_html(body: bytes, http_charset: str | None) -> str:
 
 
 def decode(body: bytes, http_charset: str | None) -> Decoded:
-    """The text of a page and its encoding; never raises, undecodable bytes become U+FFFD.
+    """The text of a page and its encoding. No bytes raise an error: those that do not decode become U+FFFD.
 
     `http_charset` is the charset of the HTTP Content-Type header, or None.
     """
@@ -141,54 +145,59 @@ def decode(body: bytes, http_charset: str | None) -> Decoded:
     if _is_utf8(body, text, error, declared):
         return Decoded(text, "utf-8")
     for codec in declared:
-        found = _decoded(body, codec, labels)
-        # A declaration that the bytes contradict (a tenth of what is not ASCII does not decode) is not believed.
-        if codec != "utf_8" and 10 * found.text.count("\ufffd") <= _non_ascii(found.text):
-            return found
+        decoded = _decoded(body, codec, labels)
+        # The bytes contradict a declaration if more than a tenth of the characters that are not ASCII do not decode.
+        if codec != "utf_8" and 10 * decoded.text.count("\ufffd") <= _non_ascii(decoded.text):
+            return decoded
     return _decoded(body, _detect(body), [])
 
 
 def _decoded(body: bytes, codec: str, labels: list[str | None]) -> Decoded:
+    """The text in the encoding of a Python codec; `labels` are the labels by which the page declares it."""
     name = _NAMES.get(codec) or re.sub("^(iso)", r"\1-", codec.replace("cp", "windows-")).replace("_", "-")
     if codec == "gb18030" and any(codec_of(label) == codec and "18030" not in (label or "") for label in labels):
-        name = "gbk"  # one decoder, two names: of all its labels, only gb18030's own means that
+        name = "gbk"  # one decoder has two names, and all its labels but gb18030's own mean gbk
     return Decoded(body.decode(codec, "replace"), name)
 
 
 def codec_of(label: str | None) -> str | None:
-    """The Python codec for an encoding label found on the web, or None for an unknown one."""
+    """The Python codec for the label of an encoding, as pages write it; None for an unknown label."""
     return _CODECS.get(re.sub(r"[^a-z0-9]", "", label.lower())) if label else None
 
 
 def _is_utf8(body: bytes, text: str, error: UnicodeDecodeError | None, declared: list[str]) -> bool:
-    """Is UTF-8, read as `text` with U+FFFD for what is broken, the best reading of the bytes?"""
+    """Whether UTF-8 is the best reading of the bytes.
+
+    `text` is the reading in UTF-8, with U+FFFD where bytes do not decode, and `error` its first error. `declared` are
+    the codecs that the page declares.
+    """
     other = next((codec for codec in declared if codec != "utf_8"), None)
     if error is not None:
         cut = error.reason == "unexpected end of data" and len(body) - error.start <= 3
         broken = text.count("\ufffd") - body.count(b"\xef\xbf\xbd")
         whole = _non_ascii(text) - broken
         return cut or broken * (4 if other else 1) <= whole
-    # Few continuation bytes may be chance, if the page says that it is Chinese, Japanese or Korean.
+    # A few continuation bytes may be chance where the page declares a Chinese, Japanese or Korean encoding.
     doubtful = other in _EAST_ASIAN and len(body) > len(text)
     return other not in _STATEFUL and not (doubtful and other == declared[0])
 
 
 def _label_in_page(body: bytes) -> str | None:
-    """The label of an encoding that the page's own head declares (WHATWG "prescan a byte stream")."""
+    """The label of the encoding that the head of the page declares (WHATWG HTML, "prescan a byte stream")."""
     head = body[:_PRESCAN_BYTES]
     label = None
     if (xml := _XML_ENCODING.match(head)) and codec_of(xml[1].decode("latin_1")):
         label = xml[1].decode("latin_1")
     for tag in _META.findall(_COMMENT.sub(b"", head)):
-        if (found := _META_CHARSET.search(tag)) and codec_of(found[1].decode("latin_1")):
-            label = found[1].decode("latin_1")
+        if (charset := _META_CHARSET.search(tag)) and codec_of(charset[1].decode("latin_1")):
+            label = charset[1].decode("latin_1")
             break
-    # The declaration was read as ASCII, so the page is not UTF-16 (WHATWG says the same).
+    # The declaration could be read as ASCII, so the page cannot be UTF-16 (as the WHATWG standard concludes, too).
     return "utf-8" if codec_of(label) in ("utf_16_le", "utf_16_be") else label
 
 
 def _detect(body: bytes) -> str:
-    """The likeliest codec of bytes that are not UTF-8; windows-1252 if there is no telling."""
+    """The likeliest codec of bytes that are not UTF-8; windows-1252 if no codec is likely."""
     from charset_normalizer import from_bytes
 
     pieces = re.split(rb"[<>\n]+", body[: 64 * _SAMPLE_BYTES])
@@ -210,10 +219,11 @@ def _detect(body: bytes) -> str:
 
 
 def _is_japanese(text: str) -> bool:
-    """Is a fifth of what is not ASCII kana, and does nearly all decode? No wrong codec gives that."""
+    """Whether nearly all characters decode, and a fifth of those beyond ASCII are kana: then the codec is right."""
     others = _non_ascii(text)
     return len(_KANA.findall(text)) * 5 >= others > 0 and text.count("\ufffd") * 50 <= others
 
 
 def _non_ascii(text: str) -> int:
+    """The number of characters that are not ASCII."""
     return len(text) - len(text.encode("ascii", "ignore"))

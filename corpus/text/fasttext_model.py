@@ -1,7 +1,8 @@
-"""A fastText model file -> the binding that answers with it; a text -> the one line that it reads.
+"""Labels of a text by a fastText model.
 
-`FastText.predict` breaks with NumPy 2 (it asks for a copy-free array), so the binding under it is called, which takes
-a whole line with its newline and returns a list of (probability, label).
+In: a model file, and texts. Out: the labels of a text with their probabilities. The method `predict` of fastText's
+Python class fails with NumPy 2 (it asks for an array without a copy). So fastText's C++ binding is called directly: it
+takes one line of text with its newline and returns a list of (probability, label).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 LABEL_PREFIX = "__label__"
-ALL = -1  # labels asked for
+ALL = -1  # as a count of labels: every label
 
 
 @lru_cache(maxsize=2)
 def load_model(path: Path, fix: str) -> Any:
-    """fastText's binding with the model of `path` loaded; kept, because a process reads many batches.
+    """fastText's binding with the model of the file `path`, kept for the next batches of this process.
 
-    Raises ValueError with `fix` if the file is no fastText model.
+    Raises ValueError, which ends with `fix`, if the file is no fastText model.
     """
     import fasttext_pybind
 
@@ -31,14 +32,15 @@ def load_model(path: Path, fix: str) -> Any:
 
 
 def predict(model: Any, text: str, count: int, least: float = 0.0) -> list[tuple[float, str]]:
-    """The `count` likeliest labels (ALL of them) with their probabilities, most first; none where there is no answer.
+    """The `count` likeliest labels (`ALL`: every label) as (probability, label), the likeliest first.
 
-    Probabilities are float32 sums and reach 1.00006; labels below `least` are left out.
+    Labels with a probability below `least` are left out; the model may have no answer at all. Probabilities are sums of
+    float32 and reach 1.00006.
     """
     answer: list[tuple[float, str]] = model.predict(one_line(text) + "\n", count, least, "strict")
     return answer
 
 
 def one_line(text: str) -> str:
-    """`text` without newlines, as FineWeb does it, and without lone surrogates, which UTF-8 cannot hold."""
+    """The text on one line: spaces for newlines (as FineWeb), and "?" for lone surrogates, which UTF-8 lacks."""
     return text.replace("\n", " ").replace("\r", " ").encode("utf-8", "replace").decode("utf-8")

@@ -1,8 +1,9 @@
-"""Header lines of WARC records and HTTP responses -> names and values.
+"""The header lines of WARC records and HTTP responses -> names and values.
 
-Two readers with one answer. `quick_warc` and `quick_http` take lines as nearly all of them are: ended by CR LF, none
-of them folded, all of them UTF-8, and answer None to anything else. warcio's parser, which knows what servers and
-crawlers have got wrong in twenty years, reads those: `read_warc`, `read_http`. It is four times slower.
+There are two readers, and they give equal answers. `quick_warc` and `quick_http` read headers as nearly all of them
+are: each line ends with CR LF, none is folded, all are UTF-8. They answer None to any other header. `read_warc` and
+`read_http` read those by warcio's parser, which knows all that servers and crawlers have got wrong in twenty years, and
+is four times slower.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ __all__ = ["ROBOTS_HEADERS", "BadHeader", "Http", "quick_http", "quick_warc", "r
 
 ROBOTS_HEADERS = ("x-robots-tag", "tdm-reservation")
 
-BadHeader = StatusAndHeadersParserException  # `statusline` is what stands where a record should begin
+BadHeader = StatusAndHeadersParserException  # its `statusline` is the line that should begin a record, and does not
 
-_LONGEST = 32 * 1024  # bytes of a header that the quick readers take
+_LONGEST = 32 * 1024  # longest header that the quick readers read, in bytes
 _VERSIONS = ["WARC/1.1", "WARC/1.0", "WARC/0.18", "WARC/0.17"]
 _PLAIN_VERSIONS = (b"WARC/1.0\r\n", b"WARC/1.1\r\n")
 _BESIDE = re.compile(rb"\r\nWARC-Type: (request|metadata)\r\n")
@@ -28,9 +29,11 @@ _HTTP = StatusAndHeadersParser(["HTTP/1.0", "HTTP/1.1"], verify=False)
 
 
 class Http(NamedTuple):
-    """An HTTP response's header: the word after the protocol, and names in lower case.
+    """The header of an HTTP response.
 
-    The first of a name rules; of `ROBOTS_HEADERS`, which may be said to several robots, the value is all, a line each.
+    status   the word behind the protocol, such as "200"
+    headers  the fields, names in lower case. Where a name occurs more than once, its first value counts. The fields of
+             `ROBOTS_HEADERS` may speak to several robots: their value is all values, each on a line
     """
 
     status: str
@@ -38,10 +41,9 @@ class Http(NamedTuple):
 
 
 def quick_warc(data: bytes, all_fields: bool = True) -> tuple[dict[str, str], int] | None:
-    """(names in lower case -> values, bytes to the block) of the record that `data` begins with, if it is plain.
+    """(fields with names in lower case, offset of the block) of the record that begins `data`; None if it is not plain.
 
-    Of requests and metadata, two records in three, only the type and the length are given unless `all_fields` are
-    asked for.
+    Without `all_fields`, requests and metadata, which are two records in three, have only their type and their length.
     """
     end = data.find(b"\r\n\r\n", 0, _LONGEST)
     if end < 0 or not data.startswith(_PLAIN_VERSIONS):
@@ -57,7 +59,7 @@ def quick_warc(data: bytes, all_fields: bool = True) -> tuple[dict[str, str], in
 
 
 def quick_http(data: bytes, start: int, end: int) -> tuple[Http, int] | None:
-    """(header, offset of the body) of the response in `data[start:end]`, if its header is plain."""
+    """(header, offset of the body) of the response in `data[start:end]`; None if its header is not plain."""
     stop = data.find(b"\r\n\r\n", start, min(end, start + _LONGEST))
     lines = _lines(data[start:stop]) if stop > start else None
     fields = _fields(lines) if lines else None
@@ -67,12 +69,12 @@ def quick_http(data: bytes, start: int, end: int) -> tuple[Http, int] | None:
 
 
 def read_warc(source: Any) -> dict[str, str]:
-    """The header that `source` stands on, read line by line; raises EOFError at the end, BadHeader if there is none."""
+    """The WARC header at which `source` stands. Raises EOFError at the end, BadHeader if no header is there."""
     return _first_of_name(_WARC.parse(source).headers)
 
 
 def read_http(source: Any) -> Http:
-    """The HTTP header that `source` stands on. Raises EOFError if there is nothing."""
+    """The HTTP header at which `source` stands. Raises EOFError at the end."""
     parsed = _HTTP.parse(source)
     return Http(_status(parsed.statusline), _first_of_name(parsed.headers))
 
@@ -82,7 +84,7 @@ def _no_folds(header: bytes) -> bool:
 
 
 def _lines(header: bytes) -> list[str] | None:
-    """The lines of a header without the empty one, or None if they are not plain."""
+    """The lines of a header, or None if they are not plain."""
     try:
         text = header.decode("utf_8")
     except UnicodeDecodeError:
@@ -92,15 +94,15 @@ def _lines(header: bytes) -> list[str] | None:
 
 
 def _fields(lines: list[str]) -> dict[str, str] | None:
-    """The fields after the first line, or None if one has no colon: it may be white space, which ends a header."""
-    parts = [line.partition(":") for line in lines[:0:-1]]  # the first of a name comes last, and stays
+    """The fields behind the first line; None if a line has no colon, because a line of white space ends a header."""
+    parts = [line.partition(":") for line in lines[:0:-1]]  # from the last, so that the first value of a name stays
     if [line for line, colon, _ in parts if not colon]:
         return None
     named = [(name.rstrip(" \t").lower(), value.strip()) for name, _, value in parts]
     fields = dict(named)
     for name in ROBOTS_HEADERS:
         if name in fields:
-            fields[name] = "\n".join(value for said, value in reversed(named) if said == name)
+            fields[name] = "\n".join(value for other, value in reversed(named) if other == name)
     return fields
 
 
@@ -109,11 +111,11 @@ def _status(line: str) -> str:
 
 
 def _first_of_name(headers: list[tuple[str, str]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for said, value in headers:
-        name = said.lower()
-        if name in ROBOTS_HEADERS and name in found:
-            found[name] += f"\n{value}"
+    fields: dict[str, str] = {}
+    for written, value in headers:
+        name = written.lower()
+        if name in ROBOTS_HEADERS and name in fields:
+            fields[name] += f"\n{value}"
         else:
-            found.setdefault(name, value)
-    return found
+            fields.setdefault(name, value)
+    return fields

@@ -1,9 +1,9 @@
-"""The body of an HTTP response -> the bytes of the page: transfer and content codings undone, the type sniffed.
+"""The body of an HTTP response -> the bytes of the page, without transfer and content codings, and their type.
 
-Archives disagree with their headers: Common Crawl stores bodies decoded (and renames the headers), older crawls
-kept `Transfer-Encoding: chunked` in front of a plain body, and connections end early. So a coding is undone where
-the bytes bear it out and ignored where they do not; what decodes before a cut is kept, as a browser would show it.
-Nothing here trusts a length from the wire: every decoder stops at `limit` bytes.
+The bodies in an archive often disagree with their headers. Common Crawl stores bodies decoded (and renames the header
+fields), older crawls kept `Transfer-Encoding: chunked` before a plain body, and connections end early. So a coding is
+undone where the bytes are coded so, and ignored where they are not. Of a body that was cut, the bytes that decode are
+kept; a browser shows them too. No decoder trusts a length that the body states: each stops at `limit` bytes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import re
 import zlib
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
-# Types that servers send when they do not know: here the bytes decide, as in browsers (WHATWG MIME Sniffing,
-# "undefined" types; octet-stream is many servers' default). XML may be XHTML by its root element.
+# Types that servers send where they do not know the type: here the bytes decide, as in browsers (WHATWG MIME Sniffing,
+# "undefined" types; octet-stream is the default of many servers). XML whose root element is html is XHTML.
 _UNSURE = ("", "unknown/unknown", "application/unknown", "*/*", "application/octet-stream")
 _XML_TYPES = ("text/xml", "application/xml")
 
-# WHATWG MIME Sniffing, "identifying a resource with an unknown MIME type": tags that only HTML begins with.
+# WHATWG MIME Sniffing, "identifying a resource with an unknown MIME type": the tags with which only HTML begins.
 _HTML_START = re.compile(
     rb"<(?:!doctype\s+html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[\s>/]", re.IGNORECASE
 )
@@ -25,8 +25,8 @@ _XHTML_START = re.compile(rb"<(?:!doctype\s+html|html)[\s>]", re.IGNORECASE)
 _BEFORE_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _SNIFF_BYTES = 4096
 _PIECE = 64 * 1024
-_ZSTD_WINDOW = 8 * 1024 * 1024  # RFC 9659: what a client has to have for the coding, and all that a server may use
-_MOST_CODINGS = 8  # of one response; real ones have one or two
+_ZSTD_WINDOW = 8 * 1024 * 1024  # RFC 9659: the window that a client must support, and the largest for a server
+_MOST_CODINGS = 8  # of one response; real responses have one or two
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
 
 _SIGNATURES = (
@@ -50,35 +50,36 @@ _SIGNATURES = (
     (b"wOF2", "font/woff2"),
 )
 _MAGICS = tuple(magic for magic, _ in _SIGNATURES)
-# WHATWG MIME Sniffing, "binary data byte": in no text of a one-byte or variable-length encoding.
+# WHATWG MIME Sniffing, "binary data byte": no text in an encoding of one byte, or of a variable length, has them.
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 
 def html_type(declared: str, body: bytes) -> str | None:
-    """None if `body` is an HTML page, else the type that it is taken for.
+    """None if `body` is an HTML page, else the type that it seems to have.
 
-    `declared` is the media type in lower case without parameters, "" for none.
+    `declared` is the media type in lower case and without parameters; "" if none is declared.
     """
-    found = next(name for magic, name in _SIGNATURES if body.startswith(magic)) if body.startswith(_MAGICS) else None
+    signed = next(name for magic, name in _SIGNATURES if body.startswith(magic)) if body.startswith(_MAGICS) else None
     if declared in HTML_TYPES:
-        return found
-    if found is None and declared in _UNSURE and starts_as_html(body):
+        return signed
+    if signed is None and declared in _UNSURE and starts_as_html(body):
         return None
-    if found is None and declared in _XML_TYPES and _XHTML_START.match(_markup(body)):
+    if signed is None and declared in _XML_TYPES and _XHTML_START.match(_markup(body)):
         return None
-    return declared or found or "unknown"
+    return declared or signed or "unknown"
 
 
 def starts_as_html(body: bytes) -> bool:
-    """Do the first bytes hold a tag that HTML alone begins with?"""
+    """Whether the markup begins with a tag with which only HTML begins."""
     return _HTML_START.match(_markup(body)) is not None
 
 
 def undo_codings(body: bytes, transfer: str, content: str, limit: int) -> tuple[bytes, str | None]:
-    """`body` without its transfer and content codings, at most `limit + 1` bytes, and the coding that failed.
+    """(`body` without its transfer and content codings, the coding that failed or None).
 
-    `transfer` and `content` are the values of Transfer-Encoding and Content-Encoding. A failed coding (unknown, or
-    nothing of it decodes although the bytes are no text) is named as the page declares it, else None.
+    `transfer` and `content` are the values of Transfer-Encoding and Content-Encoding. A decoded body has at most
+    `limit + 1` bytes. A coding fails if it is unknown or if no byte decodes, and the bytes are no text either; it is
+    named as the response declares it.
     """
     codings = [token.strip().lower() for token in f"{content},{transfer}".split(",") if token.strip()]
     if len(codings) > _MOST_CODINGS:
@@ -100,11 +101,11 @@ def undo_codings(body: bytes, transfer: str, content: str, limit: int) -> tuple[
 
 
 def _decoded(body: bytes, coding: str, limit: int) -> bytes:
-    """What decodes of `body`, b"" if nothing does."""
+    """The bytes of `body` that decode, b"" if none does."""
     if coding in ("gzip", "x-gzip"):
         return _inflate(body, 16 + zlib.MAX_WBITS, limit) if body.startswith(b"\x1f\x8b") else b""
     if coding == "deflate":
-        # RFC 9110 means zlib's format; some servers send raw deflate.
+        # RFC 9110 means the format of zlib; some servers send deflate without it.
         plain = _inflate(body, zlib.MAX_WBITS, limit) or _inflate(body, -zlib.MAX_WBITS, limit)
         return plain if _is_text(plain) else b""
     if coding == "br":
@@ -120,13 +121,13 @@ def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:
     while body and len(plain) <= limit:
         inflater = zlib.decompressobj(window_bits)
         try:
-            # In pieces, because an error discards the output of the call that meets it.
+            # In pieces: zlib drops the output of the call that meets an error.
             while body and not inflater.eof and len(plain) <= limit:
                 plain += inflater.decompress(body, min(_PIECE, limit + 1 - len(plain)))
                 body = inflater.unconsumed_tail
         except zlib.error:
             break
-        body = inflater.unused_data if window_bits > zlib.MAX_WBITS else b""  # gzip may have several members
+        body = inflater.unused_data if window_bits > zlib.MAX_WBITS else b""  # gzip can have several members
     return bytes(plain)
 
 
@@ -144,7 +145,7 @@ def _unbrotli(body: bytes, limit: int) -> bytes:
             if inflater.is_finished() or (not piece and inflater.can_accept_more_data()):
                 break
     except brotli.error:
-        pass  # what came before the damage is the page
+        pass  # the bytes before the damage are the page
     return bytes(plain[: limit + 1])
 
 
@@ -158,12 +159,12 @@ def _unzstd(body: bytes, limit: int) -> bytes:
             while len(plain) <= limit and (piece := reader.read(min(_PIECE, limit + 1 - len(plain)))):
                 plain += piece
     except zstandard.ZstdError:
-        pass  # as with the others
+        pass  # the bytes before the damage are the page
     return bytes(plain)
 
 
 def dechunk(body: bytes) -> bytes:
-    """The chunks of RFC 9112 joined; `body` as it is if it does not begin with one."""
+    """The chunks of the chunked coding (RFC 9112) joined; `body` itself if it does not begin with a chunk."""
     chunks: list[bytes] = []
     at, ended = 0, False
     while (size := _CHUNK_SIZE.match(body, at)) is not None:
@@ -173,17 +174,17 @@ def dechunk(body: bytes) -> bytes:
             break
         end = size.end() + length
         if end < len(body) and body[end : end + 1] not in (b"\r", b"\n"):
-            break  # that was no chunk: text that begins with hexadecimal digits
+            break  # no chunk, but text that begins with hexadecimal digits
         chunks.append(body[size.end() : end])
         at = end + (2 if body[end : end + 1] == b"\r" else 1)
     return b"".join(chunks) if chunks or ended else body
 
 
 def _markup(body: bytes) -> bytes:
-    """The first bytes after a byte order mark, white space, comments and processing instructions."""
+    """The first bytes behind a byte order mark, white space, comments and processing instructions."""
     head = body[:_SNIFF_BYTES]
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        head = head.replace(b"\0", b"")[2:]  # UTF-16: markup begins in ASCII
+        head = head.replace(b"\0", b"")[2:]  # UTF-16: markup begins with ASCII characters
     before = _BEFORE_MARKUP.match(head)
     return head[before.end() :] if before else head
 

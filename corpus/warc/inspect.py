@@ -1,20 +1,19 @@
-"""What is in a WARC file, record by record: for a person who wants to know, and not for the pipeline.
+"""What is in a WARC file, record by record: for people who look at a file, and not for the pipeline.
 
-In: a file's path, or where one of its records is. Out: a `Line` for each record, of all types and damaged ones too;
-what a check of the whole file found; and one record's bytes, at three depths: as stored, its body with the codings
-undone, and what extraction makes of it.
+In: a file's path, or the place of one of its records. Out: a `Line` for each record, whatever its type and whether it
+is damaged or not; a `Report` on the whole file; and one record in two forms: its bytes as they are stored, or its page
+with the codings undone.
 """
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from corpus.store.open import open_path
-from corpus.warc.bytes import BLOCK, GZIP, Frame, Member, Plain, Reader
-from corpus.warc.framing import PAGE_TYPES, Record, records
+from corpus.warc.framing import PAGE_TYPES, WarcRecord, sure_records
+from corpus.warc.members import BLOCK, GZIP, Plain, Reader, inflated_at
 from corpus.warc.pages import MAX_PAGE_BYTES, BadRecord, Page, page_of, window_at
 from corpus.warc.zstd import FRAME
 
@@ -22,40 +21,59 @@ __all__ = ["PAGE_TYPES", "Line", "Report", "as_json", "body", "check", "find", "
 
 
 class Line(NamedTuple):
-    """One record of a file."""
+    """One record of a file, as a list of records shows it.
+
+    offset        where the record, or the member that holds it, begins in the file
+    length        its bytes in the file; 0 if several records share them
+    type          its WARC-Type; None if its header cannot be read
+    status        the HTTP status of a response
+    content_type  from its HTTP header, or else from its WARC header
+    bytes         the length of its block, inflated
+    fault         the rule by which it is damaged: `warc.damaged`, `warc.truncated` or `warc.too_large`
+    reason        the value that broke the rule, and the value that was expected
+    digest        "verified" or "wrong"; None if no digest can be checked
+    """
 
     offset: int
-    length: int  # bytes in the file; 0 if other records share them
-    type: str | None  # None if its header is unreadable
-    status: str | None  # of HTTP
-    content_type: str | None  # of the HTTP header, or else of the record
-    bytes: int  # of its block
+    length: int
+    type: str | None
+    status: str | None
+    content_type: str | None
+    bytes: int
     id: str
     url: str
-    fault: str | None  # the rule that calls it damaged: `warc.damaged`, `warc.truncated`, `warc.too_large`
+    fault: str | None
     reason: str | None
-    digest: str | None  # "verified", "wrong" or None if there is none that can be checked
+    digest: str | None
 
 
 class Report(NamedTuple):
-    """A check of a whole file; every record is in `sound` or is one of `damaged`."""
+    """What a check of a whole file found. Every record is either sound or damaged.
 
-    sound: dict[str, int]  # type -> records
-    pages: int  # those that give a page
-    skipped: dict[str, int]  # sound records that give none, by type or by the rule why not
-    verified: int  # records whose digest agrees
-    wrong: list[Line]  # sound records whose digest does not: the crawler wrote it wrong
+    sound     the number of sound records by type
+    pages     the number of sound records that give a page
+    skipped   the number of sound records that give no page, by type, or by the rule that says why
+    verified  the number of records whose digest is right
+    wrong     sound records whose digest is wrong, because the crawler wrote it so
+    damaged   records that are not sound
+    """
+
+    sound: dict[str, int]
+    pages: int
+    skipped: dict[str, int]
+    verified: int
+    wrong: list[Line]
     damaged: list[Line]
 
 
 def lines(path: str, limit: int = MAX_PAGE_BYTES) -> Iterator[Line]:
-    """Every record of the file, in order. Raises ValueError if there is none in it although it has bytes."""
+    """Every record of the file, in order. Raises ValueError if the file has bytes, but no record."""
     for line, _ in _read(path, limit):
         yield line
 
 
 def check(path: str, limit: int = MAX_PAGE_BYTES) -> Report:
-    """Read all of the file, with all digests that it has. Raises ValueError as `lines` does."""
+    """Read the whole file and check all its digests. Raises ValueError if the file has bytes, but no record."""
     sound, skipped = Counter[str](), Counter[str]()
     wrong, damaged = [], []
     pages = verified = 0
@@ -75,8 +93,11 @@ def check(path: str, limit: int = MAX_PAGE_BYTES) -> Report:
     return Report(dict(sorted(sound.items())), pages, dict(sorted(skipped.items())), verified, wrong, damaged)
 
 
-def find(path: str, matches: Callable[[Line], bool], what: str, limit: int = MAX_PAGE_BYTES) -> Record:
-    """The first record that matches. Raises ValueError if there is none, or if that one is damaged."""
+def find(path: str, matches: Callable[[Line], bool], what: str, limit: int = MAX_PAGE_BYTES) -> WarcRecord:
+    """The first record that matches. Raises ValueError if none matches, or if that record is damaged.
+
+    `what` describes the record that is looked for, for the error message.
+    """
     for line, record in _read(path, limit):
         if matches(line):
             if line.fault is not None:
@@ -85,17 +106,12 @@ def find(path: str, matches: Callable[[Line], bool], what: str, limit: int = MAX
     raise ValueError(f"{path}: no record {what} in it; `corpus records {path}` lists them")
 
 
-def raw(path: str, record: Record) -> Iterator[bytes]:
-    """The record as stored, inflated: header, block and the lines that end it."""
+def raw(path: str, record: WarcRecord) -> Iterator[bytes]:
+    """The bytes of the record, inflated and otherwise as stored: its header, its block and the lines that end it."""
     with open_path(path) as stream:
         window = window_at(stream, record.offset)
-        head = window.peek(record.offset, 4)
-        source: io.RawIOBase = Plain(window, record.offset)
-        if head.startswith(GZIP):
-            source = Member(window, record.offset)
-        elif head == FRAME:
-            source = Frame(window, record.offset)
-        reader = Reader(source)
+        is_inflated = window.peek(record.offset, len(FRAME)).startswith((GZIP, FRAME))
+        reader = Reader((inflated_at if is_inflated else Plain)(window, record.offset))
         left = record.inner
         while left:
             left -= len(reader.read(min(left, BLOCK)))
@@ -109,8 +125,8 @@ def raw(path: str, record: Record) -> Iterator[bytes]:
             yield piece
 
 
-def body(path: str, record: Record, limit: int = MAX_PAGE_BYTES) -> Page:
-    """The page that the record holds, its codings undone. Raises ValueError with the reason if it holds none."""
+def body(path: str, record: WarcRecord, limit: int = MAX_PAGE_BYTES) -> Page:
+    """The page that the record holds, its codings undone. Raises ValueError that says why, if it holds no page."""
     item = page_of(record, "", path, limit)
     if isinstance(item, Page):
         return item
@@ -122,46 +138,30 @@ def body(path: str, record: Record, limit: int = MAX_PAGE_BYTES) -> Page:
     )
 
 
-def _read(path: str, limit: int) -> Iterator[tuple[Line, Record]]:
-    proven = False
+def _read(path: str, limit: int) -> Iterator[tuple[Line, WarcRecord]]:
     with open_path(path) as stream:
-        window = window_at(stream, 0)
-        unreadable: list[tuple[Line, Record]] = []
-        for record in records(window, limit, digests=True):
-            found = _line(record), record
-            if record.type is None and not proven:
-                unreadable.append(found)
-                continue
-            if not proven:
-                yield from unreadable
-                proven = True
-            yield found
-        if not proven and window.end:
-            reason = unreadable[0][0].reason if unreadable else "no record in it"
-            raise ValueError(f"{path}: not a WARC file ({reason}); download it again or leave it out")
+        for record in sure_records(window_at(stream, 0), limit, path, digests=True):
+            yield _line(record), record
 
 
-def _line(record: Record) -> Line:
-    name = record.headers.get
-    fault = record.fault
-    content_type = record.http.headers.get("content-type") if record.http else name("content-type")
-    checked = record.digests
-    agreed = checked.block if checked.block is not None else checked.payload
+def _line(record: WarcRecord) -> Line:
+    field, fault, digests = record.headers.get, record.fault, record.digests
+    agreed = digests.block if digests.block is not None else digests.payload
     return Line(
-        record.offset,
-        record.length,
-        record.type,
-        record.http.status if record.http else None,
-        content_type,
-        record.size,
-        name("warc-record-id", ""),
-        name("warc-target-uri", ""),
-        fault.rule if fault else None,
-        f"{fault.value} (expected: {fault.threshold})" if fault else None,
-        {True: "verified", False: "wrong", None: None}[agreed],
+        offset=record.offset,
+        length=record.length,
+        type=record.type,
+        status=record.http.status if record.http else None,
+        content_type=record.http.headers.get("content-type") if record.http else field("content-type"),
+        bytes=record.size,
+        id=field("warc-record-id", ""),
+        url=field("warc-target-uri", ""),
+        fault=fault.rule if fault else None,
+        reason=f"{fault.value} (expected: {fault.threshold})" if fault else None,
+        digest={True: "verified", False: "wrong", None: None}[agreed],
     )
 
 
 def as_json(line: Line) -> dict[str, Any]:
-    """A Line for programs, without what is not there."""
+    """The fields of a Line that are not None, for programs."""
     return {name: value for name, value in line._asdict().items() if value is not None}

@@ -1,13 +1,13 @@
 """WARC bytes -> pages.
 
-In: one WARC file as a stream of bytes: gzip members or Zstandard frames, one a record (as Common Crawl writes it) or
-one for the whole file, or plain. Out: for every record that bears a page (`response`, `revisit`, `resource`,
-`conversion`), in file order, either a `Page` or a `BadRecord` that says why there is none. Records of other types
-(request, metadata, warcinfo, ...) are no pages and give nothing but their count, unless they are damaged.
+In: one WARC file as a stream of bytes: plain, or gzip members or Zstandard frames, one for each record (as Common Crawl
+writes them) or one for the whole file. Out: for every record whose type can hold a page (`response`, `revisit`,
+`resource`, `conversion`), in file order, either a `Page` or a `BadRecord` that says why there is no page. Records of
+other types (request, metadata, warcinfo, ...) are counted, and give a `BadRecord` where they are damaged.
 
-A crawl holds damaged files: after a broken record, reading goes on at the next place where a record can begin, and
-the damage is counted once (`warc_records` has the bytes, `warc_bytes` the way back). Memory is bounded by
-`max_page_bytes` and a window of the compressed file, never by a length that a header states.
+Crawls hold damaged files. After a broken record, reading goes on at the next offset at which a record can begin, and
+the damage is counted once (`framing` reads records, `members` finds the way back). Memory is bounded by
+`max_page_bytes` and a window of the compressed file, and never depends on a length that a header states.
 
 Format: WARC 1.1, https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/.
 """
@@ -21,31 +21,31 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from corpus.schema import Drop
-from corpus.text.charset import decode_html
-from corpus.warc.bytes import Window, skip_dictionary
-from corpus.warc.framing import PAGE_TYPES, Record, records
+from corpus.warc.framing import PAGE_TYPES, WarcRecord, sure_records
 from corpus.warc.header import ROBOTS_HEADERS
 from corpus.warc.http_body import html_type, undo_codings
+from corpus.warc.members import Window, skip_dictionary
 from corpus.warc.zstd import FRAME
 
-__all__ = ["MAX_PAGE_BYTES", "BadRecord", "Page", "decode_html", "page_of", "read_pages", "read_record", "window_at"]
+__all__ = ["MAX_PAGE_BYTES", "BadRecord", "Page", "page_of", "read_pages", "read_record", "window_at"]
 
-# Common Crawl cuts a page at 5 MiB (1 MiB before 2025); other crawlers keep more.
+# Common Crawl cuts a page at 5 MiB (1 MiB before 2025). Other crawlers keep longer pages.
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 
-_COUNTED = frozenset(("warcinfo", "request", "metadata", "continuation"))  # types that are no pages; the rest: other
+# Types that hold no page and are counted by name; all others are counted as "other".
+_COUNTED = frozenset(("warcinfo", "request", "metadata", "continuation"))
 
 _PART_OF = re.compile(rb"^isPartOf:[ \t]*([^\s]+)", re.MULTILINE | re.IGNORECASE)
 _CHARSET = re.compile(r"""\bcharset\s*=\s*["']?\s*([^\s"';,]+)""", re.IGNORECASE)
 
-_LONGEST = 2048  # characters of a field that damage may have garbled
+_LONGEST = 2048  # characters kept of a field of a bad record, which damage may have garbled
 
 
 class Page(NamedTuple):
     """A page as it was crawled; the fields are the columns of `corpus.schema.PAGES`.
 
-    A read of `warc_length` bytes from `warc_offset` holds this record alone. `warc_length` is 0 where no such
-    range exists: several records share one gzip member.
+    The `warc_length` bytes from `warc_offset` of the file hold this record alone. `warc_length` is 0 where several
+    records share one gzip member, so that there are no such bytes.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Page(NamedTuple):
     warc_length: int
     charset: str | None
     robots_headers: str | None
-    media: str | None  # "text/html", or "text/plain": text that was extracted before, as in a WET file
+    media: str | None  # "text/html"; "text/plain" for the text of a WET file, which somebody else has extracted
     html: bytes
 
 
@@ -79,18 +79,16 @@ def read_pages(
     max_page_bytes: int = MAX_PAGE_BYTES,
     skipped: Counter[str] | None = None,
 ) -> Iterator[Page | BadRecord]:
-    """Every page-bearing record of a WARC file, in order; `file_path` is the file's own address.
+    """Every record of a WARC file whose type can hold a page, in order.
 
-    `stream` is read forward only, from where it stands. Rules of a BadRecord: `warc.status` (not 200), `warc.revisit`,
-    `warc.protocol` (dns: and the like), `warc.content_type`, `warc.empty`, `warc.too_large` (more than
-    `max_page_bytes` before or after decoding, or a bomb), `warc.coding` (cannot be decoded), `warc.truncated` (the
-    file or the member ends before the record does) and `warc.damaged`. The last is also what a record becomes whose
-    digest is wrong where no checksum has vouched for it: in a plain file, in a member of several records, and after
-    damage. A page that the crawler itself cut at its limit (WARC-Truncated) is a page.
+    stream          is read forward only, from where it stands
+    file_path       the file's own address, for the column `file_path` and for errors
+    max_page_bytes  the longest page, before and after its codings are undone
+    skipped         counts the sound records of other types, as warcinfo, request, metadata, continuation or other
 
-    What a `response` to http holds is a page if it is HTML, as is a `resource`; a `conversion` may be plain text too.
-    Sound records of other types are counted in `skipped`, as warcinfo, request, metadata, continuation or other.
-    Raises ValueError if there are bytes but no WARC record at all.
+    A `response` to http and a `resource` are pages where they are HTML; a `conversion` may be plain text too. A page
+    that the crawler itself cut at its limit (WARC-Truncated) is a page. Why a record gives none is one of the rules of
+    the stage `warc` (corpus.warc.source). Raises ValueError if the file has bytes, but no WARC record.
     """
     yield from _read(Window(stream, 0), file_path, max_page_bytes, Counter() if skipped is None else skipped)
 
@@ -103,9 +101,10 @@ def read_record(
     file_path: str = "",
     max_page_bytes: int = MAX_PAGE_BYTES,
 ) -> Page | BadRecord:
-    """The record whose first byte is at `offset` of a seekable `stream`, alone; its `dump` is "".
+    """The one record that begins at `offset` of a seekable `stream`; its `dump` is "".
 
-    Raises ValueError if no page-bearing record begins there (or, with `length`, none lies in that range).
+    `length`: read no more bytes than these, which `Page.warc_length` names. Raises ValueError if no record whose type
+    can hold a page begins there.
     """
     window = window_at(stream, offset, length)
     item = next(_read(window, file_path, max_page_bytes, Counter()), None)
@@ -115,7 +114,10 @@ def read_record(
 
 
 def window_at(stream: BinaryIO, offset: int, length: int | None = None) -> Window:
-    """A seekable stream from `offset` on, with the dictionary that a Zstandard file has at its beginning."""
+    """The window of a seekable stream from `offset` on, with the dictionary that begins a Zstandard file.
+
+    `length`: the window ends so many bytes behind `offset`.
+    """
     stream.seek(offset)
     head = stream.read(len(FRAME))
     beginning = Window(stream, 0)
@@ -128,36 +130,22 @@ def window_at(stream: BinaryIO, offset: int, length: int | None = None) -> Windo
 
 
 def _read(window: Window, file_path: str, limit: int, skipped: Counter[str]) -> Iterator[Page | BadRecord]:
-    dump, first = "", window.start
-    unreadable: list[BadRecord] = []  # held back until one good header proves that this is a WARC file
-    proven = False
-    for record in records(window, limit):
+    dump = ""
+    for record in sure_records(window, limit, file_path):
         item = page_of(record, dump, file_path, limit)
-        if record.type is None and not proven:
-            unreadable += [item] if isinstance(item, BadRecord) else []
-            continue
-        if not proven:
-            yield from unreadable
-            proven = True
         if item is not None:
-            del record  # its memory is the next one's
+            del record  # its memory is for the next record
             yield item
             del item
             continue
         skipped[record.type if record.type in _COUNTED else "other"] += 1
         if record.type == "warcinfo" and (part_of := _PART_OF.search(record.body)):
             dump = part_of[1].decode("utf_8", "replace")
-    if not proven and window.end > first:
-        reason = unreadable[0].drop.value if unreadable else "no record in it"
-        raise ValueError(f"{file_path}: not a WARC file ({reason}); download it again or leave it out")
 
 
-# --- One record -> one page or the reason why not
-
-
-def page_of(record: Record, dump: str, file_path: str, limit: int) -> Page | BadRecord | None:
-    """What a record gives, None if it is sound and bears no page."""
-    # A damaged record of any type is reported: nobody knows what else lay in the bytes that were skipped.
+def page_of(record: WarcRecord, dump: str, file_path: str, limit: int) -> Page | BadRecord | None:
+    """The page of a record, or the reason why it holds none; None if it is sound and of a type without a page."""
+    # A damaged record of any type is reported: nobody knows what the bytes that were skipped have held.
     if record.fault is None and record.type not in PAGE_TYPES:
         return None
     content = record.fault or _content(record, limit)
@@ -171,20 +159,20 @@ def page_of(record: Record, dump: str, file_path: str, limit: int) -> Page | Bad
 
 
 def _url(headers: dict[str, str]) -> str:
-    """The page's address; old wget wrote it in angle brackets, and a space would break its reader."""
+    """The page's address, without the angle brackets of old versions of wget, and with %20 for a space."""
     url = headers.get("warc-target-uri", "")
     return (url[1:-1] if url.startswith("<") and url.endswith(">") else url).replace(" ", "%20")
 
 
-def _robots_headers(record: Record) -> str | None:
-    """What the response's header says to robots about use for AI, `name: value` a line."""
-    said = record.http.headers if record.http else {}
-    lines = [f"{name}: {value}" for name in ROBOTS_HEADERS for value in said.get(name, "").split("\n") if value]
+def _robots_headers(record: WarcRecord) -> str | None:
+    """The fields of the response's header that speak to robots, `name: value` a line; None if it has none."""
+    fields = record.http.headers if record.http else {}
+    lines = [f"{name}: {value}" for name in ROBOTS_HEADERS for value in fields.get(name, "").split("\n") if value]
     return "\n".join(lines) or None
 
 
-def _content(record: Record, limit: int) -> Drop | tuple[str | None, str, bytes]:
-    """(charset as declared, media type, the page's bytes) of a sound record, or why it is no page."""
+def _content(record: WarcRecord, limit: int) -> Drop | tuple[str | None, str, bytes]:
+    """(charset that is declared, media type, bytes of the page) of a sound record, or why it holds no page."""
     if record.type == "revisit":
         return Drop("warc.revisit", record.headers.get("warc-profile", "").rsplit("/", 1)[-1], "response")
     if record.type != "response":
@@ -205,7 +193,8 @@ def _content(record: Record, limit: int) -> Drop | tuple[str | None, str, bytes]
     return _typed(record, header.get("content-type", ""), body, limit)
 
 
-def _typed(record: Record, content_type: str, body: bytes, limit: int) -> Drop | tuple[str | None, str, bytes]:
+def _typed(record: WarcRecord, content_type: str, body: bytes, limit: int) -> Drop | tuple[str | None, str, bytes]:
+    """`_content` of a body whose codings are undone; `content_type` is the value of its Content-Type."""
     if len(body) > limit:
         return Drop("warc.too_large", max(record.size, len(body)), limit)
     if not body:
@@ -214,7 +203,7 @@ def _typed(record: Record, content_type: str, body: bytes, limit: int) -> Drop |
     charset = _CHARSET.search(content_type)
     if record.type == "conversion" and declared == "text/plain":
         return (charset[1] if charset else None), "text/plain", body
-    # Common Crawl looks at the bytes of every page (Tika) and writes down what it saw.
+    # Common Crawl detects the type of every page from its bytes (with Tika) and writes it into this field.
     wrong = html_type(record.headers.get("warc-identified-payload-type", declared).lower(), body)
     if wrong is not None:
         return Drop("warc.content_type", wrong, "text/html")

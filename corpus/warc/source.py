@@ -1,7 +1,8 @@
 """WARC file -> rows of PAGES: how a unit of a pass reads the pages of one file.
 
-A record that bears a page but cannot be read whole becomes a DROPPED row of the stage `warc`; records that bear no page
-are counted by kind. The account of `warc` is the first line of the funnel.
+A record whose type can hold a page and that gives none becomes a DROPPED row of the stage `warc`, and so does a damaged
+record of any type. Sound records of other types are counted by type. The account of `warc` is the first line of the
+funnel.
 """
 
 from __future__ import annotations
@@ -16,10 +17,24 @@ import pyarrow as pa
 from corpus.engine.base import Unit
 from corpus.run.chain import Account, Chain, Rows
 from corpus.schema import DOCUMENTS, PAGES, dropped_rows
+from corpus.stage import Rule
 from corpus.store.open import open_path, split
 from corpus.warc.pages import BadRecord, Page, read_pages
 
 NAME = "warc"
+
+# Every reason for which a record gives no page. Their thresholds are no settings.
+RULES = (
+    Rule("damaged", "the record, whose header, compression or digest is broken", "listed", source="WARC 1.1"),
+    Rule("truncated", "bytes of the record before its file or member ends", "below", source="WARC 1.1"),
+    Rule("too_large", "bytes of the page before or after its codings are undone", "above"),
+    Rule("revisit", "a record that refers to another record and holds no page", "listed", source="WARC 1.1"),
+    Rule("protocol", "the protocol of the address, such as dns", "listed"),
+    Rule("status", "the HTTP status, which is not 200", "listed", source="RFC 9110"),
+    Rule("coding", "a transfer or content coding that cannot be undone", "listed", source="RFC 9110"),
+    Rule("content_type", "the type of the content, which is not HTML", "listed", source="WHATWG MIME Sniffing"),
+    Rule("empty", "bytes of the page", "below"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class WarcPages:
         return DOCUMENTS
 
     def read(self, unit: Unit, chain: Chain) -> Iterator[Rows]:
-        """Every page with its ordinal among the records that bear one; the account goes to the chain."""
+        """Every page, with its ordinal among the pages and the dropped records; the account goes to the chain."""
         account, skipped = Account(NAME), Counter[str]()
         chain.before.append(account)
         chain.warm_up(pa.RecordBatch.from_pylist([], schema=PAGES))
@@ -51,7 +66,7 @@ class WarcPages:
 
 
 def warc_address(path: str) -> str:
-    """The WARC's own address: where it was fetched from, if a receipt beside it says so, else its path."""
+    """The WARC file's own address: where it was fetched from, if a receipt beside it says so, else its path."""
     place, name = split(path)
     receipt = place.read(f"_units/{name}.json")
     if receipt is None:

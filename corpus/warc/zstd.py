@@ -1,8 +1,8 @@
-"""Zstandard frames, as `.warc.zst` holds them: one a record, or one for the whole file.
+"""Zstandard frames, as a `.warc.zst` file has them: one for each record, or one for the whole file.
 
 In: the file's bytes at an offset. Out: the frame's own bytes, block by block, so that reading stops exactly where the
-frame ends; the library that decompresses them (`zstandard`) reads ahead and does not say how far. The dictionary of a
-file may stand in front of it, in a skippable frame whose magic number ends in 5D, itself compressed or not.
+frame ends. The library that decompresses them (`zstandard`) reads ahead and does not say how far. A file may begin with
+a dictionary, in a skippable frame whose magic number ends in 5D; the dictionary may be compressed itself.
 
 Formats: RFC 8878; https://iipc.github.io/warc-specifications/specifications/warc-zstd/.
 """
@@ -19,20 +19,20 @@ from zstandard import ZstdError
 __all__ = ["FRAME", "MAX_DICTIONARY", "Blocks", "ZstdError", "decompressor", "is_skippable", "read_dictionary"]
 
 FRAME = b"\x28\xb5\x2f\xfd"
-MAX_DICTIONARY = 16 * 1024 * 1024  # usual ones have 0.1 to 1 MiB
+MAX_DICTIONARY = 16 * 1024 * 1024  # usual dictionaries have 0.1 to 1 MiB
 
-_MAX_WINDOW = 1 << 27  # what `zstd --ultra -22` needs; the program itself refuses more unless it is told to
+_MAX_WINDOW = 1 << 27  # bytes that `zstd --ultra -22` needs; by default the program zstd, too, refuses more
 _DICTIONARY = b"\x37\xa4\x30\xec"
 _PIECE = 64 * 1024
 
 
 def is_skippable(head: bytes) -> bool:
-    """Does `head` begin a skippable frame, and hold the eight bytes of its header?"""
+    """Whether `head` begins with the eight bytes of a skippable frame's header."""
     return len(head) >= 8 and head[0] & 0xF0 == 0x50 and head[1:4] == b"\x2a\x4d\x18"
 
 
 def read_dictionary(data: bytes) -> bytes:
-    """The dictionary that a skippable frame holds; b"" if it is none."""
+    """The dictionary in the content of a skippable frame; b"" if the content is something else."""
     if data.startswith(FRAME):
         try:
             with zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(data) as reader:
@@ -55,20 +55,24 @@ def _loaded(dictionary: bytes) -> Any:
 
 
 class Blocks:
-    """The bytes of the frame at `at`, and of nothing behind it, as a file; `ended` when its last byte was read.
+    """A file object over the bytes of the frame at `at` alone.
 
-    `peek(offset, size)` gives bytes of the file, short only at its end.
+    `peek(offset, size)` gives bytes of the WARC file, fewer than `size` only at its end.
+
+    position  the offset in the file of the next byte
+    ended     whether the last byte of the frame was read
     """
 
     def __init__(self, peek: Callable[[int, int], bytes], at: int) -> None:
         self._peek = peek
-        self._checksum = 0  # bytes of it, behind the last block
-        self._pending = self._header_size(at)  # bytes up to the next block's header
-        self._last = False
+        self._checksum = 0  # length of the checksum behind the last block, in bytes
+        self._pending = self._header_size(at)  # bytes before the next block's header
+        self._last = False  # whether the block at hand is the last
         self.position = at
         self.ended = False
 
     def _header_size(self, at: int) -> int:
+        """Bytes of the frame's header (RFC 8878, section 3.1.1.1)."""
         descriptor = (self._peek(at, 5)[4:] or b"\0")[0]
         single = descriptor >> 5 & 1
         self._checksum = 4 * (descriptor >> 2 & 1)
@@ -95,7 +99,7 @@ class Blocks:
         return b"".join(pieces)
 
     def _next(self) -> bool:
-        """The next block, of whose bytes its header is the first; False at the end of the file."""
+        """Begin the next block, whose bytes begin with its header. False if the file ends before."""
         header = self._peek(self.position, 3)
         if len(header) < 3:
             return False

@@ -32,8 +32,8 @@ from pathlib import Path
 
 import zstandard
 
-from corpus.warc.bytes import BLOCK, Window
 from corpus.warc.framing import records
+from corpus.warc.members import BLOCK, Window
 from corpus.warc.pages import Page, read_pages
 
 LIMIT = 200_000  # bytes of a page

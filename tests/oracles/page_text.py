@@ -1,8 +1,7 @@
-"""The long lines of an HTML page by hand: the slow twin of
-corpus.language.kernels.page_text, on byte strings.
+"""The long lines of an HTML page, without addresses: the slow twin of corpus.language.kernels.page_text.
 
-First the page is cut into pieces of text, ends of lines and nothing; then lines are put together and the long ones
-taken until there is enough. Slow, and free of offsets that could point beside the page.
+First the page is cut into pieces: characters, ends of lines, and markup within lines. Then lines are put together from
+the pieces, and the long lines are taken until there are enough characters.
 """
 
 from __future__ import annotations
@@ -28,19 +27,20 @@ _LINE_END, _BODY = None, 0
 
 
 def long_lines(html: bytes, line_chars: int, max_chars: int) -> bytes:
-    """Lines of at least `line_chars` characters, at most some `max_chars` in all, a newline behind each.
+    """The lines of at least `line_chars` characters, up to `max_chars` characters in all, each with a newline.
 
-    Only the part after the first <body> counts, if there is one.
+    If the page has a <body>, only the text behind the first one counts.
     """
-    found = list(pieces(html))
-    behind = list(itertools.dropwhile(lambda piece: piece != _BODY, found))[1:] if _BODY in found else found
+    behind = list(pieces(html))
+    if _BODY in behind:
+        behind = list(itertools.dropwhile(lambda piece: piece != _BODY, behind))[1:]
     taken: list[bytes] = []
     line = b""
-    total = count = 0  # characters of the lines taken, of this one
+    total = count = 0  # characters of the lines that are taken; characters of this line
     space = False
     for piece in behind:
         enough = total >= max_chars or (count >= line_chars and total + count >= max_chars)
-        is_rest = isinstance(piece, bytes) and bool(re.match(rb"[\x80-\xbf]", piece))  # of a broken character
+        is_rest = isinstance(piece, bytes) and bool(re.match(rb"[\x80-\xbf]", piece))  # bytes of a broken character
         if enough and not is_rest:
             break
         if piece is _LINE_END or piece == _BODY:
@@ -62,7 +62,7 @@ def long_lines(html: bytes, line_chars: int, max_chars: int) -> bytes:
 def pieces(html: bytes) -> Iterator[bytes | int | None]:
     """Characters of text, each as UTF-8; b" " for white space; None where a line ends; 0 for a <body> tag.
 
-    Markup within a line is b"", and stray continuation bytes come alone.
+    Markup within a line is b"". A run of continuation bytes behind no character is a piece of its own.
     """
     while html:
         if html.startswith(b"<"):
@@ -76,16 +76,16 @@ def pieces(html: bytes) -> Iterator[bytes | int | None]:
                 continue
         elif html.startswith(b"&") and (match := _REFERENCE.match(html)) and (code := character(match[1])) is not None:
             html = html[match.end() :]
-            yield b"" if code == 0xAD else chr(code).encode()  # soft hyphens only where a line may break
+            yield b"" if code == 0xAD else chr(code).encode()  # a soft hyphen shows only where a line breaks
             continue
         size = 1 + next((i for i, b in enumerate(html[1:]) if not 0x80 <= b <= 0xBF), len(html) - 1)
-        blank = html[0] <= 0x20 and html[0] != 0x1B  # the escape of other encodings stays
+        blank = html[0] <= 0x20 and html[0] != 0x1B  # the escape of other encodings is kept
         yield b" " if blank else html[:size]
         html = html[1:] if blank else html[size:]
 
 
 def after_markup(html: bytes) -> tuple[bytes | None, bool]:
-    """(what follows the markup at the beginning, whether a line ends there); None if there is no markup."""
+    """(the page behind the markup that begins it, whether a line ends there); (None, False) if no markup begins it."""
     if html.startswith(b"<!--"):
         end = re.compile(rb"-->").search(html, 2)
         return (html[end.end() :] if end else b""), False
@@ -104,7 +104,7 @@ def after_markup(html: bytes) -> tuple[bytes | None, bool]:
 
 
 def cut_tag(html: bytes) -> tuple[bytes, bytes]:
-    """(the rest of a tag whose name is read, what follows it)."""
+    """(the rest of a tag, the page behind the tag); `html` begins behind the name of the tag."""
     at = 0
     while True:
         match = re.compile(rb"[>\"']").search(html, at)
@@ -121,7 +121,7 @@ def cut_tag(html: bytes) -> tuple[bytes, bytes]:
 
 
 def character(reference: bytes) -> int | None:
-    """The code point that stands between & and ;, 0x20 for what is no character of text; None if nothing is meant."""
+    """The code point of the reference between & and ;, 0x20 where it is no character of text; None if it is unknown."""
     if match := re.fullmatch(rb"#([0-9]+)|#[xX]([0-9a-fA-F]+)", reference):
         code = int(match[1]) if match[1] else int(match[2], 16)
     elif reference == b"apos":

@@ -1,4 +1,4 @@
-"""Slow, obviously right twins of corpus.warc.pages: a reader of sound files, and the pages that survive damage."""
+"""Slow, obviously right twins of corpus.warc.pages: a reader of sound files, and the pages that damage must spare."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from warcio.statusandheaders import StatusAndHeadersParser
 
 
 def members(data: bytes) -> list[tuple[int, int]]:
-    """(first byte, length) of each gzip member of a sound file, by inflating all of it."""
+    """(offset, length) of each gzip member of a sound file, by inflating the whole file."""
     places = []
     at = 0
     while at < len(data):
@@ -23,7 +23,10 @@ def members(data: bytes) -> list[tuple[int, int]]:
 
 
 def pages(data: bytes) -> list[tuple[str, str, int, int, bytes]]:
-    """(id, url, offset, length, body) of each response of a sound file with one record a member and no codings."""
+    """(id, url, offset, length, body) of each response of a sound file.
+
+    Each record of the file has a member of its own, and no codings.
+    """
     responses = []
     for offset, length in members(data):
         record = zlib.decompress(data[offset : offset + length], 16 + zlib.MAX_WBITS)
@@ -46,9 +49,9 @@ def untouched(data: bytes, begin: int, end: int) -> list[tuple[str, str, int, in
 
 
 def headers(data: bytes) -> dict[str, str]:
-    """The first value of each name of a WARC header, as warcio reads it line by line."""
+    """The first value of each name of a WARC header, as warcio reads the header line by line."""
     parsed = StatusAndHeadersParser(["WARC/1.1", "WARC/1.0"]).parse(io.BytesIO(data))
-    first: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for name, value in parsed.headers:
-        first.setdefault(name.lower(), value)
-    return first
+        fields.setdefault(name.lower(), value)
+    return fields

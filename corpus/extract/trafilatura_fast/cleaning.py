@@ -1,13 +1,13 @@
-"""Steps that take elements out of a tree, and tests of how much of it is links: the same results with fewer walks.
+"""Steps that take elements out of a tree, and tests of how much of an element is links, in fewer walks over the tree.
 
-Each function here answers exactly as the one of the same name in trafilatura 2.3.1 (htmlprocessing.py, utils.py,
-deduplication.py) does for plain text output: no images, no links, no formatting. What is saved, and why it may be:
+Each function answers exactly as the function of its name in trafilatura 2.3.1 (htmlprocessing.py, utils.py,
+deduplication.py) answers for plain text output: no images, no links, no formatting. These things save time:
 
-- A pass for every one of 60 tags becomes one that finds which of them there are, and then a pass for each of these.
-  The passes themselves stay: lxml's iterator looks one element ahead, so that deleting nested elements of one tag
-  ends a pass early, and that has to happen here too.
-- Link density is asked twice of the same elements if nothing was deleted in between; the second time is left out.
-- Text is collected by libxml2 without lxml's "smart" strings.
+- Trafilatura makes a pass over the tree for each of 60 tags. Here one pass finds which of them occur, and only they get
+  a pass of their own. These passes are needed: lxml's iterator looks one element ahead, so that a pass which deletes
+  nested elements of its tag ends early, and it has to end early here, too.
+- Trafilatura tests the links of all elements twice. The second test is left out where the first has deleted nothing.
+- libxml2 collects text, without lxml's "smart" strings.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _length_of = XPath("string-length()")
 
 
 def trim(text: str | None) -> str:
-    """Runs of white space become one space, none at the ends; "" for None."""
+    """The text with one space for each run of white space, and none at its ends; "" for None."""
     return " ".join(text.split()) if text else ""
 
 
@@ -52,21 +52,21 @@ def length_of(element: Any) -> int:
 
 
 def duplicate_test(element: Any, options: Any) -> bool:
-    """Was this text seen more than `max_repetitions` times before, and is it long enough to matter?"""
+    """Whether the text of an element is long enough to matter and was seen more than `max_repetitions` times before."""
     text = " ".join(" ".join(element.itertext()).split()) if len(element) else trim(element.text)
     previous = options.dedup.increment(text)
     return bool(len(text) > options.min_duplcheck_size and previous > options.max_repetitions)
 
 
 class Seen:
-    """How often each text was seen; the least recently seen one is forgotten when there are more than `limit`."""
+    """Counts how often each text was seen. Of more than `limit` texts, the least recently seen one is forgotten."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._counts: dict[str, int] = {}
 
     def increment(self, text: str) -> int:
-        """The count before this time, -1 for none."""
+        """Count the text once more. Returns the count before, -1 for a text that was never seen."""
         counts = self._counts
         previous = counts.pop(text, -1)
         counts[text] = max(previous, 0) + 1
@@ -76,7 +76,10 @@ class Seen:
 
 
 def tree_cleaning(tree: Any, options: Any) -> Any:
-    """Take out what is never content: scripts, forms, navigation, empty elements; in place but for a rescued copy."""
+    """The tree without elements that are never content: scripts, forms, navigation, empty elements.
+
+    Changes the tree. The answer is another tree only where all paragraphs would be lost.
+    """
     _html.recover_math(tree)
     cleaned = _CLEANED
     if options.tables:
@@ -109,7 +112,7 @@ def tree_cleaning(tree: Any, options: Any) -> Any:
 
 
 def prune_html(tree: Any, focus: str) -> Any:
-    """Delete elements without any text or child; their tails stay but for precision."""
+    """Delete elements without text and children. Their tails stay, except for precision."""
     tails = focus != "precision"
     for element in [e for e in tree.iterdescendants(*_EMPTY) if len(e) == 0 and e.text is None]:
         delete_element(element, keep_tail=tails)
@@ -117,7 +120,7 @@ def prune_html(tree: Any, focus: str) -> Any:
 
 
 def convert_tags(tree: Any, options: Any, url: str | None = None) -> Any:
-    """HTML's tags to the few of trafilatura's own format."""
+    """Turn the tags of HTML into the few tags of trafilatura's own format."""
     containers = ("div", "li", "p", "table") if options.tables else ("div", "li", "p")
     for element in tree.iter("a"):
         if next(element.iterancestors(*containers), tree) is not tree:
@@ -138,7 +141,7 @@ def convert_tags(tree: Any, options: Any, url: str | None = None) -> Any:
 
 
 def prune_unwanted_nodes(tree: Any, expressions: list[Any], with_backup: bool = False) -> Any:
-    """Delete what the expressions select; with `with_backup` nothing, if it would be six sevenths of the text."""
+    """Delete the elements that the expressions select; `with_backup`: only if less than 6/7 of the text is lost."""
     if not with_backup:
         for expression in expressions:
             for element in expression(tree):
@@ -150,15 +153,15 @@ def prune_unwanted_nodes(tree: Any, expressions: list[Any], with_backup: bool = 
 
 
 def unwanted(tree: Any, selected: Iterable[Any]) -> list[Any]:
-    """The outermost of the elements selected; none if they are six sevenths of the text."""
+    """The outermost of the selected elements; none if they have six sevenths of the text."""
     outer = outermost(selected)
     before = length_of(tree) if outer else 0
     return outer if before - sum(map(length_of, outer)) > before / 7 else []
 
 
 def outermost(selected: Iterable[Any]) -> list[Any]:
-    """The elements that are within no other one of those selected, each once."""
-    within = dict.fromkeys(selected, True)  # is it one of them, or inside of one? Of all elements looked at
+    """The selected elements that are inside of no other selected element, each once."""
+    within = dict.fromkeys(selected, True)  # element -> whether it is selected, or inside of a selected element
     outer = []
     for element in list(within):
         path = []
@@ -174,22 +177,22 @@ def outermost(selected: Iterable[Any]) -> list[Any]:
 
 
 def discarded(tree: Any) -> list[Any]:
-    """What OVERALL_DISCARD_XPATH selects, with some of it more than once.
+    """The elements that OVERALL_DISCARD_XPATH selects, some of them more than once.
 
-    The expressions that `prune_unwanted_sections` has beside it are asked as well, because what they said of a class
-    is remembered with what this one did.
+    The walk also answers the other expressions of `prune_unwanted_sections`, so that both functions share the answers
+    that are remembered.
     """
     return list(itertools.chain.from_iterable(together(*_DISCARDED)(tree)[:_OVERALL]))
 
 
 @functools.cache
 def together(*names: str) -> Together:
-    """The expressions of these lists, answered in one walk."""
+    """All expressions of the lists with these names, for one walk."""
     return Together([expression for name in names for expression in getattr(_xpaths, name)])
 
 
 def prune_unwanted_sections(tree: Any, tags: set[str], options: Any, keep_teasers: bool = False) -> Any:
-    """Take boilerplate out of a part of the page: by class and id, then by how much of it is links."""
+    """Take boilerplate out of a part of the page: first by class and id, then by how much of an element is links."""
     precision = options.focus == "precision"
     left_out = set() if precision else {"PRECISION_DISCARD_XPATH"}
     if keep_teasers or options.focus == "recall":
@@ -217,17 +220,17 @@ def prune_unwanted_sections(tree: Any, tags: set[str], options: Any, keep_teaser
 
 
 def delete_links(tree: Any, precision: bool) -> bool:
-    """Delete containers, lists and paragraphs that are mostly links; was there any?"""
-    found = [
+    """Delete containers, lists and paragraphs that are mostly links. Returns whether there were any."""
+    deleted = [
         delete_by_link_density(tree, "div", backtracking=True, favor_precision=precision),
         delete_by_link_density(tree, "list", favor_precision=precision),
         delete_by_link_density(tree, "p", favor_precision=precision),
     ]
-    return any(found)
+    return any(deleted)
 
 
 def delete_by_link_density(tree: Any, tag: str, backtracking: bool = False, favor_precision: bool = False) -> bool:
-    """Delete elements of a tag that are mostly links; was there any?"""
+    """Delete the elements of a tag that are mostly links. Returns whether there were any."""
     longest, fewest = (200, 1) if favor_precision else (100, 3)
     deletions = []
     for element in tree.iter(tag):
@@ -244,7 +247,7 @@ def delete_by_link_density(tree: Any, tag: str, backtracking: bool = False, favo
 
 
 def link_density_test(element: Any, favor_precision: bool = False) -> tuple[bool, bool]:
-    """(Is it mostly links? Is it short, with links?)"""
+    """(whether the element is mostly links, whether it is short and has links)"""
     links = list(element.iterdescendants("ref"))
     if not links or next(element.iterdescendants("graphic"), None) is not None:
         return False, False
@@ -273,7 +276,7 @@ def link_density_test(element: Any, favor_precision: bool = False) -> tuple[bool
 
 
 def link_density_test_tables(element: Any) -> bool:
-    """Is a table mostly links?"""
+    """Whether a table is mostly links."""
     links = list(element.iterdescendants("ref"))
     if not links:
         return False
@@ -284,5 +287,5 @@ def link_density_test_tables(element: Any) -> bool:
 
 
 def link_lengths(links: list[Any]) -> list[int]:
-    """Lengths of the links' texts that are not blank."""
+    """The lengths of the texts of the links, without blank texts."""
     return [length for length in (len(trim(text_of(link))) for link in links) if length]

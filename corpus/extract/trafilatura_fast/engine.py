@@ -1,6 +1,6 @@
-"""HTML -> main text: the private copy of trafilatura with our parts in it, called as trafilatura.extract is.
+"""HTML -> main text, by the private copy of trafilatura with our parts in it.
 
-Importing this module puts the parts in; it raises `private.Unknown` if the installed trafilatura is another one.
+Importing this module puts the parts in. It raises `private.Unknown` if the installed trafilatura is not version 2.3.1.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r")
 
 
 def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: int) -> str | None:
-    """The main text of a page as trafilatura 2.3.1 has it, None if there is none.
+    """The main text of a page, as trafilatura 2.3.1 finds it; None if it finds none.
 
-    `focus` is precision, balanced or recall; `remembered` how many segments to know copies of, 0 to keep all copies.
-    Raises what trafilatura raises for odd markup.
+    focus       precision, balanced or recall
+    tables      keep the text of tables
+    comments    keep readers' comments
+    remembered  how many segments of the page are remembered, to drop later copies of them; 0 keeps all copies
+
+    Raises every exception that trafilatura raises for odd markup.
     """
     options = copy(_options(focus, tables, comments))
     options.dedup = cleaning.Seen(remembered) if remembered else False
@@ -53,17 +57,17 @@ def _main_text(html: str, options: Any, remembered: int) -> str | None:
             return None
         if remembered and cleaning.duplicate_test(body, options):
             return None
-    except (TypeError, ValueError):  # what trafilatura takes for "no text here"
+    except (TypeError, ValueError):  # trafilatura, too, answers that there is no text
         return None
-    said = _private.xml.xmltotxt(body, False)
-    return normalize("NFC", f"{said}\n{_private.xml.xmltotxt(comments_body, False)}".strip())
+    main = _private.xml.xmltotxt(body, False)
+    return normalize("NFC", f"{main}\n{_private.xml.xmltotxt(comments_body, False)}".strip())
 
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """Without the search for garbage in cycles, which a page's thousands of elements set off again and again.
+    """Switch off the search for garbage in cycles, which the thousands of elements of a page would start many times.
 
-    lxml's elements form no cycles; what a page leaves behind is found after it.
+    lxml's elements form no cycles. Other garbage of the page is found when the search is on again.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -82,7 +86,7 @@ def _options(focus: str, tables: bool, comments: bool) -> Any:
 
 
 def _repair_faulty_html(html: str, beginning: str) -> str:
-    """Without control characters, a faulty doctype, or an `<html/>` that ends at once."""
+    """The HTML without control characters, a faulty doctype, or an `<html/>` that ends at once."""
     data = html.encode("utf-8", "surrogatepass")
     if len(data.translate(None, _CONTROLS)) != len(data) or "\ufffe" in html or "\uffff" in html:
         html = _utils.INVALID_XML_CHARS.sub("", html)
@@ -98,7 +102,7 @@ def _repair_faulty_html(html: str, beginning: str) -> str:
 
 
 def _say_nothing(*_: object) -> None:
-    """Instead of composing debug messages that nobody reads."""
+    """Takes the place of a function that composes debug messages, which nobody reads."""
 
 
 def _install() -> None:
@@ -106,7 +110,7 @@ def _install() -> None:
         expressions = getattr(_xpaths, name)
         expressions[:] = [translate(expression.path) for expression in expressions]
     _private.baseline.BASIC_CLEAN_XPATH = translate(_private.settings.BASIC_CLEAN_XPATH.path)
-    # lxml.html chooses each element's class by a call-back; nothing here needs a form's or a link's own methods.
+    # lxml.html chooses the class of each element by a call into Python. No step here needs the methods of a form.
     parser = etree.HTMLParser(
         collect_ids=False, default_doctype=False, encoding="utf-8", remove_comments=True, remove_pis=True
     )

@@ -1,11 +1,13 @@
-"""The text of an XPath expression -> a Selection that answers as it does.
+"""The text of an XPath expression -> a Selection with the expression's answers.
 
-The subset of XPath 1.0 that is understood is the one which trafilatura's expressions about content are written in:
-paths `.//tag` or `.//*[self::a or self::b]`, then brackets whose terms are `@a`, `@a='x'`, `contains`, `starts-with`
-and `re:test` of an attribute, of the first of two (`@id|@class`) or of one with letters translated, joined by `or`.
-A bracket after the first that asks for more than that is left to lxml. Anything else raises ValueError.
+Only the subset of XPath 1.0 is understood in which trafilatura's expressions about content are written: paths `.//tag`
+or `.//*[self::a or self::b]`, and behind them brackets. The terms of a bracket are joined by `or`; a term is `@a`,
+`@a='x'`, `contains`, `starts-with` or `re:test`, of an attribute, of the first of two attributes (`@id|@class`), or of
+an attribute with some letters translated. lxml tests the brackets behind the first one. Any other expression raises
+ValueError.
 
-Every term becomes a regular expression on the attribute's value, so that terms on one attribute can be asked at once.
+Every term becomes a regular expression on the value of its attribute, so that the terms on one attribute can be tested
+together.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _TOKEN = re.compile(
 
 
 def translate(expression: str) -> Selection:
-    """The selection of an XPath expression; ValueError if it is not of the kind described above."""
+    """The Selection of an XPath expression. Raises ValueError if the expression is not in the subset above."""
     tokens = _Tokens(expression)
     paths = [_path(tokens)]
     while tokens.take("|"):
@@ -36,24 +38,24 @@ def translate(expression: str) -> Selection:
 class _Tokens:
     def __init__(self, expression: str) -> None:
         self.expression = expression.strip()
-        self.found: list[tuple[str, str]] = []  # kind, text
+        self.tokens: list[tuple[str, str]] = []  # kind, text
         self.starts: list[int] = []
         at = 0
         while at < len(self.expression):
             match = _TOKEN.match(self.expression, at)
             if match is None or match.lastgroup is None:
                 raise ValueError(f"XPath not understood at {self.expression[at : at + 40]!r}")
-            self.found.append((match.lastgroup, match.group(match.lastgroup)))
+            self.tokens.append((match.lastgroup, match.group(match.lastgroup)))
             self.starts.append(match.start(match.lastgroup))
             at = match.end()
         self.starts.append(at)
         self.at = 0
 
     def peek(self) -> str:
-        return self.found[self.at][1] if self.at < len(self.found) else ""
+        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
 
     def kind(self) -> str:
-        return self.found[self.at][0] if self.at < len(self.found) else ""
+        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
 
     def take(self, token: str) -> bool:
         if self.peek() == token and self.kind() != "string":
@@ -69,13 +71,13 @@ class _Tokens:
         if self.kind() != kind:
             raise ValueError(f"XPath not understood: {self.peek()!r} where a {kind} should be")
         self.at += 1
-        return self.found[self.at - 1][1]
+        return self.tokens[self.at - 1][1]
 
     def string(self) -> str:
         return self.next("string")[1:-1]
 
     def end(self) -> None:
-        if self.at != len(self.found):
+        if self.at != len(self.tokens):
             raise ValueError(f"XPath not understood: {self.peek()!r} where it should end")
 
 
@@ -106,7 +108,7 @@ def _number_one(tokens: _Tokens, path: Path) -> None:
 
 
 def _bracket(tokens: _Tokens, path: Path) -> None:
-    """`[self::a or self::b]` limits the tags, the next bracket asks for attributes, those after it are lxml's."""
+    """`[self::a or self::b]` limits the tags; the next bracket tests attributes; lxml tests the brackets behind it."""
     start = tokens.at
     tags = _tags(tokens)
     if tags and tokens.peek() == "]" and path.tags is None and not path.conditions:
@@ -160,7 +162,7 @@ def _condition(tokens: _Tokens) -> Condition:
 
 
 def _value(tokens: _Tokens) -> tuple[frozenset[str], dict[str, str]]:
-    """`@id`, `@id|@class`, `translate(@id, 'N', 'n')`: which attributes, and which letter becomes which."""
+    """(names of the attributes, letter -> its translation) of `@id`, `@id|@class` or `translate(@id, 'N', 'n')`."""
     if not tokens.take("translate"):
         name = _attribute(tokens)
         return frozenset([name, _attribute(tokens)] if tokens.take("|") else [name]), {}
@@ -182,7 +184,7 @@ def _attribute(tokens: _Tokens) -> str:
 
 
 def _literal(text: str, table: dict[str, str]) -> str:
-    """A pattern for `text` in a value whose letters are translated by `table` first."""
+    """A pattern that finds `text` in a value as if its letters had been translated by `table`."""
     parts = []
     for letter in text:
         before = [old for old, new in table.items() if new == letter]

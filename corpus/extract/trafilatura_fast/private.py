@@ -1,9 +1,9 @@
-"""A copy of trafilatura that nobody else sees, so that parts of it may be replaced.
+"""A copy of trafilatura that nobody else sees, in which parts can be replaced.
 
-The installed package is loaded a second time under a name of our own; its modules import each other relatively, so
-the copy is complete, and what is replaced in it leaves `import trafilatura` as it was: in one process both can be
-asked about the same page. What we replace is equal to the original only for the sources that it was compared with.
-So the copy is made of those alone, known by version and hash; `load` says what is different about any others.
+The installed package is loaded a second time, under a name of our own. Its modules import each other relatively, so the
+copy is complete, and a replacement in the copy leaves `import trafilatura` as it was: one process can use both. The
+replacements are equal to the original only for the sources that they were compared with. So `load` copies these sources
+alone, which it knows by version and hash; for any other, it says what is different.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _SHA256 = "b3cebbf132997c6eee763a5cb4a669b55e814d4f300a28d1876901692ee709db"
 
 
 class Unknown(Exception):
-    """This trafilatura is not the one that the replacements were made for; the message says what differs."""
+    """The replacements were made for another trafilatura than this; the message says what is different."""
 
 
 @functools.cache
 def load() -> Any:
-    """The private copy's modules as attributes (`.core`, `.xml`, ...); raises Unknown."""
+    """The private copy, with its modules as attributes (`.core`, `.xml`, ...). Raises Unknown."""
     folder = _folder()
-    found = _version()
-    if found != VERSION:
-        raise Unknown(f"trafilatura {found} is installed, the fast path is made for {VERSION}")
+    installed = _version()
+    if installed != VERSION:
+        raise Unknown(f"trafilatura {installed} is installed, the fast path is made for {VERSION}")
     if sources_hash(folder) != _SHA256:
         raise Unknown(f"the sources of trafilatura {VERSION} in {folder} are not the published ones")
     package = types.ModuleType(NAME, "A private copy of trafilatura.")
@@ -51,7 +51,7 @@ def load() -> Any:
 
 
 def sources_hash(folder: Path) -> str:
-    """SHA-256 over the modules that extraction runs through."""
+    """SHA-256 over the modules that extraction uses, in the folder of a trafilatura."""
     digest = hashlib.sha256()
     for name in _SOURCES:
         digest.update((folder / f"{name}.py").read_bytes())

@@ -1,9 +1,9 @@
-"""The order of steps that makes a text of a parsed page, with the same result as trafilatura's and fewer copies.
+"""The order of steps that finds the text of a parsed page: trafilatura's, with fewer copies and an equal result.
 
-Trafilatura copies the page four times so that later steps have the state of earlier ones, and then mostly does not
-need it. Here such a state is made anew, by the same steps from the same page, when somebody asks for it. And its
-second opinion, an algorithm called Readability, is asked only if its answer can matter: it is taken if it is longer
-than some bound, and it is never longer than the page's whole text.
+Trafilatura copies the page four times, to keep the state of earlier steps for later ones, which need it rarely. Here a
+step that needs an earlier state has it made again, by the same steps from the same page. Trafilatura also asks another
+algorithm, Readability, for a second opinion, and prefers its text if that is longer than a bound. But no text is longer
+than the whole text of the page. So Readability is asked only where the whole text is longer than the bound.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ _private = private.load()
 _core, _main, _external = _private.core, _private.main_extractor, _private.external
 _xpaths = _private.xpaths
 
-# Their content is text that is read back as it stands: written as XML (`&lt;`) and parsed again it has grown.
 _LOGGER = logging.getLogger(private.NAME)
-_Found = tuple[Any, str, Any, str]  # body, its text, comments, their text
+_Text = tuple[Any, str, Any, str]  # body, its text, comments, their text
+# HTML parsers do not decode the content of these elements: written as XML (`&lt;`) and parsed again, it is longer.
 _RAW_TEXT = ("noembed", "noframes", "plaintext", "xmp")
 _UNCLEAN = tuple(path.removeprefix(".//") for path in _external.SANITIZED_XPATH.split("|"))
 _UNSEEN = ("script", "style")
 
 
-def sequence(tree: Any, options: Any, forum: bool) -> _Found:
-    """(body, its text, comments, their text) of a parsed page, which is changed."""
+def sequence(tree: Any, options: Any, forum: bool) -> _Text:
+    """(body, its text, comments, their text) of a parsed page. Changes the page."""
     precision = options.focus == "precision"
     if precision:
-        # Nobody reads these any more (the rescue that looks for JSON is not for precision): less to walk and to copy.
+        # No later step reads these elements (only `baseline`, which precision never asks, looks for JSON in scripts).
+        # Without them there is less to walk and to copy.
         for element in list(tree.iter(*_UNSEEN)):
             delete_element(element)
     names = ["RAW_TREE_PRUNE_XPATH"]
@@ -66,7 +67,7 @@ def sequence(tree: Any, options: Any, forum: bool) -> _Found:
     again: Callable[[], Any] | None = converted
     if options.comments:
         comments, comments_text, start = _main.extract_comments(start, options)
-        again = None  # looking for comments has changed the tree
+        again = None  # the search for comments has changed the tree
         if comments_text and forum:
             posts = comments
             comments, comments_text = Element("body"), ""
@@ -81,7 +82,7 @@ def sequence(tree: Any, options: Any, forum: bool) -> _Found:
 
 
 def extract_content(tree: Any, again: Callable[[], Any] | None, options: Any) -> tuple[Any, str]:
-    """Trafilatura's own main text. `again` makes a second copy of `tree` as it comes in; None if nothing can."""
+    """(body, its text) by trafilatura's own rules. `again` makes a copy of `tree` as it is now; None if it cannot."""
     backup = copy(tree) if again is None else None
     order = list(tree.iter())
     body, text, tags = _main._extract(tree, options)
@@ -103,7 +104,7 @@ def extract_content(tree: Any, again: Callable[[], Any] | None, options: Any) ->
 
 
 def _drop_repeats(body: Any) -> None:
-    """Delete a long element that says the same as the one before it."""
+    """Delete each long element with the text of the element before it."""
     previous = None
     for element in list(body):
         current = trim("".join(element.itertext()))
@@ -114,7 +115,7 @@ def _drop_repeats(body: Any) -> None:
 
 
 def compare_extraction(cleaned: Callable[[], Any], tree: Any, body: Any, text: str, options: Any) -> tuple[Any, str]:
-    """Choose between trafilatura's own text and that of Readability and of jusText. `tree` stays as it is."""
+    """Choose between trafilatura's own text, the text of Readability and the text of jusText. `tree` stays as it is."""
     own = len(text)
     if options.focus == "recall" and own > options.min_extracted_size * 10:
         return body, text
@@ -135,7 +136,7 @@ def compare_extraction(cleaned: Callable[[], Any], tree: Any, body: Any, text: s
 
 
 def _readable(tree: Any, body: Any, own: int, options: Any) -> tuple[Any, str] | None:
-    """Readability's answer, if it is to be preferred to an own text of `own` characters."""
+    """(body, its text) by Readability, if it is preferred to trafilatura's text of `own` characters; else None."""
     precision = options.focus == "precision"
     longest = _longest_text(tree)
     if not _may_win(longest, body, own, options):
@@ -154,11 +155,11 @@ def _readable(tree: Any, body: Any, own: int, options: Any) -> tuple[Any, str] |
 
 
 def _longest_text(tree: Any) -> int | None:
-    """An upper bound of the text that Readability may find; None if there is no telling.
+    """An upper bound of the characters that Readability can find; None if no bound is known.
 
-    It deletes and moves elements, and then writes them as XML and parses them again as HTML. Nothing gets longer
-    by that but text in elements whose content HTML does not decode, and frames, which become the word VIDEO. The
-    trimmed text of an element is a part of the trimmed text of the page.
+    Readability deletes and moves elements, writes them as XML and parses them again as HTML. This makes two things
+    longer: text in elements whose content HTML does not decode, and frames, which become the word VIDEO. The trimmed
+    text of an element is a part of the trimmed text of the page.
     """
     if next(tree.iter(*_RAW_TEXT), None) is not None:
         return None
@@ -166,12 +167,12 @@ def _longest_text(tree: Any) -> int | None:
 
 
 def _seen(element: Any) -> int:
-    """Characters of trimmed text, without scripts and styles."""
+    """Characters of the trimmed text of an element, without scripts and styles."""
     return len(trim(text_of(element))) - sum(len(trim(text_of(unseen))) for unseen in element.iterdescendants(*_UNSEEN))
 
 
 def _may_win(longest: int | None, body: Any, own: int, options: Any) -> bool:
-    """May an answer of at most `longest` characters be preferred to an own text of `own`?"""
+    """Whether a text of at most `longest` characters can be preferred to trafilatura's text of `own` characters."""
     if longest is None:
         return True
     if longest == 0 or own > 2 * longest:
@@ -183,9 +184,9 @@ def _may_win(longest: int | None, body: Any, own: int, options: Any) -> bool:
     )
 
 
-def _later_stages(tree: Any, options: Any, forum: bool, posts: Any, found: _Found) -> _Found:
-    """What is tried when little was found, but for precision; then the posts of a forum that got lost."""
-    body, text, comments, comments_text = found
+def _later_stages(tree: Any, options: Any, forum: bool, posts: Any, text_so_far: _Text) -> _Text:
+    """The text after the steps for pages with little text (not for precision), and with lost posts of a forum."""
+    body, text, comments, comments_text = text_so_far
     if len(text) < options.min_extracted_size and options.focus != "precision":
         other, other_text, length = _core.baseline(tree)
         if length > len(text):
@@ -201,7 +202,7 @@ def _later_stages(tree: Any, options: Any, forum: bool, posts: Any, found: _Foun
             posts = None
     if posts is not None:
         existing = "\n".join(filter(None, map(_joined, body)))
-        lost = [post for post in posts if (said := _joined(post)) and said not in existing]
+        lost = [post for post in posts if (words := _joined(post)) and words not in existing]
         if lost:
             body.extend(lost)
             text = " ".join(body.itertext()).strip()
@@ -209,7 +210,7 @@ def _later_stages(tree: Any, options: Any, forum: bool, posts: Any, found: _Foun
 
 
 def _retry_for_recall(tree: Any, options: Any, forum: bool, comments: bool, text: str) -> tuple[Any, str] | None:
-    """(body, text) of a second run in favour of recall, or of jusText, if one is so much longer; else None."""
+    """(body, its text) by a second run in favour of recall, or by jusText, if one text is long enough; else None."""
     recall = copy(options)
     recall.focus = "recall"
     if not forum and options.comments:
@@ -226,7 +227,7 @@ def _retry_for_recall(tree: Any, options: Any, forum: bool, comments: bool, text
     try:
         again_body, again_text = extract_content(converted(), converted, recall)
         again_body, again_text = compare_extraction(cleaned, tree, again_body, again_text, recall)
-    except Exception as error:  # noqa: BLE001 - as trafilatura has it: the first result stands
+    except Exception as error:  # noqa: BLE001 - trafilatura, too, goes on with the first result
         _LOGGER.warning("second run for recall: %s", error)
     try:
         just_body, just_text = _external.justext_rescue(copy(tree), options)

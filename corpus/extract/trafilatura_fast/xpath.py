@@ -1,17 +1,17 @@
-"""XPaths that select elements by tag and attributes -> the same selections in Python, remembered by attribute value.
+"""Selections of elements by tag and attributes, as XPath expressions make them, in Python and with a memory.
 
 Trafilatura finds navigation, comments, adverts and the article itself by XPath expressions such as
 
     .//*[self::div or self::p][@role='nav' or re:test(@class, 'menu|sidebar')]
 
-in which every `re:test` calls from libxml2 back into Python, some thirty times an element. But pages have few
-different values of `class` and `id`, and the same ones recur from page to page. So an expression is read once (by
-`corpus.extract.trafilatura_fast.grammar`), and what it says of a class or an id is remembered; what several
-expressions say, as the bits of one number. Of elements that have another attribute that is asked for (few: `role`,
-`style`), the values of all those attributes are remembered together.
+Every `re:test` in them calls from libxml2 back into Python, some thirty times for each element. But pages have few
+different values of `class` and `id`, and these occur on many pages. So `corpus.extract.trafilatura_fast.grammar` reads
+an expression once, and its answer for a class or an id is remembered. The answers of several expressions are the bits
+of one number. A few elements have another attribute that is tested (`role`, `style`); for these, the answer for the
+values of all tested attributes together is remembered.
 
-Two facts of lxml are relied on, and tested: a set of attributes (`@id|@class`) taken as a string is the one that
-comes first in the tag, and none at all is the empty string.
+Two facts of lxml are relied on, and tested: a set of attributes (`@id|@class`), as a string, is the value of the
+attribute that comes first in the tag; and a set without attributes is the empty string.
 """
 
 from __future__ import annotations
@@ -30,24 +30,42 @@ _LONGEST_REMEMBERED = 200  # characters
 
 @dataclass
 class Condition:
-    """One term of an `or`: the first of some attributes that an element has, as a string, has a pattern."""
+    """One term of an `or`: a pattern is found in an attribute.
+
+    names    the attributes; the one that comes first in the tag counts. An element that has none of them never matches
+    pattern  the regular expression
+    """
 
     names: frozenset[str]
-    pattern: str  # an element without any of the attributes never matches
+    pattern: str
 
 
 @dataclass
 class Path:
-    """`.//*[self::a or self::b][...][...]`: the tags that it is limited to, and what every bracket asks for."""
+    """The parts of `.//*[self::a or self::b][...][...]`.
 
-    tags: frozenset[str] | None = None  # None: any
-    conditions: list[Condition] = field(default_factory=list)  # any of these: the first bracket that asks
-    late: list[XPath] = field(default_factory=list)  # the brackets after it: few elements come as far, so lxml tests
+    tags        the tags to which it is limited; None for any tag
+    conditions  the first bracket behind the tags: an element matches if one condition is true
+    late        the brackets behind that one: lxml tests them, because few elements come as far
+    first       whether only the first element is selected
+    """
+
+    tags: frozenset[str] | None = None
+    conditions: list[Condition] = field(default_factory=list)
+    late: list[XPath] = field(default_factory=list)
     first: bool = False
 
 
 class Verdicts:
-    """What the paths that an element of some tag may match say of its attributes: bit n of a number is path n's."""
+    """The answers, for the attributes of an element, of all paths that allow its tag.
+
+    An answer is a number: bit n is 1 where a condition of path n is true.
+
+    others    the names of the tested attributes besides class and id
+    always    the paths without a condition
+    of_class  value of `class`, or None for no such attribute -> the paths with a condition that is true of it
+    of_id     the like for `id`
+    """
 
     def __init__(self, numbered: list[tuple[int, Path]]) -> None:
         asked = [(bit, condition) for bit, path in numbered for condition in path.conditions]
@@ -59,13 +77,12 @@ class Verdicts:
         self._names = frozenset().union(*(asks.names for _, asks in asked))
         self.others = tuple(sorted(self._names - {"class", "id"}))
         self.always = sum(bit for bit, path in numbered if not path.conditions)
-        # Paths of which a condition, at least, is true of a value; None: there is no such attribute.
         self.of_class: dict[str | None, int] = {None: 0}
         self.of_id: dict[str | None, int] = {None: 0}
         self._of_all: dict[tuple[tuple[str, str], ...], int] = {}
 
     def learn(self, name: str, value: str) -> int:
-        """The paths of which a condition is true of a class or an id that was not met before."""
+        """The answer for a value of `class` or `id` that was not met before."""
         bits = 0
         if self._search[name](value):
             for bit, names, search in self._conditions:
@@ -76,7 +93,7 @@ class Verdicts:
         return bits
 
     def of_all(self, element: Any) -> int:
-        """The paths of which a condition is true of an element, whatever attributes it has."""
+        """The answer for an element with any attributes."""
         asked = tuple([item for item in element.items() if item[0] in self._names])
         bits = self._of_all.get(asked)
         if bits is None:
@@ -92,7 +109,7 @@ class Verdicts:
 
 
 class Paths:
-    """Several paths, answered in one walk."""
+    """Several paths that one walk over a tree answers."""
 
     def __init__(self, paths: list[Path]) -> None:
         numbered = [(1 << number, path) for number, path in enumerate(paths)]
@@ -102,7 +119,7 @@ class Paths:
             raise ValueError("XPath not understood: any element at all")
         tags = frozenset().union(*(path.tags or () for path in paths))
         self._walked = ("*",) if of_any_tag else tuple(sorted(tags))
-        # Tags that the same paths are limited to share what is known of values.
+        # Tags that are allowed by the same paths share their answers.
         verdicts: dict[int, Verdicts] = {}
         self._by_tag = {}
         for tag in tags:
@@ -111,7 +128,7 @@ class Paths:
         self._of_any_tag = Verdicts(of_any_tag)
 
     def matching(self, tree: Any) -> Iterator[tuple[Any, int]]:
-        """(element, bits of the paths that it matches) below `tree`, for any that match, in document order."""
+        """(element, bits of the paths that it matches) of each element below `tree` that matches, in document order."""
         by_tag = self._by_tag
         for element in tree.iterdescendants(*self._walked):
             verdicts = by_tag.get(element.tag) or self._of_any_tag
@@ -129,10 +146,10 @@ class Paths:
                     break
             else:
                 if bits and its_class is not None and its_id is not None:
-                    bits = verdicts.of_all(element)  # which of the two comes first may matter
+                    bits = verdicts.of_all(element)  # it may matter which of the two attributes comes first
             bits |= verdicts.always
             if not bits:
-                continue  # as nearly all
+                continue  # nearly all elements
             for bit, tests in self._late:
                 if bits & bit and not all(test(element) for test in tests):
                     bits ^= bit
@@ -141,10 +158,10 @@ class Paths:
 
 
 class Selection:
-    """A whole expression, callable on a tree as lxml's XPath is.
+    """A whole expression, which is called with a tree, as lxml's XPath is.
 
-    `first`: the answer is only the first element in the document (`(...)[1]`). A plain `[1]`, "first of its parent",
-    is taken for the same; it is right for a caller who looks at the first answer alone.
+    `first`: only the first element of the document is selected (`(...)[1]`). A plain `[1]`, which means the first of
+    each parent, is read in this way too; that is right for a caller who looks at the first element alone.
     """
 
     def __init__(self, paths: list[Path]) -> None:
@@ -156,15 +173,15 @@ class Selection:
 
     def __call__(self, tree: Any) -> list[Any]:
         """The elements below `tree` that match, in document order."""
-        found = (element for element, _ in self._any.matching(tree))
-        return list(itertools.islice(found, 1) if self.first else found)
+        matching = (element for element, _ in self._any.matching(tree))
+        return list(itertools.islice(matching, 1) if self.first else matching)
 
 
 class Together:
-    """Several expressions, answered in one walk over the tree.
+    """Several expressions that one walk over the tree answers.
 
-    Right for a caller who deletes what the first selects before asking the second, and so on: whether an element
-    matches does not depend on other elements, and deleting what is deleted already changes nothing.
+    The answers are right for a caller who deletes the elements of the first expression before he asks the second, and
+    so on: whether an element matches does not depend on other elements, and to delete an element twice changes nothing.
     """
 
     def __init__(self, selections: list[Selection]) -> None:
@@ -177,16 +194,16 @@ class Together:
 
     def __call__(self, tree: Any) -> list[list[Any]]:
         """For each expression, the elements below `tree` that match, in document order."""
-        found: list[list[Any]] = [[] for _ in self._masks]
+        selected: list[list[Any]] = [[] for _ in self._masks]
         for element, bits in self._all.matching(tree):
-            for mask, answer in zip(self._masks, found, strict=True):
+            for mask, elements in zip(self._masks, selected, strict=True):
                 if bits & mask:
-                    answer.append(element)
-        return found
+                    elements.append(element)
+        return selected
 
 
 def either(patterns: list[str]) -> str:
-    """One pattern, found where any of them is. Alternatives that begin with one letter, or `^`, ask for it once."""
+    """One pattern that is found where any of the patterns is. Alternatives with one first letter, or `^`, share it."""
     by_letter: dict[str, list[str]] = {}
     rest = []
     for pattern in patterns:
@@ -200,7 +217,7 @@ def either(patterns: list[str]) -> str:
 
 
 def _alternatives(pattern: str) -> list[str]:
-    """What `|` separates in a regular expression, outside of brackets; all of it if it has a backslash."""
+    """The parts between the `|` outside of brackets of a pattern; the whole pattern if it has a backslash."""
     parts, depth, in_set = [""], 0, False
     for letter in pattern:
         if letter == "\\":
@@ -217,7 +234,7 @@ def _alternatives(pattern: str) -> list[str]:
 
 
 def _remember(known: dict[Any, int], value: Any, answer: int) -> None:
-    """Keep an answer; forget all but the first when there are very many."""
+    """Keep an answer. Where very many are kept, forget all but the first."""
     if len(known) >= _REMEMBERED:
         first = next(iter(known.items()))
         known.clear()

@@ -1,7 +1,7 @@
-"""The compiled loops of stages that read pages, a file a subject: page_text.
+"""The compiled loops of stages that read pages; each file has one subject: page_text.
 
-In: addresses of bytes and tables, which the caller keeps alive. Out: what is written to an address that the caller
-vouches for. `bpe.kernels` says why addresses and not arrays.
+In: addresses of bytes and tables, which the caller keeps alive. Out: bytes at an address behind which the caller has
+made enough room. `bpe.kernels` says why kernels take addresses and no arrays.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import bpe
 from bpe.compiled import compiler
 
-# The only kernels from elsewhere that are compiled into these.
+# Kernels of another package that are compiled into these.
 _MEMORY = Path(bpe.__file__).parent / "kernels/memory.py"
 
 kernel = compiler("corpus-pages", Path(__file__).parent, [_MEMORY])

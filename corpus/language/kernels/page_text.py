@@ -1,9 +1,11 @@
 """The long lines of text of an HTML page, read from its bytes without a tree.
 
-A page is text with markup between. Markup is skipped 64 bytes at a time, text is copied byte by byte: white space
-becomes one space, character references become UTF-8, inline tags are nothing and other tags end a line. A line that
-is too short is forgotten: menus are made of them. What is skipped and when follows the tokenizer of the HTML standard
-(WHATWG HTML, section 13.2.5) in what real pages do: quoted attributes, comments, raw text up to its own end tag.
+In: the bytes of a page in UTF-8. Out: its text in lines, without short lines, of which menus are made.
+
+The end of markup is searched for in blocks of 64 bytes, and text is copied byte by byte. White space becomes one space,
+and character references become UTF-8. Inline tags leave no trace; all other tags end a line. Markup is read as the
+tokenizer of the HTML standard reads it (WHATWG HTML, section 13.2.5), in those parts that real pages use: quoted
+attributes, comments, raw text up to its own end tag.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from corpus.language.kernels import kernel
 
 OTHER, INLINE, SKIPPED, FOREIGN, BODY = 0, 1, 2, 3, 4  # kinds of tags; all but INLINE end a line
 _BLOCK = 64
-_SLOTS = 1024  # of a table; four times what any holds
+_SLOTS = 1024  # slots of a table, which has at most a fourth as many names
 _SLOT_SHIFT = 64 - 10
-_LONGEST_NAME = 8  # bytes of a name that a table can hold
-_LONGEST_REFERENCE = 12  # bytes from & to ; at which we stop looking for the latter
+_LONGEST_NAME = 8  # longest name that a table can hold, in bytes
+_LONGEST_REFERENCE = 12  # longest character reference, from & to ;, in bytes
 
 _NUL, _TAB, _NEWLINE, _SPACE, _QUOTE, _HASH, _AND, _APOSTROPHE = 0, 9, 10, 32, 34, 35, 38, 39
 _MINUS, _SLASH, _0, _SEMICOLON, _LESS, _EQUALS, _GREATER, _BANG, _QUESTION = 45, 47, 48, 59, 60, 61, 62, 33, 63
@@ -32,7 +34,10 @@ _ESCAPE, _NO_BREAK_SPACE, _SOFT_HYPHEN = 0x1B, 0xA0, 0xAD
 
 
 def table(entries: Iterable[tuple[str, int]]) -> np.ndarray[Any, Any]:
-    """Names of at most 8 bytes of ASCII and their numbers above 0, for `_look_up`: int64 of shape (slots, 2)."""
+    """The table in which `_look_up` finds the number of a name: int64 of shape (slots, 2), as an open hash table.
+
+    `entries` are names of at most 8 ASCII characters with their numbers, which are above 0.
+    """
     slots = np.zeros((_SLOTS, 2), np.int64)
     for name, value in entries:
         key = int.from_bytes(name.encode("ascii"), "little", signed=True)
@@ -44,21 +49,21 @@ def table(entries: Iterable[tuple[str, int]]) -> np.ndarray[Any, Any]:
 
 
 def _marks(typing_context: Any, address: Any, one: Any, two: Any, three: Any) -> Any:
-    """A bit for each of the 64 bytes at an address that is one of three."""
+    """An int64 with a bit for each of the 64 bytes at an address: 1 where the byte is `one`, `two` or `three`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         byte = ir.IntType(8)
         lanes = ir.VectorType(byte, _BLOCK)
         text = builder.load(builder.inttoptr(arguments[0], lanes.as_pointer()), align=1)
-        found = None
+        mask = None
         for argument in arguments[1:]:
             first = builder.insert_element(
                 ir.Constant(lanes, ir.Undefined), builder.trunc(argument, byte), ir.IntType(32)(0)
             )
             zeros = ir.Constant(ir.VectorType(ir.IntType(32), _BLOCK), [0] * _BLOCK)
             equal = builder.icmp_unsigned("==", text, builder.shuffle_vector(first, first, zeros))
-            found = equal if found is None else builder.or_(found, equal)
-        return builder.bitcast(found, ir.IntType(_BLOCK))
+            mask = equal if mask is None else builder.or_(mask, equal)
+        return builder.bitcast(mask, ir.IntType(_BLOCK))
 
     return types.int64(types.int64, types.int64, types.int64, types.int64), generate
 
@@ -68,11 +73,11 @@ marks: Callable[[int, int, int, int], int] = cast(Any, intrinsic(_marks))
 
 @kernel
 def _find(p: int, end: int, one: int, two: int, three: int) -> int:
-    """Where the first byte from p on is that is one of three; `end` if none is."""
+    """The address of the first byte from p on that is `one`, `two` or `three`; `end` if no byte is."""
     while p + _BLOCK <= end:
-        found = marks(p, one, two, three)
-        if found != 0:
-            return p + trailing_zeros(found)
+        mask = marks(p, one, two, three)
+        if mask != 0:
+            return p + trailing_zeros(mask)
         p += _BLOCK
     while p < end:
         b = load8(p)
@@ -84,7 +89,7 @@ def _find(p: int, end: int, one: int, two: int, three: int) -> int:
 
 @kernel
 def _look_up(names: int, key: int) -> int:
-    """The number of a name in a table, 0 if it is not there, as for the key 0. `names`: address of the table."""
+    """The number of a name in the table at the address `names`; 0 if the table lacks it, and for the key 0."""
     slot = (key * GOLDEN) >> _SLOT_SHIFT & (_SLOTS - 1)
     while True:
         here = load64(names + 16 * slot)
@@ -105,7 +110,7 @@ def _is_space(b: int) -> bool:
 
 @kernel
 def _name_end(p: int, end: int) -> int:
-    """Where the tag name at p ends."""
+    """The address at which the tag name at p ends."""
     while p < end:
         b = load8(p)
         if b in (_GREATER, _SLASH) or _is_space(b):
@@ -116,7 +121,7 @@ def _name_end(p: int, end: int) -> int:
 
 @kernel
 def _as_key(p: int, end: int) -> int:
-    """The bytes up to `end` as a number, 0 if they are too many, or one of them is NUL."""
+    """The bytes from p to `end` as the key of a table; 0 if there are more than 8, or one of them is NUL."""
     if end - p > _LONGEST_NAME:
         return 0
     key = 0
@@ -130,7 +135,7 @@ def _as_key(p: int, end: int) -> int:
 
 @kernel
 def _name(p: int, end: int) -> int:
-    """The same, with capital letters as small ones."""
+    """The bytes from p to `end` as the key of a table, with small letters for capital letters."""
     key = _as_key(p, end)
     for i in range(_LONGEST_NAME):
         b = key >> (8 * i) & 0xFF
@@ -141,7 +146,7 @@ def _name(p: int, end: int) -> int:
 
 @kernel
 def _tag_end(p: int, end: int) -> int:
-    """Behind the > of a tag of which p is past the name. A quote that follows = hides what is quoted."""
+    """The address behind the > of a tag; p is behind its name. A > in quotes that follow a = does not end the tag."""
     begin = p
     while True:
         p = _find(p, end, _GREATER, _QUOTE, _APOSTROPHE)
@@ -160,7 +165,7 @@ def _tag_end(p: int, end: int) -> int:
 
 @kernel
 def _raw_end(p: int, end: int, name: int) -> int:
-    """Where the end tag of that name begins."""
+    """The address at which the end tag of this name begins; `end` if there is none."""
     while True:
         p = _find(p, end, _LESS, _LESS, _LESS)
         if p >= end:
@@ -172,7 +177,7 @@ def _raw_end(p: int, end: int, name: int) -> int:
 
 @kernel
 def _comment_end(p: int, end: int) -> int:
-    """Behind the comment whose <!-- begins at p."""
+    """The address behind the comment whose <!-- begins at p."""
     q = p + 4
     while True:
         q = _find(q, end, _GREATER, _GREATER, _GREATER)
@@ -185,7 +190,7 @@ def _comment_end(p: int, end: int) -> int:
 
 @kernel
 def _number(p: int, end: int) -> int:
-    """What &# stands for, p being behind it and `end` at the semicolon; -1 if it is no number."""
+    """The code point of a numeric reference, with its digits from p to `end`; -1 if they are no number."""
     base = 10
     if p < end and load8(p) | 32 == 120:
         base = 16
@@ -205,7 +210,7 @@ def _number(p: int, end: int) -> int:
 
 @kernel
 def _reference(p: int, end: int, entities: int) -> tuple[int, int]:
-    """(character, where the next one is) of the character reference at p; the & itself if there is none."""
+    """(code point, address of the next character) of the reference at p; the code of & if there is no reference."""
     semicolon = p + 1
     last = min(end, p + _LONGEST_REFERENCE)
     while semicolon < last and load8(semicolon) != _SEMICOLON:
@@ -225,7 +230,7 @@ def _reference(p: int, end: int, entities: int) -> tuple[int, int]:
 
 @kernel
 def _write(code: int, o: int) -> int:
-    """A character as UTF-8 at o; where the next one goes."""
+    """Write a code point as UTF-8 at o. Returns the address behind it."""
     if code < 0x80:
         store8(o, code)
         return o + 1
@@ -247,9 +252,9 @@ def _write(code: int, o: int) -> int:
 
 @kernel
 def _markup(p: int, end: int, tags: int) -> tuple[int, int]:
-    """(where text goes on, the kind of tag) of what begins with the < at p; p itself if that is text.
+    """(address behind the markup, kind of tag) of the markup that begins with the < at p; (p, INLINE) if it is text.
 
-    The kind is INLINE for what is no tag, and OTHER for all end tags but those of inline elements.
+    Comments and other markup that is no tag have the kind INLINE. End tags are INLINE or OTHER.
     """
     after = load8(p + 1) if p + 1 < end else _NUL
     if after == _BANG and p + 4 <= end and load8(p + 2) == _MINUS and load8(p + 3) == _MINUS:
@@ -272,7 +277,7 @@ def _markup(p: int, end: int, tags: int) -> tuple[int, int]:
 
 @kernel
 def _find_body(p: int, end: int, tags: int) -> int:
-    """Where the <body> tag begins, `end` if there is none."""
+    """The address at which the <body> tag begins, `end` if there is none."""
     while True:
         p = _find(p, end, _LESS, _LESS, _LESS)
         if p >= end:
@@ -287,14 +292,19 @@ def _find_body(p: int, end: int, tags: int) -> int:
 def long_lines(
     p: int, end: int, tags: int, entities: int, out: int, out_end: int, line_chars: int, max_chars: int
 ) -> int:
-    """Bytes written to `out`: lines of at least `line_chars` characters, a newline behind each.
+    """Write the lines of at least `line_chars` characters, each with a newline. Returns the number of bytes.
 
-    Stops when there are `max_chars` characters, or in front of `out_end`, which 4 * (`max_chars` + `line_chars`) + 8
-    bytes of valid UTF-8 do not reach. What stands before a <body> is the server's remarks, and counts only where
-    there is no <body>. p, end: addresses of the page. tags, entities: addresses of a `table`.
+    p, end         addresses of the first byte of the page, and behind its last
+    tags           address of the `table` of the kinds of tags
+    entities       address of the `table` of named character references: code point plus 1
+    out, out_end   addresses of the room to write to. 4 * (`max_chars` + `line_chars`) + 8 bytes are enough for valid
+                   UTF-8; writing stops in time where invalid bytes take more
+    max_chars      writing stops behind so many characters
+
+    Text before a <body> is a remark of the server, such as a warning of PHP. It counts only if there is no <body>.
     """
     o = line = out  # where the next byte goes; where its line begins
-    total = in_line = 0  # characters of finished lines, of this one
+    total = in_line = 0  # characters of finished lines; characters of this line
     space = in_body = False
     while p < end:
         enough = total >= max_chars or (in_line >= line_chars and total + in_line >= max_chars)
@@ -325,11 +335,11 @@ def long_lines(
             following = p + 1
         elif b == _AND:
             b, following = _reference(p, end, entities)
-        elif b < _SPACE and b != _ESCAPE:  # which tells of an encoding that looks like ASCII
+        elif b < _SPACE and b != _ESCAPE:  # an escape is kept: it shows that this only looks like ASCII
             b = _SPACE
         if b == _SPACE:
             space = True
-        elif following == p + 1 and b & 0xC0 == 0x80:  # the rest of a character
+        elif following == p + 1 and b & 0xC0 == 0x80:  # a continuation byte of a character
             store8(o, b)
             o += 1
         elif b != _SOFT_HYPHEN or following == p + 1:

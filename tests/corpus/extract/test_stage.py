@@ -1,4 +1,4 @@
-"""Extraction: the score on annotated pages, the rules, and independence of what came before."""
+"""Extraction: the score on annotated pages, the rules, and answers that do not depend on earlier pages."""
 
 from __future__ import annotations
 
@@ -17,35 +17,9 @@ from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from corpus.extract import stage as extract
-from corpus.schema import DOCUMENTS, DROPPED, PAGES, Drop, replace_column
+from corpus.schema import DOCUMENTS, DROPPED, Drop, replace_column
 from corpus.text.charset import Decoded
-
-SENTENCE = "The harbour of the old town was rebuilt in stone after the great storm of that winter, "
-ARTICLE = "".join(f"<p>{SENTENCE} and then in {year}.</p>" for year in range(1700, 1712))
-REPEATED = f"<li>{SENTENCE * 3}</li>"
-
-
-def html(body: str) -> bytes:
-    navigation = "<nav><ul><li><a href='/'>Home</a></li><li><a href='/b'>Basket</a></li></ul></nav>"
-    return f"<html><head><title>Town</title></head><body>{navigation}{body}</body></html>".encode()
-
-
-def pages(bodies: list[bytes]) -> pa.RecordBatch:
-    rows = [
-        {
-            "id": f"<urn:uuid:{number}>",
-            "dump": "CC-MAIN-2026-43",
-            "url": f"https://example.org/{number}",
-            "date": "2026-10-17T00:00:00Z",
-            "file_path": "s3://example/a.warc.gz",
-            "warc_offset": number,
-            "warc_length": 7,
-            "charset": None,
-            "html": body,
-        }
-        for number, body in enumerate(bodies)
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=PAGES)
+from tests.support.web_pages import ARTICLE, REPEATED, SENTENCE, html, pages
 
 
 def responses(path: Path) -> list[tuple[str, bytes, str | None]]:
@@ -216,14 +190,14 @@ def test_resiliparse_survives_drawings(body: str) -> None:
     assert kept.num_rows + dropped.num_rows == 1
 
 
-def test_a_missing_resiliparse_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_resiliparse_is_reported_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resiliparse.extract.html2text", None)
     with pytest.raises(ValueError, match=r"not installed: pip install 'resiliparse>=2,<3'"):
         extract.Config(extractor="resiliparse")
 
 
 @pytest.mark.parametrize("error", [ValueError, RecursionError, AttributeError, KeyError, UnicodeError])
-def test_an_exception_is_a_reason(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+def test_an_exception_drops_the_page_with_its_name(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     def fail(*_: object, **__: object) -> str:
         raise error("odd markup")
 
@@ -232,7 +206,7 @@ def test_an_exception_is_a_reason(monkeypatch: pytest.MonkeyPatch, error: type[E
     assert (row["rule"], row["value"]) == ("extract.error", error.__name__)
 
 
-def test_a_fault_of_the_machine_is_none_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_machine_drops_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> str:
         raise MemoryError
 
@@ -246,7 +220,7 @@ def test_text_is_writable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert extract.extract(html(""), None, extract.Config()) == "ab"
 
 
-def test_what_came_before_does_not_matter() -> None:
+def test_earlier_pages_do_not_matter() -> None:
     repeated = html(f"<article>{ARTICLE}<ul>{REPEATED * 9}</ul></article>")
     once = extract.extract(repeated, None, extract.Config())
     again = [extract.extract(repeated, None, extract.Config()) for _ in range(6)]
@@ -284,7 +258,7 @@ def test_text_that_was_extracted_before_is_taken_as_it_is() -> None:
     assert dropped.column("rule").to_pylist() == ["extract.empty"]
 
 
-def test_the_encoding_is_told() -> None:
+def test_the_encoding_is_a_column() -> None:
     german = html(f"<p>Grüße. {SENTENCE * 9}</p>").decode()
     bodies = [german.encode(), german.encode("cp1252"), german.encode("utf-16")]
     kept, *_ = extract.process(pages(bodies), extract.Config())

@@ -1,4 +1,4 @@
-"""The fast path says what trafilatura says: on real pages, on changed ones, in its parts; and steps aside elsewhere."""
+"""The fast path gives trafilatura's text, on real, changed and made-up pages; another trafilatura is called itself."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from trafilatura.deduplication import LRUCache
 
 from corpus.extract import stage as extract
 from corpus.extract import trafilatura_fast
+from corpus.extract.extractors import load_extractor
+from corpus.extract.extractors import trafilatura as by_trafilatura
 from corpus.extract.trafilatura_fast import cleaning, engine, private, rescue, xpath
 from corpus.extract.trafilatura_fast.grammar import translate
 from corpus.extract.trafilatura_fast.xpath import Together
@@ -40,12 +42,12 @@ REGEXP = {"re": "http://exslt.org/regular-expressions"}
 
 
 def answers(page: str, config: extract.Config) -> tuple[object, object]:
-    """What the fast path says, and what trafilatura says: a text, or why there is none."""
+    """The answers of the fast path and of trafilatura: each is a text, or the reason why there is none."""
     return extract._main_text(page, config), extract._main_text(page, replace(config, accelerated=False))
 
 
 def same(pages: list[str], config: extract.Config) -> int:
-    """How many pages were compared; fails at the first difference."""
+    """Compare the answers for each page. Returns the number of pages; fails at the first difference."""
     for page in pages:
         ours, stock = answers(page, config)
         assert ours == stock
@@ -54,8 +56,8 @@ def same(pages: list[str], config: extract.Config) -> int:
 
 def test_the_fast_path_is_the_one_that_is_tested() -> None:
     assert trafilatura_fast.available() is None
-    assert extract._load(extract.Config()) is extract._by_fast_trafilatura
-    assert extract._load(extract.Config(accelerated=False)) is extract._by_trafilatura
+    assert load_extractor(extract.Config()) is by_trafilatura._by_fast_path
+    assert load_extractor(extract.Config(accelerated=False)) is by_trafilatura._by_trafilatura
 
 
 def every_page(testdata: Path) -> list[str]:
@@ -189,7 +191,7 @@ def test_expressions_answered_together_delete_what_they_delete_one_by_one(names:
     assert deleted < -100
 
 
-def test_what_is_remembered_of_attributes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_attributes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xpath, "_REMEMBERED", 5)
     path = ".//*[self::div or self::p][@style='s' or re:test(@id|@class, 'a|b') or re:test(@id, '^x')]"
     selection, original = translate(path), XPath(path, namespaces=REGEXP)
@@ -265,13 +267,13 @@ def test_the_first_of_two_attributes_is_the_first_in_the_tag(tags: list[str], da
     "path",
     ["//p", ".//p[2]", ".//*[@a and @b]", ".//*[position()=1]", ".//p | p", "(.//p)[1]|.//a", ".//*[contains(., 'x')]"],
 )
-def test_what_is_not_understood_is_refused(path: str) -> None:
+def test_other_expressions_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="XPath not understood"):
         translate(path)
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=200), st.integers(1, 6))
-def test_what_was_seen_is_counted_as_by_trafilatura(texts: list[str], limit: int) -> None:
+def test_copies_are_counted_as_trafilatura_counts_them(texts: list[str], limit: int) -> None:
     ours, theirs = cleaning.Seen(limit), LRUCache(limit)
     assert [ours.increment(text) for text in texts] == [theirs.increment(text) for text in texts]
 
@@ -300,12 +302,12 @@ def test_another_trafilatura_is_called_as_it_is(
         monkeypatch.setattr(private, "sources_hash", lambda folder: "0")
     monkeypatch.setattr(trafilatura_fast, "main_text", lambda *_: pytest.fail("the fast path was taken"))
     private.load.cache_clear()
-    extract._is_fast.cache_clear()
+    by_trafilatura._is_fast.cache_clear()
     try:
         assert extract._main_text(page, extract.Config()) == expected
         assert extract._main_text(page, extract.Config()) == expected
     finally:
-        extract._is_fast.cache_clear()
+        by_trafilatura._is_fast.cache_clear()
         private.load.cache_clear()
     (record,) = caplog.records  # said once
     assert "called as it is" in record.getMessage()
@@ -337,7 +339,7 @@ def test_memory_is_flat_over_fifty_passes(testdata: Path) -> None:
 
 
 def resident() -> float:
-    """MB of memory in use; where the system does not say, the most that ever was."""
+    """Memory in use, in MB; on systems that do not tell it, the most that was ever used."""
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6

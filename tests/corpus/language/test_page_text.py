@@ -1,4 +1,4 @@
-"""The long lines of a page: the compiled loop beside its twin, and what real markup does to it."""
+"""The long lines of a page: the compiled loop beside its twin, on made-up and on real markup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.oracles import page_text as oracle
 
 
 def lines_of(html: bytes, line_chars: int = 1, max_chars: int = 2000) -> bytes:
-    """What the kernel writes, with room for all of it."""
+    """The bytes that the kernel writes, with room for all of them."""
     page, room = np.frombuffer(html, np.uint8), np.empty(5 * len(html) + 64, np.uint8)
     tags, entities = (table.ctypes.data for table in prescreen.tables())
     begin, out = page.ctypes.data, room.ctypes.data
@@ -52,7 +52,7 @@ def lines_of(html: bytes, line_chars: int = 1, max_chars: int = 2000) -> bytes:
         (b"", b""),
     ],
 )
-def test_what_is_text_and_what_is_not(html: bytes, text: bytes) -> None:
+def test_text_and_markup(html: bytes, text: bytes) -> None:
     assert lines_of(html) == text
     assert oracle.long_lines(html, 1, 2000) == text
 
@@ -117,7 +117,9 @@ _NOTHING, _READ_AND_WRITE = 0, 3  # PROT_NONE, PROT_READ | PROT_WRITE
 @example(b"x" * 5000)
 @example("\U0001f600".encode() * 3000)
 def test_nothing_is_read_or_written_outside(html: bytes) -> None:
-    """The page ends where memory ends, so that a byte read behind it kills the process; the room is not left."""
+    """The page ends where readable memory ends: reading one byte more kills the process. Nothing is written behind the
+    room.
+    """
     with mmap.mmap(-1, 16 * mmap.PAGESIZE) as memory:
         guarded = np.frombuffer(memory, np.uint8)
         limit = guarded.size - mmap.PAGESIZE

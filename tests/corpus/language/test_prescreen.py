@@ -1,4 +1,4 @@
-"""The pre-screen: what it drops, what it lets through, and that it depends on the page alone."""
+"""The pre-screen: which pages it drops and keeps, and that its answer depends on the page alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_one_of_several_languages_is_enough() -> None:
     assert (kept.column("id").to_pylist(), dropped.column("id").to_pylist()) == (["<0>", "<2>"], ["<1>"])
 
 
-def test_what_is_too_short_to_judge_goes_on_without_a_score() -> None:
+def test_a_page_that_is_too_short_to_judge_is_kept_without_a_score() -> None:
     short = GERMAN[:90]
     kept, *_ = prescreen.process(pages(html(short).encode(), b"", None, b"<p>", b"\xff\xfe"), EVERYTHING)
     assert scores(kept) == [None] * 5
@@ -119,7 +119,7 @@ def test_the_score_goes_through_the_extraction_into_the_documents() -> None:
     assert scores(documents)[1] is None
 
 
-def test_the_account_counts_what_only_the_sample_let_through() -> None:
+def test_the_account_counts_the_pages_that_only_the_sample_keeps() -> None:
     step = Step("prescreen", "corpus.language.prescreen", prescreen.Config(languages=("en",), sample=0.1))
     batch = utf8(*[GERMAN] * 200, ENGLISH)
     chain = Chain([step], NotingAttempt(), 30.0)
@@ -137,7 +137,7 @@ def test_the_account_counts_what_only_the_sample_let_through() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(max_size=400), st.text(max_size=400).map(str.encode)), max_size=4), st.booleans())
-def test_any_bytes_have_one_outcome_which_is_the_same_again(bodies: list[bytes], long: bool) -> None:
+def test_any_bytes_have_one_outcome_in_every_run(bodies: list[bytes], long: bool) -> None:
     bodies = [body * 30 for body in bodies] if long else bodies
     for charset in (None, "utf-8", "gbk", "utf-16", "no such"):
         batch = pages(*bodies, charset=charset)

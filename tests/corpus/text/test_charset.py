@@ -1,4 +1,4 @@
-"""The text of a page whatever it says about its encoding."""
+"""The text of a page, whatever the page declares about its encoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corpus.text import charset
-from corpus.warc.pages import Page, decode_html, read_pages
+from corpus.text.charset import decode_html
+from corpus.warc.pages import Page, read_pages
 
 GERMAN = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich – „schön“. "
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. "

@@ -1,4 +1,4 @@
-"""WARC files in every compression, bombs, digests, and the quick way through a record against the slow one."""
+"""WARC files in every compression, bombs, digests, and the two ways to read a record, which give equal answers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from corpus.warc import framing as warc_records
 from corpus.warc import inflate
-from corpus.warc.bytes import Window, whole_member
 from corpus.warc.digest import expected
-from corpus.warc.framing import Record, records
+from corpus.warc.framing import WarcRecord, records
 from corpus.warc.header import BadHeader, quick_http, quick_warc, read_http
 from corpus.warc.http_body import undo_codings
+from corpus.warc.members import Window, whole_member
 from corpus.warc.pages import BadRecord, Page, read_pages, read_record
 from tests.oracles import warc_reader
 from tests.support.warc_records import HTML, bad_of, chunked, pages_of, read, record, response
@@ -105,7 +105,7 @@ def test_skippable_frames_are_skipped() -> None:
 
 @settings(max_examples=150)
 @given(st.data())
-def test_damage_to_zstandard_costs_what_it_touches(data: st.DataObject) -> None:
+def test_damage_to_zstandard_costs_only_the_records_that_it_touches(data: st.DataObject) -> None:
     parts = [frames([part], write_checksum=True) for part in SOUND]
     sound = b"".join(parts)
     begin = data.draw(st.integers(0, len(sound) - 1))
@@ -128,7 +128,7 @@ def test_damage_to_zstandard_costs_what_it_touches(data: st.DataObject) -> None:
 # --- The quick way and the slow one, isal and zlib
 
 
-def slowly(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+def slowly(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[WarcRecord]:
     with monkeypatch.context() as patch:
         patch.setattr(warc_records, "_quick", lambda *_: None)
         return list(records(Window(io.BytesIO(data), 0), LIMIT, digests=True))
@@ -170,8 +170,8 @@ def test_both_ways_give_the_same_records(library: str, monkeypatch: pytest.Monke
 
 @settings(max_examples=300)
 @given(st.binary(max_size=3000), st.data())
-def test_isal_takes_nothing_that_zlib_does_not(body: bytes, data: st.DataObject) -> None:
-    """Of a damaged member, the fast library may give up more often, and then gives nothing."""
+def test_isal_inflates_no_member_that_zlib_refuses(body: bytes, data: st.DataObject) -> None:
+    """The fast library may give up on a damaged member that zlib reads in part, and then gives nothing."""
     member = bytearray(gzip.compress(body, mtime=0))
     for _ in range(data.draw(st.integers(0, 2))):
         member[data.draw(st.integers(0, len(member) - 1))] = data.draw(st.integers(0, 255))
@@ -199,7 +199,7 @@ LINE = st.one_of(
 @given(
     st.lists(LINE, max_size=6), st.sampled_from(["\r\n", "\n", "\r\r\n"]), st.sampled_from(["WARC/1.0", "WARC/1.1 "])
 )
-def test_quick_headers_are_what_warcio_reads(lines: list[str], newline: str, version: str) -> None:
+def test_quick_headers_equal_warcio_s(lines: list[str], newline: str, version: str) -> None:
     data = (version + "\r\n" + newline.join([*lines, "X-Last: 1"])).encode() + b"\r\n\r\nblock"
     quick = quick_warc(data)
     if quick is not None:
@@ -224,7 +224,7 @@ def test_plain_headers_are_read_quickly() -> None:
 
 
 def gzip_bomb(head: bytes, size: int) -> bytes:
-    """A gzip member of `head` and `size` zeros (a multiple of 64 MiB); what stands in for its checksum is wrong."""
+    """A gzip member of `head` and `size` zeros (a multiple of 64 MiB), with a wrong checksum."""
     deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     start = deflater.compress(head) + deflater.flush(zlib.Z_FULL_FLUSH)
     deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
@@ -318,7 +318,7 @@ def test_wrong_digests_in_a_plain_file_are_damage(form: str) -> None:
     ]
 
 
-def test_what_a_payload_digest_may_be_of() -> None:
+def test_a_payload_digest_may_be_of_three_forms_of_the_body() -> None:
     stored = chunked(gzip.compress(HTML, mtime=0), 100)
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
 
@@ -358,7 +358,7 @@ def test_forms_of_digests() -> None:
 
 
 def test_a_stored_member_is_not_delivered_twice() -> None:
-    """Deflate keeps what does not compress as it is, so that the records stand in a broken member in plain text."""
+    """Deflate stores bytes that do not compress as they are: a broken member may hold its records uncompressed."""
     whole = bytearray(gzip.compress(b"".join(SOUND), compresslevel=0))
     whole[-6] ^= 1
     items = read(bytes(whole) + gzip.compress(one(9)))
@@ -367,7 +367,7 @@ def test_a_stored_member_is_not_delivered_twice() -> None:
 
 
 def test_lengths_that_all_lie_do_not_take_all_day() -> None:
-    """Each of them claims the rest of the file, which is read again for the next one, but not for ever."""
+    """Each record claims the rest of the file, which is read again for the next record, but not without end."""
 
     liars = b"".join(one(number, HTML, length=10**12) for number in range(2000))
     window = Window(io.BytesIO(liars), 0)

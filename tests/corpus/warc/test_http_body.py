@@ -67,7 +67,7 @@ def test_a_coding_that_cannot_be_undone_is_named(coding: str) -> None:
     assert rule(data) == ("warc.coding", coding.lower(), "gzip, deflate, br, zstd")
 
 
-def test_what_decodes_before_a_cut_is_kept() -> None:
+def test_the_bytes_that_decode_before_a_cut_are_kept() -> None:
     body = b"<p>" + b"".join(hashlib.sha256(b"%d" % n).hexdigest().encode() for n in range(3000))
     for coding in ("gzip", "deflate", "Deflate", "br"):
         got, failed = undo_codings(ENCODERS[coding](body)[:60_000], "", coding, 10**6)
@@ -101,7 +101,7 @@ def test_what_decodes_before_a_cut_is_kept() -> None:
         ("application/json", b"<html>", "application/json"),
     ],
 )
-def test_html_is_told_by_type_and_bytes(declared: str, body: bytes, answer: str | None) -> None:
+def test_html_is_known_by_its_type_and_its_bytes(declared: str, body: bytes, answer: str | None) -> None:
     assert html_type(declared, body) == answer
 
 

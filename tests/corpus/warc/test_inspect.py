@@ -1,4 +1,4 @@
-"""`corpus records`: what a person is told of a file, and the bytes of one record."""
+"""`corpus records`: the list of a file, the check of a file, and the bytes of one record."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_record_is_listed_and_found(name: str, tmp_path: Path) -> None:
     assert run(path, "--check")[2] == 0
 
 
-def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_missing_record_is_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.warc.gz"
     path.write_bytes(PACKERS["a.warc.gz"](PARTS))
     for options, said in (
@@ -106,7 +106,7 @@ def test_every_digest_of_real_pages_is_verified(testdata: Path) -> None:
     assert report.skipped == {"metadata": 168, "request": 168, "warcinfo": 1}
 
 
-def test_a_digest_that_the_crawler_got_wrong_is_told_and_costs_nothing(tmp_path: Path) -> None:
+def test_a_digest_that_the_crawler_got_wrong_is_reported_and_costs_no_page(tmp_path: Path) -> None:
     path = tmp_path / "a.warc.gz"
     wrong = response(HTML, "Content-Type: text/html", extra=f"WARC-Block-Digest: sha1:{'0' * 40}\r\n")
     path.write_bytes(gzip.compress(wrong))

@@ -162,7 +162,7 @@ def test_sound_files_equal_the_slow_reader(bodies: list[bytes], step: int) -> No
 
 @settings(max_examples=300)
 @given(st.data())
-def test_what_damage_does_not_touch_is_delivered(data: st.DataObject) -> None:
+def test_undamaged_pages_are_delivered(data: st.DataObject) -> None:
     bodies = data.draw(BODIES)
     sound = write_warc((f"https://a.example/{n}", body) for n, body in enumerate(bodies))
     begin = data.draw(st.integers(0, len(sound) - 1))
@@ -227,7 +227,7 @@ def test_lengths_that_lie_in_a_plain_file_cost_one_record() -> None:
 
 
 @pytest.mark.parametrize("length", ["", "-1", "x", "1_0", "9" * 5000])
-def test_a_length_that_is_none(length: str) -> None:
+def test_a_content_length_that_is_no_number(length: str) -> None:
     bad = response(HTML).replace(b"Content-Length: ", f"Content-Length: {length}\r\nX: ".encode(), 1)
     items = read(gzip.compress(bad) + gzip.compress(response(HTML)))
     assert [item.drop.rule for item in bad_of(items)] == ["warc.damaged"]
@@ -273,7 +273,7 @@ def test_a_stray_line_in_a_page_is_no_record() -> None:
         assert bad_of(read(data)) == []
 
 
-def test_what_is_no_page() -> None:
+def test_records_that_are_no_pages() -> None:
     assert rule(response(HTML, status="206 Partial")) == ("warc.status", 206, 200)
     assert rule(response(HTML, status="nonsense")) == ("warc.status", "nonsense", 200)
     assert rule(record("response", b"1 2 3", url="dns:a.example")) == ("warc.protocol", "dns", "http")
@@ -321,7 +321,7 @@ def test_a_page_that_the_crawler_cut_is_a_page() -> None:
     assert item.html == HTML[:100]
 
 
-def test_what_the_archive_saw_in_the_bytes_goes_before_the_header() -> None:
+def test_the_type_that_the_crawler_detected_goes_before_the_header() -> None:
     saw = "WARC-Identified-Payload-Type: {}\r\n".format
     item = only(response(HTML, "Content-Type: text/plain", extra=saw("text/html")))
     assert isinstance(item, Page)
@@ -354,7 +354,7 @@ def test_a_page_of_exactly_the_limit_is_kept() -> None:
         assert rule(data, max_page_bytes=len(HTML) - 1)[0] == "warc.too_large"
 
 
-def test_lookup_of_what_is_not_there() -> None:
+def test_lookup_of_a_missing_record() -> None:
     data = gzip.compress(record("request", b"GET / HTTP/1.1\r\n\r\n"))
     whole = data + gzip.compress(response(HTML))
     for offset, length in ((0, None), (0, len(data)), (len(whole), None), (10**6, 100), (0, 0)):

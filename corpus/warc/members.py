@@ -1,10 +1,12 @@
 """A WARC file as bytes: gzip members and Zstandard frames inflated one by one, and the way back after damage.
 
-In: a stream that is read forward only. Out: readers over one member (or over a plain file) that raise `zlib.error`,
-`ZstdError` or `Truncated` where the bytes end in damage and `Bomb` where they inflate out of all proportion, and
-`next_start`, the next offset at which a record can begin. A `Window` keeps the compressed bytes since the member
-began, because a broken deflate stream may run far past its true end before zlib notices: the search has to begin
-behind the member's first byte. How often it does is bounded, so that no file costs more than a few times its length.
+In: a stream that is read forward only. Out: readers of one member, of one frame or of a plain file, and `next_start`,
+the next offset at which a record can begin. A reader raises `zlib.error`, `ZstdError` or `Truncated` where the bytes
+are damaged, and `Bomb` where a member inflates out of all proportion.
+
+A `Window` keeps the compressed bytes since the member began. A broken deflate stream may run far past its true end
+before zlib notices, so the search for the next record has to begin right behind the member's first byte. How many
+bytes are read again is bounded: no file costs more than a few times its length.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ BLOCK = 64 * 1024
 GZIP = b"\x1f\x8b\x08"
 WARC = b"WARC/"
 
-_LOOKBACK = 32 * 1024 * 1024  # compressed bytes kept for going back; a member of Common Crawl holds 5 MiB at most
-_SMALL = 4096  # compressed bytes of a request or of metadata, and more
+_LOOKBACK = 32 * 1024 * 1024  # compressed bytes kept for going back; Common Crawl's members have 5 MiB at the most
+_SMALL = 4096  # compressed bytes that hold a request or metadata
 _MAX_HEADER = 1024 * 1024  # WARC and HTTP header lines of one record
 _START = re.compile(rb"\x1f\x8b\x08|\x28\xb5\x2f\xfd|(?<=[\n\0])WARC/[01]\.")
-# A member that has given this much, and this many times what it took, is a bomb and not read to its end. Real pages
-# stay below 30; deflate reaches 1,032, Zstandard 40,000.
+# A member that has inflated to more bytes than this, and to more than this many times its compressed bytes, is a bomb,
+# and is not read to its end. The ratio of real pages stays below 30; deflate reaches 1,032, Zstandard 40,000.
 _BOMB_BYTES = 64 * 1024 * 1024
 _BOMB_RATIO = 100
-_REREAD = 8  # times the length of the file that may be gone back over
+_REREAD = 8  # times the length of the file that may be read again
 
 
 def next_start(window: Window, at: int) -> int:
-    """The first offset from `at` on where a record can begin, or the end of the file."""
+    """The first offset from `at` on at which a record can begin, or the end of the file."""
     at = max(at, window.start)
     while block := window.peek(at, BLOCK):
         for match in _START.finditer(block):
@@ -45,21 +47,23 @@ def next_start(window: Window, at: int) -> int:
                 return start
         if len(block) < BLOCK:
             break
-        at += len(block) - 8  # a match may lie across the border
+        at += len(block) - 8  # a match may lie across the end of the block
         window.forget(at)
     return window.end
 
 
 def way_back(window: Window, at: int, reached: int) -> int:
-    """Where to look for the next record after one that began at `at` and was found broken at `reached`.
+    """The next offset at which a record can begin, after one that begins at `at` and proved broken at `reached`.
 
-    Behind its first byte; or, where damage upon damage has had too much read again already, where reading stands.
+    The search begins behind the broken record's first byte. Where too much has been read again already, because damage
+    followed damage, it begins at `reached`.
     """
     window.reread += max(0, reached - at)
     return next_start(window, at + 1 if window.reread <= _REREAD * (window.end + BLOCK) else max(reached, at + 1))
 
 
 def _inflates_to_record(head: bytes) -> bool:
+    """Whether `head` begins a gzip member that begins with a record."""
     try:
         return zlib.decompressobj(inflate.GZIP_BITS).decompress(head, len(WARC)) == WARC
     except zlib.error:
@@ -67,6 +71,7 @@ def _inflates_to_record(head: bytes) -> bool:
 
 
 def _unfolds_to_record(window: Window, at: int) -> bool:
+    """Whether a Zstandard frame that begins with a record is at `at`."""
     try:
         return Frame(window, at).read(len(WARC)) == WARC
     except (ZstdError, Truncated):
@@ -74,18 +79,23 @@ def _unfolds_to_record(window: Window, at: int) -> bool:
 
 
 class Whole(NamedTuple):
-    """A gzip member inflated: its bytes in pieces, the first and the last of which are of some size."""
+    """A whole gzip member, inflated.
+
+    pieces  its bytes; where there are several pieces, the first has `BLOCK` bytes and more, the last 16 and more
+    size    bytes of all pieces
+    end     the offset in the file behind the member
+    """
 
     pieces: list[bytes]
-    size: int  # bytes of all pieces
-    end: int  # the next byte of the file
+    size: int
+    end: int
 
 
 def whole_member(window: Window, at: int, most: int, small: bool = False) -> Whole | None:
-    """The gzip member at `at` if it is sound and not large; nothing has been taken from `window` if not.
+    """The gzip member at `at`, if it is sound and has at most `most` bytes both compressed and inflated; else None.
 
-    `most` is the limit of both its compressed and its inflated bytes. `small` is a guess: what is offered to the
-    library and lies behind the member is copied in vain.
+    `small` is the caller's guess that the member has fewer than 4,096 compressed bytes. The library is then offered
+    fewer bytes at first, because it copies all bytes behind the member in vain. `window` forgets nothing.
     """
     inflater = inflate.gzip_inflater()
     try:
@@ -114,15 +124,19 @@ def whole_member(window: Window, at: int, most: int, small: bool = False) -> Who
 
 
 class Window:
-    """A stretch of the file from `start` to `end`: what was read and may be read again."""
+    """The bytes of the file from `start` to `end`, which were read and can be read again.
+
+    dictionary  the dictionary of the file's Zstandard frames; b"" if it has none
+    reread      bytes that were read again after damage, in all
+    """
 
     def __init__(self, stream: BinaryIO, start: int, dictionary: bytes = b"") -> None:
         self._stream = stream
         self._bytes = bytearray()
         self.start = start
         self.end = start
-        self.dictionary = dictionary  # of the Zstandard frames
-        self.reread = 0  # bytes that were gone back over, in all
+        self.dictionary = dictionary
+        self.reread = 0
 
     def _fill(self, end: int) -> None:
         while self.end < end and (block := self._stream.read(BLOCK)):
@@ -130,27 +144,25 @@ class Window:
             self.end += len(block)
 
     def peek(self, at: int, size: int) -> bytes:
-        """The bytes at `at`, short only at the end of the file."""
-        if self.end < at + size:
-            self._fill(at + size)
-        with memoryview(self._bytes) as view:
-            return view[at - self.start : at - self.start + size].tobytes()
+        """The `size` bytes at `at`; fewer only at the end of the file."""
+        with self.view(at, size) as view:
+            return view.tobytes()
 
     def view(self, at: int, size: int) -> memoryview:
-        """Up to `size` bytes at `at`, none only at the end of the file; to be released before the window moves."""
+        """The `size` bytes at `at` without a copy; fewer only at the end. Release the view before the window moves."""
         if self.end < at + size:
             self._fill(at + size)
         return memoryview(self._bytes)[at - self.start : at - self.start + size]
 
     def forget(self, before: int) -> None:
-        """Let go of the bytes before `before`."""
+        """Free the bytes before the offset `before`."""
         if before > self.start:
             del self._bytes[: before - self.start]
             self.start = min(before, self.end)
 
 
 class Plain(io.RawIOBase):
-    """The file as it is, from `at` on."""
+    """The bytes of the file as they are, from `at` on."""
 
     def __init__(self, window: Window, at: int) -> None:
         self._window = window
@@ -170,16 +182,21 @@ class Plain(io.RawIOBase):
         return len(data)
 
 
-class Member(io.RawIOBase):
-    """One gzip member, inflated. `position` is the next byte of the file; `fault` the error that ended it."""
+class Inflated(io.RawIOBase):
+    """The bytes that a gzip member or a Zstandard frame inflates to, from its first byte to its last.
+
+    position      the offset in the file behind the compressed bytes that were used
+    fault         the error at which the bytes end; None as long as they are sound
+    has_checksum  whether a checksum behind the bytes vouches for them
+    """
+
+    position: int
+    has_checksum: bool
 
     def __init__(self, window: Window, at: int) -> None:
         self._window = window
-        # zlib: this is for members that are damaged, very large or hold several records, and isal's output before an
-        # error is another.
-        self._inflater = zlib.decompressobj(inflate.GZIP_BITS)
         self._start = at
-        self._inflated = 0
+        self._size = 0  # bytes so far
         self.position = at
         self.fault: Exception | None = None
 
@@ -187,86 +204,95 @@ class Member(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._inflated
-
-    def readinto(self, buffer: Any) -> int:
-        if self.fault is not None:
-            raise self.fault
-        data = b""
-        while not data and not self._inflater.eof:
-            block = self._window.peek(self.position, BLOCK)
-            if not block:
-                self.fault = Truncated()
-                raise self.fault
-            try:
-                data = self._inflater.decompress(block, len(buffer))
-            except zlib.error as error:
-                self.fault = error
-                data = _before_error(block, len(buffer)) if self.position == self._start else b""
-                if not data:
-                    raise
-                break
-            inflater = self._inflater  # at the end, zlib leaves the rest of the input in both of its fields
-            self.position += len(block) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
-            self._window.forget(self.position - _LOOKBACK)
-        self._inflated += len(data)
-        self.fault = self.fault or _bomb(self._inflated, self.position - self._start)
-        buffer[: len(data)] = data
-        return len(data)
-
-
-class Frame(io.RawIOBase):
-    """One Zstandard frame, decompressed; the counterpart of `Member`."""
-
-    def __init__(self, window: Window, at: int) -> None:
-        self._window = window
-        self._start = at
-        self._blocks = Blocks(window.peek, at)
-        self._reader = decompressor(window.dictionary).stream_reader(self._blocks, read_size=BLOCK)
-        self._inflated = 0
-        self.fault: Exception | None = None
-
-    @property
-    def position(self) -> int:
-        return self._blocks.position
-
-    @property
-    def has_checksum(self) -> bool:
-        return self._blocks.has_checksum
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._inflated
+        return self._size
 
     def readinto(self, buffer: Any) -> int:
         if self.fault is not None:
             raise self.fault
         try:
-            data = self._reader.read(len(buffer))
-        except ZstdError as error:
+            data = self._inflate(len(buffer))
+        except (zlib.error, ZstdError, Truncated) as error:
             self.fault = error
             raise
-        if not data and not self._blocks.ended:
-            self.fault = Truncated()
-            raise self.fault
         self._window.forget(self.position - _LOOKBACK)
-        self._inflated += len(data)
-        self.fault = _bomb(self._inflated, self.position - self._start)
+        self._size += len(data)
+        self.fault = self.fault or _bomb(self._size, self.position - self._start)
         buffer[: len(data)] = data
         return len(data)
 
+    def _inflate(self, size: int) -> bytes:
+        """At least one byte and at most `size` bytes; none at the end. Moves `position`."""
+        raise NotImplementedError
 
-def _bomb(inflated: int, taken: int) -> Exception | None:
-    if inflated > _BOMB_BYTES and inflated > _BOMB_RATIO * taken:
-        return Bomb(f"{taken:,} bytes have inflated to {inflated:,}")
+
+class Member(Inflated):
+    """The bytes of the gzip member at `at`.
+
+    zlib inflates them, and not ISA-L: members that are damaged, very large or hold several records come here, and
+    ISA-L gives other bytes before an error.
+    """
+
+    has_checksum = True
+
+    def __init__(self, window: Window, at: int) -> None:
+        super().__init__(window, at)
+        self._inflater = zlib.decompressobj(inflate.GZIP_BITS)
+
+    def _inflate(self, size: int) -> bytes:
+        inflater, data = self._inflater, b""
+        while not data and not inflater.eof:
+            block = self._window.peek(self.position, BLOCK)
+            if not block:
+                raise Truncated
+            try:
+                data = inflater.decompress(block, size)
+            except zlib.error as error:
+                data = _before_error(block, size) if self.position == self._start else b""
+                if not data:
+                    raise
+                self.fault = error
+                return data
+            # At the end of the member, zlib has the rest of the input in both of its fields.
+            self.position += len(block) - len(inflater.unused_data if inflater.eof else inflater.unconsumed_tail)
+            self._window.forget(self.position - _LOOKBACK)  # here too: a header without end gives no data
+        return data
+
+
+class Frame(Inflated):
+    """The bytes of the Zstandard frame at `at`."""
+
+    def __init__(self, window: Window, at: int) -> None:
+        super().__init__(window, at)
+        self._blocks = Blocks(window.peek, at)
+        self._reader = decompressor(window.dictionary).stream_reader(self._blocks, read_size=BLOCK)
+        self.has_checksum = self._blocks.has_checksum
+
+    def _inflate(self, size: int) -> bytes:
+        try:
+            data: bytes = self._reader.read(size)
+        finally:
+            self.position = self._blocks.position
+        if not data and not self._blocks.ended:
+            raise Truncated
+        return data
+
+
+def inflated_at(window: Window, at: int) -> Inflated:
+    """The reader of the gzip member or the Zstandard frame that begins at `at`."""
+    return Member(window, at) if window.peek(at, len(GZIP)) == GZIP else Frame(window, at)
+
+
+def _bomb(inflated: int, compressed: int) -> Bomb | None:
+    if inflated > _BOMB_BYTES and inflated > _BOMB_RATIO * compressed:
+        return Bomb(f"{compressed:,} bytes have inflated to {inflated:,}")
     return None
 
 
 def _before_error(block: bytes, size: int) -> bytes:
-    """What inflates before the error: zlib drops the output of the call that fails, and it holds the header."""
-    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    """The bytes before the error in the first block: zlib drops the output of the call that fails, and the record's
+    header is in it.
+    """
+    inflater = zlib.decompressobj(inflate.GZIP_BITS)
     data = bytearray()
     try:
         for at in range(len(block)):  # byte by byte, so that the call that fails has little to drop
@@ -279,7 +305,10 @@ def _before_error(block: bytes, size: int) -> bytes:
 
 
 class Reader(io.BufferedReader):
-    """Lines and bytes of one member, with an end to what headers may hold."""
+    """Lines and bytes of a member, a frame or a plain file.
+
+    header_bytes  bytes of the lines read so far; `readline` raises HeaderTooLong where they are too many for a header
+    """
 
     def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__(raw, BLOCK)
@@ -294,24 +323,25 @@ class Reader(io.BufferedReader):
 
 
 class Truncated(Exception):
-    """The file ends inside a gzip member or a Zstandard frame."""
+    """The file ends inside of a gzip member or a Zstandard frame."""
 
 
 class Bomb(Exception):
-    """A member inflates to so much more than it holds that its rest is not worth the time."""
+    """A member inflates to so many more bytes than it has that its rest is not worth the time."""
 
 
 class HeaderTooLong(Exception):
-    """A record's header does not end."""
+    """The header lines of a record are too many bytes."""
 
 
 def skip_newlines(source: Reader) -> None:
+    """Move on to the next byte that ends no line."""
     while source.peek(1)[:1] in (b"\r", b"\n"):
         source.read(1)
 
 
 def skip_dictionary(window: Window, at: int) -> int | None:
-    """The end of the skippable frame at `at`, whose dictionary, if it holds one, is kept; None if there is none."""
+    """The end of the skippable frame at `at`, None if no such frame is there. `window` keeps a dictionary in it."""
     head = window.peek(at, 8)
     if not is_skippable(head):
         return None
@@ -325,8 +355,8 @@ def skip_dictionary(window: Window, at: int) -> int | None:
 
 
 def skip_to_record(source: Reader) -> bytes:
-    """Move on to the next line that begins a record in the same member; b"" if there is none."""
-    fresh = True  # at the start of a line
+    """Move on to the next line that begins a record; the bytes there, or b"" if no record follows in this member."""
+    fresh = True  # at the beginning of a line
     while head := source.peek(1):
         if fresh and head.startswith(WARC):
             return head
