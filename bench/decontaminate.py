@@ -23,7 +23,7 @@ from datatrove.utils.hashing import HashConfig
 from datatrove.utils.text import ngrams, simplify_text
 
 from bench.harness import data_folder, median_seconds, print_json, print_row, ratios, utf8_bytes
-from corpus.decontaminate.benchmarks import EXAMPLES, make_index, make_table
+from corpus.decontaminate.benchmarks import EXAMPLES, hash_table, make_index
 from corpus.decontaminate.config import Config
 from corpus.decontaminate.overlaps import find
 
@@ -59,7 +59,7 @@ def main() -> None:
     examples = [" ".join(texts[row].split()[EXAMPLES_WORDS : 2 * EXAMPLES_WORDS]) for row in held]
     rows = [{"benchmark": "bench", "example": number, "text": text} for number, text in enumerate(examples)]
     index = make_index(pa.Table.from_pylist(rows, schema=EXAMPLES), Config(("",), ngram=NGRAM, max_examples=0))
-    table, batches = make_table(index), [pa.array(texts[start : start + 64]) for start in range(0, len(texts), 64)]
+    table, batches = hash_table(index), [pa.array(texts[start : start + 64]) for start in range(0, len(texts), 64)]
     known = {gram for text in examples for gram in tuples(text)}
 
     def ours() -> set[int]:

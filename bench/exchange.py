@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from bench.harness import print_json, print_row, ratios
 from corpus.dedup.components import components
-from corpus.dedup.exchange import Source, partition_edges, read_edges, write_edges, write_keys
+from corpus.dedup.exchange import PairFile, partition_edges, read_edges, write_edges, write_keys
 
 BANDS = 14
 UNIT = 250_000  # documents in a pairs file
@@ -46,16 +46,16 @@ STARS = """
     ON band{band} = key WHERE row > first"""
 
 
-def file_sources(paths: list[Path], rows: list[int]) -> list[Source]:
+def file_sources(paths: list[Path], rows: list[int]) -> list[PairFile]:
     """The pairs files of units, of which each has `rows[i]` documents, as a reducer reads them."""
 
-    def source(path: Path, first_row: int) -> Source:
+    def source(path: Path, first_row: int) -> PairFile:
         def read(start: int, length: int) -> bytes:
             with path.open("rb") as file:
                 file.seek(start)
                 return file.read(length)
 
-        return Source(first_row, read, path.name)
+        return PairFile(first_row, read, path.name)
 
     return [source(path, sum(rows[:number])) for number, path in enumerate(paths)]
 

@@ -24,9 +24,9 @@ from datatrove.pipeline.dedup.sentence_dedup import SentDedupConfig, SentenceDed
 from datatrove.utils.hashing import HashConfig
 
 from bench.harness import data_folder, median_seconds, print_json, print_row, ratios, utf8_bytes
-from corpus.dedup.exchange import Source
+from corpus.dedup.exchange import PairFile
+from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.hashes import (
-    Config,
     open_repeated,
     remove_lines,
     repeated_lines,
@@ -68,7 +68,7 @@ def our_removal(batches: list[pa.RecordBatch], folder: Path) -> list[pa.Array]:
     """The texts that are left, through the files of the passes."""
     write_line_hashes(batches, folder / "unit.lines", CONFIG)
     data = (folder / "unit.lines").read_bytes()
-    sources = [Source(0, lambda start, length: data[start : start + length])]
+    sources = [PairFile(0, lambda start, length: data[start : start + length])]
     write_repeated((repeated_lines(sources, part, PARTS, CONFIG) for part in range(PARTS)), folder / "repeated")
     table = open_repeated(folder / "repeated")
     row, result = 0, []

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from corpus.engine.base import Attempt, Unit
-from corpus.run.commit import check_whole, commit_file, find_output
+from corpus.run.commit import committing, find_output, whole_input
 from corpus.store.shards import ROW_GROUP, Dataset
 
 
@@ -33,16 +32,14 @@ class CutoffWork:
     def run(self, unit: Unit, attempt: Attempt) -> None:
         from corpus.classifier.cutoff import find_cutoff
 
-        began = time.monotonic()
-        dataset = Dataset(self.scores)
-        check_whole(dataset, "labels", unit.inputs[0])
-        documents = sum(output.rows for output in dataset.files("labels"))
-        if not documents:
-            raise ValueError(f"{self.scores}: has no documents, so there is no share of them to keep")
-        cutoff = find_cutoff(lambda *bits: self._histogram(dataset, *bits), documents, self.config.share)
-        with Dataset(self.output).storage.scratch() as folder:
-            (folder / "cutoff.json").write_text(json.dumps({"documents": documents, "cutoff": cutoff}) + "\n")
-            commit_file(self, unit, attempt, began, folder / "cutoff.json", "cutoff", 1, documents)
+        with committing(self, unit, attempt) as ending:
+            dataset = whole_input(unit, self.scores, "labels")
+            documents = sum(output.rows for output in dataset.files("labels"))
+            if not documents:
+                raise ValueError(f"{self.scores}: has no documents, so there is no share of them to keep")
+            cutoff = find_cutoff(lambda *bits: self._histogram(dataset, *bits), documents, self.config.share)
+            (ending.folder / "cutoff.json").write_text(json.dumps({"documents": documents, "cutoff": cutoff}) + "\n")
+            ending.publish_file("cutoff.json", "cutoff", 1, documents)
 
     def _histogram(self, dataset: Dataset, shift: int, prefix: int) -> Any:
         """The counts of `find_cutoff`, over all shards of SCORES."""

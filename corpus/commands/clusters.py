@@ -13,8 +13,9 @@ from bpe.terminal.progress import Live
 from bpe.terminal.text import BOLD, GREEN, GREY, RED, counted, in_colour, paint, say, table
 
 if TYPE_CHECKING:
-    from corpus.dedup.clusters import Cluster, Deduplication, Document, Member, Nearest, Place, Size
+    from corpus.dedup.clusters import Cluster, Member, Nearest, Size
     from corpus.dedup.difference import Difference
+    from corpus.dedup.results import Deduplication, Document, Place
 
 CLUSTER = Heading("Which cluster")
 SHOWN = Heading("What is shown")
@@ -46,7 +47,8 @@ def clusters(
     """
     if sum(asked is not None for asked in (url, id, count)) != 1:
         raise click.UsageError("say which cluster: one of --url URL, --id ID and --largest N")
-    from corpus.dedup.clusters import cluster_of, find_id, find_url, largest, open_deduplication
+    from corpus.dedup.clusters import cluster_of, largest
+    from corpus.dedup.results import find_id, find_url, open_deduplication
 
     deduplication = open_deduplication(folder)
     colours = in_colour()
@@ -88,8 +90,9 @@ class Answer(NamedTuple):
 
 
 def _answer(deduplication: Deduplication, cluster: Cluster, members: int, diff: bool) -> Answer:
-    from corpus.dedup.clusters import load, nearest, ngrams_in_common
+    from corpus.dedup.clusters import nearest, ngrams_in_common
     from corpus.dedup.difference import difference
+    from corpus.dedup.results import load
 
     near = None
     if cluster.size == 1 and not cluster.alone:
@@ -184,7 +187,7 @@ def _text(answer: Answer, colours: bool) -> str:
             "",
         ]
     if answer.missing:
-        from corpus.dedup.clusters import GONE
+        from corpus.dedup.results import GONE
 
         lines += [f"no texts: {answer.missing} {GONE}", ""]
     return "\n".join([*lines, *_compared(answer, colours)]).rstrip()
@@ -254,8 +257,8 @@ def _table(answer: Answer, members: list[Member], marked: Member | None, colours
 
 
 def _show_largest(deduplication: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
-    from corpus.dedup.clusters import GONE, load
     from corpus.dedup.difference import readable_line
+    from corpus.dedup.results import GONE, load
 
     documents, missing = load(deduplication, [size.kept for size in sizes if size.kept])
     urls = [documents[size.kept].url if size.kept in documents else None for size in sizes]

@@ -1,8 +1,8 @@
-"""The stage that acts on contamination: DOCUMENTS with their overlaps -> DOCUMENTS without what benchmarks ask.
+"""The step that drops documents which hold examples of benchmarks, or cuts the examples out of them.
 
-In: DOCUMENTS and, row by row, the n-grams of OVERLAPS as `overlap_ngrams`. Out: the documents without it that count as
-clean, and, with `action = "cut"`, those of which enough is left, plus `contaminated_cuts`, how many cuts were made. A
-dropped one names the example that most of is in it, as BENCHMARK:EXAMPLE, and how many of its n-grams.
+In: DOCUMENTS and, row by row, the column of OVERLAPS as `overlap_ngrams`. Out: the documents that hold no example, and
+with `action = "cut"` also the documents of which enough is left, with the number of cuts in `contaminated_cuts`. A
+dropped document names the example of which it holds the largest share, as BENCHMARK:EXAMPLE, and its n-grams of that.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from corpus.decontaminate.benchmarks import Index, load_index
-from corpus.decontaminate.config import Apply, Config
+from corpus.decontaminate.benchmarks import BenchmarkIndex, load_index
+from corpus.decontaminate.config import Config, Removal
 from corpus.decontaminate.decide import Hit, hits, sizes
 from corpus.decontaminate.overlaps import find, same
 from corpus.decontaminate.words import split_words
@@ -27,21 +27,21 @@ from corpus.stage import Labels, Stage
 NAME = "decontaminate"
 PREFIX = "overlap_"
 CUTS = "contaminated_cuts"
-_BETWEEN = "\n\n"  # the pieces that are left
+_BETWEEN = "\n\n"  # joins the pieces that are left
 
 
-def columns(config: Apply) -> list[pa.Field]:
-    """What this stage adds to DOCUMENTS."""
+def columns(config: Removal) -> list[pa.Field]:
+    """The columns that are added to DOCUMENTS."""
     return [pa.field(CUTS, pa.int32())] if config.settings.action == "cut" else []
 
 
-def labels(config: Apply) -> list[str]:
-    """The columns of OVERLAPS that it reads, and takes away."""
+def labels(config: Removal) -> list[str]:
+    """The columns of OVERLAPS that this step reads and removes."""
     return ["ngrams"]
 
 
-def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
-    """Drop the documents that hold an example, or cut it out."""
+def process(batch: pa.RecordBatch, config: Removal) -> Outcome:
+    """Drop the documents that hold an example, or cut the example out."""
     index, _ = load_index(config.index)
     ignored, size = _ignored(config.index, config.ignored)
     overlaps = batch.column(f"{PREFIX}ngrams").to_pylist()
@@ -49,15 +49,15 @@ def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
     drops: dict[int, Drop] = {}
     texts, cuts = {}, np.zeros(batch.num_rows, np.int32)
     for row, ngrams in enumerate(overlaps):
-        if not ngrams or not (found := hits(ngrams, index, ignored, size, config.settings)):
+        if not ngrams or not (examples := hits(ngrams, index, ignored, size, config.settings)):
             continue
         if config.settings.action == "drop":
-            drops[row] = _drop(index, found[0], config.settings)
+            drops[row] = _drop(index, examples[0], config.settings)
             continue
         text = batch.column("text")[row].as_py()
-        pieces, cuts[row] = _pieces(text, found, config, ignored)
+        pieces, cuts[row] = _pieces(text, examples, config, ignored)
         if not pieces:
-            drops[row] = Drop(f"{NAME}.nothing_left", _name(index, found[0]), config.settings.min_piece)
+            drops[row] = Drop(f"{NAME}.nothing_left", _name(index, examples[0]), config.settings.min_piece)
         elif len(pieces) > config.settings.max_pieces:
             drops[row] = Drop(f"{NAME}.pieces", len(pieces), config.settings.max_pieces)
         else:
@@ -70,21 +70,21 @@ def process(batch: pa.RecordBatch, config: Apply) -> Outcome:
     return outcome(batch, NAME, drops)
 
 
-def _drop(index: Index, hit: Hit, settings: Config) -> Drop:
+def _drop(index: BenchmarkIndex, hit: Hit, settings: Config) -> Drop:
     threshold = f"{settings.min_overlap:g} or {settings.min_ngrams}"
     return Drop(f"{NAME}.overlap", f"{_name(index, hit)} {hit.ngrams}/{hit.of}", threshold)
 
 
-def _name(index: Index, hit: Hit) -> str:
+def _name(index: BenchmarkIndex, hit: Hit) -> str:
     row = index.examples.slice(hit.example, 1).to_pylist()[0]
     return f"{row['benchmark']}:{row['example']}"
 
 
-def _pieces(text: str, found: Sequence[Hit], config: Apply, ignored: NDArray[np.bool_]) -> tuple[list[str], int]:
-    """What is left of a text of which the n-grams of these examples are cut out; and how many cuts that takes."""
+def _pieces(text: str, hits: Sequence[Hit], config: Removal, ignored: NDArray[np.bool_]) -> tuple[list[str], int]:
+    """(the pieces that are left of a text when the n-grams of these examples are cut out, the number of cuts)."""
     index, table = load_index(config.index)
     settings, words = config.settings, split_words(text)
-    examples = {hit.example for hit in found}
+    examples = {hit.example for hit in hits}
     spans: list[list[int]] = []
     for _, at, number in find(pa.array([text], pa.large_string()), index, table, settings.ngram).tolist():
         owners = index.owners[index.ends[number] : index.ends[number + 1]].tolist()
@@ -103,7 +103,7 @@ def _pieces(text: str, found: Sequence[Hit], config: Apply, ignored: NDArray[np.
 
 @functools.lru_cache(1)
 def _ignored(index: str, path: str) -> tuple[Any, Any]:
-    """Of each n-gram whether it says nothing, and of each example how many are left."""
+    """(for each n-gram, whether it is ignored; for each example, how many of its n-grams are not)."""
     loaded, _ = load_index(index)
     ignored = np.frombuffer(Path(path).read_bytes(), np.uint8).astype(bool)
     if len(ignored) != len(loaded.hashes):
@@ -111,4 +111,4 @@ def _ignored(index: str, path: str) -> tuple[Any, Any]:
     return ignored, sizes(loaded, ignored)
 
 
-STAGE = Stage(NAME, Apply, process, columns=columns, labels=Labels(PREFIX, labels))
+STAGE = Stage(NAME, Removal, process, columns=columns, labels=Labels(PREFIX, labels))

@@ -1,11 +1,11 @@
-"""Benchmark files -> their examples as a table, and an index of the n-grams by which they are found.
+"""Benchmark files -> a table of their examples, and an index of the word n-grams by which examples are found.
 
-An example is a line of JSON, a row of Parquet or a line of text; of a record, all fields that hold text, or lists of
-texts, are one text, a line each. A benchmark is named after its file.
+An example is a line of JSON, a row of Parquet or a line of text. The text of a record is all its fields that hold text
+or lists of texts, a line each. A benchmark is named after its file.
 
-The index is arrays: the hash of every n-gram that counts, in order; where its words stand (example, first word); and
-which examples have it. It is made by hashes, as documents are looked through, so that two of 2^64 may be taken for one;
-what is found is compared word by word.
+An n-gram counts unless too many examples have it. The index has, for every n-gram that counts, its hash, where its
+words are (an example, and the first word there), and which examples have it. Documents are searched by the 64-bit
+hashes; a hash that is found is confirmed by comparing the words.
 """
 
 from __future__ import annotations
@@ -25,39 +25,43 @@ from numpy.typing import NDArray
 from bpe.sources import JSON_ENDINGS, files_of
 from bpe.texts import from_arrow
 from corpus.decontaminate.config import Config
+from corpus.decontaminate.kernels import contain
 from corpus.decontaminate.words import split_words, word_table
 from corpus.text.words import scratch_for
 
 EXAMPLES = pa.schema([("benchmark", pa.string()), ("example", pa.int64()), ("text", pa.string())])
 _BATCH = 4096
-_BITS = 16  # of the filter for each n-gram: one in 16 n-grams that are in no table passes it
+_BITS = 16  # of the filter, for each n-gram: one in 16 n-grams that are not in the table passes the filter
 
 
-class Index(NamedTuple):
-    """N-grams are numbered in the order of their hashes."""
+class BenchmarkIndex(NamedTuple):
+    """The n-grams that count, numbered in the order of their hashes, and the examples that have them.
 
-    examples: pa.Table  # EXAMPLES
+    examples  EXAMPLES
+    hashes    uint64[n]: the hash of each n-gram
+    places    int64[n, 2]: an example that has the n-gram, and the number of its first word there
+    ends      int64[n + 1]: n-gram i is in the examples owners[ends[i]:ends[i + 1]]
+    owners    int64[...]: numbers of examples
+    sizes     int64[examples]: how many n-grams of each example count
+    ignored   number of n-grams that do not count, because too many examples have them
+    short     number of examples with too few words for an n-gram
+    """
+
+    examples: pa.Table
     hashes: NDArray[np.uint64]
-    places: NDArray[np.int64]  # [n, 2]: an example that has it, and the number of its first word there
-    ends: NDArray[np.int64]  # n-gram i is in the examples owners[ends[i]:ends[i + 1]]
+    places: NDArray[np.int64]
+    ends: NDArray[np.int64]
     owners: NDArray[np.int64]
-    sizes: NDArray[np.int64]  # of each example, how many of its n-grams count
-    ignored: int  # n-grams that do not, because too many examples have them
-    short: int  # examples with too few words
-
-
-class Table(NamedTuple):
-    """The hashes as the kernel finds them."""
-
-    keys: NDArray[np.uint64]
-    numbers: NDArray[np.int64]
-    bits: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+    ignored: int
+    short: int
 
 
 def read_examples(sources: Sequence[str], fields: Sequence[str]) -> pa.Table:
     """EXAMPLES of all files, in order. `example` is the number of the line or row, from 1.
 
-    Raises FileNotFoundError or ValueError naming the file (and line) that is missing, damaged, or has no such field.
+    Raises FileNotFoundError naming a file that is missing, ValueError naming a file (and line) that is damaged or has
+    none of these fields.
     """
     batches = []
     names: dict[str, Path] = {}
@@ -124,23 +128,23 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
-def make_index(examples: pa.Table, config: Config) -> Index:
-    """The index of EXAMPLES. Raises ValueError if no example has enough words."""
+def make_index(examples: pa.Table, config: Config) -> BenchmarkIndex:
+    """The index of EXAMPLES. Raises ValueError if no example has enough words for an n-gram."""
     hashes, starts = ngram_hashes(examples.column("text").combine_chunks(), config.ngram)
     counts = np.diff(starts)
     example = np.repeat(np.arange(len(counts)), counts)
     word = np.arange(len(hashes)) - np.repeat(starts[:-1], counts)
     order = np.lexsort((word, example, hashes))
     hashes, example, word = hashes[order], example[order], word[order]
-    fresh = np.ones(len(hashes), bool)  # the first place of an n-gram in an example
-    fresh[1:] = (hashes[1:] != hashes[:-1]) | (example[1:] != example[:-1])
-    hashes, example, word = hashes[fresh], example[fresh], word[fresh]
+    is_first = np.ones(len(hashes), bool)  # whether it is the first place of the n-gram in the example
+    is_first[1:] = (hashes[1:] != hashes[:-1]) | (example[1:] != example[:-1])
+    hashes, example, word = hashes[is_first], example[is_first], word[is_first]
     unique, first, owners = np.unique(hashes, return_index=True, return_counts=True)
     counted = owners <= config.max_examples if config.max_examples else np.ones(len(unique), bool)
     if not len(unique):
         raise ValueError(f"{', '.join(config.benchmarks)}: no example of {config.ngram} words or more; lower ngram")
     kept = np.repeat(counted, owners)
-    return Index(
+    return BenchmarkIndex(
         examples,
         unique[counted],
         np.stack([example[first], word[first]], axis=1)[counted],
@@ -153,63 +157,61 @@ def make_index(examples: pa.Table, config: Config) -> Index:
 
 
 def ngram_hashes(texts: pa.Array, ngram: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """(64-bit hashes of each text's n-grams in order, offsets[n + 1])."""
-    from corpus.decontaminate.kernels.contain import rolling_hashes
+    """64-bit hashes of each text's n-grams in order: (hashes uint64[...], offsets int64[n + 1])."""
+    utf8 = from_arrow(texts)
+    count = len(utf8.offsets)
+    hashes, ends = np.empty(utf8.size // 2 + count, np.uint64), np.zeros(count, np.int64)
+    contain.rolling_hashes(utf8, word_table(), ngram, scratch_for(utf8), hashes, ends)
+    return hashes[: ends[-1]], ends
 
-    data, offsets = from_arrow(texts)
-    out, ends = np.empty(int(offsets[-1] - offsets[0]) // 2 + len(offsets), np.uint64), np.zeros(len(offsets), np.int64)
-    rolling_hashes(data, offsets, word_table(), ngram, scratch_for(offsets), out, ends)
-    return out[: ends[-1]], ends
 
-
-def make_table(index: Index) -> Table:
-    """The table of an index: half of its places are empty, at least."""
-    from corpus.decontaminate.kernels.contain import fill
-
+def hash_table(index: BenchmarkIndex) -> contain.HashTable:
+    """The hashes of an index as the kernel looks them up. At least half of the places are empty."""
     places = 1 << max(4, (2 * len(index.hashes) - 1).bit_length())
-    table = Table(np.zeros(places, np.uint64), np.zeros(places, np.int64), np.zeros(places * _BITS // 128, np.uint64))
-    fill(index.hashes, *table)
+    bits = np.zeros(places * _BITS // 128, np.uint64)
+    table = contain.HashTable(np.zeros(places, np.uint64), np.zeros(places, np.int64), bits)
+    contain.fill(index.hashes, table)
     return table
 
 
-def save_index(index: Index, path: Path) -> None:
+def save_index(index: BenchmarkIndex, path: Path) -> None:
     """Write an index as one file."""
     with pa.OSFile(str(path), "wb") as file:
         arrays = [index.hashes, index.places.ravel(), index.ends, index.owners, index.sizes]
         schema = pa.schema([("data", pa.large_binary())])
-        told = {"ignored": str(index.ignored), "short": str(index.short)}
+        counts = {"ignored": str(index.ignored), "short": str(index.short)}
         parts = pa.table({"data": pa.array([array.tobytes() for array in arrays], pa.large_binary())})
-        for table in (parts.cast(schema).replace_schema_metadata(told), index.examples):
+        for table in (parts.cast(schema).replace_schema_metadata(counts), index.examples):
             with pa.ipc.new_stream(file, table.schema) as writer:
                 writer.write_table(table)
 
 
 @functools.lru_cache(maxsize=1)
-def load_index(path: str) -> tuple[Index, Table]:
-    """An index as it was written, and its table. Raises ValueError naming a file that is damaged."""
+def load_index(path: str) -> tuple[BenchmarkIndex, contain.HashTable]:
+    """(the index of a file of `save_index`, its hash table). Raises ValueError naming a file that is damaged."""
     try:
         with pa.OSFile(path) as file:
             parts = pa.ipc.open_stream(file).read_all()
             examples = pa.ipc.open_stream(file).read_all()
-        told = parts.schema.metadata
+        counts = parts.schema.metadata
         arrays = [np.frombuffer(data.as_buffer(), "<i8") for data in parts.column("data")]
         hashes, places, ends, owners, sizes = arrays
-        index = Index(
+        index = BenchmarkIndex(
             examples,
             hashes.view(np.uint64),
             places.reshape(-1, 2),
             ends,
             owners,
             sizes,
-            int(told[b"ignored"]),
-            int(told[b"short"]),
+            int(counts[b"ignored"]),
+            int(counts[b"short"]),
         )
     except (pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
         raise ValueError(f"{path}: not an index of benchmarks ({error}); remove its folder to make it again") from None
-    return index, make_table(index)
+    return index, hash_table(index)
 
 
-def ngram_words(index: Index, number: int, ngram: int) -> tuple[str, ...]:
+def ngram_words(index: BenchmarkIndex, number: int, ngram: int) -> tuple[str, ...]:
     """The words of an n-gram."""
     example, word = index.places[number].tolist()
     return _example_words(index.examples.column("text")[example].as_py())[word : word + ngram]

@@ -1,15 +1,15 @@
-"""Settings of decontamination; light, so that a command can show help.
+"""Settings of decontamination. This module is light, so that a command can show its help quickly.
 
-Documents that hold examples of a benchmark teach a model the answers. What is looked for are n-grams of words, in lower
+Documents that hold examples of a benchmark teach a model the answers. Examples are found by word n-grams, in lower
 case and without punctuation, as in GPT-3 (Brown et al. 2020, arXiv 2005.14165, appendix C: 13 words). One n-gram in
-common is no proof: quotations, licences, forms and the instructions of the benchmarks themselves are what users are
-sorry to lose. Hence three guards, none of which depends on how documents are cut into shards:
+common proves nothing: it may be a quotation, a licence, a form or the instructions of the benchmark. Hence three
+guards, none of which depends on how documents are cut into shards:
 
-- an n-gram in more than `max_examples` examples of the benchmarks is their own boilerplate, and says nothing;
-- neither does one in more than `max_documents` documents (GPT-3, NeMo Curator's max_matches: 10);
-- a document counts only if it has `min_overlap` of an example's n-grams, or `min_ngrams` of them.
+- an n-gram in more than `max_examples` examples is boilerplate of the benchmarks, and is ignored;
+- an n-gram in more than `max_documents` documents is ignored (GPT-3, NeMo Curator's max_matches: 10);
+- a document holds an example only if it has a share of `min_overlap` of its n-grams, or `min_ngrams` of them.
 
-The preset `gpt3` has GPT-3's decisions: one n-gram counts, and is cut out with 200 characters on either side.
+The preset `gpt3` decides as GPT-3 does: one n-gram is enough, and is cut out with 200 characters on either side.
 """
 
 from __future__ import annotations
@@ -22,37 +22,39 @@ from corpus.config import setting
 @dataclass(frozen=True)
 class Config:
     benchmarks: tuple[str, ...] = setting(
-        (), "files of examples (.jsonl, .parquet, .txt), or folders of them", path=True
+        (), "files of examples (.jsonl, .parquet, .txt), or folders of such files", path=True
     )
     fields: tuple[str, ...] = setting(
-        (), "fields of an example to look for (default: all that hold text)", flag="--field"
+        (), "fields of an example that are its text (default: all that hold text)", flag="--field"
     )
-    ngram: int = setting(13, "words in an n-gram (GPT-3); shorter examples are not looked for", low=2, high=100)
-    max_examples: int = setting(10, "an n-gram in more examples of the benchmarks is ignored; 0: none is", low=0)
-    max_documents: int = setting(10, "an n-gram in more documents is ignored (GPT-3); 0: none is", low=0)
-    min_overlap: float = setting(0.5, "share of an example's n-grams that make a document count", low=0, high=1)
-    min_ngrams: int = setting(20, "different n-grams of one example that make a document count", low=1)
-    action: str = setting("drop", "drop the document, or cut out what overlaps", choices=("drop", "cut"))
-    window: int = setting(200, "cut: characters to cut on either side as well (GPT-3)", low=0)
-    min_piece: int = setting(200, "cut: shorter pieces between cuts go as well, in characters (GPT-3)", low=0)
-    max_pieces: int = setting(10, "cut: a document in more pieces is dropped (GPT-3)", low=1)
+    ngram: int = setting(13, "words in an n-gram (GPT-3: 13); shorter examples are not searched", low=2, high=100)
+    max_examples: int = setting(10, "ignore n-grams that are in more examples than this; 0: ignore none", low=0)
+    max_documents: int = setting(
+        10, "ignore n-grams that are in more documents than this (GPT-3: 10); 0: ignore none", low=0
+    )
+    min_overlap: float = setting(0.5, "a document holds an example if it has this share of its n-grams", low=0, high=1)
+    min_ngrams: int = setting(20, "or if it has this many different n-grams of the example", low=1)
+    action: str = setting("drop", "drop the document, or cut the example out", choices=("drop", "cut"))
+    window: int = setting(200, "cut: characters to cut on either side, too (GPT-3: 200)", low=0)
+    min_piece: int = setting(200, "cut: remove pieces between cuts with fewer characters (GPT-3: 200)", low=0)
+    max_pieces: int = setting(10, "cut: drop a document that is left in more pieces than this (GPT-3: 10)", low=1)
 
     def __post_init__(self) -> None:
         if not self.benchmarks:
-            raise ValueError("benchmarks = (): should name files of examples, or folders of them")
+            raise ValueError("benchmarks = (): should name files of examples, or folders of such files")
 
 
 @dataclass(frozen=True)
 class Search:
-    """Of the stage `overlaps`: `index` is the path of the index, a local file; `settings` what it was made with."""
+    """Settings of the step `overlaps`: the path of the index of benchmarks, and the stage's settings."""
 
     index: str
     settings: Config
 
 
 @dataclass(frozen=True)
-class Apply:
-    """Of the stage `apply`: `ignored` is the path of what too many documents have, a local file as well."""
+class Removal:
+    """Settings of the step `apply`: paths of the index and of the flags of ignored n-grams; the stage's settings."""
 
     index: str
     ignored: str

@@ -1,7 +1,7 @@
-"""DOCUMENTS -> OVERLAPS, a row a document: which n-grams of the benchmarks are in each.
+"""DOCUMENTS -> OVERLAPS, a row for each document: the n-grams of benchmarks that it has.
 
-In: DOCUMENTS. Out: `id`, and `ngrams`, their numbers in the index, each once, in order. Found by hash, and then
-compared word by word with the example that has them.
+`ngrams` are their numbers in the index, in order, each once. An n-gram is found by its hash, and then confirmed by
+comparing its words with those of an example that has it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow
-from corpus.decontaminate.benchmarks import Index, Table, load_index, ngram_words
+from corpus.decontaminate.benchmarks import BenchmarkIndex, load_index, ngram_words
 from corpus.decontaminate.config import Search
+from corpus.decontaminate.kernels import contain
 from corpus.decontaminate.words import Word, split_words, word_table
 from corpus.schema import Outcome, dropped_rows
 from corpus.stage import Stage
@@ -28,41 +29,39 @@ def schema(config: Search) -> pa.Schema:
 
 
 def process(batch: pa.RecordBatch, config: Search) -> Outcome:
-    """The overlaps of a batch; nothing is dropped."""
+    """OVERLAPS of a batch; no document is dropped."""
     index, table = load_index(config.index)
     texts = batch.column("text")
-    found: list[list[int]] = [[] for _ in range(batch.num_rows)]
-    rows, starts = _by_text(find(texts, index, table, config.settings.ngram))
-    for row, hits in zip(rows, starts, strict=True):
+    ngrams: list[list[int]] = [[] for _ in range(batch.num_rows)]
+    rows, matches = _by_text(find(texts, index, table, config.settings.ngram))
+    for row, match in zip(rows, matches, strict=True):
         words = split_words(texts[row].as_py())
-        found[row] = sorted({number for at, number in hits if same(words, at, index, number, config.settings.ngram)})
-    overlaps = pa.array(found, OVERLAPS.field("ngrams").type)
-    kept = pa.record_batch([batch.column("id").cast(pa.string()), overlaps], schema=OVERLAPS)
+        ngrams[row] = sorted({number for at, number in match if same(words, at, index, number, config.settings.ngram)})
+    column = pa.array(ngrams, OVERLAPS.field("ngrams").type)
+    kept = pa.record_batch([batch.column("id").cast(pa.string()), column], schema=OVERLAPS)
     return Outcome(kept, dropped_rows(batch, NAME, {}))
 
 
-def find(texts: pa.Array, index: Index, table: Table, ngram: int) -> NDArray[np.int64]:
-    """Rows of (text, number of the first word, number of the n-gram) of all n-grams of the texts with a hash of the
-    index, in order.
+def find(texts: pa.Array, index: BenchmarkIndex, table: contain.HashTable, ngram: int) -> NDArray[np.int64]:
+    """The n-grams of texts whose hash is in the index: int64[m, 3], (text, number of its first word, its number in the
+    index), in order.
     """
-    from corpus.decontaminate.kernels.contain import find as kernel
-
-    data, offsets = from_arrow(texts)
-    scratch = scratch_for(offsets)
-    found = np.empty((int(offsets[-1] - offsets[0]) // 2 + 1, 3), np.int64)  # what is not written takes no memory
+    utf8 = from_arrow(texts)
+    scratch = scratch_for(utf8)
+    matches = np.empty((utf8.size // 2 + 1, 3), np.int64)  # rows that are not written take no memory
     hashes = np.empty(len(scratch.words), np.uint64)
-    return found[: kernel(data, offsets, word_table(), ngram, scratch, hashes, *table, found)]
+    return matches[: contain.find(utf8, word_table(), ngram, scratch, hashes, table, matches)]
 
 
-def same(words: list[Word], at: int, index: Index, number: int, ngram: int) -> bool:
-    """Whether the words from `at` on are those of an n-gram."""
+def same(words: list[Word], at: int, index: BenchmarkIndex, number: int, ngram: int) -> bool:
+    """Whether words[at:] begin with the words of n-gram `number`."""
     return tuple(word.text for word in words[at : at + ngram]) == ngram_words(index, number, ngram)
 
 
-def _by_text(found: NDArray[np.int64]) -> tuple[list[int], list[list[tuple[int, int]]]]:
-    """The texts in which there is something, and for each what: (first word, n-gram)."""
-    rows, first = np.unique(found[:, 0], return_index=True)
-    parts = np.split(found[:, 1:], first[1:]) if len(rows) else []
+def _by_text(matches: NDArray[np.int64]) -> tuple[list[int], list[list[tuple[int, int]]]]:
+    """(texts with matches, for each of them its matches as (first word, n-gram))."""
+    rows, first = np.unique(matches[:, 0], return_index=True)
+    parts = np.split(matches[:, 1:], first[1:]) if len(rows) else []
     return rows.tolist(), [[(at, number) for at, number in part.tolist()] for part in parts]
 
 

@@ -1,21 +1,22 @@
-"""The passes of decontamination: three that find out what of the benchmarks is where, one that acts on it.
+"""The passes of decontamination: three find out which documents hold examples of benchmarks, one acts on it.
 
-benchmarks     one unit           the index of their n-grams
-overlaps       a unit a shard     which of these its documents have
-contamination  one unit           of all overlaps: what says nothing, and the report
-(documents)    a unit a shard     without it, through the stages that follow
+pass           its units   what a unit writes
+benchmarks     one         an index of the word n-grams of all examples of the benchmarks
+overlaps       a shard     which of these n-grams each document has
+contamination  one         which n-grams to ignore, because too many documents have them; and a report of what was found
+(documents)    a shard     the documents without the examples, after the per-row stages that follow in the recipe
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from corpus.decontaminate.config import Apply, Search
+from corpus.decontaminate.config import Removal, Search
 from corpus.decontaminate.work import BenchmarksWork, ContaminationWork, committed
 from corpus.engine.base import Unit
-from corpus.run.barrier import BarrierJob, documents_behind, labelled, shard_pass
+from corpus.run.barrier import BarrierJob, documents_behind, finished, labelled, shard_pass
 from corpus.run.chain import Step
-from corpus.run.plan import Pass, global_pass, wait_for, with_no_others
+from corpus.run.plan import Pass, global_pass, with_no_others
 from corpus.run.recipe import describe
 from corpus.store.shards import Dataset
 
@@ -23,7 +24,7 @@ DATASETS = ("benchmarks", "overlaps", "contamination")
 
 
 def decontaminate_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
-    """All passes, `steps` being the stage `decontaminate` and those behind it; each planned when the last one is done.
+    """All passes, each planned when the one before it is done. `steps` are `decontaminate` and the stages behind it.
 
     Raises Conflict if a folder holds other units.
     """
@@ -33,8 +34,8 @@ def decontaminate_passes(job: BarrierJob, steps: Sequence[Step], output: str) ->
 def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
     config = steps[0].config
     described = describe(steps[:1])
-    benchmarks, overlaps, found = (f"{job.work}/{name}" for name in DATASETS)
-    yield Pass(
+    benchmarks, overlaps, contamination = (f"{job.work}/{name}" for name in DATASETS)
+    make_index = Pass(
         "benchmarks",
         benchmarks,
         ["all"],
@@ -42,21 +43,21 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pas
         described,
         lambda digest: BenchmarksWork("benchmarks", config, benchmarks, digest),
     )
-    wait_for(benchmarks, ["all"], job.share)
+    yield from finished(job, make_index)
     index = committed(benchmarks, "index")
     search = Step("overlaps", "corpus.decontaminate.overlaps", Search(index, config))
-    yield shard_pass(job, search, overlaps, "labels", described)
-    wait_for(overlaps, job.keys, job.share)
-    yield global_pass(
+    yield from finished(job, shard_pass(job, search, overlaps, "labels", described))
+    count_overlaps = global_pass(
         "contamination",
-        found,
+        contamination,
         ["all"],
         Dataset(overlaps).whole("labels"),
         described,
-        lambda digest: ContaminationWork("contamination", config, found, digest, overlaps, benchmarks),
+        lambda digest: ContaminationWork("contamination", config, contamination, digest, overlaps, benchmarks),
     )
-    wait_for(found, ["all"], job.share)
-    ignored = Dataset(found).whole("ignored")
-    apply = Step("decontaminate", "corpus.decontaminate.apply", Apply(index, committed(found, "ignored"), config))
+    yield from finished(job, count_overlaps)
+    removal = Removal(index, committed(contamination, "ignored"), config)
+    remove = Step("decontaminate", "corpus.decontaminate.apply", removal)
+    ignored = Dataset(contamination).whole("ignored")
     units = labelled(job.documents, overlaps)
-    yield documents_behind(job, apply, steps, output, units, {"ignored": ignored.etag}, overlaps)
+    yield documents_behind(job, remove, steps, output, units, {"ignored": ignored.etag}, overlaps)

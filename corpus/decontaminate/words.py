@@ -1,11 +1,11 @@
-"""A text -> its words, as benchmarks and documents are compared by them, and where each lies.
+"""A text -> its words, by which benchmarks and documents are compared, and the place of each word in the text.
 
-Letters and digits in lower case, without marks (canonical decomposition, less the category Mn); punctuation, symbols,
-white space and control characters come between words; format characters, which nobody sees, are left out. In scripts
-without spaces a character ends a word of itself and up to three before it. Numbers stay, unlike in the FOLD of
-deduplication: they are what tells one problem of arithmetic from another.
+A word is letters and digits in lower case, without marks (canonical decomposition without the category Mn). Words are
+divided by punctuation, symbols, white space and control characters; invisible format characters are left out. In
+scripts without spaces, each character ends a word, which is the character and up to three before it. Numbers stay as
+they are, unlike in the FOLD of deduplication: often only its numbers tell one problem of arithmetic from another.
 
-The kernels read the same table; here it is read in Python, for the few texts in which something was found.
+The kernels read the table of characters, too. This module reads it in Python, for the few texts that have matches.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import functools
 import unicodedata
 from typing import NamedTuple
 
-from corpus.text.fold import Table, make_table
+from corpus.text.fold import CharacterTable, make_table
 from corpus.text.kernels.words import BLANK, KIND, MARK, RUN, SEVERAL, UNSPACED
 
 _VALUE = (1 << KIND) - 1
 
 
 class Word(NamedTuple):
-    """A word, and which characters of the text it is: [start, end)."""
+    """A word, and the range [start, end) of characters of the text that it is made of."""
 
     text: str
     start: int
@@ -29,13 +29,13 @@ class Word(NamedTuple):
 
 
 @functools.cache
-def word_table() -> Table:
-    """What each code point becomes, as `corpus.text.kernels.words` reads it."""
+def word_table() -> CharacterTable:
+    """The table of characters, as `corpus.text.kernels.words` reads it."""
     return make_table(become, "")
 
 
 def become(character: str) -> str:
-    """What a character becomes: "" for none, " " between words."""
+    """The normalised form of a character: "" if it is left out, " " if it divides words."""
     lower = "σ" if character == "ς" else character.lower()
     category = unicodedata.category(lower[0])
     if category == "Cf":
@@ -47,24 +47,24 @@ def become(character: str) -> str:
 
 def split_words(text: str) -> list[Word]:
     """The words of a text, in order."""
-    found: list[Word] = []
-    word, start = "", 0  # of ordinary characters
-    run: list[tuple[str, int]] = []  # of a script without spaces: characters, and where each began
+    words: list[Word] = []
+    word, start = "", 0  # the open word of ordinary characters, and where it began
+    run: list[tuple[str, int]] = []  # the last characters of a script without spaces, and where each began
     for at, character in enumerate(text):
         for kind, became in _entries(character):
             if kind in (BLANK, UNSPACED) and word:
-                found.append(Word(word, start, at))
+                words.append(Word(word, start, at))
                 word = ""
             if kind == UNSPACED:
                 run = [*run[1 - RUN :], (became, at)]
-                found.append(Word("".join(c for c, _ in run), run[0][1], at + 1))
+                words.append(Word("".join(c for c, _ in run), run[0][1], at + 1))
             elif kind == BLANK:
                 run = []
             elif kind != MARK:
                 start = start if word else at
                 word += became
                 run = []
-    return [*found, Word(word, start, len(text))] if word else found
+    return [*words, Word(word, start, len(text))] if word else words
 
 
 @functools.lru_cache(maxsize=65536)

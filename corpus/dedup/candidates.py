@@ -1,9 +1,9 @@
-"""Documents that have something in common with others -> CANDIDATES: all that it takes to decide between them.
+"""Documents of blocks -> CANDIDATES: everything that is needed to decide which documents of a block stay.
 
-Edges make blocks, connected components of documents that might be alike. Most documents are alone in theirs and need
-no second look; of the others this brings together, block by block, what decides which of them stays (`ORDER`) and what
-tells how similar they are. The text itself is read here once more, and left behind: from now on it is represented by
-the set of its n-grams.
+A block is a connected component of documents that share keys, so they may be similar. Most documents share no key with
+another and need no second look. Of the others, CANDIDATES have the columns that decide which one stays (`ORDER`), and
+the signatures and sets of n-grams that decide how similar two are. Texts are read here for the last time; from here on
+the set of its n-grams represents a text.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from corpus.dedup.config import Config
 from corpus.dedup.sections import SectionWriter
 from corpus.dedup.signatures import shingle_sets
 
-# The documents that are not alone: the row over all units, and the block, named by its first row.
+# The documents that share a block with others: the row over all units, and the block, named by its first row.
 BLOCKS = pa.schema([("row", pa.uint64()), ("block", pa.uint64())])
 
-# What an index keeps of a document beside its signature, and what a candidate brings from wherever it comes.
+# The columns that decide which of two documents stays: in CANDIDATES, and in an index beside the signature.
 PRIORITY = pa.schema(
     [
         ("id", pa.string()),
@@ -37,12 +37,12 @@ PRIORITY = pa.schema(
     ]
 )
 
-# Of two documents in a block the first in this order stays. What is published stays in any case; then the order names
-# what the documents carry with them, so that it does not depend on how they are cut into shards.
+# Of two documents in a block the first in this order stays. Published documents stay in any case. All but the last of
+# the other columns belong to the document itself, so that the order does not depend on how they are cut into shards.
 ORDER = [
     ("block", "ascending"),
     ("published", "descending"),
-    ("score", "descending"),  # after the lowest comes what is no number (NaN), and last what is null
+    ("score", "descending"),  # NaN comes after the lowest number, and null after NaN
     ("length", "descending"),
     ("dump", "ascending"),
     ("file_path", "ascending"),
@@ -57,8 +57,10 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def candidates_schema(config: Config) -> pa.Schema:
-    """CANDIDATES for `config`: `row` over all units, `block`, `published` (it comes from the index), PRIORITY,
-    `text_hash`, and with MinHash `signature`, with verification `ngrams`, the sorted set of the text's n-grams.
+    """CANDIDATES for `config`.
+
+    `row` over all units, `block`, `published` (whether the document comes from the index), PRIORITY, `text_hash`; with
+    MinHash `signature`, and with MinHash and verification `ngrams`, the sorted set of hashes of the text's n-grams.
     """
     fields = [pa.field("row", pa.uint64()), pa.field("block", pa.uint64()), pa.field("published", pa.bool_())]
     fields += [*PRIORITY, pa.field("text_hash", pa.binary(16))]
@@ -70,32 +72,34 @@ def candidates_schema(config: Config) -> pa.Schema:
 
 
 def write_blocks(root: NDArray[Any], sizes: NDArray[Any], starts: Sequence[int], path: Path) -> int:
-    """Write BLOCKS to a file with a section for each group of units; returns how many documents are not alone.
+    """Write BLOCKS to a file with a section for each group of units; returns how many documents are in them.
 
-    `root` and `sizes` are over all units: the first row of each row's component, and by that row its documents.
-    `starts` has the first row of each group, and at last the end.
+    root    uint32 or uint64[rows]: for each row over all units, the first row of its component
+    sizes   int32[rows]: for the first row of each component, the number of its documents
+    starts  the first row of each group, and at last the end
     """
     writer = SectionWriter(path, len(starts) - 1)
-    found = 0
+    count = 0
     for section, (start, end) in enumerate(itertools.pairwise(starts)):
-        here = root[start:end]
-        mine = np.flatnonzero(sizes[here] > 1)
-        columns = [pa.array(mine.astype(np.uint64) + np.uint64(start)), pa.array(here[mine].astype(np.uint64))]
+        roots = root[start:end]
+        connected = np.flatnonzero(sizes[roots] > 1)
+        rows = connected.astype(np.uint64) + np.uint64(start)
+        columns = [pa.array(rows), pa.array(roots[connected].astype(np.uint64))]
         writer.write(section, pa.record_batch(columns, schema=BLOCKS))
-        found += len(mine)
+        count += len(connected)
     writer.close()
-    return found
+    return count
 
 
 def document_columns(config: Config) -> list[str]:
-    """The columns of DOCUMENTS that decide."""
+    """The columns of DOCUMENTS that candidates are made of."""
     columns = ["id", "dump", "file_path", "warc_offset"]
     columns += [config.score_column] if config.score_column else []
     return [*columns, "text"]
 
 
 def check_columns(schema: pa.Schema, config: Config) -> None:
-    """Raises ValueError if the documents have no column of numbers that `keep` names."""
+    """Raises ValueError if `keep` names a column that the documents do not have, or that does not hold numbers."""
     name = config.score_column
     if name is None:
         return
@@ -116,13 +120,13 @@ def priority(documents: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     columns["length"] = pc.binary_length(documents.column("text").fill_null("")).cast(pa.int64())
     columns["score"] = pa.nulls(documents.num_rows, pa.float64())
     if config.score_column:
-        # Integers beyond 2^53 are rounded: of two that become one the next in the order decides.
+        # Integers beyond 2^53 are rounded. If two become equal, the next column of ORDER decides.
         columns["score"] = documents.column(config.score_column).cast(pa.float64(), safe=False)
     return pa.record_batch([columns[name] for name in PRIORITY.names], schema=PRIORITY)
 
 
 def ngrams(documents: pa.RecordBatch, config: Config) -> pa.LargeListArray:
-    """The set of each text's n-grams, sorted."""
+    """The sorted set of hashes of each text's n-grams."""
     values, offsets = shingle_sets(documents.column("text"), config)
     return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
 
@@ -136,10 +140,11 @@ def candidates(
     *,
     published: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """CANDIDATES of one unit, for its rows in BLOCKS. `documents` and `signatures` are all rows of it, in order.
+    """CANDIDATES of one shard: its rows in `blocks`, a part of BLOCKS.
 
-    Published ones come as they are in an index, with PRIORITY and `ngrams` instead of the text. Raises ValueError if
-    there are rows in BLOCKS that the unit has not.
+    `documents` and `signatures` have all rows of the shard, in order; `first_row` is the first one's number over all
+    shards. The documents of a published shard are rows of an index, with PRIORITY and `ngrams` instead of the text.
+    Raises ValueError if `blocks` has rows that are not in the shard.
     """
     schema = candidates_schema(config)
     rows = (blocks.column("row").to_numpy() - np.uint64(first_row)).astype(np.int64)
@@ -165,9 +170,9 @@ def candidates(
 
 
 def write_candidates(batches: Iterable[pa.RecordBatch], path: Path, parts: int) -> int:
-    """Write CANDIDATES to a file with a section for each of `parts` partitions; returns how many.
+    """Write CANDIDATES to a file with a section for each of `parts` partitions; returns how many there are.
 
-    A block is in one partition as a whole.
+    All documents of a block are in one partition.
     """
     writer = SectionWriter(path, parts)
     written = 0
@@ -180,11 +185,11 @@ def write_candidates(batches: Iterable[pa.RecordBatch], path: Path, parts: int) 
     return written
 
 
-_GATHER = 1024  # rows
+_GATHER = 1024  # rows of a batch
 
 
 def _picked(batches: Iterable[pa.RecordBatch], rows: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
-    """These rows (ascending) of all rows, in batches of the same sizes whatever the sizes of the batches."""
+    """The rows with these numbers (ascending), in batches whose sizes do not depend on the sizes of `batches`."""
     pending: list[pa.RecordBatch] = []
     held = start = 0
     for batch in batches:

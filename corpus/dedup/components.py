@@ -1,7 +1,7 @@
-"""Edges between documents -> the connected component of each, by union-find over one array in memory.
+"""Edges between documents -> the connected component of each document, by union-find over one array in memory.
 
-Joining makes the lower row the root, so what comes out depends on which documents are joined and on nothing else: not
-on the order of the edges, not on how often one comes. Memory is 4 bytes a document.
+To join two components makes the lower of their roots the root of both. So the result depends on which documents are
+joined, and neither on the order of the edges nor on repeated ones. Memory is 4 bytes a document.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _NARROW = 2**32  # fewer rows than this are counted in 32 bits
 
 
 def components(rows: int, edges: Iterable[NDArray[np.uint64]]) -> NDArray[Any]:
-    """Each row's root: the first row of its component; uint32 as long as that is wide enough, else uint64.
+    """The root of each row, the first row of its component: uint32[rows], or uint64 for 2^32 rows and more.
 
-    `edges` are pairs of rows, uint64[n, 2], portion by portion. Raises ValueError if an edge leads nowhere.
+    `edges` are pairs of rows, uint64[n, 2], portion by portion. Raises ValueError if an edge has a row beyond `rows`.
     """
     root = np.arange(rows, dtype=np.uint32 if rows < _NARROW else np.uint64)
     for portion in edges:

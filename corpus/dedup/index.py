@@ -1,8 +1,8 @@
-"""The index of what is published: all that later documents have to be compared with, without the documents themselves.
+"""The index of published documents: what later crawls are compared with, without the documents themselves.
 
-A shard of it has a row for each document that stayed: its signature, what decides between it and others, and the set
-of its n-grams, so that a decision against the index is as exact as one within a corpus. That is 4 bytes a word and
-some 600 bytes a document.
+A shard of the index has a row for each document that stayed: its signature, the columns that decide which of two
+documents stays, and the set of its n-grams. So a decision against the index is as exact as a decision within a corpus.
+The size is 4 bytes a word and some 600 bytes a document.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from corpus.dedup.signatures import schema, sign, to_datasketch
 
 
 def index_schema(config: Config) -> pa.Schema:
-    """SIGNATURES, the rest of PRIORITY, and `ngrams` where there is MinHash."""
+    """The columns of an index: SIGNATURES, the other columns of PRIORITY, and with MinHash `ngrams`."""
     signatures = schema(config)
     fields = [*signatures, *(field for field in PRIORITY if field.name not in signatures.names)]
     if config.minhash:
@@ -28,24 +28,24 @@ def index_schema(config: Config) -> pa.Schema:
 
 
 def index_rows(documents: pa.RecordBatch, config: Config) -> pa.RecordBatch:
-    """What the index keeps of documents."""
-    wanted = index_schema(config)
-    signed, known = sign(documents, config), priority(documents, config)
-    columns = {name: known.column(name) for name in PRIORITY.names}
-    columns |= {name: signed.column(name) for name in signed.schema.names}
-    if "ngrams" in wanted.names:
+    """The rows of an index for a batch of documents."""
+    fields = index_schema(config)
+    columns: dict[str, pa.Array] = {}
+    for part in (priority(documents, config), sign(documents, config)):
+        columns |= {name: part.column(name) for name in part.schema.names}
+    if "ngrams" in fields.names:
         columns["ngrams"] = ngrams(documents, config)
-    return pa.record_batch([columns[name] for name in wanted.names], schema=wanted)
+    return pa.record_batch([columns[name] for name in fields.names], schema=fields)
 
 
 def fill_lsh(
     batches: Iterable[pa.RecordBatch], config: Config, lsh: Any, key: Callable[[dict[str, Any]], Any] | None = None
 ) -> int:
-    """Insert signed documents into a `datasketch.MinHashLSH` (whatever its storage: memory, Redis, Cassandra), under
-    their ids, or under `key(row)`; returns how many. Those without words are left out: they are all alike to MinHash.
+    """Insert signed documents into a `datasketch.MinHashLSH`, with any of its storages (memory, Redis, Cassandra).
 
-    The LSH should be made with `num_perm=config.num_perm` and may have bands of its own; a query is a
-    `datasketch.MinHash` of the same scheme, for example of `to_datasketch`.
+    Documents are inserted under their ids, or under `key(row)`; returns how many. Documents without words are left out,
+    because to MinHash they are all equal. The LSH must be made with `num_perm=config.num_perm`, and may have bands of
+    its own. Query it with a `datasketch.MinHash` of the scheme affine32, such as `to_datasketch` returns.
     """
     count = 0
     with lsh.insertion_session() as session:

@@ -1,24 +1,29 @@
-"""The passes of deduplication: seven that find out who duplicates whom, one that acts on it, one for the index.
+"""The passes of deduplication: seven find out who duplicates whom, one drops the duplicates, one fills the index.
 
-signatures    a unit a shard     of its documents
-keys          a unit a group     of shards: what their documents can have in common with others, by ranges
-bands         a unit a range     of keys: which documents share one
-blocks        one unit           documents that are connected, of the whole corpus
-candidates    a unit a group     of those that are not alone, what decides between them, by partition
-decisions     a unit a partition who stays, and who stands for whom
-labels        a unit a group     the same, row by row with the documents
-(documents)   a unit a shard     without duplicates, through the stages that follow
-index         a unit a shard     what stays, for a later crawl to be compared with
+A group is some neighbouring shards; a partition is an equal part of the range of all keys, or of all blocks.
+
+pass          its units     what a unit writes
+signatures    a shard       a MinHash signature and a hash of the text, for each document
+keys          a group       64-bit keys of its documents, partitioned: two documents with a key in common are compared
+bands         a partition   edges: pairs of documents that have a key of this partition in common
+blocks        one           blocks, the connected components of all edges; documents without an edge are left out
+candidates    a group       what decides between the documents of a block, partitioned by block
+decisions     a partition   which documents of its blocks stay, and which kept document represents each of the others
+labels        a group       these decisions for all documents, row by row with their shards
+(documents)   a shard       the documents that stay, after the per-row stages that follow in the recipe
+index         a shard       what later crawls need to be compared with the documents that stay (--update-index)
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from corpus.dedup.config import Config
 from corpus.dedup.published import IndexOptions, index_key, published_index, scheme
+from corpus.dedup.shards import SignedShards
 from corpus.dedup.work import (
     BandsWork,
     BlocksWork,
@@ -27,36 +32,60 @@ from corpus.dedup.work import (
     KeysWork,
     LabelsWork,
     PublishWork,
-    SignedShards,
 )
-from corpus.engine.base import Unit
-from corpus.run.barrier import BarrierJob, documents_behind, labelled, ranges, shard_pass
+from corpus.engine.base import Unit, Work
+from corpus.run.barrier import BarrierJob, documents_behind, finished, labelled, partitions, shard_pass
 from corpus.run.chain import Step
-from corpus.run.plan import Pass, check_no_others, global_pass, wait_for
+from corpus.run.plan import Pass, check_no_others, global_pass
 from corpus.run.recipe import describe
 from corpus.store.open import is_remote
 from corpus.store.shards import Dataset
 
-# Bytes that a unit of `keys` or `candidates` writes: of a gigabyte, one partition in 1,024 is a megabyte; and what is
-# little is shared among workers all the same.
-_LARGEST_GROUP, _SMALLEST_GROUP, _GROUPS = 1 << 30, 4 << 20, 64
+DATASETS = ("signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels")
+
+_PAIR = 12  # bytes of a key and its row
 _CANDIDATE = 400  # bytes of a candidate beside its signature and its n-grams
 
 
-DATASETS = ("signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels")
+@dataclass(frozen=True)
+class _Deduplication:
+    """What the passes of one deduplication share.
+
+    described  what the config hash of each pass covers
+    folders    where each pass writes, by its name
+    """
+
+    job: BarrierJob
+    config: Config
+    described: dict[str, Any]
+    folders: dict[str, str]
+
+    def whole_pass(
+        self, name: str, keys: Sequence[str], read: tuple[str, str], work: Callable[[str, str], Work], **described: int
+    ) -> Iterator[Pass]:
+        """The pass `name`, whose units all read the files of one kind that an earlier pass has written.
+
+        read  (the earlier pass, the kind of its files)
+        work  (folder to write to, config hash) -> the work of this pass
+        """
+        folder = self.folders[name]
+        files = Dataset(self.folders[read[0]]).whole(read[1])
+        config = self.described | described
+        plan = global_pass(name, folder, keys, files, config, lambda digest: work(folder, digest))
+        return finished(self.job, plan)
 
 
 def dedup_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
-    """All passes, `steps` being the stage `dedup` and those behind it; each planned when the one before it is done.
+    """All passes, each planned when the one before it is done. `steps` are the stage `dedup` and the stages behind it.
 
     Raises ValueError if the index is not there or was made with another scheme, if the documents have no column
-    that the settings name, or if folders are the same that must not be; Conflict if a folder holds other units.
+    that the settings name, or if a folder that is read is also written to; Conflict if a folder holds other units.
     """
     options = job.options or IndexOptions()
     _check_folders(job, output, options)
     _check_columns(job, steps[0].config)
     for plan in _passes(job, steps, output, options):
-        if plan.name != "index":  # which gathers the units of many corpora
+        if plan.name != "index":  # an index gathers the units of many corpora
             check_no_others(plan.output, plan.keys)
         yield plan
 
@@ -64,103 +93,86 @@ def dedup_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterato
 def _passes(job: BarrierJob, steps: Sequence[Step], output: str, options: IndexOptions) -> Iterator[Pass]:
     config = steps[0].config
     index = published_index(job, options, config)
-    folder = {name: f"{job.work}/{name}" for name in DATASETS}
+    folders = {name: f"{job.work}/{name}" for name in DATASETS}
     if options.labels_only:
-        folder["labels"] = output
+        folders["labels"] = output
     described = describe(steps[:1])
     sign = Step("signatures", "corpus.dedup.signatures", config)
-    yield shard_pass(job, sign, folder["signatures"], "signatures", described)
-    wait_for(folder["signatures"], job.keys, job.share)
+    yield from finished(job, shard_pass(job, sign, folders["signatures"], "signatures", described))
     described |= {"against": index.fingerprint()} if index else {}
-    yield from _exchange(job, config, described, folder, SignedShards(folder["signatures"], index, 0))
+    shared = _Deduplication(job, config, described, folders)
+    shards = SignedShards(folders["signatures"], index, 0)
+    rows = max(shard.end for shard in shards.signed())
+    yield from _connect(shared, shards, rows)
+    yield from _decide(shared, shards, rows)
     if not options.labels_only:
         apply = Step("dedup", "corpus.dedup.apply", config)
-        units = labelled(job.documents, folder["labels"])
-        yield documents_behind(job, apply, steps, output, units, described, folder["labels"])
+        units = labelled(job.documents, folders["labels"])
+        yield documents_behind(job, apply, steps, output, units, described, folders["labels"])
     if options.update_index and options.against:
-        yield _index_pass(job, options.against, config, folder["labels"])
+        yield _index_pass(job, options.against, config, folders["labels"])
 
 
-def _exchange(
-    job: BarrierJob, config: Any, described: dict[str, Any], folder: dict[str, str], shards: SignedShards
-) -> Iterator[Pass]:
-    """From signatures to labels."""
-    rows = max(shard.end for shard in shards.signed())
-    whole = Dataset(shards.signatures).whole("signatures")
-    size = rows * 12 * (config.bands * config.minhash + config.exact)
-    shards = _grouped(shards, size, rows)
-    groups = [group.key for group in shards.groups()]
-    yield global_pass(
+def _connect(shared: _Deduplication, shards: SignedShards, rows: int) -> Iterator[Pass]:
+    """The passes `keys` and `bands`: from signatures to edges."""
+    config, folders = shared.config, shared.folders
+    size = rows * _PAIR * (config.bands * config.minhash + config.exact)
+    grouped = shards.grouped(size, rows)
+    yield from shared.whole_pass(
         "keys",
-        folder["keys"],
-        groups,
-        whole,
-        described,
-        lambda digest: KeysWork("keys", config, folder["keys"], digest, shards),
+        [group.key for group in grouped.groups()],
+        ("signatures", "signatures"),
+        lambda folder, digest: KeysWork("keys", config, folder, digest, grouped),
     )
-    wait_for(folder["keys"], groups, job.share)
-    bands = ranges(size, job.memory)
-    yield global_pass(
+    parts = partitions(size, shared.job.memory)
+    yield from shared.whole_pass(
         "bands",
-        folder["bands"],
-        bands,
-        Dataset(folder["keys"]).whole("pairs"),
-        described,
-        lambda digest: BandsWork("bands", folder["bands"], digest, shards, folder["keys"], size // len(bands)),
-    )
-    wait_for(folder["bands"], bands, job.share)
-    # How many documents are not alone is not known yet: as if all were.
-    bytes_each = _candidate_bytes(Dataset(shards.signatures), config)
-    wide = _grouped(shards, rows * bytes_each, rows)
-    yield global_pass(
-        "blocks",
-        folder["blocks"],
-        ["all"],
-        Dataset(folder["bands"]).whole("edges"),
-        described,
-        lambda digest: BlocksWork("blocks", folder["blocks"], digest, wide, folder["bands"], rows),
-    )
-    wait_for(folder["blocks"], ["all"], job.share)
-    blocks = Dataset(folder["blocks"]).whole("blocks")
-    found = sum(count["candidates"] for record in Dataset(folder["blocks"]).scan() for count in record.counts)
-    parts = ranges(found * bytes_each, job.memory)
-    groups = [group.key for group in wide.groups()]
-    yield global_pass(
-        "candidates",
-        folder["candidates"],
-        groups,
-        blocks,
-        described | {"partitions": len(parts)},
-        lambda digest: CandidatesWork(
-            "candidates", config, folder["candidates"], digest, job.documents, wide, folder["blocks"], len(parts)
-        ),
-    )
-    wait_for(folder["candidates"], groups, job.share)
-    held = found * bytes_each // len(parts)
-    yield global_pass(
-        "decisions",
-        folder["decisions"],
         parts,
-        Dataset(folder["candidates"]).whole("candidates"),
-        described,
-        lambda digest: DecisionsWork(
-            "decisions", config, folder["decisions"], digest, wide, folder["candidates"], held
+        ("keys", "pairs"),
+        lambda folder, digest: BandsWork("bands", folder, digest, grouped, folders["keys"], size // len(parts)),
+    )
+
+
+def _decide(shared: _Deduplication, shards: SignedShards, rows: int) -> Iterator[Pass]:
+    """The passes from `blocks` to `labels`: from edges to decisions about all documents."""
+    config, folders, documents = shared.config, shared.folders, shared.job.documents
+    # How many documents have an edge is not known before `blocks` has run: the groups are made as if all had one.
+    bytes_each = _candidate_bytes(Dataset(shards.signatures), config)
+    grouped = shards.grouped(rows * bytes_each, rows)
+    yield from shared.whole_pass(
+        "blocks",
+        ["all"],
+        ("bands", "edges"),
+        lambda folder, digest: BlocksWork("blocks", folder, digest, grouped, folders["bands"], rows),
+    )
+    (counts,) = (counts for record in Dataset(folders["blocks"]).scan() for counts in record.counts)
+    size = counts["candidates"] * bytes_each
+    parts = partitions(size, shared.job.memory)
+    yield from shared.whole_pass(
+        "candidates",
+        [group.key for group in grouped.groups()],
+        ("blocks", "blocks"),
+        lambda folder, digest: CandidatesWork(
+            "candidates", config, folder, digest, documents, grouped, folders["blocks"], len(parts)
         ),
+        partitions=len(parts),
     )
-    wait_for(folder["decisions"], parts, job.share)
-    groups = [group.key for group in wide.groups() if not group.published]
-    yield global_pass(
+    held = size // len(parts)
+    yield from shared.whole_pass(
+        "decisions",
+        parts,
+        ("candidates", "candidates"),
+        lambda folder, digest: DecisionsWork("decisions", config, folder, digest, grouped, folders["candidates"], held),
+    )
+    yield from shared.whole_pass(
         "labels",
-        folder["labels"],
-        groups,
-        Dataset(folder["decisions"]).whole("decisions"),
-        described,
-        lambda digest: LabelsWork("labels", folder["labels"], digest, wide, folder["decisions"]),
+        [group.key for group in grouped.own_groups()],
+        ("decisions", "decisions"),
+        lambda folder, digest: LabelsWork("labels", folder, digest, grouped, folders["decisions"]),
     )
-    wait_for(folder["labels"], groups, job.share)
 
 
-def _check_columns(job: BarrierJob, config: Any) -> None:
+def _check_columns(job: BarrierJob, config: Config) -> None:
     from corpus.dedup.candidates import check_columns
 
     dataset = Dataset(job.documents)
@@ -169,14 +181,14 @@ def _check_columns(job: BarrierJob, config: Any) -> None:
         check_columns(dataset.schema(first), config)
 
 
-def _index_pass(job: BarrierJob, index: str, config: Any, labels: str) -> Pass:
-    """A unit of the index is named after the shard that it comes from and its contents."""
+def _index_pass(job: BarrierJob, index: str, config: Config, labels: str) -> Pass:
+    """The pass that adds to the index. Its units are named after the shards that they read and their contents."""
     units = labelled(job.documents, labels)
 
     def named(keys: Sequence[str]) -> list[Unit]:
         wanted = set(keys)
-        found = [Unit(index_key(unit), unit.inputs) for unit in units(job.keys)]
-        return [unit for unit in found if unit.key in wanted]
+        renamed = [Unit(index_key(unit), unit.inputs) for unit in units(job.keys)]
+        return [unit for unit in renamed if unit.key in wanted]
 
     return Pass(
         "index",
@@ -189,28 +201,22 @@ def _index_pass(job: BarrierJob, index: str, config: Any, labels: str) -> Pass:
 
 
 def _check_folders(job: BarrierJob, output: str, options: IndexOptions) -> None:
-    """Raises ValueError if what is written would come among what is read."""
+    """Raises ValueError if a folder that is read would also be written to."""
     read = _place(job.documents)
     if read in (_place(output), _place(job.work).removesuffix("/_dedup")):
-        raise ValueError(f"{job.documents}: is what is to be read; name another output folder")
+        raise ValueError(f"{job.documents}: is the folder that is read; name another output folder")
     written = [output, job.work, *(f"{job.work}/{name}" for name in DATASETS)]
     if options.against and _place(options.against) in (read, *map(_place, written)):
         raise ValueError(f"{options.against}: is a folder of this call's documents; an index needs a folder of its own")
 
 
 def _place(path: str) -> str:
-    """A folder, however it is written."""
+    """The one name of a folder that may be written in several ways."""
     return path.rstrip("/") if is_remote(path) else os.path.realpath(path)
 
 
-def _grouped(shards: SignedShards, size: int, rows: int) -> SignedShards:
-    """The shards, in groups that write so large a part of `size` bytes as their readers like."""
-    group = min(max(size // _GROUPS, _SMALLEST_GROUP), _LARGEST_GROUP)
-    return dataclasses.replace(shards, documents=max(1, group * rows // max(1, size)))
-
-
-def _candidate_bytes(signatures: Dataset, config: Any) -> int:
-    """About how many bytes a candidate has."""
+def _candidate_bytes(signatures: Dataset, config: Config) -> int:
+    """About how many bytes a candidate takes in the files of the pass `candidates`."""
     counts = [record.counts[-1] for record in signatures.scan()]
     documents = max(1, sum(count["kept"] for count in counts))
     ngrams = sum(count.get("shingles", 0) for count in counts) // documents if config.verify else 0

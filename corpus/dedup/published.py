@@ -1,7 +1,8 @@
-"""An index of published documents: what a new crawl is compared with (`--against`), and what it may be added to.
+"""The index of published documents that a new crawl is compared with (`--against`), and may be added to.
 
-An index is a dataset whose units are named after the shards that they come from. What it holds when it is first asked
-for an output is written down in `index.json`, so that later additions do not change the answer.
+An index is a dataset whose units are named after the shards that they were made from. `index.json` beside the outputs
+of a deduplication lists the units that the index had when the deduplication began. So units that are added to the
+index later do not change its result.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from corpus.store.shards import Dataset
 class IndexOptions:
     """What the command line asks of deduplication beside its settings.
 
-    against       the index of published documents to compare with
-    update_index  add what stays to that index
+    against       the folder of the index to compare with; None: compare with no index
+    update_index  add the documents that stay to that index
     labels_only   end with the labels, and write no documents
     """
 
@@ -36,14 +37,13 @@ class IndexOptions:
 
 @dataclass(frozen=True)
 class PublishedIndex:
-    """What stands in an index at the moment when it is first asked: a file that lists its units, so that what is added
-    later does not change the answer.
-    """
+    """The units that an index had when a deduplication began."""
 
-    path: str
-    listed: str  # path of the list
+    path: str  # of the index
+    listed: str  # path of `index.json`
 
     def records(self) -> Iterator[CommitRecord]:
+        """The commit records of these units, in order."""
         place, key = split(self.listed)
         names = set(json.loads(place.read(key) or b"[]"))
         return (record for record in Dataset(self.path).scan() if record.unit in names)
@@ -54,34 +54,35 @@ class PublishedIndex:
 
 
 def index_key(unit: Unit) -> str:
-    """The unit of an index that a shard of documents becomes: the shard's name and its contents."""
+    """The unit of an index that is made from a shard of documents, named after the shard and its contents."""
     return f"{unit.key}-{unit.inputs[0].etag[:12]}"
 
 
 def scheme(config: Config) -> str:
-    """What must be equal for documents to be compared with those of an index."""
+    """The scheme of signatures, which must be equal for documents to be compared with an index."""
     from corpus.dedup.signatures import schema
 
     return str(schema(config).metadata[b"dedup"].decode())
 
 
 def published_index(job: BarrierJob, options: IndexOptions, config: Config) -> PublishedIndex | None:
-    """The index as it stood when this was first asked for this output, None if there was none.
+    """The index as it was when this deduplication began; None if there was none.
 
-    Raises ValueError if there is nothing to compare with, if it is no index or has another scheme, if it is not the
-    one that was asked first, or if these documents are in it from elsewhere.
+    The first call writes `index.json`, and later calls read it. Raises ValueError if there is nothing to compare with,
+    if the folder is no index or has another scheme, if units that `index.json` lists are gone, or if the documents are
+    to be added and are in the index already, from another output folder.
     """
     if options.against is None:
         return None
-    there = _index_units(options.against, scheme(config)) if is_dir(options.against) else {}
-    if not there and not options.update_index:
-        raise ValueError(f"{options.against}: no index; make one with --update-index, from what is published")
+    units = _index_units(options.against, scheme(config)) if is_dir(options.against) else {}
+    if not units and not options.update_index:
+        raise ValueError(f"{options.against}: no index; make one with --update-index, from published documents")
     place = storage(job.work)
     place.make_folder("")
-    if not place.create("index.json", json.dumps(there, indent=1).encode()):
-        there = _contents(Dataset(options.against).scan())  # another task may have looked later
+    if not place.create("index.json", json.dumps(units, indent=1).encode()):
+        units = _contents(Dataset(options.against).scan())  # another task, which wrote the list, may have looked later
     listed = _listed(place.read("index.json") or b"{}", f"{job.work}/index.json")
-    if gone := next((unit for unit, digest in listed.items() if there.get(unit) != digest), None):
+    if gone := next((unit for unit, digest in listed.items() if units.get(unit) != digest), None):
         raise ValueError(
             f"{options.against}: unit {gone} is not there any more as it was when {job.work}/index.json was written; "
             "name the same index, or another output folder"
@@ -104,14 +105,14 @@ def _listed(data: bytes, name: str) -> dict[str, str]:
 
 
 def _contents(records: Iterable[CommitRecord]) -> dict[str, str]:
-    """By unit, what tells its contents apart."""
+    """By unit, a hash of its contents."""
     return {record.unit: record.outputs[0].sha256[:16] for record in records}
 
 
 def _index_units(path: str, wanted: str) -> dict[str, str]:
-    """The units of an index. Raises ValueError if it is none, or was made with another scheme."""
+    """The units of an index and their hashes. Raises ValueError if it is no index, or was made with another scheme."""
     dataset = Dataset(path)
-    made: dict[str, str] = {}
+    schemes: dict[str, str] = {}  # by config hash
 
     def checked() -> Iterator[CommitRecord]:
         for record in dataset.scan():
@@ -120,11 +121,11 @@ def _index_units(path: str, wanted: str) -> dict[str, str]:
                     f"{path}: no index, unit {record.unit} was made by {record.stage}; name a folder that "
                     "--update-index has made, or a new one"
                 )
-            if record.config not in made:
-                made[record.config] = (dataset.configuration(record.config) or {}).get("scheme", wanted)
-            if made[record.config] != wanted:
+            if record.config not in schemes:
+                schemes[record.config] = (dataset.configuration(record.config) or {}).get("scheme", wanted)
+            if schemes[record.config] != wanted:
                 raise ValueError(
-                    f"{path}: made with {made[record.config]!r}, this call has {wanted!r}; use the same settings, "
+                    f"{path}: made with {schemes[record.config]!r}, this call has {wanted!r}; use the same settings, "
                     "or another index"
                 )
             yield record

@@ -1,9 +1,10 @@
 """Files of sections: little-endian uint64 byte offsets, one for each section and one for the end, then the sections.
 
-One who wants a section reads two offsets and the bytes between them: two requests to any storage that can read a
-range, however many sections there are. A section here is any number of Arrow record batches, one after the other,
-without their schema, which both sides know, and then a CRC-32 of the schema and the batches in 8 bytes: Arrow takes
-what a message says for granted, and what a damaged one says takes the process down. A section without batches is empty.
+To read a section is to read two offsets and the bytes between them: two requests to any storage that can read a range,
+however many sections there are. A section is any number of Arrow record batches, one after the other, without their
+schema, which writer and reader both know; then a CRC-32 of the schema and the batches in 8 bytes. The checksum is
+needed because Arrow trusts the lengths in a message: a damaged message can crash the process. A section without batches
+is empty.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ class Ranges(Protocol):
 
 
 def read_range(file: Ranges, start: int, length: int) -> bytes:
-    """Exactly so many bytes. Raises ValueError naming a file that ends before, or of which they do not fit into memory:
-    lengths stand in files, and a damaged one may say anything.
+    """Exactly `length` bytes from `start` on.
+
+    Raises ValueError naming a file that ends before, and if the bytes do not fit into memory: lengths are read from
+    files, and a damaged file may have any.
     """
     try:
         data = file.read(start, length) if length else b""
@@ -45,8 +48,9 @@ def read_range(file: Ranges, start: int, length: int) -> bytes:
 
 
 def room(starts: NDArray[np.int64], dtype: type[np.unsignedinteger[Any]], files: Sequence[Ranges]) -> NDArray[Any]:
-    """Memory for the records of all files, three numbers each, those of file i from starts[i] to starts[i + 1]. Raises
-    ValueError naming the file with the most, where there is not so much.
+    """Memory for the records of all files, three numbers each; file i has the records starts[i] to starts[i + 1].
+
+    Raises ValueError naming the file with the most records if there is not enough memory.
     """
     try:
         return np.empty((starts[-1], 3), dtype)
@@ -67,14 +71,12 @@ class Sections(NamedTuple):
 
 
 class SectionWriter:
-    """Record batches into sections, in any order; they are spooled beside the target until `close` puts them in
-    order.
-    """
+    """Writes record batches to sections, in any order. A spool file beside the target has them until `close`."""
 
     def __init__(self, target: Path, count: int) -> None:
         self._target, self._spool_path = target, target.with_name(target.name + ".spool")
         self._spool = self._spool_path.open("w+b")
-        self._found: list[tuple[int, int, int]] = []  # section, start, length
+        self._spooled: list[tuple[int, int, int]] = []  # section, start, length
         self._schema: pa.Schema | None = None
         self._count = count
 
@@ -82,20 +84,20 @@ class SectionWriter:
         if batch.num_rows:
             self._schema = batch.schema
             data = batch.serialize()
-            self._found.append((section, self._spool.tell(), len(data)))
+            self._spooled.append((section, self._spool.tell(), len(data)))
             self._spool.write(data)
 
     def close(self) -> None:
-        """Write the target, and remove the spool."""
+        """Write the target, section by section, and remove the spool."""
         sizes = np.zeros(self._count, np.int64)
-        for section, _, length in self._found:
+        for section, _, length in self._spooled:
             sizes[section] += length
         sizes[sizes > 0] += _CHECK
         header = 8 * (self._count + 1)
         offsets = header + np.concatenate([[0], np.cumsum(sizes)])
         with self._spool, self._target.open("wb") as file:
             file.write(offsets.astype("<u8").tobytes())
-            for _, parts in itertools.groupby(sorted(self._found, key=lambda item: item[:2]), lambda item: item[0]):
+            for _, parts in itertools.groupby(sorted(self._spooled, key=lambda item: item[:2]), lambda item: item[0]):
                 checksum = _seed(self._schema)
                 for _, start, length in parts:
                     self._spool.seek(start)
@@ -107,7 +109,7 @@ class SectionWriter:
 
 
 def read_section(file: Sections, section: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The record batches of a section. Raises ValueError naming a file that is damaged, or is another one."""
+    """The record batches of a section. Raises ValueError naming a file that is damaged or has another schema."""
     start, end = np.frombuffer(read_range(file, 8 * section, 16), "<u8").tolist()
     if start < 16 or end < start or (start | end) % 8:  # Arrow's messages are padded
         raise ValueError(_damaged(file, section, "its place"))
@@ -121,7 +123,7 @@ def read_section(file: Sections, section: int, schema: pa.Schema) -> Iterator[pa
 
 
 def _seed(schema: pa.Schema | None) -> int:
-    """What the checksum of a section begins with: names and types of the columns."""
+    """The start value of a section's checksum, from the names and types of the columns."""
     return zlib.crc32(schema.remove_metadata().serialize()) if schema else 0
 
 

@@ -1,12 +1,13 @@
-"""DOCUMENTS -> SIGNATURES: a hash of the text and a MinHash signature of its words; and sets of n-grams to compare by.
+"""DOCUMENTS -> SIGNATURES, a hash of the text and a MinHash signature for each; and texts -> sets of word n-grams.
 
-Two normalisations of a text (`fold` says which characters become what). MinHash signatures are over word n-grams of the
-FOLD, which is FineWeb's: they find what may be alike. What is reported or decided is the Jaccard similarity of sets of
-PLAIN word n-grams, which anybody can compute: `text.lower().split()` and no more. Both are tables from code point to
-code point, so that a text is folded into a buffer and hashed from there, and no Python string is made.
+There are two normalisations of a text (`corpus.text.fold` says what each character becomes). MinHash signatures are
+made of word n-grams of the FOLD, which is FineWeb's: they find candidates. Decisions and reports use the Jaccard
+similarity of sets of PLAIN word n-grams, which anybody can compute, because the words are `text.lower().split()`. Both
+normalisations are tables from code point to code point: a text is folded into a buffer and hashed from there, and no
+Python string is made.
 
-Signatures are those of `datasketch.MinHash(num_perm=bands * rows, seed=seed, scheme="affine32")` fed with
-`shingle_hashes(text)`, and `to_datasketch` hands a row back to it.
+A signature equals that of `datasketch.MinHash(num_perm=bands * rows, seed=seed, scheme="affine32")` updated with
+`shingle_hashes(text)`; `to_datasketch` makes datasketch's object of a row.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """`sign` in the shape of a stage; no document is dropped here."""
+    """`sign` as the function of a stage; no document is dropped."""
     return Outcome(sign(batch, config), dropped_rows(batch, "signatures", {}))
 
 
@@ -44,12 +45,12 @@ def schema(config: Config) -> pa.Schema:
 
     id            the document's id
     dump          its dump; null where it has none
-    text_hash     128 bits of hash of the text, ASCII letters in lower case and runs of ASCII white space as one space
-                  (none at the ends): texts of equal hash have equal PLAIN words
-    signature     with `config.minhash`: num_perm little-endian uint32, the minima
-    shingles      with `config.minhash`: folded word n-grams, repeats included; 0 where the text has no words
+    text_hash     a 128-bit hash of the text with ASCII letters in lower case, each run of ASCII white space as one
+                  space, and none at the ends: texts of equal hash have equal PLAIN words
+    signature     with `config.minhash`: the minima, num_perm little-endian uint32
+    shingles      with `config.minhash`: number of folded word n-grams, repeats included; 0 for a text without words
 
-    The metadata names everything that must be equal for two signatures to be comparable.
+    The metadata names everything that must be equal for two signatures to be compared.
     """
     fields = [("id", pa.string()), ("dump", pa.string()), ("text_hash", pa.binary(16))]
     scheme = f"signatures 3 unicode={fold.version()}"
@@ -59,13 +60,13 @@ def schema(config: Config) -> pa.Schema:
     return pa.schema(fields, metadata={"dedup": scheme})
 
 
-def check(name: str, given: pa.Schema, config: Config) -> None:
-    """Raises ValueError naming the file if it was not signed with `config`, or with other tables of characters."""
+def check(name: str, columns: pa.Schema, config: Config) -> None:
+    """Raises ValueError naming the file if it was signed with other settings, or with other tables of characters."""
     expected = schema(config)
     for field in expected:
-        if field.name not in given.names or given.field(field.name).type != field.type:
+        if field.name not in columns.names or columns.field(field.name).type != field.type:
             raise ValueError(f"{name}: no column {field.name} of type {field.type}: sign it with this configuration")
-    signed, wanted = (given.metadata or {}).get(b"dedup", b"nothing"), expected.metadata[b"dedup"]
+    signed, wanted = (columns.metadata or {}).get(b"dedup", b"nothing"), expected.metadata[b"dedup"]
     if signed != wanted:
         raise ValueError(f"{name}: signed as {signed.decode()!r}, expected {wanted.decode()!r}: sign it again")
 
@@ -73,23 +74,22 @@ def check(name: str, given: pa.Schema, config: Config) -> None:
 def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
     """SIGNATURES of a batch with string columns `id`, `text` and perhaps `dump`: as many rows, in the same order.
 
-    A null text counts as an empty one. A text with fewer than `config.ngram` words is one n-gram of all of them; one
-    without words has 0 and datasketch's signature of the empty set.
+    A null text counts as an empty one. A text with fewer than `config.ngram` words is one n-gram of all its words; a
+    text without words has no n-grams, and datasketch's signature of the empty set.
     """
-    data, offsets = from_arrow(batch.column("text"))
-    scratch = scratch_for(offsets)
+    texts = from_arrow(batch.column("text"))
+    scratch = scratch_for(texts)
     hashes = np.empty((batch.num_rows, 2), np.uint64)
-    kernels.text_hashes(data, offsets, scratch, hashes)
+    kernels.text_hashes(texts, scratch, hashes)
     columns = {"id": batch.column("id").cast(pa.string()), "text_hash": _fixed_binary(hashes, 16)}
-    named = "dump" in batch.schema.names
-    columns["dump"] = batch.column("dump").cast(pa.string()) if named else pa.nulls(batch.num_rows, pa.string())
+    has_dumps = "dump" in batch.schema.names
+    columns["dump"] = batch.column("dump").cast(pa.string()) if has_dumps else pa.nulls(batch.num_rows, pa.string())
     if config.minhash:
         signatures = np.empty((batch.num_rows, config.num_perm), np.uint32)
         counts = np.empty(batch.num_rows, np.int32)
-        a, b = _whole_vectors(config.num_perm, config.seed)
-        ngrams, minima = np.empty(len(scratch.words), np.uint32), np.empty(len(a), np.uint32)
-        table = fold.fold_table()
-        kernels.sign_texts(data, offsets, table, config.ngram, a, b, scratch, ngrams, minima, signatures, counts)
+        ngrams = np.empty(len(scratch.words), np.uint32)
+        permutations = _whole_vectors(config.num_perm, config.seed)
+        kernels.sign_texts(texts, fold.fold_table(), config.ngram, permutations, scratch, ngrams, signatures, counts)
         columns["signature"] = _fixed_binary(signatures, 4 * config.num_perm)
         columns["shingles"] = pa.array(counts)
     fields = schema(config)
@@ -97,31 +97,29 @@ def sign(batch: pa.RecordBatch, config: Config) -> pa.RecordBatch:
 
 
 def shingle_sets(texts: pa.Array, config: Config) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """(values, offsets[n + 1]): the sorted set of 32-bit hashes of each text's PLAIN word n-grams.
+    """The sorted sets of 32-bit hashes of the texts' PLAIN word n-grams: (hashes uint32[...], offsets int64[n + 1]).
 
-    Different n-grams have the same hash in one of 2^32 pairs: of 4,000 pairs of texts with 1,000 n-grams each, one pair
-    seems to have an n-gram more in common than it has.
+    Two different n-grams have one hash in one of 2^32 pairs. Of 4,000 pairs of texts with 1,000 n-grams each, one pair
+    seems to have one n-gram more in common than it has.
     """
     values, ends = _ngram_hashes(texts, config.ngram, plain=True)
     for start, end in itertools.pairwise(ends.tolist()):
-        values[start:end].sort()  # NumPy's sort uses the machine's vectors
+        values[start:end].sort()  # NumPy sorts with vector instructions
     offsets = np.empty_like(ends)
     kernels.unique_sorted(values, ends, offsets)
     return values[: offsets[-1]], offsets
 
 
 def shingle_hashes(text: str, config: Config) -> NDArray[np.uint32]:
-    """32-bit hashes of the text's folded word n-grams in order, repeats included: what a MinHash is updated with.
+    """32-bit hashes of the text's folded word n-grams in order, repeats included: uint32[n].
 
-    `datasketch.MinHash(..., hashfunc=lambda hash: int(hash)).update_batch(...)` makes `sign`'s signature of them.
+    `datasketch.MinHash(..., hashfunc=lambda hash: int(hash)).update_batch(...)` makes the signature of `sign` of them.
     """
     return _ngram_hashes(pa.array([text], pa.large_string()), config.ngram, plain=False)[0]
 
 
 def to_datasketch(row: Mapping[str, Any], config: Config) -> datasketch.LeanMinHash:
-    """A SIGNATURES row (`table.to_pylist()[i]`) as a datasketch sketch, to compare or to query an LSH index
-    with.
-    """
+    """A row of SIGNATURES (`table.to_pylist()[i]`) as datasketch's object, to compare it or to query an LSH index."""
     from datasketch import LeanMinHash
 
     return LeanMinHash(seed=config.seed, hashvalues=np.frombuffer(row["signature"], np.dtype("<u4")), scheme="affine32")
@@ -131,29 +129,29 @@ def to_datasketch(row: Mapping[str, Any], config: Config) -> datasketch.LeanMinH
 def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     """datasketch's affine32 parameters: (a, b), uint32[num_perm] each; a is odd, so that x -> a x + b is a bijection.
 
-    Drawn as datasketch 2.0 draws them, without loading it: it brings SciPy along, which takes longer than 50,000
-    signatures.
+    They are drawn as datasketch 2.0 draws them, but without importing it: it imports SciPy, which takes longer than
+    50,000 signatures.
     """
     draw = np.random.RandomState(seed).randint
     a = draw(0, 2**31, num_perm, np.uint32) * np.uint32(2) + np.uint32(1)
     return a, draw(0, 2**32, num_perm, np.uint32)
 
 
-def _whole_vectors(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """`permutations`, filled up with zeros to whole vectors."""
+def _whole_vectors(num_perm: int, seed: int) -> kernels.Permutations:
+    """`permutations`, filled up with zeros to whole vectors, and room for the minima."""
     a, b = permutations(num_perm, seed)
-    filled = np.zeros((2, -(-num_perm // LANES) * LANES), np.uint32)
-    filled[:, :num_perm] = a, b
-    return filled[0], filled[1]
+    filled = np.zeros((3, -(-num_perm // LANES) * LANES), np.uint32)
+    filled[:2, :num_perm] = a, b
+    return kernels.Permutations(*filled)
 
 
 def _ngram_hashes(texts: pa.Array, ngram: int, *, plain: bool) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """(32-bit hashes of each text's n-grams in order, offsets[n + 1])."""
-    data, offsets = from_arrow(texts)
-    size = int(offsets[-1] - offsets[0])
-    hashes, ends = np.empty(size // 2 + len(offsets), np.uint32), np.empty(len(offsets), np.int64)
+    """32-bit hashes of each text's n-grams in order: (hashes uint32[...], offsets int64[n + 1])."""
+    utf8 = from_arrow(texts)
+    count = len(utf8.offsets)
+    hashes, ends = np.empty(utf8.size // 2 + count, np.uint32), np.empty(count, np.int64)
     table = fold.plain_table() if plain else fold.fold_table()
-    kernels.ngram_hashes(data, offsets, plain, table, ngram, scratch_for(offsets), hashes, ends)
+    kernels.ngram_hashes(utf8, plain, table, ngram, scratch_for(utf8), hashes, ends)
     return hashes[: ends[-1]], ends
 
 
@@ -163,7 +161,7 @@ def _fixed_binary(rows: NDArray[Any], width: int) -> pa.Array:
 
 
 def count_kept(batch: pa.RecordBatch, config: Config) -> dict[str, int]:
-    """How many folded n-grams the documents of a batch of SIGNATURES have, and how many documents have no word."""
+    """Sums over a batch of SIGNATURES: folded n-grams, and documents without words."""
     if not config.minhash:
         return {}
     counts = batch.column("shingles")

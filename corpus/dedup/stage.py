@@ -1,21 +1,35 @@
-"""What the stage `dedup` says of itself: a barrier, because any two documents of a corpus may be copies."""
+"""The declaration of the stage `dedup`: a barrier, because any two documents of a corpus may be duplicates."""
 
 from __future__ import annotations
 
 from corpus.dedup.config import Config
 from corpus.dedup.passes import DATASETS, dedup_passes
-from corpus.stage import Barrier, Stage
+from corpus.stage import Barrier, Rule, Stage
 
 STAGE = Stage(
     "dedup",
     Config,
+    rules=(
+        Rule(
+            "exact",
+            "text of a kept document, but for the case of ASCII letters and the amount of white space",
+            "listed",
+        ),
+        Rule(
+            "minhash",
+            "Jaccard similarity of the sets of word n-grams to a kept document; MinHash's estimate if unverified",
+            "above",
+            "threshold",
+            "MinHash: Broder 1997; 14 bands of 8 hashes, unverified: FineWeb (Penedo et al. 2024, arXiv:2406.17557)",
+        ),
+    ),
     command="dedup",
     presets={
         "verified": {},
         "fineweb": {"bands": 14, "rows": 8, "verify": False, "keep": "first", "per_dump": True},
     },
     sums={
-        "capped": "met more candidates than --checks, and were kept unless one of those compared was similar",
+        "capped": "had more candidates than --checks; they were kept unless one of the first --checks was similar",
         "wordless": "without words",
     },
     barrier=Barrier(

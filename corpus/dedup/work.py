@@ -1,111 +1,38 @@
-"""What a unit of deduplication does, pass by pass: keys, bands, blocks, candidates, decisions, labels, and the index.
+"""What a unit does, for each pass of deduplication that brings documents of several shards together.
 
-Each reads committed files of the passes before it, and of an index of published documents if there is one: the index's
-shards come first and the corpus's own after them, and rows count over both in this order. What is exchanged between
-passes is written by groups of neighbouring shards, so large that whoever reads a part of it reads a megabyte at a time.
-Only `BlocksWork` is one unit for the whole corpus, and it holds a few bytes a document.
+`corpus.dedup.passes` says in which order the passes run and what each is for. Each unit reads files that the passes
+before have committed. Only `BlocksWork` is one unit for the whole corpus; it holds a few bytes a document in memory.
+`memory` of a work is the MiB that one of its units is expected to need.
 """
 
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
 from corpus.dedup.config import Config
-from corpus.dedup.published import PublishedIndex
+from corpus.dedup.shards import Group, SignedShard, SignedShards, find_group
 from corpus.engine.base import Attempt, Unit
+from corpus.run.barrier import READS, partition_of
 from corpus.run.chain import BATCH
-from corpus.run.commit import check_whole, commit, commit_file, find_output
+from corpus.run.commit import account, committing, find_output, whole_input
 from corpus.store.records import Output, unit_of
 from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 
-PUBLISHED = "@"  # before the keys of the index's shards, where they are among the corpus's own, which never have it
-_READS = 8  # ranges under way at a time
 _KEYS_HELD = 3  # times the keys of a group that are in memory
 _PAIRS_HELD = 4  # times a range of pairs that is in memory
 _BLOCKS_BYTES = 12  # of memory for each document
 _CANDIDATES_HELD = 3  # times a partition of candidates that is in memory
 
 
-class Signed(NamedTuple):
-    """A shard that is signed: of the corpus, or of an index."""
-
-    key: str
-    dataset: Dataset
-    signatures: Output
-    first_row: int
-
-    @property
-    def end(self) -> int:
-        """The first row after it."""
-        return self.first_row + self.signatures.rows
-
-    @property
-    def published(self) -> bool:
-        return self.key.startswith(PUBLISHED)
-
-
-class Group(NamedTuple):
-    """Neighbouring shards, all of the index or none."""
-
-    key: str
-    shards: list[Signed]
-
-    @property
-    def first_row(self) -> int:
-        return self.shards[0].first_row
-
-    @property
-    def published(self) -> bool:
-        return self.shards[0].published
-
-
-@dataclass(frozen=True)
-class SignedShards:
-    """Every shard that is signed, in order: where they are, and how many documents make a group of them."""
-
-    signatures: str
-    index: PublishedIndex | None
-    documents: int  # in a group, if its last shard is not a large one
-
-    def signed(self) -> Iterator[Signed]:
-        """Every shard, the index's first."""
-        row = 0
-        for records, place, prefix in (
-            (self.index.records() if self.index else iter(()), self.index.path if self.index else "", PUBLISHED),
-            (Dataset(self.signatures).scan(), self.signatures, ""),
-        ):
-            for record in records:
-                output = record.output("signatures")
-                assert output
-                yield Signed(prefix + record.unit, Dataset(place), output, row)
-                row += output.rows
-
-    def groups(self) -> list[Group]:
-        """The shards in groups; a function of the shards alone."""
-        parts: list[list[Signed]] = []
-        for shard in self.signed():
-            full = parts and parts[-1][-1].end - parts[-1][0].first_row >= self.documents
-            if not parts or full or parts[-1][-1].published != shard.published:
-                parts.append([])
-            parts[-1].append(shard)
-        prefixes = [PUBLISHED if part[0].published else "" for part in parts]
-        names = [f"{prefix}{number:05d}-of-{len(parts):05d}" for number, prefix in enumerate(prefixes)]
-        return [Group(name, part) for name, part in zip(names, parts, strict=True)]
-
-    def group(self, key: str) -> Group:
-        return next(group for group in self.groups() if group.key == key)
-
-
 @dataclass(frozen=True)
 class KeysWork:
-    """The signatures of a group in, what its documents can have in common with others out, by ranges of keys."""
+    """Writes the keys of a group's documents, by ranges of keys, from their signatures."""
 
     name: str
     config: Config
@@ -120,15 +47,14 @@ class KeysWork:
     def run(self, unit: Unit, attempt: Attempt) -> None:
         from corpus.dedup.exchange import write_keys
 
-        began = time.monotonic()
-        group = self.shards.group(unit.key)
-        with Dataset(self.output).storage.scratch() as folder:
-            records = write_keys(self._keys(group), folder / "pairs")
-            rows = group.shards[-1].end - group.first_row
-            commit_file(self, unit, attempt, began, folder / "pairs", "pairs", records, rows)
+        with committing(self, unit, attempt) as ending:
+            groups = self.shards.groups()
+            group = groups[find_group(groups, unit.key)]
+            records = write_keys(self._keys(group), ending.folder / "pairs")
+            ending.publish_file("pairs", "pairs", records, group.end - group.first_row)
 
     def _keys(self, group: Group) -> Iterator[tuple[Any, Any]]:
-        """(keys, their rows within the group)."""
+        """(keys, the row within the group of each), batch by batch."""
         import numpy as np
 
         from corpus.dedup.keys import key_columns, keys
@@ -138,14 +64,14 @@ class KeysWork:
             check(f"{shard.dataset.path}/{shard.signatures.path}", shard.dataset.footer(shard.signatures), self.config)
             row = shard.first_row - group.first_row
             for batch in shard.dataset.batches(shard.signatures, ROW_GROUP, key_columns(self.config)):
-                found, rows = keys(batch, self.config)
-                yield found, rows + np.uint32(row)
+                batch_keys, rows = keys(batch, self.config)
+                yield batch_keys, rows + np.uint32(row)
                 row += batch.num_rows
 
 
 @dataclass(frozen=True)
 class BandsWork:
-    """One range of the keys of every group in, edges between the documents that share one out."""
+    """Reads one range of the keys of all groups, and writes edges between the documents that share a key."""
 
     name: str
     output: str
@@ -159,34 +85,35 @@ class BandsWork:
         return 512 + (self.bytes * _PAIRS_HELD >> 20)
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
-        from corpus.dedup.exchange import Source, partition_edges, write_edges
+        from corpus.dedup.exchange import PairFile, partition_edges, write_edges
 
-        began = time.monotonic()
-        dataset = Dataset(self.pairs)
-        check_whole(dataset, "pairs", unit.inputs[0])
-        part, parts = map(int, unit.key.split("-of-"))
-        files = {output.unit: output.path for output in dataset.files("pairs")}
-        sources, rows = [], 0
-        for group in self.shards.groups():
-            path = files[group.key]
-            sources.append(Source(group.first_row, functools.partial(dataset.storage.read_range, path), path))
-            rows = group.shards[-1].end
-        edges = partition_edges(sources, part, parts, threads=_READS)
-        with Dataset(self.output).storage.scratch() as folder:
-            write_edges(edges, folder / "edges")
-            commit_file(self, unit, attempt, began, folder / "edges", "edges", len(edges), rows, edges=len(edges))
+        with committing(self, unit, attempt) as ending:
+            dataset = whole_input(unit, self.pairs, "pairs")
+            paths = {output.unit: output.path for output in dataset.files("pairs")}
+            groups = self.shards.groups()
+            files = [
+                PairFile(
+                    group.first_row,
+                    functools.partial(dataset.storage.read_range, paths[group.key]),
+                    paths[group.key],
+                )
+                for group in groups
+            ]
+            edges = partition_edges(files, *partition_of(unit), threads=READS)
+            write_edges(edges, ending.folder / "edges")
+            ending.publish_file("edges", "edges", len(edges), groups[-1].end, edges=len(edges))
 
 
 @dataclass(frozen=True)
 class BlocksWork:
-    """All edges in, the documents that are not alone out, by groups."""
+    """Reads all edges, and writes which documents are connected to others, by groups of shards."""
 
     name: str
     output: str
     config_hash: str
-    shards: SignedShards  # in the groups of the candidates
+    shards: SignedShards  # in the groups of the pass `candidates`
     edges: str
-    rows: int  # documents
+    rows: int  # documents of all shards
 
     @property
     def memory(self) -> int:
@@ -198,22 +125,18 @@ class BlocksWork:
         from corpus.dedup.candidates import write_blocks
         from corpus.dedup.components import components
 
-        began = time.monotonic()
-        edges = Dataset(self.edges)
-        check_whole(edges, "edges", unit.inputs[0])
-        root = components(self.rows, _edges(edges))
-        sizes = np.bincount(root, minlength=self.rows).astype(np.int32)
-        starts = [*(group.first_row for group in self.shards.groups()), self.rows]
-        with Dataset(self.output).storage.scratch() as folder:
-            path = folder / "blocks.sections"
-            found = write_blocks(root, sizes, starts, path)
-            sums = {"candidates": found, "blocks": int((sizes > 1).sum())}
-            commit_file(self, unit, attempt, began, path, "blocks", found, self.rows, **sums)
+        with committing(self, unit, attempt) as ending:
+            root = components(self.rows, _edges(whole_input(unit, self.edges, "edges")))
+            sizes = np.bincount(root, minlength=self.rows).astype(np.int32)
+            starts = [*(group.first_row for group in self.shards.groups()), self.rows]
+            connected = write_blocks(root, sizes, starts, ending.folder / "blocks.sections")
+            sums = {"candidates": connected, "blocks": int((sizes > 1).sum())}
+            ending.publish_file("blocks.sections", "blocks", connected, self.rows, **sums)
 
 
 @dataclass(frozen=True)
 class CandidatesWork:
-    """A group's documents that are not alone in, what decides about them out, by partition."""
+    """Reads a group's documents that are connected to others, and writes what decides between them, by partition."""
 
     name: str
     config: Config
@@ -228,45 +151,47 @@ class CandidatesWork:
     def run(self, unit: Unit, attempt: Attempt) -> None:
         from corpus.dedup.candidates import write_candidates
 
-        began = time.monotonic()
-        with Dataset(self.output).storage.scratch() as folder:
-            path = folder / "candidates.sections"
-            written = write_candidates(self._candidates(unit.key), path, self.parts)
-            commit_file(self, unit, attempt, began, path, "candidates", written, written)
+        with committing(self, unit, attempt) as ending:
+            path = ending.folder / "candidates.sections"
+            candidates = write_candidates(self._candidates(unit.key), path, self.parts)
+            ending.publish_file(path.name, "candidates", candidates, candidates)
 
     def _candidates(self, key: str) -> Iterator[pa.RecordBatch]:
         import numpy as np
 
-        from corpus.dedup.candidates import BLOCKS, candidates, document_columns
+        from corpus.dedup.candidates import BLOCKS, candidates
 
         groups = self.shards.groups()
-        number = [group.key for group in groups].index(key)
+        number = find_group(groups, key)
         blocks = _section(Dataset(self.blocks), "blocks", number, BLOCKS)
         rows = blocks.column("row").to_numpy()
         columns = ["text_hash", *(["signature"] if self.config.minhash else [])]
         for shard in groups[number].shards:
             first, end = np.searchsorted(rows, np.array([shard.first_row, shard.end], np.uint64)).tolist()
-            if end == first:
-                continue
-            if shard.published:
-                documents = shard.dataset.batches(shard.signatures, ROW_GROUP)
-            else:
-                source = Dataset(self.documents)
-                output = find_output(source, shard.key, "documents")
-                documents = source.batches(output, ROW_GROUP, document_columns(self.config))
-            yield from candidates(
-                documents,
-                shard.dataset.batches(shard.signatures, ROW_GROUP, columns),
-                blocks.slice(first, end - first),
-                shard.first_row,
-                self.config,
-                published=shard.published,
-            )
+            if end > first:
+                yield from candidates(
+                    self._documents(shard),
+                    shard.dataset.batches(shard.signatures, ROW_GROUP, columns),
+                    blocks.slice(first, end - first),
+                    shard.first_row,
+                    self.config,
+                    published=shard.published,
+                )
+
+    def _documents(self, shard: SignedShard) -> Iterator[pa.RecordBatch]:
+        """The documents of a shard; of a published one, the rows that the index has instead of them."""
+        from corpus.dedup.candidates import document_columns
+
+        if shard.published:
+            return shard.dataset.batches(shard.signatures, ROW_GROUP)
+        documents = Dataset(self.documents)
+        output = find_output(documents, shard.key, "documents")
+        return documents.batches(output, ROW_GROUP, document_columns(self.config))
 
 
 @dataclass(frozen=True)
 class DecisionsWork:
-    """One partition of the candidates of every group in, who stays and who stands for whom out, by groups."""
+    """Reads one partition of the candidates of all groups, and writes which documents stay, by groups of shards."""
 
     name: str
     config: Config
@@ -284,23 +209,20 @@ class DecisionsWork:
         from corpus.dedup.candidates import candidates_schema
         from corpus.dedup.labels import decide, write_decisions
 
-        began = time.monotonic()
-        dataset = Dataset(self.candidates)
-        check_whole(dataset, "candidates", unit.inputs[0])
-        part = int(unit.key.split("-of-")[0])
-        found = _section(dataset, "candidates", part, candidates_schema(self.config))
-        decided = decide(found.to_batches(), self.config)
-        own = [group for group in self.shards.groups() if not group.published]
-        starts = [*(group.first_row for group in own), own[-1].shards[-1].end]
-        with Dataset(self.output).storage.scratch() as folder:
-            path = folder / "decisions.sections"
-            written = write_decisions(decided.decisions, path, starts)
-            commit_file(self, unit, attempt, began, path, "decisions", written, written, capped=decided.capped)
+        with committing(self, unit, attempt) as ending:
+            dataset = whole_input(unit, self.candidates, "candidates")
+            part, _ = partition_of(unit)
+            candidates = _section(dataset, "candidates", part, candidates_schema(self.config))
+            decided = decide(candidates.to_batches(), self.config)
+            groups = self.shards.own_groups()
+            starts = [*(group.first_row for group in groups), groups[-1].end]
+            rows = write_decisions(decided.decisions, ending.folder / "decisions.sections", starts)
+            ending.publish_file("decisions.sections", "decisions", rows, rows, capped=decided.capped)
 
 
 @dataclass(frozen=True)
 class LabelsWork:
-    """What is decided about a group in, LABELS of its documents out, a shard of them for each of theirs."""
+    """Reads what is decided about a group, and writes LABELS of all its documents: a shard for each of its shards."""
 
     name: str
     output: str
@@ -312,30 +234,27 @@ class LabelsWork:
     def run(self, unit: Unit, attempt: Attempt) -> None:
         from corpus.dedup.labels import DECISIONS, LABELS, labels
 
-        began = time.monotonic()
-        decisions = Dataset(self.decisions)
-        check_whole(decisions, "decisions", unit.inputs[0])
-        own = [group for group in self.shards.groups() if not group.published]
-        number = [group.key for group in own].index(unit.key)
-        decided = _section(decisions, "decisions", number, DECISIONS)
-        outputs, files, rows = [], [], 0
-        with Dataset(self.output).storage.scratch() as folder:
-            for shard in own[number].shards:
+        with committing(self, unit, attempt) as ending:
+            dataset = whole_input(unit, self.decisions, "decisions")
+            groups = self.shards.own_groups()
+            number = find_group(groups, unit.key)
+            decisions = _section(dataset, "decisions", number, DECISIONS)
+            outputs, files, rows = [], [], 0
+            for shard in groups[number].shards:
                 batches = shard.dataset.batches(shard.signatures, ROW_GROUP, ["id"])
                 ids = pa.concat_arrays([pa.array([], pa.string()), *(batch.column("id") for batch in batches)])
-                writer = ShardWriter(folder / f"{shard.key}.parquet", LABELS)
-                writer.write(labels(decided, shard.first_row, ids))
+                writer = ShardWriter(ending.folder / f"{shard.key}.parquet", LABELS)
+                writer.write(labels(decisions, shard.first_row, ids))
                 writer.close()
                 outputs.append(writer.output(shard.key, "labels"))
                 files.append(writer.path)
                 rows += len(ids)
-            counts = {"stage": "labels", "read": rows, "kept": rows, "dropped": {}}
-            commit(self, unit, attempt, began, [counts], outputs, files)
+            ending.publish([account("labels", rows)], outputs, files)
 
 
 @dataclass(frozen=True)
 class PublishWork:
-    """What a shard keeps, into the index."""
+    """Reads a shard of documents and its labels, and writes the documents that stay into the index."""
 
     name: str
     config: Config
@@ -349,29 +268,28 @@ class PublishWork:
         from corpus.dedup.candidates import document_columns
         from corpus.dedup.index import index_rows, index_schema
 
-        began = time.monotonic()
-        source, labels = Dataset(self.documents), Dataset(self.labels)
-        shard = find_output(source, unit_of(unit.inputs[0].path), "documents")
-        batches = source.batches(shard, BATCH, document_columns(self.config))
-        keeps = labels.batches(unit.inputs[1].path, BATCH, ["keep"])
-        with Dataset(self.output).storage.scratch() as folder:
-            writer = ShardWriter(folder / "index.parquet", index_schema(self.config))
+        with committing(self, unit, attempt) as ending:
+            source, labels = Dataset(self.documents), Dataset(self.labels)
+            shard = find_output(source, unit_of(unit.inputs[0].path), "documents")
+            batches = source.batches(shard, BATCH, document_columns(self.config))
+            keeps = labels.batches(unit.inputs[1].path, BATCH, ["keep"])
+            writer = ShardWriter(ending.folder / "index.parquet", index_schema(self.config))
             for batch, keep in zip(batches, keeps, strict=True):
                 writer.write(index_rows(batch.filter(keep.column("keep")), self.config))
             writer.close()
-            commit_file(self, unit, attempt, began, writer.path, "signatures", writer.rows, writer.rows)
+            ending.publish_file(writer.path.name, "signatures", writer.rows, writer.rows)
 
 
 def _section(dataset: Dataset, kind: str, section: int, schema: pa.Schema) -> pa.Table:
-    """A section of all files of one kind, in the order of their units."""
+    """One section of every file of a kind, in the order of the units."""
     from corpus.dedup.sections import Sections, read_section
 
     def read(output: Output) -> list[pa.RecordBatch]:
         read_range = functools.partial(dataset.storage.read_range, output.path)
         return list(read_section(Sections(read_range, f"{dataset.path}/{output.path}"), section, schema))
 
-    with ThreadPoolExecutor(_READS) as pool:
-        batches = [batch for found in pool.map(read, dataset.files(kind)) for batch in found]
+    with ThreadPoolExecutor(READS) as pool:
+        batches = [batch for batches in pool.map(read, dataset.files(kind)) for batch in batches]
     return pa.Table.from_batches(batches, schema)
 
 

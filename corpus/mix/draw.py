@@ -1,14 +1,15 @@
-"""How much of what: sizes of groups and wanted shares -> how often each document is taken, decided by its id.
+"""How often each document is taken: by the sizes of groups and their wanted shares, decided by the document's id.
 
-A group is a source, the value of a column (`language`), or a range of a column's numbers (`quality_score`). Of each the
-factor is what is wanted of it over what there is: a document is taken as often as the whole part of its factor says,
-and once more if the draw of its id is below the rest. The draw is a hash of id and seed, so that the same documents are
-taken whatever the shards, and more of a group are a superset of less. A realised share differs from the wanted one as
-draws do: by a tenth of a percent for a million documents.
+A group is a source, or the documents with one value of a column (`language`), or with a number in one range
+(`quality_score`). The factor of a group is its wanted size divided by its size. A document is taken as often as the
+whole part of the factor says, and once more if the draw of its id is below the fractional part. The draw is a hash of
+the id and the seed. So the choice of documents does not depend on the shards, and whoever takes more of a group takes
+all documents that a smaller mixture takes. By chance, the share in the result differs from the wanted share by about a
+tenth of a percent for a million documents.
 
-With weights of clusters, a factor is also multiplied by what the number of documents that one stands for says, which
-is how FineWeb-2 (Penedo et al. 2025, arXiv 2506.20920) repeats what was often copied: `FINEWEB2`, for clusters of so
-many documents and more.
+With weights by cluster size, the factor is also multiplied by the weight of the document's cluster: by how many
+near-duplicates it was found to have. FineWeb-2 (Penedo et al. 2025, arXiv 2506.20920) repeats documents in this way;
+`FINEWEB2` has its weights.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ import pyarrow.compute as pc
 from corpus.schema import Drop
 
 NAME = "mix"
-GROUP, COPY = "mix_group", "mix_copy"  # columns that this adds
+GROUP, COPY = "mix_group", "mix_copy"  # columns that a mixture adds
+# SIZE:WEIGHT, for clusters of SIZE documents and more.
 FINEWEB2 = "1:1,2:2,3:3,5:5,100:8,1000:1"
 MEASURES = ("documents", "tokens", "bytes")
 CLUSTER_SIZE = "minhash_cluster_size"
@@ -35,21 +37,27 @@ _RANGE = ".."
 
 @dataclass(frozen=True)
 class Grouping:
-    """What tells groups apart: `group` for all documents alike, or the column `by`; and how their size is measured."""
+    """How documents are put into groups, and how the size of a group is measured.
 
-    names: tuple[str, ...]  # of the groups that have a weight; a range is LOW..HIGH, and HIGH is not in it
+    names     the groups that have a weight; a range is LOW..HIGH, and HIGH is not in it
+    by        the column that decides the group; "": the source decides
+    measure   one of MEASURES
+    clusters  (size, weight) for clusters of so many documents and more, ascending; none: every document has weight 1
+    """
+
+    names: tuple[str, ...]
     by: str = ""
     measure: str = "documents"
-    clusters: tuple[tuple[int, float], ...] = ()  # weights by cluster size, in order; none: every document counts once
+    clusters: tuple[tuple[int, float], ...] = ()
 
     def columns(self) -> list[str]:
-        """The columns that are read to tell a document's group, size and weight."""
-        sized = {"documents": [], "tokens": ["token_count"], "bytes": ["text"]}[self.measure]
-        return [*([self.by] if self.by else []), *sized, *([CLUSTER_SIZE] if self.clusters else [])]
+        """The columns that decide a document's group, size and weight."""
+        measured = {"documents": [], "tokens": ["token_count"], "bytes": ["text"]}[self.measure]
+        return [*([self.by] if self.by else []), *measured, *([CLUSTER_SIZE] if self.clusters else [])]
 
 
 class Sized(NamedTuple):
-    """Of each row of a batch its group (None: none that has a weight), its size, and its weight as one of a cluster."""
+    """Of each row of a batch: its group (None if no group with a weight), its size, and the weight of its cluster."""
 
     groups: list[str | None]
     sizes: list[int]
@@ -57,7 +65,7 @@ class Sized(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A group: how much there is, the share wanted of the result, and how often a document is taken for that."""
+    """A group: its size, the share of the result that it should have, and how often its documents are taken."""
 
     name: str
     have: float
@@ -65,10 +73,10 @@ class Part(NamedTuple):
     factor: float
 
 
-def size_up(batch: pa.RecordBatch, group: str, grouping: Grouping) -> Sized:
+def size_up(batch: pa.RecordBatch, source: str, grouping: Grouping) -> Sized:
     """Group, size and weight of each row. Raises ValueError naming a column that has nulls where it needs numbers."""
     rows = batch.num_rows
-    groups: list[str | None] = [group] * rows
+    groups: list[str | None] = [source] * rows
     if grouping.by:
         groups = _groups(batch.column(grouping.by).to_pylist(), grouping)
     sizes = [1] * rows
@@ -78,9 +86,9 @@ def size_up(batch: pa.RecordBatch, group: str, grouping: Grouping) -> Sized:
         sizes = _numbers(batch, "token_count", "count tokens first, with the stage token_count")
     weights = [1.0] * rows
     if grouping.clusters:
-        least = [size for size, _ in grouping.clusters]
-        found = _numbers(batch, CLUSTER_SIZE, "deduplicate first")
-        weights = [grouping.clusters[max(0, bisect.bisect_right(least, size) - 1)][1] for size in found]
+        bounds = [size for size, _ in grouping.clusters]
+        cluster_sizes = _numbers(batch, CLUSTER_SIZE, "deduplicate first")
+        weights = [grouping.clusters[max(0, bisect.bisect_right(bounds, size) - 1)][1] for size in cluster_sizes]
     return Sized(groups, sizes, weights)
 
 
@@ -111,7 +119,7 @@ def _bounds(name: str) -> tuple[float, float]:
 
 
 def parse_weights(pairs: Sequence[str]) -> dict[str, float]:
-    """`NAME=WEIGHT` each. Raises ValueError naming the pair that is none, or comes twice."""
+    """Weights by name, from pairs NAME=WEIGHT. Raises ValueError naming a pair of another form or a repeated name."""
     weights: dict[str, float] = {}
     for pair in pairs:
         name, equals, text = pair.rpartition("=")
@@ -130,7 +138,7 @@ def parse_weights(pairs: Sequence[str]) -> dict[str, float]:
 
 
 def check_names(names: Sequence[str], by: str) -> None:
-    """Raises ValueError naming a range that is none or overlaps another, or names and ranges side by side."""
+    """Raises ValueError naming a range of another form or two that overlap, or if there are both ranges and values."""
     ranges = []
     for name in (name for name in names if _RANGE in name):
         try:
@@ -149,7 +157,7 @@ def check_names(names: Sequence[str], by: str) -> None:
 
 
 def parse_clusters(text: str) -> tuple[tuple[int, float], ...]:
-    """`SIZE:WEIGHT,...`, sorted. Raises ValueError with the right form."""
+    """(size, weight) of each pair in `SIZE:WEIGHT,...`, sorted. Raises ValueError naming the right form."""
     try:
         pairs = sorted((int(size), float(weight)) for size, weight in (pair.split(":") for pair in text.split(",")))
     except ValueError:
@@ -160,11 +168,14 @@ def parse_clusters(text: str) -> tuple[tuple[int, float], ...]:
 
 
 def plan(have: Mapping[str, float], weights: Mapping[str, float], total: float | None, most: float) -> list[Part]:
-    """How often documents of each group are taken, `most` times at the most.
+    """How often the documents of each group are taken: `most` times at the most.
 
-    `total` is the size of the result; None: as much as the weights allow without taking any group more than `most`
-    times. A group that would have to be is taken `most` times, and less of it is in the result than wanted.
-    Raises ValueError naming a group of which there is nothing.
+    have     the size of each group
+    weights  the part of the result that each group should have, in any unit
+    total    the size of the result; None: as much as the weights allow without taking any group more than `most` times
+
+    A group that is too small for its share is taken `most` times, and has a smaller share of the result than wanted.
+    Raises ValueError naming a group that is empty.
     """
     whole = sum(weights.values())
     shares = {name: weight / whole for name, weight in weights.items() if weight}
@@ -177,19 +188,19 @@ def plan(have: Mapping[str, float], weights: Mapping[str, float], total: float |
 
 
 def draw(id: str, seed: int) -> float:
-    """In [0, 1), from a hash of both."""
+    """A number in [0, 1), from a hash of a document's id and the seed."""
     digest = hashlib.blake2b(id.encode("utf-8", "replace"), digest_size=8, key=seed.to_bytes(8, "little")).digest()
     return (int.from_bytes(digest, "little") >> 11) / 2**53
 
 
 def copies(factor: float, drawn: float) -> int:
-    """How often a document is taken."""
+    """How often a document is taken, by the factor of its group and its draw."""
     whole = int(factor)
     return whole + (drawn < factor - whole)
 
 
 def judge(group: str | None, value: str, factor: float, drawn: float) -> Drop | None:
-    """Why a document is not taken at all, None if it is."""
+    """Why a document is not taken at all; None if it is taken. `value` is what decided its group."""
     if group is None:
         return Drop(f"{NAME}.no_weight", value, "none")
     return None if copies(factor, drawn) else Drop(f"{NAME}.sampled_out", drawn, factor)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pyarrow as pa
 
 from corpus.engine.base import Attempt, Unit
 from corpus.run.chain import BATCH, Chain, Rows, Step
-from corpus.run.commit import DROPPED_SCHEMAS, check_accounts, commit, find_output
+from corpus.run.commit import DROPPED_SCHEMAS, check_accounts, committing, find_output
 from corpus.store.open import is_remote, local_path
 from corpus.store.shards import Dataset, ShardWriter
 
@@ -100,12 +99,10 @@ class ChainWork:
             dataclasses.replace(self, steps=steps)._run(unit, attempt)
 
     def _run(self, unit: Unit, attempt: Attempt) -> None:
-        began = time.monotonic()
-        dataset = Dataset(self.output)
         chain = Chain(self.steps, attempt, self.seconds)
         schema = self._schema(unit)
-        with dataset.storage.scratch() as folder:
-            kept = ShardWriter(folder / "kept.parquet", schema)
+        with committing(self, unit, attempt) as ending:
+            kept = ShardWriter(ending.folder / "kept.parquet", schema)
             sums = [Counter(step.counted(pa.RecordBatch.from_pylist([], schema=schema))) for step in self.steps]
             for batch in chain.run(self.reader.read(unit, chain)):
                 kept.write(batch)
@@ -122,7 +119,7 @@ class ChainWork:
                 if (audit := step.contract.audit(step.config)) is not None
             ]
             for kind, columns, batches in beside:
-                writer = ShardWriter(folder / f"{kind}.parquet", columns)
+                writer = ShardWriter(ending.folder / f"{kind}.parquet", columns)
                 for batch in batches:
                     writer.write(batch)
                 writer.close()
@@ -132,7 +129,7 @@ class ChainWork:
                 account.sums.update(total)
             accounts = [account.to_json() for account in (*chain.before, *chain.accounts)]
             check_accounts(unit.key, accounts, outputs)
-            commit(self, unit, attempt, began, accounts, outputs, files)
+            ending.publish(accounts, outputs, files)
 
     def _schema(self, unit: Unit) -> pa.Schema:
         last = self.steps[-1]

@@ -1,18 +1,19 @@
-"""Unicode -> two tables from code point to code point: what words are made of.
+"""Two normalisations of text as tables: what each Unicode character becomes, before texts are cut into words.
 
 The FOLD is FineWeb's normalisation before shingling (datatrove 0.10.1, `simplify_text`): lower case; a number, with one
-decimal part, becomes 0; punctuation becomes space; canonical decomposition without its marks (category Mn). It differs
-from that of a whole string in two corners: final sigma is folded to sigma, and marks other than Mn stay in the order in
-which they were written.
+decimal part, becomes 0; punctuation becomes space; canonical decomposition without marks of the category Mn. It differs
+from the normalisation of a whole string in two corners: final sigma becomes sigma, and marks of other categories stay
+in the order in which they were written.
 
-PLAIN is `str.lower()` of each character, and white space as `str.split()` has it. It differs from the lower case of a
-whole string in the one rule that looks at neighbours: a capital sigma becomes σ at the end of a word, too.
+PLAIN is `str.lower()` of each character, with white space as `str.split()` divides at it. It differs from the lower
+case of a whole string in the one rule that looks at neighbours: a capital sigma becomes σ at the end of a word, too.
 
-In both, a character of a script without spaces (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar) ends a word: itself
-and up to three before it in the same run of such characters. So 5 words in a row cover 8 characters, about five words
-of Chinese. In a trial on Chinese wiki pages with 15 edits in 1,500 characters, n-grams of characters saw a Jaccard
-similarity of .77, those of a dictionary's words .70, those of what stands between spaces and punctuation .55. That they
-should cover 8 to 10 characters comes from there, too; it is not tuned.
+In both, each character of a script without spaces (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar) ends a word,
+which is the character and up to three before it in a run of such characters. So 5 neighbouring words cover 8
+characters, about five words of Chinese. In a trial on Chinese wiki pages with 15 edits in 1,500 characters, the Jaccard
+similarity was .77 with n-grams of characters, .70 with n-grams of a dictionary's words, and .55 with n-grams of the
+strings between spaces and punctuation. That n-grams should cover 8 to 10 characters comes from the same trial, and is
+not tuned.
 """
 
 from __future__ import annotations
@@ -54,34 +55,39 @@ UNSPACED_BLOCKS = (
     (0x20000, 0x40000),  # Han, all further extensions
 )
 
-# Code points beyond these are left as they are without a look: unassigned planes, private use, ideographs.
+# All other code points become themselves: unassigned planes, private use, ideographs.
 _LOOKED_AT = ((0, 0x3400), (0xA000, 0xD800), (0xF900, 0x20000), (0x2F800, 0x2FA20), (0xE0000, 0xE0200))
 _CODE_POINTS = 0x110000
 
 
-class Table(NamedTuple):
-    """What each code point becomes, as `kernels.words` reads it."""
+class CharacterTable(NamedTuple):
+    """What each code point becomes, as `kernels.words` reads it.
 
-    entries: NDArray[np.uint32]  # of each code point: kind << KIND | a code point, or a row of `several`
-    several: NDArray[np.uint32]  # [n, 5]: how many entries, and the entries
-    points: NDArray[np.uint32]  # decimal points: code points
+    entries  uint32[0x110000]: kind << KIND | value, the value being a code point, or a row of `several`
+    several  uint32[n, 5]: for characters that become several, the number of their entries, and the entries
+    points   uint32[m]: code points of decimal points
+    """
+
+    entries: NDArray[np.uint32]
+    several: NDArray[np.uint32]
+    points: NDArray[np.uint32]
 
 
 @functools.cache
-def fold_table() -> Table:
-    """The FOLD."""
+def fold_table() -> CharacterTable:
+    """The table of the FOLD."""
     return make_table(_folded, DECIMAL_POINTS)
 
 
 @functools.cache
-def plain_table() -> Table:
-    """PLAIN words. There are no numbers in it."""
+def plain_table() -> CharacterTable:
+    """The table of PLAIN. Numbers are ordinary characters in it."""
     return make_table(lambda character: " " if character.isspace() else character.lower(), "")
 
 
 @functools.cache
 def version() -> str:
-    """The version of Unicode that Python has, on which both tables depend, and a hash of them."""
+    """The version of Python's Unicode data, which decides both tables, and a hash of the tables."""
     digest = hashlib.blake2b(digest_size=8)
     for table in (fold_table(), plain_table()):
         for part in table:
@@ -90,7 +96,7 @@ def version() -> str:
 
 
 def _folded(character: str) -> str:
-    """What a character becomes: "" for a mark, " " for a separator, "0" for a digit."""
+    """What a character becomes in the FOLD: "" for a mark, " " for a separator, "0" for a digit."""
     lower = "σ" if character == "ς" else character.lower()
     if lower.isdecimal():  # before punctuation, whose list has a fullwidth 1
         return "0"
@@ -99,8 +105,11 @@ def _folded(character: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", lower) if unicodedata.category(c) != "Mn")
 
 
-def make_table(become: Callable[[str], str], points: str) -> Table:
-    """A table of what each character becomes; `points` are those within a number, where numbers are to be 0."""
+def make_table(become: Callable[[str], str], points: str) -> CharacterTable:
+    """A table of what `become` makes of each character: "" for a mark, " " for a separator.
+
+    With `points`, the decimal points within a number, a number becomes one 0.
+    """
     entries = np.arange(_CODE_POINTS, dtype=np.uint32)
     entries[list(_unspaced())] |= UNSPACED << KIND
     several: list[list[int]] = []
@@ -118,7 +127,9 @@ def make_table(become: Callable[[str], str], points: str) -> Table:
             else:
                 entries[code] = SEVERAL << KIND | len(several)
                 several.append([len(became), *map(_entry, became), *[0] * (4 - len(became))])
-    return Table(entries, np.array(several, np.uint32).reshape(-1, 5), np.array([ord(c) for c in points], np.uint32))
+    return CharacterTable(
+        entries, np.array(several, np.uint32).reshape(-1, 5), np.array([ord(c) for c in points], np.uint32)
+    )
 
 
 def _entry(character: str) -> int:

@@ -1,19 +1,19 @@
-"""Memory for the kernels that take the words of texts (`corpus.text.kernels.words`)."""
+"""Memory for the kernels that hash the words of texts (`corpus.text.kernels.words`)."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bpe.texts import Utf8
 from corpus.text.kernels.blocks import BLOCK
 from corpus.text.kernels.words import AT_ONCE, GROWTH, Scratch
 
-LONGEST = (2**32 - 1) // GROWTH - BLOCK  # bytes of a text: places in its folded words are 32-bit numbers
+LONGEST = (2**32 - 1) // GROWTH - BLOCK  # bytes of a text: offsets in the buffer of its folded words have 32 bits
 
 
-def scratch_for(offsets: NDArray[np.int64]) -> Scratch:
-    """Memory for the kernels that take the words of these texts. Raises ValueError if one of them is too long."""
-    longest = int(np.diff(offsets).max(initial=0))
+def scratch_for(texts: Utf8) -> Scratch:
+    """Memory for hashing the words of these texts. Raises ValueError if one of them is longer than LONGEST."""
+    longest = int(np.diff(texts.offsets).max(initial=0))
     if longest > LONGEST:
         raise ValueError(f"text of {longest} bytes: no more than {LONGEST} can be signed; cut it into documents")
     return Scratch(

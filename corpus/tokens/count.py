@@ -1,7 +1,7 @@
-"""DOCUMENTS -> DOCUMENTS with `token_count` filled in, by the vocabulary that one wants to count in.
+"""DOCUMENTS -> DOCUMENTS with `token_count`: the number of tokens of each document by a vocabulary.
 
-FineWeb's column counts GPT-2's tokens. Which vocabulary a corpus will be trained with is often not known when it is
-made, so counting is a stage of its own, and the column is null until it has run.
+FineWeb's column counts GPT-2's tokens. When a corpus is made, it is often not known which vocabulary will be used in
+training. So counting is a stage of its own, and the column is null until the stage has run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Config:
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """Count every document's tokens; nothing is dropped."""
-    from bpe.encode import load_encoder  # compiled code: not before it is needed
+    """Count the tokens of every document; no document is dropped."""
+    from bpe.encode import load_encoder  # compiled code, which help texts do not need
 
     offsets, _ = load_encoder(config.tokenizer).encode_batch(batch.column("text"))
     counts = pa.array(np.diff(offsets), pa.int64())

@@ -1,8 +1,8 @@
 """DOCUMENTS -> TOKENS: every document as the ids of a byte-level BPE vocabulary.
 
-The ids are exactly the text: no end-of-text id is added (the shard's footer names it, and whoever makes training
-windows puts it between documents) and none can come from the text, where `<|endoftext|>` is thirteen characters.
-Ids take two bytes while the vocabulary has at most 65,536 of them, else four.
+The ids are exactly the text. No end-of-text id is added: the shard's footer names it, and the trainer puts it between
+documents. The text cannot contain it either: `<|endoftext|>` in a text is thirteen characters. An id takes two bytes
+if the vocabulary has at most 65,536 symbols, else four.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from corpus.stage import Stage
 
 @dataclass(frozen=True)
 class Config:
-    """Which vocabulary."""
+    """The vocabulary."""
 
     tokenizer: str = setting("", "folder of a trained vocabulary, or a .tiktoken rank file", path=True)
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """TOKENS for a batch of DOCUMENTS; nothing is dropped."""
-    from bpe.encode import load_encoder  # compiled code: not before it is needed
+    """TOKENS of a batch of DOCUMENTS; no document is dropped."""
+    from bpe.encode import load_encoder  # compiled code, which help texts do not need
 
     encoder = load_encoder(config.tokenizer)
     offsets, ids = encoder.encode_batch(batch.column("text"))
@@ -39,7 +39,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
 
 
 def footer(config: Config, sums: Mapping[str, int]) -> dict[str, str]:
-    """What a TOKENS shard says of itself: the vocabulary's hash and size, the end-of-text id, the ids in the shard."""
+    """The footer of a TOKENS shard: the vocabulary's hash and size, the end-of-text id, the number of its ids."""
     vocabulary = _vocabulary(config)
     return {
         "tokenizer_hash": vocabulary.hash,
@@ -50,19 +50,19 @@ def footer(config: Config, sums: Mapping[str, int]) -> dict[str, str]:
 
 
 def schema(config: Config) -> pa.Schema:
-    """The shard's schema, which follows from the vocabulary's size."""
+    """The schema of a TOKENS shard, which depends on the vocabulary's size."""
     return tokens_schema(_vocabulary(config).size)
 
 
 def _vocabulary(config: Config) -> Vocabulary:
-    """Read once in a process, with the encoder that every shard needs anyway."""
+    """The vocabulary: it is read once in a process, with the encoder that every shard needs anyway."""
     from bpe.encode import load_encoder
 
     return load_encoder(config.tokenizer).vocabulary
 
 
 def count_kept(batch: pa.RecordBatch, config: Config) -> dict[str, int]:
-    """How many ids a batch of TOKENS holds."""
+    """Sums over a batch of TOKENS: ids."""
     column = batch.column("tokens")
     return {"tokens": int(column.offsets[-1].as_py() - column.offsets[0].as_py()) if len(column) else 0}
 

@@ -1,7 +1,8 @@
-"""The two passes that end a recipe: one vocabulary from all documents, and the documents as token shards.
+"""The two passes that end a recipe: one trains a vocabulary on all documents, one turns documents into token shards.
 
-tokenizer  one unit        the vocabulary, trained on the whole of a dataset
-tokens     a unit a shard  the ids of its documents
+pass        its units   what a unit writes
+tokenizer   one         the vocabulary, trained on a whole dataset
+tokens      a shard     the ids of the shard's documents
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from corpus.tokens.work import VocabularyWork
 
 
 def tokenizer_pass(documents: str, config: Config, output: str) -> Pass:
-    """One vocabulary from all documents."""
+    """The pass that trains one vocabulary on all documents."""
     step = Step("tokenizer", "corpus.tokens.vocabulary", config)
     return global_pass(
         "tokenizer",
@@ -34,7 +35,7 @@ def tokenizer_pass(documents: str, config: Config, output: str) -> Pass:
 
 
 def tokens_pass(documents: str, keys: Sequence[str], tokenizer: str, output: str) -> Pass:
-    """DOCUMENTS -> TOKENS, shard by shard."""
+    """The pass that turns DOCUMENTS into TOKENS, shard by shard. `tokenizer` is the folder of the vocabulary."""
     step = Step("tokens", "corpus.tokens.ids", ids.Config(tokenizer))
     with local_path(tokenizer) as path:
         digest = load_vocabulary(path).hash

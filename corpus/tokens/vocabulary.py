@@ -1,7 +1,7 @@
 """Settings of the vocabulary that a recipe ends with: the table [tokenizer].
 
-It is no stage of rows. The passes of `corpus.tokens.passes` train the vocabulary on all clean documents, or read it
-from a file, and then turn the documents into token shards.
+No function judges rows here. The passes of `corpus.tokens.passes` train the vocabulary on all clean documents, unless
+`path` names one, and then turn the documents into token shards.
 """
 
 from __future__ import annotations

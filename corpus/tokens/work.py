@@ -1,16 +1,15 @@
-"""What the unit of the vocabulary does: it trains a vocabulary on all documents."""
+"""What the one unit of the pass `tokenizer` does: train a vocabulary on all documents."""
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from corpus.engine.base import Attempt, Unit
-from corpus.run.commit import check_whole, commit
+from corpus.run.commit import account, committing, whole_input
 from corpus.store.files import sha256
 from corpus.store.records import Output
 from corpus.store.shards import Dataset
@@ -19,7 +18,7 @@ from corpus.tokens.vocabulary import Config
 
 @dataclass(frozen=True)
 class VocabularyWork:
-    """All documents in, one vocabulary out."""
+    """Reads all documents, and writes one vocabulary."""
 
     name: str
     config: Config
@@ -33,30 +32,30 @@ class VocabularyWork:
         from bpe.sources import sampled
         from bpe.train import train
 
-        began = time.monotonic()
-        source, dataset = Dataset(self.source), Dataset(self.output)
-        check_whole(source, "documents", unit.inputs[0])
         rows = 0
 
-        def texts() -> Iterator[pa.Array]:
+        def texts(documents: Dataset) -> Iterator[pa.Array]:
             nonlocal rows
-            for shard in source.files("documents"):
-                for batch in source.batches(shard, 1024, columns=["text"]):
+            for shard in documents.files("documents"):
+                for batch in documents.batches(shard, 1024, columns=["text"]):
                     rows += batch.num_rows
                     yield batch.column("text")
 
-        # What a vocabulary is learnt from must fit; what is counted on the way may go to disk.
-        memory = (self.memory - 1024) << 20
-        taken = sampled(texts(), self.config.sample)
-        vocabulary = train(taken, self.config.vocab_size, pattern=self.config.pattern, memory=memory)
-        counts = [{"stage": "tokenizer", "read": rows, "kept": rows, "dropped": {}, "symbols": vocabulary.size}]
-        with dataset.storage.scratch() as folder:
-            save_vocabulary(vocabulary, folder / "tokenizer")
-            files = sorted((folder / "tokenizer").iterdir())
+        with committing(self, unit, attempt) as ending:
+            documents = sampled(texts(whole_input(unit, self.source, "documents")), self.config.sample)
+            # The vocabulary's training data must fit into memory; counts of pretokens may go to disk.
+            memory = (self.memory - 1024) << 20
+            vocabulary = train(documents, self.config.vocab_size, pattern=self.config.pattern, memory=memory)
+            save_vocabulary(vocabulary, ending.folder / "tokenizer")
+            files = sorted((ending.folder / "tokenizer").iterdir())
             outputs = [Output(file.name, "vocabulary", 0, file.stat().st_size, sha256(file)) for file in files]
-            for output in outputs:  # these names do not tell contents apart
-                there = dataset.storage.read(output.path)
-                if there is not None and hashlib.sha256(there).hexdigest() != output.sha256:
-                    path = f"{self.output}/{output.path}"
-                    raise ValueError(f"{path}: another vocabulary; use another output folder, or remove this one")
-            commit(self, unit, attempt, began, counts, outputs, files)
+            for output in outputs:
+                self._check_not_other(output)
+            ending.publish([account("tokenizer", rows) | {"symbols": vocabulary.size}], outputs, files)
+
+    def _check_not_other(self, output: Output) -> None:
+        """Raises ValueError if the folder has a file of this name and other contents: no hash is in these names."""
+        before = Dataset(self.output).storage.read(output.path)
+        if before is not None and hashlib.sha256(before).hexdigest() != output.sha256:
+            path = f"{self.output}/{output.path}"
+            raise ValueError(f"{path}: another vocabulary; use another output folder, or remove this one")

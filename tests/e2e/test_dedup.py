@@ -282,12 +282,14 @@ def test_wrong_folders_are_refused(few: Path, unique: Path, tmp_path: Path) -> N
     assert told(tmp_path / "empty", "-o", out).startswith(f"{tmp_path}/empty: holds no .warc")
     assert told(tmp_path / "nothing", "-o", out) == f"{tmp_path}/nothing: no such file or directory"
     assert told(old, "-o", out, "--keep", "score:text").startswith("keep = 'score:text': the documents' column text is")
-    assert told(old, "-o", out, "--against", tmp_path / "index").endswith("--update-index, from what is published")
+    assert told(old, "-o", out, "--against", tmp_path / "index").endswith(
+        "make one with --update-index, from published documents"
+    )
     assert "no index, unit s0 was made by dedup" in told(old, "-o", out, "--against", unique)
     for index in (old, out, f"{out}/_dedup/keys"):
         assert told(old, "-o", out, "--against", index, "--update-index").endswith("needs a folder of its own")
     for flags in ([], ["--lines"], ["--labels-only"]):
-        assert told(old, "-o", old, *flags) == f"{old}: is what is to be read; name another output folder"
+        assert told(old, "-o", old, *flags) == f"{old}: is the folder that is read; name another output folder"
     assert shard_hashes(old) == before
     assert not (old / "_dedup").exists()
 

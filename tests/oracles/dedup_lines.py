@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from corpus.dedup.lines.hashes import Config
+from corpus.dedup.lines.config import Config
 
 _WHITE = " \t\n\v\f\r"
 _SEPARATORS = [(0x80, 0xBF), (0x2000, 0x206F), (0x3000, 0x303F), (0xFF00, 0xFF20), (0xFF5B, 0xFF65)]

@@ -70,7 +70,7 @@ def step(h: int, value: int, multiplier: int, shift: int = 32) -> int:
 
 
 def word_hash(word: str) -> int:
-    """Eight bytes a step, the last eight once more; fewer than eight are shifted up to eight."""
+    """The hash of a word: eight bytes a step, and the last eight once more. A shorter word is shifted up to eight."""
     data = word.encode()
     size = len(data)
     data = data.rjust(8, b"\0")
@@ -103,13 +103,13 @@ def signature(text: str, ngram: int, num_perm: int, seed: int) -> list[int]:
 
 
 def squeezed(text: str) -> str:
-    """ASCII letters in lower case, runs of ASCII white space as one space, none at the ends."""
+    """A text with ASCII letters in lower case, and each run of ASCII white space as one space, none at the ends."""
     text = re.sub("[A-Z]", lambda letter: letter[0].lower(), text)
     return re.sub("[\t-\r\x1c-\x1f ]+", " ", text).strip(" ")
 
 
 def text_hash(text: str) -> bytes:
-    """Sixteen bytes a step, filled up with spaces, into four lanes."""
+    """The hash of a squeezed text: sixteen bytes a step into four lanes, the last step filled up with spaces."""
     data = squeezed(text).encode()
     data = data.ljust(-(-len(data) // 16) * 16)
     multipliers = [0x9E3779B97F4A7C15, 0xC4CEB9FE1A85EC53, 0xFF51AFD7ED558CCD, 0xBF58476D1CE4E5B9]

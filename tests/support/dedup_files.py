@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.dedup import Config
-from corpus.dedup.exchange import Source, write_keys
+from corpus.dedup.exchange import PairFile, write_keys
 from corpus.dedup.keys import keys
 from corpus.dedup.signatures import schema
 
@@ -39,16 +39,16 @@ def cut(table: pa.Table, cuts: list[int]) -> list[pa.Table]:
     return [table.slice(start, end - start) for start, end in itertools.pairwise(ends)]
 
 
-def pairs_source(path: Path, first_row: int = 0) -> Source:
+def pairs_source(path: Path, first_row: int = 0) -> PairFile:
     """A local pairs file as a reducer sees it."""
 
     def read(start: int, length: int) -> bytes:
         return path.read_bytes()[start : start + length]
 
-    return Source(first_row, read, path.name)
+    return PairFile(first_row, read, path.name)
 
 
-def write_all_pairs(tables: Sequence[pa.Table], config: Config, folder: Path) -> list[Source]:
+def write_all_pairs(tables: Sequence[pa.Table], config: Config, folder: Path) -> list[PairFile]:
     """A pairs file for each table, below `folder`."""
     sources, first_row = [], 0
     for number, table in enumerate(tables):

@@ -1,6 +1,6 @@
-"""The compiled loops of decontamination: contain (the n-grams of a text, and which of them a table holds).
+"""The compiled loops of decontamination: `contain` (the n-grams of texts, and which of them are in a table).
 
-In: NumPy views of Arrow buffers and tables. Out: arrays that the caller allocated.
+They read NumPy views of Arrow buffers and tables, and write to arrays that the caller allocated.
 """
 
 from __future__ import annotations

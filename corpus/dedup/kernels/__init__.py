@@ -1,7 +1,9 @@
-"""The compiled loops of deduplication, a file a subject: sign, exchange, compare.
+"""The compiled loops of deduplication: `sign` (hashes and signatures of texts), `exchange` (keys, edges, components),
+`compare` (which documents of a block stay).
 
-In: NumPy views of Arrow buffers and tables. Out: arrays that the caller allocated. Integers are kept in explicit
-unsigned types, because Numba turns uint64 mixed with int64 into float64 without a word.
+They read NumPy views of Arrow buffers, and write to arrays that the caller allocated. Arrays that belong together are
+fields of a NamedTuple. Integers are kept in explicit unsigned types, because Numba silently turns a sum of uint64 and
+int64 into float64.
 """
 
 from __future__ import annotations

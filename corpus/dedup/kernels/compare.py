@@ -1,8 +1,8 @@
-"""Which documents of a block stay: each compared with those before it that stay."""
+"""Which documents of a block stay: each is compared with the documents before it that stay."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import int64, uint64
@@ -10,90 +10,98 @@ from numba import int64, uint64
 from corpus.dedup.kernels import kernel
 from corpus.text.kernels.mixing import MULTIPLIER
 
-MOST = 2**31 - 1  # keys of a block's documents, the hashes of their texts included: they are numbered in 32 bits
-SAME = 2.0  # the value where two texts have the same hash: no similarity is that high
+MOST = 2**31 - 1  # keys of a block's documents, with a key for each text's hash: their nodes have 32-bit numbers
+SAME = 2.0  # stands for the similarity of two texts with equal hashes; no similarity is that high
+
+
+class Blocks(NamedTuple):
+    """Documents, named by their numbers, block by block: each block's in the order in which they are to be kept."""
+
+    order: Any  # int64[n]: numbers of documents
+    starts: Any  # int64[blocks + 1]: where each block begins in `order`
+
+
+class Contents(NamedTuple):
+    """What is compared of documents: row i belongs to document i."""
+
+    published: Any  # bool[n]: the document stays in any case
+    hashes: Any  # uint64[n, 2]: of the texts
+    keys: Any  # uint64[n, bands]: band keys; 0 columns without MinHash
+    signatures: Any  # uint32[n, num_perm]
+    ngrams: Any  # uint32[...]: sorted sets, the set of document i is ngrams[ends[i]:ends[i + 1]]
+    ends: Any  # int64[n + 1]
+
+
+class Twins(NamedTuple):
+    """The result: for each document the kept one that it duplicates, itself where it stays."""
+
+    representative: Any  # int64[n]
+    similarity: Any  # float64[n], of documents that go: SAME where the hashes are equal
+
+
+class _Kept(NamedTuple):
+    """The kept documents of a block by their keys: a hash table of lists, in the order in which they were kept."""
+
+    stored: Any  # uint64[slots]: a key
+    first: Any  # int32[slots]: the first node of the key's list, -1 where there is no key
+    nodes: Any  # int64[nodes]: the document of each node
+    following: Any  # int32[nodes]: the next node of its list, -1 at the end
+    compared: Any  # int64[n]: by kept document, the document that was compared with it last
 
 
 @kernel
-def keep_first(order: Any, starts: Any, published: Any, hashes: Any, signatures: Any, rep: Any, value: Any) -> None:
-    """Of each block the first document stays, and what is published; the others are its duplicates.
+def keep_first(blocks: Any, documents: Any, twins: Any) -> None:
+    """The first document of each block stays, and every published one; all others duplicate the first.
 
-    See `keep_dissimilar`; `value` is the share of equal minima, the MinHash estimate of Jaccard similarity.
+    Takes Blocks and Contents, writes Twins. The similarity is the share of equal minima, MinHash's estimate.
     """
-    for block in range(starts.size - 1):
-        first = order[starts[block]]
-        for at in range(starts[block], starts[block + 1]):
-            i = order[at]
-            rep[i] = i
-            if at > starts[block] and not published[i]:
-                rep[i] = first
-                if _same_hash(hashes, i, first):
-                    value[i] = SAME
+    for block in range(blocks.starts.size - 1):
+        first = blocks.order[blocks.starts[block]]
+        for at in range(blocks.starts[block], blocks.starts[block + 1]):
+            i = blocks.order[at]
+            twins.representative[i] = i
+            if at > blocks.starts[block] and not documents.published[i]:
+                twins.representative[i] = first
+                if _same_hash(documents.hashes, i, first):
+                    twins.similarity[i] = SAME
                 else:
-                    value[i] = _equal_minima(signatures, i, first) / max(1, signatures.shape[1])
+                    equal = _equal_minima(documents.signatures, i, first)
+                    twins.similarity[i] = equal / max(1, documents.signatures.shape[1])
 
 
 @kernel
-def keep_dissimilar(
-    order: Any,
-    starts: Any,
-    published: Any,
-    hashes: Any,
-    keys: Any,
-    signatures: Any,
-    ngrams: Any,
-    ends: Any,
-    threshold: float,
-    checks: int,
-    rep: Any,
-    value: Any,
-) -> Any:
-    """A document stays unless it is similar to one that stays and comes before it in `order`; returns how many met
-    more candidates than `checks`.
+def keep_dissimilar(blocks: Any, documents: Any, threshold: float, checks: int, twins: Any) -> Any:
+    """A document stays unless it is similar to one that stays and comes before it in its block.
 
-    order       int64[n], document numbers block by block, each in the order in which they are to be kept
-    starts      int64[blocks + 1], where each block begins in `order`; none has more than MOST keys
-    published   bool[n]: stays in any case
-    hashes      uint64[n, 2] of the texts; keys uint64[n, bands], 0 columns without MinHash
-    signatures  uint32[n, num_perm]; ngrams uint32[...], sorted sets, of document i ngrams[ends[i]:ends[i + 1]]
-    rep         int64[n] is written: the document itself, or the one that it duplicates
-    value       float64[n] is written for those that go: Jaccard similarity of the sets, SAME where the hashes are equal
-
-    Compared are documents with a band key in common, the earliest first, each pair once.
+    Takes Blocks, none of more than MOST keys, and Contents; writes Twins, with the Jaccard similarity of the sets of
+    n-grams. A document is compared with the kept documents that share a band key with it, the earliest first, and with
+    no more than `checks` of them. Returns how many documents had more.
     """
+    order, starts, representative, similarity = blocks.order, blocks.starts, twins.representative, twins.similarity
+    hashes, keys, published = documents.hashes, documents.keys, documents.published
     largest = int64(0)
     for block in range(starts.size - 1):
         largest = max(largest, starts[block + 1] - starts[block])
     columns = keys.shape[1] + 1
-    slots = 2
-    while slots < 2 * largest * columns:
-        slots *= 2
-    stored = np.empty(slots, np.uint64)  # by slot, a key,
-    first = np.empty(slots, np.int32)  # the first node of its list, -1 where there is no key,
-    last = np.empty(slots, np.int32)  # and the last
-    nodes = np.empty(largest * columns, np.int64)  # a kept document under one of its keys
-    following = np.empty(largest * columns, np.int32)
-    compared = np.full(ends.size, -1, np.int64)  # by document, with whom last
+    slots = _slots(largest * columns)
+    # Arrays, beside the tuple of them: to take one out of a tuple counts its references, which costs in inner loops.
+    stored, first, last = np.empty(slots, np.uint64), np.empty(slots, np.int32), np.empty(slots, np.int32)
+    nodes, following = np.empty(largest * columns, np.int64), np.empty(largest * columns, np.int32)
+    kept = _Kept(stored, first, nodes, following, np.full(documents.ends.size, -1, np.int64))
     capped = 0
     for block in range(starts.size - 1):
-        size = starts[block + 1] - starts[block]
-        slots = 2
-        while slots < 2 * size * columns:
-            slots *= 2
+        slots = _slots((starts[block + 1] - starts[block]) * columns)
         first[:slots] = -1
         used = 0
         for at in range(starts[block], starts[block + 1]):
             i = order[at]
-            rep[i] = i
+            representative[i] = i
             if not published[i]:
-                found, limited = _twin(
-                    i, hashes, keys, signatures, ngrams, ends, threshold, checks, stored, first, slots, nodes,
-                    following, compared, value,
-                )  # fmt: skip
+                twin, limited = _twin(i, documents, threshold, checks, kept, slots, similarity)
                 capped += limited
-                if found >= 0:
-                    rep[i] = found
-            if rep[i] == i:
+                if twin >= 0:
+                    representative[i] = twin
+            if representative[i] == i:
                 for column in range(columns):
                     key = _key(i, column, hashes, keys)
                     slot = _slot(key, stored, first, slots)
@@ -110,24 +118,20 @@ def keep_dissimilar(
 
 
 @kernel
-def _twin(
-    i: Any,
-    hashes: Any,
-    keys: Any,
-    signatures: Any,
-    ngrams: Any,
-    ends: Any,
-    threshold: Any,
-    checks: Any,
-    stored: Any,
-    first: Any,
-    slots: Any,
-    nodes: Any,
-    following: Any,
-    compared: Any,
-    value: Any,
-) -> Any:
-    """(the kept document that i is similar to, or -1; whether there were too many to look at)."""
+def _slots(keys: Any) -> Any:
+    """Places of a hash table for so many keys: a power of two, at least half of them empty."""
+    slots = 2
+    while slots < 2 * keys:
+        slots *= 2
+    return slots
+
+
+@kernel
+def _twin(i: Any, documents: Any, threshold: Any, checks: Any, kept: Any, slots: Any, similarity: Any) -> Any:
+    """(the kept document that document i is similar to, or -1; 1 if there were too many to look at, else 0)."""
+    hashes, keys, signatures = documents.hashes, documents.keys, documents.signatures
+    ngrams, ends = documents.ngrams, documents.ends
+    stored, first, nodes, following, compared = kept
     left = checks
     for column in range(keys.shape[1] + 1):
         node = first[_slot(_key(i, column, hashes, keys), stored, first, slots)]
@@ -136,7 +140,7 @@ def _twin(
             node = following[node]
             if column == 0:  # the list of the text's hash
                 if _same_hash(hashes, i, other):
-                    value[i] = SAME
+                    similarity[i] = SAME
                     return other, 0
                 continue
             if compared[other] == i:
@@ -145,24 +149,24 @@ def _twin(
             if left == 0:
                 return int64(-1), 1
             left -= 1
-            # Minima are over folded words and only tell what is hopeless; n-grams decide.
+            # Minima are of other words than n-grams are; they only rule out hopeless pairs, and n-grams decide.
             if 2 * _equal_minima(signatures, i, other) >= threshold * signatures.shape[1]:
-                similarity = _jaccard(ngrams, ends[i], ends[i + 1], ends[other], ends[other + 1], threshold)
-                if similarity >= threshold:
-                    value[i] = similarity
+                value = _jaccard(ngrams, ends[i], ends[i + 1], ends[other], ends[other + 1], threshold)
+                if value >= threshold:
+                    similarity[i] = value
                     return other, 0
     return int64(-1), 0
 
 
 @kernel
 def _key(i: Any, column: Any, hashes: Any, keys: Any) -> Any:
-    """Column 0 is the text's hash, then the bands, whose keys tell the bands apart."""
+    """A key of document i: in column 0 the hash of its text, then its band keys, which differ from band to band."""
     return hashes[i, 0] if column == 0 else keys[i, column - 1]
 
 
 @kernel
 def _slot(key: Any, stored: Any, first: Any, slots: Any) -> Any:
-    """Where a key is, or belongs."""
+    """Where a key is in the hash table, or belongs."""
     slot = int64((key * MULTIPLIER) >> uint64(32)) & (slots - 1)
     while first[slot] >= 0 and stored[slot] != key:
         slot = (slot + 1) & (slots - 1)
@@ -184,11 +188,11 @@ def _equal_minima(signatures: Any, i: Any, other: Any) -> Any:
 
 @kernel
 def _jaccard(values: Any, a: Any, a_end: Any, b: Any, b_end: Any, threshold: Any) -> Any:
-    """Of two sorted sets; of sets whose sizes alone rule out the threshold, 0."""
+    """Similarity of the sorted sets values[a:a_end] and values[b:b_end]; 0 if their sizes rule the threshold out."""
     total = (a_end - a) + (b_end - b)
     if total == 0:
         return 1.0
-    # A quotient is rounded like that of the similarity, and cannot rule out what reaches the threshold exactly.
+    # This quotient is rounded as the similarity is, so it never rules out a pair that just reaches the threshold.
     if min(a_end - a, b_end - b) / max(a_end - a, b_end - b) < threshold:
         return 0.0
     common = 0

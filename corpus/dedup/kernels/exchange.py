@@ -1,4 +1,4 @@
-"""Keys, and what they join: band keys, radix partition, grouping, union-find."""
+"""Keys and edges: band keys, radix partition, grouping of equal keys, union-find."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numba import int64, uint32, uint64
 from corpus.dedup.kernels import kernel
 from corpus.text.kernels.mixing import MULTIPLIER, _mix64
 
-_TEXT = np.uint64(0x74657874)  # what text keys are mixed with: no number of a band
+_TEXT = np.uint64(0x74657874)  # is mixed into the keys of texts, as the number of its band is into other keys
 
 
 @kernel
 def band_keys(signatures: Any, rows: Any, keys: Any) -> None:
-    """keys[i, band] from that band's `rows` hashes of signatures[i] and its number."""
+    """keys[i, band] (uint64) from the number of the band and its `rows` hashes of signatures[i] (uint32)."""
     for i in range(keys.shape[0]):
         for band in range(keys.shape[1]):
             key = _mix64(uint64(band + 1))
@@ -27,14 +27,14 @@ def band_keys(signatures: Any, rows: Any, keys: Any) -> None:
 
 @kernel
 def text_keys(hashes: Any, keys: Any) -> None:
-    """keys[i] from both halves of a text's hash (uint64[n, 2])."""
+    """keys[i] (uint64) from both halves of the hash of a text, hashes[i] (uint64[n, 2])."""
     for i in range(keys.size):
         keys[i] = _mix64(_mix64(hashes[i, 0] ^ _TEXT) ^ hashes[i, 1])
 
 
 @kernel
 def mix_in(keys: Any, salts: Any) -> None:
-    """Keys with different salts, of which 0 changes nothing, are different."""
+    """Mix salts[i] into keys[i] (both uint64): equal keys with different salts then differ. Salt 0 changes nothing."""
     for i in range(keys.size):
         if salts[i]:
             keys[i] = _mix64(keys[i] ^ salts[i])
@@ -44,9 +44,8 @@ def mix_in(keys: Any, salts: Any) -> None:
 def partition(keys: Any, rows: Any, starts: Any, records: Any) -> None:
     """Copy keys and rows to `records` (uint32[n, 3]: key's low half, high half, row) by slot: a counting sort.
 
-    The slot is the key's highest bits, of which there are as many as make up the number of slots, a power of two; order
-    within a slot is kept. `starts` (int64[slots + 1], zeros) becomes the index in `records` at which each slot begins,
-    and at last n.
+    The number of slots is a power of two 2^b, and the slot of a key is its b highest bits; order within a slot is kept.
+    `starts` (int64[slots + 1], zeros) becomes the index in `records` at which each slot begins, and at last n.
     """
     shift = uint64(64)
     while 1 << (uint64(64) - shift) < starts.size - 1:
@@ -67,9 +66,7 @@ def partition(keys: Any, rows: Any, starts: Any, records: Any) -> None:
 
 @kernel
 def copy_records(records: Any, out: Any) -> Any:
-    """Copy records; return how many rows there are if the highest among them is the last, 0 without any, and the least
-    and the highest of the keys' high halves.
-    """
+    """Copy records. Returns (highest row plus one, 0 without records; lowest, highest of the keys' high halves)."""
     rows = uint64(0)
     least, most = uint32(0xFFFFFFFF), uint32(0)
     for i in range(len(records)):
@@ -88,11 +85,12 @@ def _key(records: Any, i: int) -> Any:
 
 @kernel
 def repeated(records: Any, starts: Any, ends: Any, first_rows: Any, seen: Any, keys: Any, rows: Any) -> Any:
-    """Copy keys that may occur more than once to `keys`, with their rows; return how many there are.
+    """Copy the keys that may occur more than once to `keys`, and their rows to `rows`; returns how many there are.
 
-    The records of source s are records[starts[s]:ends[s]], and its rows count from first_rows[s]. `seen` is room for
-    two bits for each of some hashes of a key (uint64[words, 2], words a power of two): found once, and found again. A
-    key that is alone in its bit is alone, so nothing is lost; some that are alone share a bit and stay.
+    The records of file s are records[starts[s]:ends[s]], and its rows count from first_rows[s]. `seen` (uint64[words,
+    2], words a power of two) is room for a filter: each key has a place with two bits, one for a key that was met, one
+    for a second key. A key whose place was met only once occurs only once, so no repeated key is lost; some keys that
+    occur once share a place with another key and stay.
     """
     bits = uint64(6)
     while 1 << (bits - uint64(6)) < len(seen):
@@ -118,9 +116,10 @@ def repeated(records: Any, starts: Any, ends: Any, first_rows: Any, seen: Any, k
 
 @kernel
 def star_edges(keys: Any, rows: Any, table: Any, edges: Any) -> Any:
-    """Write (row of the first equal key, row) to `edges` (uint64[n, 2]) for each key that has one; return how many.
+    """Write (row of the first equal key, row) to `edges` (uint64[n, 2]) for each key that is not the first of its kind.
 
-    `table` is room for a hash table, int32[twice n or more, a power of two]; its empty entries are -1.
+    Returns how many edges there are. `table` (int32[twice n or more, a power of two]) is room for a hash table; its
+    empty entries are -1.
     """
     shift = uint64(64)
     while 1 << (uint64(64) - shift) < table.size:
@@ -143,7 +142,7 @@ def star_edges(keys: Any, rows: Any, table: Any, edges: Any) -> Any:
 
 @kernel
 def _root(parent: Any, i: Any) -> Any:
-    """Root of `i`; halves the path to it on the way."""
+    """The root of `i`. Path halving: each second row on the way comes to point at its grandparent."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -154,8 +153,8 @@ def _root(parent: Any, i: Any) -> Any:
 def union_edges(parent: Any, edges: Any) -> None:
     """Join the two rows of each edge ([n, 2]).
 
-    The lower root always becomes the root of both, so the result does not depend on the order of joins, and
-    every root is the first row of its component.
+    The lower root always becomes the root of both. So the result does not depend on the order of joins, and every root
+    is the first row of its component.
     """
     for i in range(len(edges)):
         one, other = _root(parent, edges[i, 0]), _root(parent, edges[i, 1])

@@ -1,13 +1,13 @@
 """Texts -> n-gram hashes, MinHash signatures, hashes of the text.
 
-Texts come as Arrow has them: `data`, uint8, and `offsets`, int64. `scratch` belongs to the call, so that threads share
-nothing that is written to. What a permutation makes of a hash is computed for 112 permutations in registers, n-gram by
-n-gram; every other loop is over arrays that stay in the first cache.
+Texts come as `bpe.texts.Utf8`: their bytes as they lie in Arrow's memory, and offsets. `scratch` belongs to the call,
+so that threads share nothing that is written to. The minima of 112 permutations are kept in registers while the n-grams
+of a text pass by; all other loops are over arrays that stay in the first cache.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import int64, uint32, uint64
@@ -33,6 +33,14 @@ _TEXT_MULTIPLIERS = tuple(
 )
 
 
+class Permutations(NamedTuple):
+    """x -> (a * x + b) mod 2^32 for each permutation, filled up with zeros to whole vectors; room for the minima."""
+
+    a: Any  # uint32[m]
+    b: Any  # uint32[m]
+    minima: Any  # uint32[m]
+
+
 @kernel
 def _mix32(x: Any) -> Any:
     """MurmurHash3's 32-bit finalizer, which datasketch's affine32 scheme applies to every input hash."""
@@ -53,9 +61,9 @@ def _ngram_hashes(words: Any, count: Any, ngram: Any, sums: Any, out: Any) -> An
     if count == 0:
         return int64(0)
     width = min(ngram, count)
-    found = count - width + 1
-    for base in range(0, found, sums.size):
-        n = min(sums.size, found - base)
+    size = count - width + 1
+    for base in range(0, size, sums.size):
+        n = min(sums.size, size - base)
         first, hashes = words[base : base + n], out[base : base + n]  # indices from 0: these loops become vectors
         for j in range(n):
             sums[j] = first[j]
@@ -65,15 +73,16 @@ def _ngram_hashes(words: Any, count: Any, ngram: Any, sums: Any, out: Any) -> An
                 sums[j] = sums[j] * MULTIPLIER + following[j]
         for j in range(n):
             hashes[j] = uint32(_mix64(sums[j]) >> uint64(32))
-    return found
+    return size
 
 
 @kernel
-def _minima(ngrams: Any, count: Any, a: Any, b: Any, out: Any) -> None:
-    """out[k] = min over n-gram hashes x of (a[k] * mix32(x) + b[k]) mod 2^32 (datasketch's affine32 scheme).
+def _minima(ngrams: Any, count: Any, permutations: Any) -> None:
+    """minima[k] = min over n-gram hashes x of (a[k] * mix32(x) + b[k]) mod 2^32 (datasketch's affine32 scheme).
 
-    All arrays are uint32; those of permutations are whole vectors long. The n-grams' hashes are mixed in place.
+    `ngrams` is uint32; its hashes are mixed in place.
     """
+    a, b, out = permutations.a, permutations.b, permutations.minima
     for j in range(count):
         ngrams[j] = _mix32(ngrams[j])
     out[:] = uint32(0xFFFFFFFF)
@@ -89,48 +98,40 @@ def _minima(ngrams: Any, count: Any, a: Any, b: Any, out: Any) -> None:
 
 
 @kernel
-def ngram_hashes(
-    data: Any, offsets: Any, plain: Any, table: Any, ngram: int, scratch: Any, out: Any, ends: Any
-) -> None:
-    """32-bit hashes of each text's n-grams, in order, one text after the other, in `out`; `ends[i + 1]` is where
-    those of text i end.
+def ngram_hashes(texts: Any, plain: Any, table: Any, ngram: int, scratch: Any, out: Any, ends: Any) -> None:
+    """Write 32-bit hashes of each text's n-grams to `out` (uint32), in order, one text after the other.
+
+    The hashes of text i are out[ends[i]:ends[i + 1]] (`ends` is int64).
     """
     n = int64(0)
     ends[0] = 0
-    for text in range(offsets.size - 1):
-        p, end = _text_at(data, offsets, text, scratch.copy)
-        found = _word_hashes(plain, p, end, table, scratch)
-        n += _ngram_hashes(scratch.words, found, ngram, scratch.sums, out[n:])
+    for text in range(texts.offsets.size - 1):
+        p, end = _text_at(texts, text, scratch.copy)
+        count = _word_hashes(plain, p, end, table, scratch)
+        n += _ngram_hashes(scratch.words, count, ngram, scratch.sums, out[n:])
         ends[text + 1] = n
 
 
 @kernel
 def sign_texts(
-    data: Any,
-    offsets: Any,
-    table: Any,
-    ngram: int,
-    a: Any,
-    b: Any,
-    scratch: Any,
-    ngrams: Any,
-    minima: Any,
-    signatures: Any,
-    counts: Any,
+    texts: Any, table: Any, ngram: int, permutations: Any, scratch: Any, ngrams: Any, signatures: Any, counts: Any
 ) -> None:
-    """Signature and number of n-grams of each text. `a`, `b` and `minima` are whole vectors long."""
+    """Write the signature (uint32[texts, num_perm]) and the number of n-grams (int32[texts]) of each text.
+
+    `ngrams` (uint32, as long as `scratch.words`) is room for the n-grams of a text.
+    """
     for text in range(counts.size):
-        p, end = _text_at(data, offsets, text, scratch.copy)
-        found = _word_hashes(False, p, end, table, scratch)
-        counts[text] = _ngram_hashes(scratch.words, found, ngram, scratch.sums, ngrams)
-        _minima(ngrams, counts[text], a, b, minima)
-        signatures[text] = minima[: signatures.shape[1]]
+        p, end = _text_at(texts, text, scratch.copy)
+        count = _word_hashes(False, p, end, table, scratch)
+        counts[text] = _ngram_hashes(scratch.words, count, ngram, scratch.sums, ngrams)
+        _minima(ngrams, counts[text], permutations)
+        signatures[text] = permutations.minima[: signatures.shape[1]]
 
 
 @kernel
 def _squeezed(p: Any, end: Any, target: Any) -> Any:
-    """Write the text [p, end) at `target`, ASCII letters in lower case and runs of ASCII white space as one space, none
-    at its ends; returns where it ends. Beyond that there is a block of spaces.
+    """Write the text [p, end) at `target`, with ASCII letters in lower case and each run of ASCII white space as one
+    space, without white space at both ends. Returns where the result ends; a block of spaces follows it.
     """
     d: Any = target
     before: Any = int64(1)  # whether a space comes before
@@ -145,7 +146,7 @@ def _squeezed(p: Any, end: Any, target: Any) -> Any:
             d += n
             continue
         kept &= -1 if n == BLOCK else (1 << n) - 1
-        block = d + 2 * BLOCK  # out of the way of what is moved down
+        block = d + 2 * BLOCK  # beyond the bytes that move down
         move_block(d, block)
         while kept:
             i = trailing_zeros(kept)
@@ -160,17 +161,17 @@ def _squeezed(p: Any, end: Any, target: Any) -> Any:
 
 
 @kernel
-def text_hashes(data: Any, offsets: Any, scratch: Any, out: Any) -> None:
-    """out[i] = 128 bits (two uint64) of hash of text i, squeezed.
+def text_hashes(texts: Any, scratch: Any, out: Any) -> None:
+    """out[i] (uint64[texts, 2]) = 128 bits of hash of text i, squeezed.
 
-    Sixteen bytes a step go into four lanes, each eight bytes into two of them, so that a change anywhere is told by 128
-    bits. The two shift by different numbers: by the same one, what a change of the highest bits leaves behind is often
-    alike in both, and a change in the next step takes it back in both at once. The last step is filled up with spaces,
-    with which no squeezed text ends.
+    A step takes sixteen bytes, and each half of them goes into two of four lanes, so that a change anywhere reaches 128
+    bits. The two lanes of a half shift by different numbers. If they shifted alike, a change of the highest bits would
+    often leave the same trace in both, and a change in the next step could undo it in both at once. The last step is
+    filled up with spaces; no squeezed text ends with a space.
     """
     m0, m1, m2, m3 = _TEXT_MULTIPLIERS
-    for text in range(offsets.size - 1):
-        p, end = _text_at(data, offsets, text, scratch.copy)
+    for text in range(texts.offsets.size - 1):
+        p, end = _text_at(texts, text, scratch.copy)
         q = int64(scratch.buffer.ctypes.data)
         stop = _squeezed(p, end, q)
         h0, h1, h2, h3 = m0, m1, m2, m3
@@ -191,7 +192,7 @@ def text_hashes(data: Any, offsets: Any, scratch: Any, out: Any) -> None:
 
 @kernel
 def unique_sorted(values: Any, ends: Any, unique_ends: Any) -> None:
-    """Leave out repeats in each text's sorted values, and move all down to the front."""
+    """Leave out repeats in each text's sorted values (uint32), and move the rest down to the front of the array."""
     n = int64(0)
     unique_ends[0] = 0
     for text in range(ends.size - 1):

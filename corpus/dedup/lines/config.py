@@ -1,4 +1,4 @@
-"""Settings of line deduplication; light, so that a command can show help. What they mean is in `lines`."""
+"""Settings of line deduplication; `corpus.dedup.lines.hashes` has the reasons. Light, so that help is shown quickly."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from corpus.config import setting
 @dataclass(frozen=True)
 class Config:
     documents: int = setting(
-        7, "documents a line must be in to be repeated (Llama 3: 7; C4, CCNet: 2)", low=2, flag="--line-documents"
+        7,
+        "a line is repeated if this many documents have it (Llama 3: 7; C4, CCNet: 2)",
+        low=2,
+        flag="--line-documents",
     )
     keep_first: bool = setting(
-        True, "a repeated line stays once, in the first document that has it (CCNet: false)", flag="--line-keep-first"
+        True, "keep a repeated line once, in the first document that has it (CCNet: false)", flag="--line-keep-first"
     )
     unit: str = setting(
         "line",
-        "what is compared: lines, or paragraphs between blank lines",
+        "compare lines, or paragraphs between blank lines",
         choices=("line", "paragraph"),
         flag="--line-unit",
     )
     min_words: int = setting(
-        3, "words a line must have to be looked at: shorter ones recur by nature", low=1, flag="--line-min-words"
+        3, "ignore lines with fewer words than this: short lines recur by nature", low=1, flag="--line-min-words"
     )
     min_kept_words: int = setting(
         50,
@@ -30,3 +33,11 @@ class Config:
         low=1,
         flag="--line-min-kept-words",
     )
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Settings of the step that removes lines: the path of the table of repeated lines, and the stage's settings."""
+
+    table: str
+    lines: Config

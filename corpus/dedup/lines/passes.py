@@ -1,21 +1,25 @@
-"""The passes of line deduplication: three that find out which lines many documents have, one that removes them.
+"""The passes of line deduplication: three find out which lines many documents have, one removes these lines.
 
-hashes        a unit a shard     of its documents' lines
-repeated      a unit a range     of hashes: which lines are in many documents
-table         one unit           of all of them
-(documents)   a unit a shard     without these lines, through the stages that follow
+A partition is an equal part of the range of all hashes.
+
+pass          its units     what a unit writes
+hashes        a shard       a 64-bit hash of each line, partitioned, with the number of documents that have the line
+repeated      a partition   the hashes of lines that at least `documents` documents of all shards have
+table         one           the hashes of all partitions as one sorted table
+(documents)   a shard       the documents without these lines, after the per-row stages that follow in the recipe
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from corpus.dedup.lines.apply import Config as Removal
-from corpus.dedup.lines.work import LineHashesWork, RepeatedWork, TableWork, table_of
+from corpus.dedup.lines.config import Removal
+from corpus.dedup.lines.work import LineHashesWork, RepeatedWork, TableWork
 from corpus.engine.base import Unit
-from corpus.run.barrier import BarrierJob, documents_behind, ranges
+from corpus.run.barrier import BarrierJob, documents_behind, finished, partitions
 from corpus.run.chain import Step
-from corpus.run.plan import Pass, document_units, global_pass, wait_for, with_no_others
+from corpus.run.commit import find_output
+from corpus.run.plan import Pass, document_units, global_pass, with_no_others
 from corpus.run.recipe import describe
 from corpus.store.records import Input
 from corpus.store.shards import Dataset
@@ -24,7 +28,7 @@ DATASETS = ("hashes", "repeated", "table")
 
 
 def lines_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pass]:
-    """All passes, `steps` being the stage `lines` and those behind it; each planned when the one before it is done.
+    """All passes, each planned when the one before it is done. `steps` are the stage `lines` and the stages behind it.
 
     Raises Conflict if a folder holds other units.
     """
@@ -35,7 +39,7 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pas
     config = steps[0].config
     described = describe(steps[:1])
     hashes, repeated, table = (f"{job.work}/{name}" for name in DATASETS)
-    yield Pass(
+    hash_lines = Pass(
         "hashes",
         hashes,
         job.keys,
@@ -43,19 +47,19 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pas
         described,
         lambda digest: LineHashesWork("hashes", config, hashes, digest, job.documents),
     )
-    wait_for(hashes, job.keys, job.share)
-    whole = Dataset(hashes).whole("hashes")
-    parts = ranges(whole.size, job.memory)
-    yield global_pass(
+    yield from finished(job, hash_lines)
+    hash_files = Dataset(hashes).whole("hashes")
+    parts = partitions(hash_files.size, job.memory)
+    find_repeated = global_pass(
         "repeated",
         repeated,
         parts,
-        whole,
+        hash_files,
         described,
-        lambda digest: RepeatedWork("repeated", config, repeated, digest, hashes, whole.size // len(parts)),
+        lambda digest: RepeatedWork("repeated", config, repeated, digest, hashes, hash_files.size // len(parts)),
     )
-    wait_for(repeated, parts, job.share)
-    yield global_pass(
+    yield from finished(job, find_repeated)
+    make_table = global_pass(
         "table",
         table,
         ["all"],
@@ -63,23 +67,24 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pas
         described,
         lambda digest: TableWork("table", table, digest, repeated),
     )
-    wait_for(table, ["all"], job.share)
-    path = f"{table}/{table_of(Dataset(table)).path}"
+    yield from finished(job, make_table)
+    path = f"{table}/{find_output(Dataset(table), 'all', 'table').path}"
     remove = Step("lines", "corpus.dedup.lines.apply", Removal(path, config))
     units = _numbered_units(job.documents, hashes, Dataset(table).whole("table"))
     yield documents_behind(job, remove, steps, output, units, {})
 
 
 def _numbered_units(documents: str, hashes: str, table: Input) -> Callable[[Sequence[str]], list[Unit]]:
-    """Units that read a shard of documents, know the number of its first row, and read the table."""
+    """Units that read a shard of documents and the table, and know the number of the shard's first row."""
 
     def units(keys: Sequence[str]) -> list[Unit]:
-        rows, first = 0, {}
+        rows, first_rows = 0, {}
         for record in Dataset(hashes).scan():
-            first[record.unit] = rows
+            first_rows[record.unit] = rows
             rows += record.counts[-1]["kept"]
         return [
-            Unit(unit.key, (*unit.inputs, table), first_row=first[unit.key]) for unit in document_units(documents)(keys)
+            Unit(unit.key, (*unit.inputs, table), first_row=first_rows[unit.key])
+            for unit in document_units(documents)(keys)
         ]
 
     return units

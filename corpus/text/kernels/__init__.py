@@ -1,8 +1,8 @@
-"""The compiled loops that several stages use, a file a subject: mixing (hashes of a word of memory), blocks (vectors of
-64 characters), words (UTF-8 to folded words and their hashes).
+"""The compiled loops that several stages use: `mixing` (a hash of 64 bits), `blocks` (vectors of 64 characters),
+`words` (UTF-8 text to folded words and their hashes).
 
-In: addresses of bytes and tables, which the caller keeps alive. Integers are kept in explicit unsigned types, because
-Numba turns uint64 mixed with int64 into float64 without a word.
+They read bytes and tables by their addresses, and the caller keeps these arrays alive. Integers are kept in explicit
+unsigned types, because Numba silently turns a sum of uint64 and int64 into float64.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bpe.compiled import compiler
 _HERE = Path(__file__).parent
 _MEMORY = Path(bpe.__file__).parent / "kernels/memory.py"
 
-# Every file whose functions are compiled into a kernel that calls one of these.
+# The files whose functions become part of a kernel in another folder that calls functions of this one.
 SOURCES = [*sorted(_HERE.glob("*.py")), _MEMORY]
 
 kernel = compiler("corpus-text", _HERE, [_MEMORY])

@@ -1,7 +1,7 @@
-"""Vectors: 64 characters of ASCII at once, and permutations of a MinHash in registers.
+"""Vector code: 64 characters of ASCII at once, and the permutations of a MinHash in registers.
 
-Written as LLVM's own vectors, whatever the machine's registers. Addresses are int64; the caller keeps what they point
-to alive, and grants that a whole block can be read and written there.
+It is written in LLVM's own vectors, which LLVM maps to the registers of any machine. Addresses are int64. The caller
+keeps the memory at an address alive, and makes sure that a whole block can be read or written there.
 """
 
 from __future__ import annotations
@@ -83,20 +83,21 @@ def _end_block(typing_context: Any, target: Any) -> Any:
     return types.void(types.int64), generate
 
 
-# (source, target) -> stops: what ASCII becomes in the FOLD is stored; bit i of stops is set where byte i is a digit or
-# not ASCII, of which nothing is said.
+# (source, target) -> stops: stores what ASCII characters become in the FOLD. Bit i of `stops` is set where byte i is a
+# digit or not ASCII; what is stored there has no meaning.
 fold_block: Callable[[int, int], int] = cast(Any, intrinsic(_fold_block))
-# The same for PLAIN words, with every byte that is not ASCII left as it is, and a stop.
+# (source, target) -> stops: stores what ASCII characters become in PLAIN. Bit i of `stops` is set where byte i is not
+# ASCII; such bytes are stored unchanged.
 plain_block: Callable[[int, int], int] = cast(Any, intrinsic(_plain_block))
-# (source) -> bit i is set where byte i is no space.
+# (source) -> 64 bits: bit i is set where byte i is not a space.
 word_bits: Callable[[int], int] = cast(Any, intrinsic(_word_bits))
 move_block: Callable[[int, int], None] = cast(Any, intrinsic(_move_block))
-# (target): a block of spaces.
+# (target): stores a block of spaces.
 end_block: Callable[[int], None] = cast(Any, intrinsic(_end_block))
 
 
 def _population(typing_context: Any, value: Any) -> Any:
-    """How many bits are set."""
+    """The number of bits that are set."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])

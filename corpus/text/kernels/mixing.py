@@ -1,4 +1,4 @@
-"""Hashes of one word of memory."""
+"""A hash of 64 bits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""UTF-8 -> folded words in a buffer, with a space between them -> a hash of each word.
+"""UTF-8 text -> folded words in a buffer, with a space between them -> a hash of each word.
 
-Text is folded 64 bytes at a time up to what is a digit or not ASCII; from there a character at a time until eight bytes
-of ASCII follow. Both write the same kind of buffer, so that the hash of a word depends on its folded characters alone.
+Text is folded 64 bytes at a time, up to a byte that is a digit or not ASCII; from there one character at a time, until
+eight bytes of ASCII follow. Both ways write the buffer alike, so that the hash of a word depends on its folded
+characters alone.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from corpus.text.kernels import kernel
 from corpus.text.kernels.blocks import BLOCK, end_block, fold_block, plain_block, population, word_bits
 from corpus.text.kernels.mixing import MULTIPLIER
 
-# An entry of a table of characters is kind << KIND | value; a value is a code point, or for SEVERAL a row of the table
-# `several`, which has their number and their entries.
+# An entry of a CharacterTable is kind << KIND | value. The value is a code point; for SEVERAL it is a row of the table
+# `several`.
 KIND = 24
 ORDINARY, UNSPACED, BLANK, MARK, NUMBER, SEVERAL = range(6)
 
-AT_ONCE = 8  # edges of words; a power of two
-RUN = 4  # characters of a script without spaces in a word at the most
-GROWTH = 6  # bytes of words from a byte of text at the most: RUN ideographs of 4 bytes and two spaces, from 3 bytes
+AT_ONCE = 8  # edges of words that are written at a time; a power of two
+RUN = 4  # characters of a word in a script without spaces, at the most
+GROWTH = 6  # bytes of folded words for a byte of text, at the most: RUN ideographs of 4 bytes and 2 spaces for 3 bytes
 
 _SPACE, _ZERO = ord(" "), ord("0")
 _VALUE = (1 << KIND) - 1
@@ -33,25 +34,25 @@ _WORD_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)  # odd; MurmurHash3's
 
 
 class Scratch(NamedTuple):
-    """Memory for the longest text of a call, of n bytes."""
+    """Memory for one text at a time; the longest text of a call has n bytes."""
 
-    copy: Any  # uint8[n + BLOCK]: of a text at the end of the data
-    buffer: Any  # uint8[GROWTH * n + 4 * BLOCK]: its folded words
-    edges: Any  # uint32[n + 2 + AT_ONCE]: where they begin and end
-    words: Any  # uint64[n // 2 + 1]: their hashes
-    sums: Any  # uint64[1024]: of the n-grams that are hashed together
+    copy: Any  # uint8[n + BLOCK]: a copy of a text that no whole block follows
+    buffer: Any  # uint8[GROWTH * n + 4 * BLOCK]: the folded words
+    edges: Any  # uint32[n + 2 + AT_ONCE]: where words begin and end in the buffer
+    words: Any  # uint64[n // 2 + 1]: the hashes of the words
+    sums: Any  # uint64[1024]: sums of n-grams that are hashed together
 
 
 @kernel
-def _text_at(data: Any, offsets: Any, text: Any, copy: Any) -> Any:
-    """(first address, end) of a text; a block after its end may be read, for which one at the end of the data is
-    copied.
+def _text_at(texts: Any, text: Any, copy: Any) -> Any:
+    """(first address, end) of one of `texts`, a `bpe.texts.Utf8`. A block after the end may be read, too: for that, a
+    text at the end of the memory is copied.
     """
-    start, end = offsets[text], offsets[text + 1]
-    if end + BLOCK <= data.size:
-        p = int64(data.ctypes.data)
+    start, end = texts.offsets[text], texts.offsets[text + 1]
+    if end + BLOCK <= texts.content.size:
+        p = int64(texts.content.ctypes.data)
         return p + start, p + end
-    copy[: end - start] = data[start:end]
+    copy[: end - start] = texts.content[start:end]
     p = int64(copy.ctypes.data)
     return p, p + end - start
 
@@ -60,8 +61,8 @@ def _text_at(data: Any, offsets: Any, text: Any, copy: Any) -> Any:
 def _decode(p: Any) -> Any:
     """(code point, next address) at p, the lead byte of a UTF-8 sequence.
 
-    Nobody checks the strings of a Parquet file: bytes that are no UTF-8 give any code point there is, for there is a
-    table to be looked up in.
+    Readers of Parquet do not check that strings are UTF-8. Other bytes give some code point that is not beyond the
+    last one, because code points are indices of a table.
     """
     lead = load8(p)
     if lead < 0x80:
@@ -76,7 +77,7 @@ def _decode(p: Any) -> Any:
 
 @kernel
 def _encode(code: Any, d: Any) -> Any:
-    """Write a code point as UTF-8 at d, and up to a byte more; returns the next address."""
+    """Write a code point as UTF-8 at d; returns the next address. One byte more may be written."""
     if code < 0x80:
         store8(d, code)
         return d + 1
@@ -93,9 +94,10 @@ def _encode(code: Any, d: Any) -> Any:
 
 @kernel
 def _add_character(entry: Any, word: Any, held: Any, d: Any) -> Any:
-    """Write one entry's character at d; returns (next address, word, held).
+    """Write the character of an entry at d; returns (next address, word, held).
 
-    `held` is how many characters of a script without spaces are in the word [word, d), 0 in ordinary text.
+    In a script without spaces, `word` is the address of the word that ends at d, and `held` its number of characters.
+    In ordinary text, `held` is 0.
     """
     if entry >> KIND != UNSPACED:
         if held:
@@ -116,7 +118,7 @@ def _add_character(entry: Any, word: Any, held: Any, d: Any) -> Any:
 
 @kernel
 def _after_digits(p: Any, end: Any, entries: Any) -> Any:
-    """Address of the first character from p on that is no digit."""
+    """The address of the first character from p on that is not a digit."""
     while p < end:
         code, following = _decode(p)
         if load32(entries + 4 * code) >> KIND != NUMBER:
@@ -127,7 +129,7 @@ def _after_digits(p: Any, end: Any, entries: Any) -> Any:
 
 @kernel
 def _after_number(p: Any, end: Any, entries: Any, points: Any, n_points: Any) -> Any:
-    """Address after digits and, once, a decimal point and more digits; p is after the first digit."""
+    """The address after a number: digits, and once a decimal point and more digits. p is after the first digit."""
     p = _after_digits(p, end, entries)
     if p < end:
         code, fraction = _decode(p)
@@ -140,10 +142,10 @@ def _after_number(p: Any, end: Any, entries: Any, points: Any, n_points: Any) ->
 
 @kernel
 def _folded(plain: Any, p: Any, end: Any, entries: Any, several: Any, points: Any, n_points: Any, target: Any) -> Any:
-    """Write the words of the text [p, end) at `target`, each character as the table says; returns where they end.
+    """Write the folded words of the text [p, end) at `target`; returns where they end.
 
-    Beyond that there is a block of spaces. Up to a block after `end` is read, and GROWTH * (end - p) + 2 * BLOCK bytes
-    may be written.
+    A block of spaces follows them. Up to a block after `end` is read, and up to GROWTH * (end - p) + 2 * BLOCK bytes
+    are written.
     """
     d, word, held = target, target, int64(0)
     while p < end:
@@ -159,7 +161,7 @@ def _folded(plain: Any, p: Any, end: Any, entries: Any, several: Any, points: An
             if n == BLOCK or p == end:
                 continue
         code, p = _decode(p)
-        if p > end:  # a text that was cut within a character: what follows belongs to another one
+        if p > end:  # the text ends within a character: the next bytes belong to another text
             break
         entry = load32(entries + 4 * code)
         kind = entry >> KIND
@@ -182,9 +184,10 @@ def _folded(plain: Any, p: Any, end: Any, entries: Any, several: Any, points: An
 
 @kernel
 def _word_edges(p: Any, end: Any, edges: Any) -> Any:
-    """Write start and end of each word of the buffer [p, end), as uint32 from p on, in turn; returns how many words.
+    """Write the start and the end of each word of the buffer [p, end) to `edges`, as uint32 offsets from p, in turn.
 
-    They are written AT_ONCE at a time, for a loop that turns once for each is a branch that no processor foresees.
+    Returns the number of words. Edges are written AT_ONCE at a time: a loop that ends after each one would be a branch
+    that no processor can predict.
     """
     e: Any = edges
     offset: Any = int64(0)
@@ -207,9 +210,9 @@ def _word_edges(p: Any, end: Any, edges: Any) -> Any:
 
 @kernel
 def _word_hash(p: Any, n: Any) -> Any:
-    """64 bits of hash of the word of n >= 1 bytes at p: eight bytes a step, the last of them up to the word's end.
+    """A 64-bit hash of the word of n >= 1 bytes at p. Each step takes eight bytes; the last eight end with the word.
 
-    A word of less than eight bytes is shifted up, so that what follows it does not count.
+    A word of less than eight bytes is shifted up, so that the bytes that follow it do not count.
     """
     unused = uint64(max(64 - 8 * n, 0))
     h = uint64(n) * MULTIPLIER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import random
@@ -19,18 +20,19 @@ from hypothesis import strategies as st
 from corpus.decontaminate import apply, overlaps
 from corpus.decontaminate.benchmarks import (
     EXAMPLES,
+    hash_table,
     load_index,
     make_index,
-    make_table,
     ngram_hashes,
     read_examples,
     save_index,
 )
-from corpus.decontaminate.config import Apply, Config, Search
+from corpus.decontaminate.config import Config, Removal, Search
 from corpus.decontaminate.decide import hits, report, sizes, too_frequent
 from corpus.decontaminate.words import split_words
 from corpus.run.recipe import make_step
 from corpus.schema import DOCUMENTS
+from corpus.stage import load_stage
 from tests.oracles import decontaminate as oracle
 
 QUESTION = (
@@ -70,7 +72,7 @@ def run(texts: list[str | None], examples: list[str], folder: Path, settings: Co
     frequent = too_frequent(found.column("ngrams").to_pylist(), index, settings)
     (folder / "ignored").write_bytes(frequent.astype(np.uint8).tobytes())
     batch = batch.append_column("overlap_ngrams", found.column("ngrams"))
-    return apply.process(batch, Apply(str(folder / "index"), str(folder / "ignored"), settings))
+    return apply.process(batch, Removal(str(folder / "index"), str(folder / "ignored"), settings))
 
 
 @given(TEXT)
@@ -130,7 +132,7 @@ def test_decisions_are_those_of_sets_of_words(
             make_index(table(examples), settings)
         return
     index = make_index(table(examples), settings)
-    found = overlaps.find(pa.array(texts, pa.string()), index, make_table(index), n)
+    found = overlaps.find(pa.array(texts, pa.string()), index, hash_table(index), n)
     grams = [sorted({number for text, _, number in found.tolist() if text == row}) for row in range(len(texts))]
     ignored = too_frequent(grams, index, settings)
     size = sizes(index, ignored)
@@ -155,6 +157,23 @@ def test_a_question_is_found_however_it_is_written(tmp_path: Path) -> None:
     (row,) = dropped.to_pylist()
     assert (row["id"], row["rule"], row["value"]) == ("<1>", "decontaminate.overlap", "b:1 19/19")
     assert row["threshold"] == "0.5 or 20"
+
+
+def test_every_rule_is_declared_with_a_setting_that_changes_it(tmp_path: Path) -> None:
+    text = f"{FILLER}{QUESTION}{FILLER}"
+    cut = config(ngram=13, action="cut", window=0, min_piece=10)
+    outcomes = {
+        rule.name: run([text], [QUESTION], tmp_path, settings)
+        for rule, settings in zip(
+            load_stage("decontaminate").rules,
+            (config(), dataclasses.replace(cut, min_piece=10**6), dataclasses.replace(cut, max_pieces=1)),
+            strict=True,
+        )
+    }
+    assert {name: outcome.dropped.column("rule").to_pylist() for name, outcome in outcomes.items()} == {
+        name: [f"decontaminate.{name}"] for name in ("overlap", "nothing_left", "pieces")
+    }
+    assert run([text], [QUESTION], tmp_path, cut).dropped.num_rows == 0
 
 
 def test_two_words_with_one_hash_are_no_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +230,7 @@ def test_nothing_of_an_example_is_left_after_a_cut(seed: int) -> None:
     settings = config(ngram=6, action="cut", window=0, min_piece=0, min_overlap=0.0, min_ngrams=1, max_documents=0)
     index = make_index(table(examples), settings)
     words = split_words(text)
-    found = overlaps.find(pa.array([text]), index, make_table(index), 6)
+    found = overlaps.find(pa.array([text]), index, hash_table(index), 6)
     spans = [(words[at].start, words[at + 5].end) for _, at, _ in found.tolist()]
     cut = {place for start, end in spans for place in range(start, end)}
     held = {gram for example in examples for gram in oracle.ngrams(example, 6)}

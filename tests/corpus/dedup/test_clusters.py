@@ -11,24 +11,11 @@ from typing import Any
 
 import pytest
 
-from corpus.dedup import Config
-from corpus.dedup import passes as passes_dedup
-from corpus.dedup.clusters import (
-    Cluster,
-    Deduplication,
-    NotFound,
-    Place,
-    cluster_of,
-    find_id,
-    find_url,
-    largest,
-    load,
-    nearest,
-    ngrams_in_common,
-    open_deduplication,
-)
+from corpus.dedup import Config, shards
+from corpus.dedup.clusters import Cluster, cluster_of, largest, nearest, ngrams_in_common
 from corpus.dedup.passes import dedup_passes
 from corpus.dedup.published import IndexOptions
+from corpus.dedup.results import Deduplication, NotFound, Place, find_id, find_url, load, open_deduplication
 from corpus.engine.local import LocalEngine
 from corpus.run import barrier
 from corpus.run.barrier import BarrierJob
@@ -78,7 +65,7 @@ def small_parts() -> Iterator[None]:
     """Many partitions, and groups of one shard."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(barrier, "_PARTITION", 2000)
-        patch.setattr(passes_dedup, "_SMALLEST_GROUP", 1)
+        patch.setattr(shards, "_SMALLEST_GROUP", 1)
         yield
 
 

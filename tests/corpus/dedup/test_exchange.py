@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.dedup import Config, exchange
-from corpus.dedup.exchange import SLOTS, Source, partition_edges, read_edges, write_edges, write_keys
+from corpus.dedup.exchange import SLOTS, PairFile, partition_edges, read_edges, write_edges, write_keys
 from corpus.dedup.index import fill_lsh
 from corpus.dedup.keys import band_keys, keys
 from corpus.dedup.signatures import to_datasketch
@@ -35,7 +35,7 @@ CUTS = st.lists(st.integers(0, 99), max_size=4)
 WANTED = st.sampled_from([(True, True), (True, False), (False, True)])  # exact, minhash
 
 
-def all_edges(sources: list[Source], parts: int, threads: int = 1) -> set[tuple[int, int]]:
+def all_edges(sources: list[PairFile], parts: int, threads: int = 1) -> set[tuple[int, int]]:
     """The edges of all partitions."""
     found: set[tuple[int, int]] = set()
     for part in range(parts):
@@ -46,7 +46,7 @@ def all_edges(sources: list[Source], parts: int, threads: int = 1) -> set[tuple[
     return found
 
 
-def units_of_keys(folder: Path, units: list[list[int]]) -> list[Source]:
+def units_of_keys(folder: Path, units: list[list[int]]) -> list[PairFile]:
     """A pairs file for each unit, whose documents have one key each."""
     sources, first_row = [], 0
     for number, unit in enumerate(units):
@@ -144,7 +144,7 @@ def test_a_key_takes_twelve_bytes_and_is_read_by_one_partition(tmp_path: Path) -
         return data[start : start + length]
 
     for part in range(8):
-        partition_edges([Source(0, read)], part, 8)
+        partition_edges([PairFile(0, read)], part, 8)
     bodies = asked[1::2]
     assert [start for start, _ in bodies] == [HEADER, *(end for _, end in bodies[:-1])]
     assert bodies[-1][1] == len(data)
@@ -153,7 +153,7 @@ def test_a_key_takes_twelve_bytes_and_is_read_by_one_partition(tmp_path: Path) -
 def test_rows_count_over_all_units_beyond_32_bits(tmp_path: Path) -> None:
     (source,) = units_of_keys(tmp_path, [[5, 5, 5]])
     far = 2**40
-    edges = partition_edges([source, Source(far, source.read)], 0, 1)
+    edges = partition_edges([source, PairFile(far, source.read)], 0, 1)
     assert edges.tolist() == [[0, 1], [0, 2], [0, far], [0, far + 1], [0, far + 2]]
 
 
@@ -185,13 +185,13 @@ def test_damaged_pairs_are_named(tmp_path: Path) -> None:
     for damaged, message in (
         (data[:-1], "0.pairs: 35 of 36 bytes at 8200; remove it"),
         (data[:100], "0.pairs: 100 of 8200 bytes at 0; remove it"),
-        (bytes(8) + data[8:], "0.pairs: not a pairs file; remove it"),  # begins within the header
-        (data[: HEADER - 8] + b"\xff" * 8 + data[HEADER:], "0.pairs: not a pairs file; remove it"),  # falls
+        (bytes(8) + data[8:], "0.pairs: not a file of pairs; remove it"),  # begins within the header
+        (data[: HEADER - 8] + b"\xff" * 8 + data[HEADER:], "0.pairs: not a file of pairs; remove it"),  # falls
         (
             data[: HEADER - 8] + b"\x0c\x21" + data[HEADER - 6 :],
-            "0.pairs: not a pairs file; remove it",
+            "0.pairs: not a file of pairs; remove it",
         ),  # half a record
-        (bytes(range(256)) * 100, "0.pairs: not a pairs file; remove it"),
+        (bytes(range(256)) * 100, "0.pairs: not a file of pairs; remove it"),
     ):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=message):

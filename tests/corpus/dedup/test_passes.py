@@ -15,13 +15,12 @@ import datasketch
 import pyarrow as pa
 import pytest
 
-from corpus.dedup import Config
-from corpus.dedup import passes as passes_dedup
+from corpus.dedup import Config, shards
 from corpus.dedup.index import fill_lsh
 from corpus.dedup.passes import dedup_passes
 from corpus.dedup.published import IndexOptions
+from corpus.dedup.shards import SignedShards
 from corpus.dedup.signatures import to_datasketch
-from corpus.dedup.work import SignedShards
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import source_keys
 from corpus.run import barrier
@@ -30,6 +29,7 @@ from corpus.run.execute import run_pass
 from corpus.run.plan import ALONE, Share, Source, Waiting
 from corpus.run.recipe import Recipe, make_step
 from corpus.schema import DOCUMENTS
+from corpus.stage import load_stage
 from corpus.store.records import CommitRecord, Conflict
 from corpus.store.shards import Dataset, ShardWriter
 from tests.support.command import commit_documents, shard_hashes
@@ -95,7 +95,7 @@ def test_partitions_do_not_show(
     one = deduplicate(documents, tmp_path / "one", engine)
     assert one == dict.fromkeys(WORKED, 1) | {"signatures": 4, "dedup": 4}
     monkeypatch.setattr(barrier, "_PARTITION", 20_000)
-    monkeypatch.setattr(passes_dedup, "_SMALLEST_GROUP", 10_000)
+    monkeypatch.setattr(shards, "_SMALLEST_GROUP", 10_000)
     many = deduplicate(documents, tmp_path / "many", engine)
     assert [many[name] for name in WORKED] == [4, 4, 4, 1, 4, 16, 4]
     hashes = [
@@ -108,16 +108,16 @@ def test_partitions_do_not_show(
 
 def test_the_number_of_partitions_grows_with_the_bytes_and_less_with_more_memory() -> None:
     sizes = [1, 64 << 20, (64 << 20) + 1, 10**9, 15 * 10**10, 15 * 10**11]
-    assert [len(barrier.ranges(size, None)) for size in sizes] == [1, 1, 2, 16, 1024, 1024]
-    assert barrier.ranges(1 << 30, memory=1024)[-1] == "0003-of-0004"
-    assert len(barrier.ranges(1 << 30, memory=16)) == 256
+    assert [len(barrier.partitions(size, None)) for size in sizes] == [1, 1, 2, 16, 1024, 1024]
+    assert barrier.partitions(1 << 30, memory=1024)[-1] == "0003-of-0004"
+    assert len(barrier.partitions(1 << 30, memory=16)) == 256
 
 
 def test_a_part_of_what_a_group_writes_is_a_megabyte_where_there_is_much() -> None:
     documents = 600_000_000
     for each in (276, 4_000):
-        shards = passes_dedup._grouped(SignedShards("", None, 0), each * documents, documents)
-        assert shards.documents * each // len(barrier.ranges(each * documents, None)) > 1_000_000
+        grouped = SignedShards("", None, 0).grouped(each * documents, documents)
+        assert grouped.documents * each // len(barrier.partitions(each * documents, None)) > 1_000_000
 
 
 def test_one_keep_set_however_documents_are_cut_and_shuffled(engine: LocalEngine, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_an_index_needs_a_folder_of_its_own(engine: LocalEngine, tmp_path: Path,
 def test_what_is_read_is_not_written_to(engine: LocalEngine, tmp_path: Path) -> None:
     commit_documents(tmp_path / "documents", some_texts(4))
     for labels_only in (False, True):
-        with pytest.raises(ValueError, match="documents: is what is to be read; name another output folder"):
+        with pytest.raises(ValueError, match="documents: is the folder that is read; name another output folder"):
             deduplicate(str(tmp_path / "documents"), tmp_path / "documents", engine, labels_only=labels_only)
     assert Dataset(tmp_path / "documents").units() == ["u"]
 
@@ -312,7 +312,7 @@ def test_labels_of_another_run_are_not_taken_for_ones_own(
     documents: str, engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deduplicate(documents, tmp_path / "whole", engine, config=Config(threshold=0.99))
-    monkeypatch.setattr(passes_dedup, "_SMALLEST_GROUP", 10_000)  # so that units have other names
+    monkeypatch.setattr(shards, "_SMALLEST_GROUP", 10_000)  # so that units have other names
     deduplicate(documents, tmp_path / "out", engine)
     shutil.rmtree(tmp_path / "out/work/labels")
     shutil.copytree(tmp_path / "whole/work/labels", tmp_path / "out/work/labels")
@@ -350,7 +350,7 @@ def kept_with(folder: Path, engine: LocalEngine, name: str, config: Config) -> s
 def test_each_half_works_alone(config: Config, documents: str, engine: LocalEngine, tmp_path: Path) -> None:
     deduplicate(documents, tmp_path, engine, config=config)
     rules = {row["rule"] for row in rows(tmp_path, "dropped")}
-    both = {"dedup.exact", "dedup.minhash"}
+    both = {f"dedup.{rule.name}" for rule in load_stage("dedup").rules}
     assert rules == ({"dedup.exact"} if not config.minhash else {"dedup.minhash"} if not config.exact else both)
 
 

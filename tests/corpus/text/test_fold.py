@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from corpus.text.fold import PUNCTUATION, Table, fold_table, plain_table
+from corpus.text.fold import PUNCTUATION, CharacterTable, fold_table, plain_table
 from corpus.text.kernels import words as kernels
 from tests.oracles import dedup_signatures as oracle
 
 CODES = [*range(0xD800), *range(0xE000, 0x34000), *range(0xE0000, 0x110000, 17)]
 
 
-def words_of(code: int, table: Table) -> list[str]:
+def words_of(code: int, table: CharacterTable) -> list[str]:
     """The words that a table makes of a code point between x and y."""
     kind, value = divmod(int(table.entries[code]), 1 << kernels.KIND)
     if kind == kernels.SEVERAL:
@@ -39,7 +39,7 @@ def test_every_code_point_is_lowered_as_python_does() -> None:
 
 
 @pytest.mark.parametrize("make", [fold_table, plain_table])
-def test_no_character_makes_more_bytes_or_words_than_there_is_room_for(make: Callable[[], Table]) -> None:
+def test_no_character_makes_more_bytes_or_words_than_there_is_room_for(make: Callable[[], CharacterTable]) -> None:
     table = make()
 
     def most(entry: int) -> tuple[int, int]:

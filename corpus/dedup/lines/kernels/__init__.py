@@ -1,7 +1,7 @@
-"""The compiled loops of line deduplication, a file a subject: lines (hashes of lines),
-repeated (lines of many documents).
+"""The compiled loops of line deduplication: `lines` (hashes of lines), `repeated` (which lines many documents have, and
+texts without them).
 
-In: NumPy views of Arrow buffers. Out: arrays that the caller allocated.
+They read NumPy views of Arrow buffers, and write to arrays that the caller allocated.
 """
 
 from __future__ import annotations

@@ -1,24 +1,25 @@
 """Lines of texts and their hashes.
 
-A text is read 64 bytes at a time: comparisons of vectors give a word of 64 bits for each class of bytes, and shifts of
-these words find words and lines. Kernels take addresses in place of arrays where they read: 8 bytes at any place, 64
-at once, and up to PADDING bytes beyond the end of a text, which the caller vouches for.
+A text is read 64 bytes at a time. Vector comparisons give 64 bits for each class of bytes, and shifts of these bits
+find words and lines. Kernels that read take addresses in place of arrays: they read 8 bytes at any place, 64 bytes at
+once, and up to PADDING bytes beyond the end of a text. The caller makes sure that these bytes can be read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from llvmlite import ir
 from numba import int64, types, uint64
 from numba.extending import intrinsic
 
+from bpe.kernels.memory import leading_zeros, load64, trailing_zeros
 from corpus.dedup.lines.kernels import kernel
 from corpus.text.kernels.mixing import MULTIPLIER, _mix64
 
-PADDING = 72  # bytes that may be read after a text
+PADDING = 72  # bytes after a text that may be read
 
 _BLOCK = 64
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -29,7 +30,9 @@ _STEP = np.uint64(0x94D049BB133111EB)
 
 
 def _classify(typing_context: Any, address: Any) -> Any:
-    """(letters, digits and what is not ASCII; white space; newlines; not ASCII): a bit for each of 64 bytes."""
+    """Four classes, a bit for each of 64 bytes: letters, digits and bytes that are not ASCII; white space; newlines;
+    bytes that are not ASCII.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         lanes, word = ir.VectorType(ir.IntType(8), _BLOCK), ir.IntType(_BLOCK)
@@ -52,37 +55,31 @@ def _classify(typing_context: Any, address: Any) -> Any:
     return four(types.int64), generate
 
 
-def _load(typing_context: Any, address: Any) -> Any:
-    """The eight bytes at an address, the first the lowest."""
+class LineRule(NamedTuple):
+    """What is compared: paragraphs or lines, of so many words at least."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()), align=1)
-
-    return types.uint64(types.int64), generate
+    paragraphs: Any  # bool
+    min_words: Any  # int
 
 
-def _trailing(typing_context: Any, value: Any) -> Any:
-    """How many zero bits are below the lowest one; 64 for 0."""
+class Lines(NamedTuple):
+    """Room for the lines of one text of n bytes: n // 2 + 1 lines, because a line has a letter and a newline."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+    hashes: Any  # uint64: of the line's words
+    words: Any  # int32: how many words it has
+    begins: Any  # int64: where it begins in the text
+    stops: Any  # int64: where it ends, without the white space after it
 
-    return types.int64(types.uint64), generate
 
+class LineTexts(NamedTuple):
+    """Texts as in `bpe.texts.Utf8`, and room for a copy of any of them that has less than PADDING bytes after it."""
 
-def _leading(typing_context: Any, value: Any) -> Any:
-    """How many zero bits are above the highest one; 64 for 0."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
+    content: Any  # uint8
+    offsets: Any  # int64
+    tail: Any  # uint8
 
 
 _classes: Callable[[int], tuple[Any, ...]] = cast(Any, intrinsic(_classify))
-_load64: Callable[[int], Any] = cast(Any, intrinsic(_load))
-_trailing_zeros: Callable[[Any], int] = cast(Any, intrinsic(_trailing))
-_leading_zeros: Callable[[Any], int] = cast(Any, intrinsic(_leading))
 
 
 # ---- Words ----
@@ -90,7 +87,9 @@ _leading_zeros: Callable[[Any], int] = cast(Any, intrinsic(_leading))
 
 @kernel
 def _step(h: Any, chunk: Any) -> Any:
-    """`h` with eight bytes more, as MurmurHash64A takes them (Appleby 2008): what is new is mixed off the long path."""
+    """Hash eight more bytes into `h`, as MurmurHash64A does (Appleby 2008): they are mixed before they meet `h`, so
+    that the chain of dependent steps is short.
+    """
     chunk *= _STEP
     chunk ^= chunk >> uint64(47)
     return (h ^ chunk * _STEP) * MULTIPLIER
@@ -98,12 +97,12 @@ def _step(h: Any, chunk: Any) -> Any:
 
 @kernel
 def _ascii_word(h: Any, p: int, size: int) -> Any:
-    """`h` after a word of ASCII letters and digits: lower case, each digit a 0, eight at a time.
+    """Hash a word of ASCII letters and digits into `h`: in lower case, each digit as 0, eight bytes at a time.
 
-    The last chunk has less than eight, maybe none, so that where a word ends tells.
+    The last chunk has less than eight bytes, maybe none, so that the end of the word counts.
     """
     while True:
-        chunk = _load64(p)
+        chunk = uint64(load64(p))
         if size < 8:
             chunk &= (uint64(1) << uint64(8 * size)) - uint64(1)
         letters = chunk >> uint64(6) & _EACH  # bit 6 is set in letters and not in digits
@@ -117,7 +116,7 @@ def _ascii_word(h: Any, p: int, size: int) -> Any:
 
 @kernel
 def _is_separator(code: Any) -> Any:
-    """Punctuation, spaces and symbols: of Latin-1, general, of Han and Kana, and their wide forms with digits."""
+    """Whether a character is punctuation, a space or a symbol: of Latin-1, general, of Han and Kana, or a wide form."""
     if code < 0x2000:
         return code < 0xC0
     if code < 0x3000:
@@ -127,7 +126,7 @@ def _is_separator(code: Any) -> Any:
 
 @kernel
 def _is_alone(code: Any) -> Any:
-    """A character of a script without spaces, which is a word: Thai, Lao, Myanmar, Khmer, Kana, Han."""
+    """Whether a character is a word of its own, in a script without spaces: Thai, Lao, Myanmar, Khmer, Kana, Han."""
     if code < 0x3040:
         return 0x0E00 <= code < 0x0F00 or 0x1000 <= code < 0x10A0 or 0x1780 <= code < 0x1800
     if code < 0xA000:
@@ -137,22 +136,22 @@ def _is_alone(code: Any) -> Any:
 
 @kernel
 def _lower(code: Any) -> Any:
-    """The small letter of a capital of Latin-1, Greek (without accents) or Cyrillic; others as they are."""
+    """The small letter of a capital of Latin-1, Greek (without accents) or Cyrillic; other characters unchanged."""
     if 0xC0 <= code < 0xDF or 0x391 <= code < 0x3AA or 0x410 <= code < 0x430:
-        return code if code == 0xD7 or code == 0x3A2 else code + 0x20  # a sign, and nothing
+        return code if code == 0xD7 or code == 0x3A2 else code + 0x20  # the sign ×, and an unassigned code point
     return code + 0x50 if 0x400 <= code < 0x410 else code
 
 
 @kernel
 def _wide_words(h: Any, p: int, stop: int) -> Any:
-    """(`h` after the words of bytes that are letters, digits or not ASCII, how many words).
+    """Hash the words of a run of letters, digits and bytes that are not ASCII into `h`; returns (`h`, words).
 
-    Bytes that are no UTF-8 are letters.
+    Bytes that are not UTF-8 count as letters.
     """
     count = 0
     chunk, filled, inside = uint64(0), uint64(0), False
     while p < stop:
-        bytes_ = _load64(p)
+        bytes_ = uint64(load64(p))
         lead = bytes_ & uint64(0xFF)
         size, code = 1, int64(0xC0)
         if lead < uint64(0x80):
@@ -200,25 +199,22 @@ def _wide_words(h: Any, p: int, stop: int) -> Any:
 
 @kernel
 def _run_end(p: int, end: int) -> int:
-    """The end of the letters, digits and bytes that are not ASCII from p on."""
+    """The end of the run of letters, digits and bytes that are not ASCII that begins at p."""
     while p < end:
         others = ~_classes(p)[0]
         if others:
-            return min(p + _trailing_zeros(others), end)
+            return min(p + trailing_zeros(int64(others)), end)
         p += _BLOCK
     return end
 
 
 @kernel
-def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins: Any, stops: Any) -> Any:
-    """Write the lines, or paragraphs, of a text between two addresses; return how many.
-
-    Of each that is not blank: hash and number of its words, and where it begins and stops in the text, without the
-    white space after it. The arrays have room for half the text's bytes and one: a line has a letter and a newline.
-    """
+def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
+    """Write the lines, or paragraphs, that are not blank of the text between two addresses; returns how many."""
+    hashes, words, begins, stops = lines
     n = 0
     h, count = MULTIPLIER, 0
-    begin, stop = -1, -1  # of what is open; begin is -1 if nothing is
+    begin, stop = -1, -1  # of the line or paragraph that is not finished; begin is -1 if there is none
     line, blank = text, True
     p = text
     while p < end:
@@ -228,7 +224,7 @@ def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins:
             inside = (uint64(1) << uint64(end - p)) - uint64(1)
             in_words, newlines, solid = in_words & inside, newlines & inside, solid & inside
         elif in_words >> uint64(63) and end - p > _BLOCK:
-            advance -= _leading_zeros(~in_words)
+            advance -= leading_zeros(int64(~in_words))
             if advance == 0:  # one word beyond this block
                 if begin < 0:
                     begin = line
@@ -244,15 +240,15 @@ def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins:
             if solid & here:
                 if begin < 0:
                     begin = line
-                stop = p + _BLOCK - _leading_zeros(solid & here)
+                stop = p + _BLOCK - leading_zeros(int64(solid & here))
                 blank = False
             runs = in_words & here
             while runs:
-                first = _trailing_zeros(runs)
+                first = trailing_zeros(int64(runs))
                 after = runs + (uint64(1) << uint64(first))  # the first run becomes the bit after it
                 run = runs & ~after
                 runs &= after
-                size = _trailing_zeros(after) - first
+                size = trailing_zeros(int64(after)) - first
                 if run & wide:
                     h, more = _wide_words(h, p + first, p + first + size)
                     count += more
@@ -265,7 +261,7 @@ def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins:
                 hashes[n], words[n], begins[n], stops[n] = _mix64(h), count, begin - text, stop - text
                 n += 1
                 h, count, begin = MULTIPLIER, 0, -1
-            line, blank = p + _trailing_zeros(newlines) + 1, True
+            line, blank = p + trailing_zeros(int64(newlines)) + 1, True
             in_words &= ~here
             solid &= ~here
             newlines &= newlines - uint64(1)
@@ -277,40 +273,27 @@ def scan(text: int, end: int, paragraphs: bool, hashes: Any, words: Any, begins:
 
 
 @kernel
-def readable(data: Any, start: int, end: int, tail: Any) -> Any:
-    """The address of data[start:end], or of a copy in `tail` where PADDING bytes after it are not ours to read."""
-    if end + PADDING <= data.size:
-        return int64(data.ctypes.data) + start
-    tail[: end - start] = data[start:end]
-    return int64(tail.ctypes.data)
+def readable(texts: Any, start: int, end: int) -> Any:
+    """The address of content[start:end] of LineTexts, or of a copy in `tail` where PADDING bytes do not follow it."""
+    if end + PADDING <= texts.content.size:
+        return int64(texts.content.ctypes.data) + start
+    texts.tail[: end - start] = texts.content[start:end]
+    return int64(texts.tail.ctypes.data)
 
 
 @kernel
-def hash_lines(
-    data: Any,
-    offsets: Any,
-    tail: Any,
-    paragraphs: bool,
-    min_words: int,
-    first_row: Any,
-    hashes: Any,
-    words: Any,
-    begins: Any,
-    stops: Any,
-    records: Any,
-) -> Any:
-    """Write (hash, row, 1) to `records` (uint64[., 3]) for the lines of at least `min_words` words; return how many.
+def hash_lines(texts: Any, rule: Any, first_row: Any, lines: Any, records: Any) -> Any:
+    """Write (hash, row, 1) to `records` (uint64[., 3]) for each line of enough words; returns how many.
 
-    Text i is data[offsets[i]:offsets[i + 1]], its row first_row + i; the other arrays are room for `scan` and for the
-    texts at the end of `data`.
+    Takes LineTexts and LineRule; the row of text i is first_row + i. `lines` is room for the lines of a text.
     """
     n = 0
-    for text in range(offsets.size - 1):
-        start, end = offsets[text], offsets[text + 1]
-        p = readable(data, start, end, tail)
-        found = scan(p, p + end - start, paragraphs, hashes, words, begins, stops)
-        for i in range(found):
-            if words[i] >= min_words:
-                records[n, 0], records[n, 1], records[n, 2] = hashes[i], first_row + uint64(text), 1
+    for text in range(texts.offsets.size - 1):
+        start, end = texts.offsets[text], texts.offsets[text + 1]
+        p = readable(texts, start, end)
+        count = scan(p, p + end - start, rule.paragraphs, lines)
+        for i in range(count):
+            if lines.words[i] >= rule.min_words:
+                records[n, 0], records[n, 1], records[n, 2] = lines.hashes[i], first_row + uint64(text), 1
                 n += 1
     return n

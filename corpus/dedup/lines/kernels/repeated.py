@@ -1,14 +1,38 @@
-"""Repeated lines: in how many documents each line is, and texts without those that are in many."""
+"""Repeated lines: the number of documents that have each line, and texts without the lines that many have."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import int64, uint64
 
 from corpus.dedup.lines.kernels import kernel
 from corpus.dedup.lines.kernels.lines import readable, scan
 from corpus.text.kernels.mixing import MULTIPLIER
+
+
+class Repeated(NamedTuple):
+    """The repeated lines of a corpus, in arrays that may lie in a file."""
+
+    hashes: Any  # uint64[m]: sorted
+    first: Any  # uint64[m]: for each hash, the row over all units of the first document that has the line
+    starts: Any  # int64[2^b + 1]: the hashes that begin with the b bits p are hashes[starts[p]:starts[p + 1]]
+
+
+class Marks(NamedTuple):
+    """Room for marks at the lines of one text of at most m lines."""
+
+    removed: Any  # bool[m]
+    seen: Any  # int32[4 * m]: a hash table
+
+
+class Trimmed(NamedTuple):
+    """The result of `remove_lines`: texts without repeated lines."""
+
+    content: Any  # uint8: all texts, one after the other
+    offsets: Any  # int64[texts + 1]
+    removed: Any  # int32[texts]: lines removed from each text
+    words: Any  # int64[texts]: words left in each text
 
 
 @kernel
@@ -34,11 +58,11 @@ def partition_lines(records: Any, shift: Any, starts: Any, out: Any) -> None:
 
 @kernel
 def merge_lines(records: Any, starts: Any, table: Any, last: Any) -> Any:
-    """Leave one record (hash, first row, documents) of each hash; return how many.
+    """Merge the records of each hash into one (hash, first row, documents); returns how many are left.
 
-    Equal hashes are in one bucket of `starts`, and there in the order of their rows; the same row counts once. They
-    move up to the front of `records`, and `starts` with them. Room for the largest bucket: `table` is int32[twice its
-    records, up to a power of two], `last` uint64[its records].
+    Equal hashes are in one bucket of `starts`, and there in the order of their rows; a repeated row counts once. The
+    merged records move to the front of `records`, and `starts` with them. `table` (int32[twice the records of the
+    largest bucket, rounded up to a power of two]) and `last` (uint64[the records of the largest bucket]) are room.
     """
     n = 0
     begin = starts[0]
@@ -68,11 +92,12 @@ def merge_lines(records: Any, starts: Any, table: Any, last: Any) -> Any:
 
 
 @kernel
-def _find(h: Any, table: Any, starts: Any, shift: Any) -> Any:
-    """The index of `h` in the sorted `table`, or -1; hashes that begin with bits b are in table[starts[b]:...].
+def _find(h: Any, repeated: Any, shift: Any) -> Any:
+    """The index of `h` among the repeated hashes, or -1. Its first bits are h >> shift.
 
-    `starts` come from a file that is too large to be looked through when it is opened: damaged, they find nothing.
+    `starts` come from a file that is too large to be checked as a whole when it is opened: damaged ones find nothing.
     """
+    table, starts = repeated.hashes, repeated.starts
     low, high = max(starts[int64(h >> shift)], 0), min(starts[int64(h >> shift) + 1], table.size)
     while low < high:
         middle = (low + high) // 2
@@ -85,7 +110,7 @@ def _find(h: Any, table: Any, starts: Any, shift: Any) -> Any:
 
 @kernel
 def _repeats(hashes: Any, i: int, n: int, seen: Any) -> Any:
-    """Whether hashes[i] came before in `seen`, a hash table of indices for n hashes; puts it there if not."""
+    """Whether an equal hash is in `seen`, a hash table of indices for n hashes; puts the index i there if not."""
     bits = 1
     while 1 << bits < 2 * n:
         bits += 1
@@ -107,10 +132,12 @@ def _copy(data: Any, start: Any, end: Any, out: Any, at: Any) -> Any:
 
 
 @kernel
-def _between(data: Any, begins: Any, stops: Any, one: int, other: int) -> Any:
-    """Where begins and stops the white space to put between two lines: of all there is between, the first part with
-    the most newlines.
+def _between(data: Any, lines: Any, one: int, other: int) -> Any:
+    """(begin, stop) of the white space to put between two kept lines, of which all lines between are removed.
+
+    It is the first stretch of white space between two lines that has the most newlines.
     """
+    begins, stops = lines.begins, lines.stops
     begin, stop, most = 0, 0, -1
     for i in range(one, other):
         newlines = 0
@@ -122,19 +149,20 @@ def _between(data: Any, begins: Any, stops: Any, one: int, other: int) -> Any:
 
 
 @kernel
-def _join_kept(data: Any, n: int, begins: Any, stops: Any, removed: Any, out: Any, at: Any) -> Any:
-    """Copy the text `data` of n lines without those that are removed to out[at:]; return where it ends there.
+def _join_kept(data: Any, n: int, lines: Any, removed: Any, out: Any, at: Any) -> Any:
+    """Copy the text `data` of n lines without the removed ones to out[at:]; returns where it ends there.
 
-    What comes before the first line and after the last stays.
+    White space before the first line and after the last stays.
     """
-    begin, stop = 0, begins[0]  # of what is still to be copied
-    last = -1  # line that was kept
+    begins, stops = lines.begins, lines.stops
+    begin, stop = 0, begins[0]  # of the stretch that is still to be copied
+    last = -1  # the last line that was kept
     for i in range(n):
         if not removed[i]:
             if last < i - 1:
                 at = _copy(data, begin, stop, out, at)
                 if last >= 0:
-                    begin, stop = _between(data, begins, stops, last, i)
+                    begin, stop = _between(data, lines, last, i)
                     at = _copy(data, begin, stop, out, at)
                 begin = begins[i]
             stop = stops[i]
@@ -145,64 +173,44 @@ def _join_kept(data: Any, n: int, begins: Any, stops: Any, removed: Any, out: An
 
 @kernel
 def remove_lines(
-    data: Any,
-    offsets: Any,
-    tail: Any,
-    paragraphs: bool,
-    min_words: int,
-    first_row: Any,
-    keep_first: bool,
-    table: Any,
-    first: Any,
-    starts: Any,
-    hashes: Any,
-    words: Any,
-    begins: Any,
-    stops: Any,
-    removed: Any,
-    seen: Any,
-    out: Any,
-    out_offsets: Any,
-    counts: Any,
-    left: Any,
+    texts: Any, rule: Any, keep_first: bool, first_row: Any, repeated: Any, lines: Any, marks: Any, out: Any
 ) -> Any:
-    """Write the texts without repeated lines, one after the other, to `out`, and where they end to `out_offsets`.
+    """Write the texts without repeated lines to `out`, a Trimmed; returns whether any line was removed.
 
-    Returns whether any line was removed; if not, nothing is written to `out`. `table`, `first` and `starts` are the
-    repeated lines, see `_find`; `counts` becomes the lines removed from each text, `left` the words that are left in
-    it. As `hash_lines` otherwise.
+    Takes LineTexts, LineRule and Repeated; the row of text i is first_row + i. `lines` and `marks` are room for the
+    lines of a text. If no line is removed, nothing is written to `out.content`.
     """
     shift = uint64(64)
-    while 1 << int64(uint64(64) - shift) < starts.size - 1:
+    while 1 << int64(uint64(64) - shift) < repeated.starts.size - 1:
         shift -= uint64(1)
-    at, copied = 0, offsets[0]
+    at, copied = 0, texts.offsets[0]
     any_gone = False
-    for text in range(offsets.size - 1):
-        start, end = offsets[text], offsets[text + 1]
-        p = readable(data, start, end, tail)
-        n = scan(p, p + end - start, paragraphs, hashes, words, begins, stops)
+    for text in range(texts.offsets.size - 1):
+        start, end = texts.offsets[text], texts.offsets[text + 1]
+        p = readable(texts, start, end)
+        n = scan(p, p + end - start, rule.paragraphs, lines)
         gone = total = 0
         any_first = False
         for i in range(n):
-            removed[i] = False
-            if words[i] >= min_words:
-                found = _find(hashes[i], table, starts, shift)
-                if found >= 0:
-                    removed[i] = True
-                    if keep_first and first[found] == first_row + uint64(text):
+            marks.removed[i] = False
+            if lines.words[i] >= rule.min_words:
+                number = _find(lines.hashes[i], repeated, shift)
+                if number >= 0:
+                    marks.removed[i] = True
+                    if keep_first and repeated.first[number] == first_row + uint64(text):
                         if not any_first:
-                            seen[: 4 * n] = -1
+                            marks.seen[: 4 * n] = -1
                             any_first = True
-                        removed[i] = _repeats(hashes, i, n, seen)
-            gone += removed[i]
-            total += 0 if removed[i] else words[i]
+                        marks.removed[i] = _repeats(lines.hashes, i, n, marks.seen)
+            gone += marks.removed[i]
+            total += 0 if marks.removed[i] else lines.words[i]
         if gone:
-            at = _copy(data, copied, start, out, at)
-            at = _join_kept(data[start:end], n, begins, stops, removed, out, at)
+            at = _copy(texts.content, copied, start, out.content, at)
+            at = _join_kept(texts.content[start:end], n, lines, marks.removed, out.content, at)
             copied = end
             any_gone = True
-        out_offsets[text + 1] = at + end - copied
-        counts[text], left[text] = gone, total
+        out.offsets[text + 1] = at + end - copied
+        out.removed[text], out.words[text] = gone, total
     if any_gone:
-        _copy(data, copied, offsets[-1], out, at)
+        _copy(texts.content, copied, texts.offsets[-1], out.content, at)
     return any_gone

@@ -17,11 +17,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corpus.dedup.exchange import Source
+from corpus.dedup.exchange import PairFile
 from corpus.dedup.lines import hashes as lines
+from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.hashes import (
-    Config,
-    Repeated,
     open_repeated,
     remove_lines,
     repeated_lines,
@@ -29,6 +28,7 @@ from corpus.dedup.lines.hashes import (
     write_line_hashes,
     write_repeated,
 )
+from corpus.dedup.lines.kernels.repeated import Repeated
 from corpus.schema import Outcome
 from tests.oracles import dedup_lines as oracle
 
@@ -90,8 +90,8 @@ def cut(batch: pa.RecordBatch, cuts: Sequence[int]) -> list[pa.RecordBatch]:
     return [batch.slice(start, end - start) for start, end in itertools.pairwise(ends)]
 
 
-def source(data: bytes, first_row: int = 0) -> Source:
-    return Source(first_row, lambda start, length: data[start : start + length], "unit.lines")
+def source(data: bytes, first_row: int = 0) -> PairFile:
+    return PairFile(first_row, lambda start, length: data[start : start + length], "unit.lines")
 
 
 def find_repeated(units: Sequence[Sequence[pa.RecordBatch]], config: Config, parts: int, folder: Path) -> Repeated:
@@ -382,5 +382,5 @@ def test_partitions_of_the_table_come_in_order(tmp_path: Path) -> None:
 
 
 def test_settings_load_without_numba() -> None:
-    code = "import sys, corpus.dedup.lines.hashes; sys.exit('numba' in sys.modules)"
+    code = "import sys, corpus.dedup.lines.stage; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

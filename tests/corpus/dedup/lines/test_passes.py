@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from corpus.dedup.lines.hashes import Config
+from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.passes import lines_passes
 from corpus.engine.local import LocalEngine
 from corpus.pipeline import passes, source_keys
@@ -20,6 +20,7 @@ from corpus.run.barrier import BarrierJob
 from corpus.run.execute import run_pass
 from corpus.run.plan import Source
 from corpus.run.recipe import load_recipe, make_step
+from corpus.stage import load_stage
 from corpus.store.shards import Dataset
 from tests.support.command import commit_documents, shard_hashes
 
@@ -94,6 +95,7 @@ def test_a_recipe_of_both_barriers(engine: LocalEngine, tmp_path: Path) -> None:
     stages = [(account["stage"], account["read"], account["kept"]) for account in record.counts]
     assert stages == [("lines", 41, 40), ("scrub", 40, 40)]
     assert Counter(rule for account in record.counts for rule in account["dropped"]) == {"lines.min_kept_words": 1}
+    assert [(rule.name, rule.setting) for rule in load_stage("lines").rules] == [("min_kept_words", "min_kept_words")]
     before = shard_hashes(tmp_path / "out")
     for plan in passes(load_recipe(recipe), [str(tmp_path / "documents")], str(tmp_path / "out")):
         assert run_pass(plan, engine, lambda event: None).done == 0
