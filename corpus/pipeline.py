@@ -34,7 +34,7 @@ from corpus.warc.source import WarcPages
 
 _WARCS = (".warc", ".warc.gz", ".warc.zst", ".wet", ".wet.gz", ".wet.zst")
 _WARC_NAME = re.compile(r"\.(warc|wet)(\.gz|\.zst)?$|\.(gz|zst)$")
-ROW_SECONDS = 30.0  # for a piece of work when the recipe has no [extract] to say
+ROW_SECONDS = 30.0  # for one guarded piece of work, if no stage of the recipe has a time limit
 
 
 def find_source(inputs: Sequence[str]) -> Source:
@@ -139,7 +139,7 @@ def documents_pass(
     name: str, source: Source, keys: Sequence[str], steps: Sequence[Step], output: str, recipe: Recipe
 ) -> Pass:
     """Fused per-document stages from WARC files or documents to documents."""
-    seconds = getattr(recipe.config("extract"), "time_limit", ROW_SECONDS)
+    limits = [step.contract.time_limit(step.config) for step in recipe.steps if step.contract.time_limit]
     reader = WarcPages() if source.warcs else Documents(source.dataset or "")
     return Pass(
         name,
@@ -154,7 +154,7 @@ def documents_pass(
             digest,
             reader,
             keep_dropped_text=recipe.keep_dropped_text,
-            seconds=seconds,
+            seconds=limits[0] if limits else ROW_SECONDS,
         ),
     )
 

@@ -111,7 +111,8 @@ class Stage:
     rules       every reason for which it drops a document
     command     the command of `corpus` that offers its settings as flags
     reads       rows of PAGES or of DOCUMENTS
-    alone       it is given one row at a time, because that is where pages hang
+    alone       it is given one row at a time, because a page may hang it
+    time_limit  seconds of processor time for one guarded piece of work, by its Config; it holds for the whole pass
     libraries   distributions whose versions show in its output; they are part of the config hash
     implies     stages that run before this one without being named in a recipe
     presets     settings to begin with, by the name of the preset
@@ -139,6 +140,7 @@ class Stage:
     command: str = ""
     reads: Literal["pages", "documents"] = "documents"
     alone: bool = False
+    time_limit: Callable[[Any], float] | None = None
     libraries: tuple[str, ...] = ()
     implies: tuple[str, ...] = ()
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 from corpus.classifier.config import Apply
 from corpus.classifier.work import CutoffWork, read_cutoff
-from corpus.run.barrier import BarrierJob, documents_behind, labelled, shard_pass
+from corpus.run.barrier import BarrierJob, documents_behind, finished, labelled, shard_pass
 from corpus.run.chain import Step
-from corpus.run.plan import Pass, global_pass, wait_for, with_no_others
+from corpus.run.plan import Pass, global_pass, with_no_others
 from corpus.run.recipe import describe
 from corpus.store.shards import Dataset
 
@@ -32,9 +32,8 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pas
     config = steps[0].config
     scores, cutoffs = f"{job.work}/scores", f"{job.work}/cutoff"
     score = Step("scores", "corpus.classifier.scores", config)
-    yield shard_pass(job, score, scores, "labels", describe(steps[:1]))
-    wait_for(scores, job.keys, job.share)
-    yield global_pass(
+    yield from finished(job, shard_pass(job, score, scores, "labels", describe(steps[:1])))
+    find_cutoff = global_pass(
         "cutoff",
         cutoffs,
         ["all"],
@@ -42,7 +41,7 @@ def _passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterator[Pas
         describe(steps[:1]),
         lambda digest: CutoffWork("cutoff", config, cutoffs, digest, scores),
     )
-    wait_for(cutoffs, ["all"], job.share)
+    yield from finished(job, find_cutoff)
     cutoff = read_cutoff(Dataset(cutoffs))
     apply = Step("classifier", "corpus.classifier.apply", Apply(cutoff, config))
     units = labelled(job.documents, scores)

@@ -200,6 +200,7 @@ STAGE = Stage(
     command="extract",
     reads="pages",
     alone=True,
+    time_limit=lambda config: config.time_limit,
     libraries=_LIBRARIES,
     implies=("prescreen",),
     columns=lambda config: (ENCODING,),
