@@ -20,7 +20,7 @@ from bpe.files import load_vocabulary
 from corpus.engine.base import Limits, Unit
 from corpus.engine.local import LocalEngine
 from corpus.run.chain import Step
-from corpus.run.work import ChainWork
+from corpus.run.work import ChainWork, Documents
 from corpus.store.shards import Dataset
 from tests.support.command import answer, command, commit_documents
 from tests.support.crawl_server import Busy, CrawlServer, crawl_files
@@ -89,7 +89,7 @@ def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) 
     commit_documents(tmp_path / "docs", texts)
     digest = Dataset(tmp_path / "out").begin({})
     step = Step("works", "tests.support.works", Config())
-    source = str(tmp_path / "docs")
+    source = Documents(str(tmp_path / "docs"))
     work = ChainWork("out", (step,), str(tmp_path / "out"), digest, source, keep_dropped_text=True, seconds=1.0)
     with LocalEngine(1, Limits(grace=0.5)) as engine:
         assert engine.run(work, [Unit("u", ())], lambda event: None) == []

@@ -119,7 +119,7 @@ def test_many_tasks_write_the_same_bytes_as_one(undisturbed: Path, testdata: Pat
     said = [command("corpus", *arguments(testdata, output, 1), "--units", share).stderr for share in shares]
     assert "waiting: " in said[0]
     assert "4 of 6 units are with other tasks, e.g. DEV-20240518000000-00000" in said[0]
-    assert "no unit is this task's" in said[2]  # of `bands` there is one
+    assert "no unit is in the share of this task" in said[2]  # of `bands` there is one
     assert all("waiting" not in text for text in said[-2:])
     assert shard_hashes(output) == shard_hashes(undisturbed)
     assert (output / "report.html").is_file()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,16 +17,11 @@ from corpus.classifier.cutoff import drop_below
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition, optout, urls
 from corpus.schema import DOCUMENTS, DROPPED, PAGES
 from corpus.stage import STAGES, Stage, load_stage
-from tests.corpus.filters.test_urls import CASES as ADDRESSES
-from tests.corpus.filters.test_urls import block_lists, pages
+from tests.support.made_texts import documents, unique
+from tests.support.url_lists import CASES as ADDRESSES
+from tests.support.url_lists import block_lists, pages
 
 WITH_RULES = ("urls", "optout", "gopher_repetition", "gopher_quality", "c4", "fineweb", "classifier")
-
-
-def unique(count: int, length: int = 4, skip: int = 0) -> list[str]:
-    """Different made-up words of one length."""
-    endings = itertools.product("bcdfghjklm", repeat=4)
-    return ["x" * (length - 4) + "".join(ending) for ending in itertools.islice(endings, skip, skip + count)]
 
 
 def units(phrase: str, between: int) -> str:
@@ -149,14 +143,6 @@ LOOSE = {
     stage: dataclasses.replace(stage.Config(), **{rule.setting: None for rule in stage.STAGE.rules if rule.setting})
     for stage in TEXTS
 }
-
-
-def documents(texts: list[str | None], language: str | None = None) -> pa.RecordBatch:
-    columns = {field.name: pa.nulls(len(texts), field.type) for field in DOCUMENTS}
-    columns["text"] = pa.array(texts, pa.string())
-    columns["id"] = pa.array([f"<urn:uuid:{row}>" for row in range(len(texts))])
-    columns["language"] = pa.array([language] * len(texts), pa.string())
-    return pa.record_batch(list(columns.values()), schema=DOCUMENTS)
 
 
 def names(stage: Stage) -> set[str]:

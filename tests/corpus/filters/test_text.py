@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from corpus.config import check
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition
 from corpus.schema import DOCUMENTS, DROPPED, Drop
-from tests.corpus.filters.test_rules import documents, unique
 from tests.oracles import filters_naive as naive
+from tests.support.made_texts import documents, unique
 
 STAGES = (gopher_repetition, gopher_quality, c4, fineweb)
 
