@@ -1,6 +1,6 @@
 """The `corpus` command: a subcommand a stage, a whole recipe, and what shows and checks their output.
 
-How errors become lines and exit codes stands in bpe.terminal.program. A command's module, which imports its stages, is
+bpe.terminal.program says how errors become lines and exit codes. A command's module, which imports its stages, is
 imported when the command is called, so that --help answers at once.
 """
 

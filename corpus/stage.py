@@ -5,8 +5,9 @@ the toolkit asks of it. Most stages judge one row at a time: they have a `proces
 before it can judge one, as deduplication does, is a barrier: it has a `barrier` instead, whose passes look at all
 documents and then run per-row steps of their own.
 
-`STAGES` is the one table of module paths that is written by hand. Every other list (which stages a command offers,
-which folders a run writes, which barrier follows which) is derived from the declarations.
+`STAGES` is the one table of stages that is written by hand. Every other list (which stages a command offers, which
+folders a run writes, which barrier follows which) is derived from the declarations. The passes of a barrier name the
+modules of their own steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -107,7 +108,7 @@ class Stage:
     name        in recipes, in DROPPED rows and in the report
     config      the frozen dataclass of its settings (see corpus.config.setting)
     process     (batch, config) -> Outcome: a pure function that treats every row on its own and keeps their order.
-                None of a barrier, whose passes have steps of their own
+                A barrier has none, because its passes have steps of their own, and neither has [tokenizer]
     rules       every reason for which it drops a document
     command     the command of `corpus` that offers its settings as flags
     reads       rows of PAGES or of DOCUMENTS
@@ -157,6 +158,17 @@ class Stage:
     sums: Mapping[str, str] = field(default_factory=dict)
     barrier: Barrier | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the stage and the fix, if a declaration cannot be right."""
+        if not (isinstance(self.config, type) and is_dataclass(self.config)):
+            raise ValueError(f"stage {self.name}: config should be a frozen dataclass of its settings")
+        if not self.config.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            raise ValueError(f"stage {self.name}: {self.config.__name__} should be frozen: @dataclass(frozen=True)")
+        settings = [item.name for item in fields(self.config)]
+        for rule in self.rules:
+            if rule.setting is not None and rule.setting not in settings:
+                raise ValueError(f"stage {self.name}: rule {rule.name} names {rule.setting}, which is no setting of it")
+
     def default(self, rule: Rule) -> Any:
         """The threshold of a rule where nothing else is set; None if no setting holds it."""
         return next((item.default for item in fields(self.config) if item.name == rule.setting), None)
@@ -168,8 +180,10 @@ class Stage:
 
 @functools.cache
 def load_stage(name: str) -> Stage:
-    """The stage of this name in STAGES."""
-    stage: Stage = importlib.import_module(STAGES[name]).STAGE
+    """The stage of this name in STAGES. Raises ValueError if its module does not declare it."""
+    stage = getattr(importlib.import_module(STAGES[name]), "STAGE", None)
+    if not isinstance(stage, Stage) or stage.name != name:
+        raise ValueError(f"{STAGES[name]}: should declare STAGE = Stage({name!r}, ...); see corpus/stage.py")
     return stage
 
 

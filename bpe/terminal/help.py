@@ -3,7 +3,6 @@
 The page comes from the docstring of the command's function and from the headings that its options were made with:
 
     FILES = Heading("Input and output")
-WORK = Heading("Work")
 
     @command()
     @FILES.option("-o", "--output", required=True, help="folder to write")

@@ -26,7 +26,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     Raises ValueError if the file is no model or lacks the label, or with `keep_top`, which needs all scores.
     """
     if config.keep_top:
-        raise ValueError(f"keep_top = {config.keep_top!r}: needs the scores of all documents, see score_passes")
+        raise ValueError(f"keep_top = {config.keep_top!r}: needs the scores of all documents, not of one batch")
     judged = GRADE if load(config).grades else SCORE
     threshold = _DEFAULTS[judged] if config.keep_above is None else config.keep_above
     batch = add_scores(batch, config)

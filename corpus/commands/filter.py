@@ -23,7 +23,7 @@ STAGES = stages_of("filter")
 
 
 @command("filter")
-@FILES.option("--only", multiple=True, metavar="STAGE", help=f"run one stage alone: {', '.join(STAGES)} (repeatable)")
+@FILES.option("--only", multiple=True, metavar="STAGE", help=f"run only this stage: {', '.join(STAGES)} (repeatable)")
 @documents_options(*STAGES)
 def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
     """Keep good documents: rules of Gopher, C4 and FineWeb with their published constants, and a classifier.
@@ -46,8 +46,11 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
     steps = stage_steps(tuple(stages), recipe, own=True)
     known = [step.stage for step in steps]
     if wrong := [name for name in only if name not in known]:
-        raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(known)}")
+        choices = dict.fromkeys((*STAGES, *known))
+        raise click.UsageError(f"--only {wrong[0]}: should be one of {', '.join(choices)}")
     steps = [step for step in steps if not only or step.stage in only]
+    if early := next((step for step in steps[:-1] if barrier_of(step)), None):
+        raise click.UsageError(f"[{early.stage}] needs all documents: make it the last stage, or use corpus run")
     if not barrier_of(steps[-1]):
         return documents_command("filter", steps, inputs, output, flags)
     return _keep_top(steps[:-1], steps[-1], inputs, output, flags)

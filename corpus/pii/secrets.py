@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from corpus.pii.text import Numbers
 
-_BEFORE = r"(?<![A-Za-z0-9_-])"
 _AFTER = r"(?![A-Za-z0-9_-])"
 # AWS's secret keys have no prefix; the name of their setting stands before them.
 _AWS_SECRET = r"(?i:aws.{0,12}secret.{0,16}key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"

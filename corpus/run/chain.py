@@ -39,14 +39,18 @@ class Step(NamedTuple):
 
     @property
     def contract(self) -> Stage:
-        """What the stage says of itself."""
+        """The declaration of the stage."""
         return own.declared(self.stage, self.module)
 
     def process(self, batch: pa.RecordBatch) -> Outcome:
         """The stage's answer for a batch."""
         process = self.contract.process
-        assert process is not None, f"{self.stage} needs all documents"
-        return process(batch, self.config)
+        if process is None:
+            raise ValueError(f"stage {self.stage}: {self.module} declares no process, so it cannot judge row by row")
+        answer = process(batch, self.config)
+        if not isinstance(answer, Outcome):
+            raise ValueError(f"stage {self.stage}: process answered {type(answer).__name__}; should be an Outcome")
+        return answer
 
     def counted(self, batch: pa.RecordBatch) -> Mapping[str, int]:
         """What the stage counts in rows that all stages of a pass have kept."""

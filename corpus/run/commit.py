@@ -24,6 +24,7 @@ from corpus.schema import DROPPED
 from corpus.store.records import CommitRecord, Input, Output, account_errors, output_of
 from corpus.store.shards import Dataset
 
+# Whether the text of dropped documents is kept -> the columns of their shards.
 DROPPED_SCHEMAS = {True: DROPPED, False: DROPPED.remove(DROPPED.get_field_index("text"))}
 
 

@@ -40,7 +40,7 @@ _TYPES = (int, float, str, bool)
 def declared(name: str, module: str) -> Stage:
     """The STAGE of `module`, or the stage made of a user's module that has a rule or a process instead.
 
-    `name` is the name that the recipe gives it. Raises ValueError if the module cannot be imported, or is none.
+    `name` is the name that the recipe gives it. Raises ValueError if the module cannot be imported, or has no rule.
     """
     loaded = (sys.modules.get(module) if isinstance(module, str) else None) or load(module)
     if isinstance(stage := getattr(loaded, "STAGE", None), Stage):
@@ -48,6 +48,8 @@ def declared(name: str, module: str) -> Stage:
     columns, resources = (getattr(loaded, part, None) for part in ("columns", "resources"))
     process = getattr(loaded, "process", None) or functools.partial(_ask, name, module)
     added = tuple(getattr(loaded, "COLUMNS", ()))
+    if wrong := next((column for column in added if not isinstance(column, pa.Field)), None):
+        raise ValueError(f"module = {module!r}: COLUMNS has {wrong!r}; should be pa.field(name, type)")
     return Stage(name, loaded.Config, process, columns=columns or (lambda config: added), resources=resources)
 
 

@@ -1,8 +1,8 @@
 """Records of a dataset: the commit record of a unit, the files that it names, and the accounts that it carries.
 
-A commit record is the receipt of one unit of work. It says which configuration made which output files from which input
-files, and how many documents each stage read, kept and dropped. It is written last and once: a file that no record
-names does not exist for a reader.
+A commit record stands for one finished unit of work. It says which configuration made which output files from which
+input files, and how many documents each stage read, kept and dropped. It is written last and once: a file that no
+record names does not exist for a reader.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Output:
 
 @dataclass(frozen=True)
 class CommitRecord:
-    """The receipt of one unit.
+    """What a finished unit of work has left.
 
     `counts` has one account (a dict) for each stage: stage, read, kept, dropped {rule: documents}, and what else the
     stage counted, such as tokens.

@@ -66,13 +66,13 @@ class WarcPages:
 
 
 def warc_address(path: str) -> str:
-    """The WARC file's own address: where it was fetched from, if a receipt beside it says so, else its path."""
+    """The WARC file's own address: the address that the commit record of its download has, or else its path."""
     place, name = split(path)
-    receipt = place.read(f"_units/{name}.json")
-    if receipt is None:
+    record = place.read(f"_units/{name}.json")
+    if record is None:
         return path
     try:
-        return str(json.loads(receipt)["inputs"][0]["path"])
+        return str(json.loads(record)["inputs"][0]["path"])
     except (ValueError, KeyError, IndexError) as error:
         raise ValueError(
             f"{place.root}/_units/{name}.json: not a receipt of a fetched file ({error}); remove it, or fetch again"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 
 import pytest
 
-from corpus.stage import STAGES, load_stage, output_folders, stages_of, sums_meanings
+from corpus.config import setting
+from corpus.run.chain import Step
+from corpus.stage import STAGES, Rule, Stage, load_stage, output_folders, stages_of, sums_meanings
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -50,3 +54,51 @@ def test_a_run_writes_its_folders_in_the_order_of_the_barriers() -> None:
 
 def test_sums_are_explained_by_the_stages_that_count_them() -> None:
     assert {"opt_out_", "pii_", "capped", "wordless", "lines_removed"} <= set(sums_meanings())
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    most: int = setting(1, "most letters")
+
+
+@dataclasses.dataclass
+class Thawed:
+    most: int = 1
+
+
+@pytest.mark.parametrize(
+    ("config", "rules", "message"),
+    [
+        (dict, (), "stage x: config should be a frozen dataclass of its settings"),
+        (Thawed, (), r"stage x: Thawed should be frozen: @dataclass\(frozen=True\)"),
+        (Config, (Rule("long", "letters", "above", "least"),), "stage x: rule long names least, which is no setting"),
+    ],
+)
+def test_a_wrong_declaration_is_refused(config: type, rules: tuple[Rule, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Stage("x", config, rules=rules)
+
+
+def test_a_module_without_its_declaration_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STAGES, "x", "newcomer")
+    monkeypatch.setitem(sys.modules, "newcomer", types.ModuleType("newcomer"))
+    load_stage.cache_clear()
+    with pytest.raises(ValueError, match=r"newcomer: should declare STAGE = Stage\('x', ...\); see corpus/stage\.py"):
+        load_stage("x")
+
+
+@pytest.mark.parametrize(
+    ("process", "message"),
+    [
+        (None, "stage x: newcomer declares no process, so it cannot judge row by row"),
+        (lambda batch, config: None, "stage x: process answered NoneType; should be an Outcome"),
+    ],
+)
+def test_a_stage_that_cannot_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, process: types.FunctionType | None, message: str
+) -> None:
+    module = types.ModuleType("newcomer")
+    module.STAGE = Stage("x", Config, process)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "newcomer", module)
+    with pytest.raises(ValueError, match=message):
+        Step("x", "newcomer", Config()).process(None)

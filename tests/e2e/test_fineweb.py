@@ -18,8 +18,10 @@ import pytest
 from bpe.encode import Encoder
 from bpe.files import load_vocabulary
 from corpus.schema import DOCUMENTS
+from corpus.stage import STAGES, load_stage
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
+from corpus.warc.source import RULES
 from tests.support.command import answer, command, shard_hashes
 from tests.support.object_server import BUCKET, object_server
 from tests.support.paths import REPOSITORY
@@ -98,6 +100,15 @@ def test_the_tokens_decode_to_the_exact_text(undisturbed: Path) -> None:
         assert footer[b"end_of_text"] == str(vocabulary.end_of_text).encode()
         total += count
     assert total > 100_000
+
+
+def test_every_rule_that_dropped_a_page_is_declared(undisturbed: Path) -> None:
+    declared = {f"{name}.{rule.name}" for name in STAGES for rule in load_stage(name).rules}
+    declared |= {f"warc.{rule.name}" for rule in RULES}
+    for folder in ("documents", "clean"):
+        dataset = Dataset(undisturbed / folder)
+        tables = [dataset.table(output) for output in dataset.files("dropped")]
+        assert {rule for table in tables for rule in table.column("rule").to_pylist()} <= declared
 
 
 def test_a_second_call_does_nothing_and_says_so(undisturbed: Path, testdata: Path) -> None:

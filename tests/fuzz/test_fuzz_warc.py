@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.warc import framing as warc_records
+from corpus.warc import framing
 from tests.fuzz import fuzz_warc
 
 SEEDS = fuzz_warc.seeds()
@@ -27,7 +27,7 @@ def test_mutated_files_keep_all_promises(seed: int, form: int) -> None:
 
 
 def test_a_reader_that_ignores_digests_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warc_records, "_doubted", lambda record: record)
+    monkeypatch.setattr(framing, "_doubted", lambda record: record)
     with pytest.raises(SystemExit, match="a body that nobody wrote"):
         fuzz_warc.run(60, 1, tmp_path / "found.bin")
     assert fuzz_warc.verdict((tmp_path / "found.bin").read_bytes()) is not None

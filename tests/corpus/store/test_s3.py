@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.store import s3 as object_store
+from corpus.store import s3
 from corpus.store.s3 import READ_AHEAD, S3Storage, _RangeReader, connect
 from tests.support.command import answer, command
 from tests.support.object_server import BUCKET, ObjectServer, Request, error, object_server
@@ -38,7 +38,7 @@ def server(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
         monkeypatch.setenv(name, value)
     # Retries do not wait here.
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr(object_store, "_pause", lambda attempt: None)
+    monkeypatch.setattr(s3, "_pause", lambda attempt: None)
     connect.cache_clear()
     running.requests.clear()
     yield running

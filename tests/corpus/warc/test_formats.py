@@ -16,8 +16,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.warc import framing as warc_records
-from corpus.warc import inflate
+from corpus.warc import framing, inflate
 from corpus.warc.digest import expected
 from corpus.warc.framing import WarcRecord, records
 from corpus.warc.header import BadHeader, quick_http, quick_warc, read_http
@@ -130,7 +129,7 @@ def test_damage_to_zstandard_costs_only_the_records_that_it_touches(data: st.Dat
 
 def slowly(data: bytes, monkeypatch: pytest.MonkeyPatch) -> list[WarcRecord]:
     with monkeypatch.context() as patch:
-        patch.setattr(warc_records, "_quick", lambda *_: None)
+        patch.setattr(framing, "_quick", lambda *_: None)
         return list(records(Window(io.BytesIO(data), 0), LIMIT, digests=True))
 
 

@@ -22,7 +22,6 @@ from corpus.text.kernels.mixing import MULTIPLIER, _mix64
 PADDING = 72  # bytes after a text that may be read
 
 _BLOCK = 64
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _EACH = np.uint64(0x0101010101010101)
 _HIGH_NIBBLES = np.uint64(0xF0F0F0F0F0F0F0F0)
 # Odd and without a pattern: splitmix64's second multiplier (Steele, Lea, Flood 2014).
