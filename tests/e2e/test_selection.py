@@ -111,6 +111,9 @@ def test_a_recipe_with_a_share(folder: Path, model: Path) -> None:
     recipe.write_text(f'name = "x"\n[classifier]\nmodel = "{model}"\nkeep_top = "20%"\n[dedup]\n')
     failed = command("corpus", "run", recipe, "--input", folder / "docs", "-o", folder / "out2", code=1)
     assert "[classifier] with keep_top should come after [dedup]" in failed.stderr
+    recipe.write_text(f'name = "x"\n[classifier]\nmodel = "{model}"\nkeep_top = "20%"\n[c4]\n')
+    failed = command("corpus", "filter", folder / "docs", "-o", folder / "early", "--recipe", recipe, code=2)
+    assert "[classifier] needs all documents: make it the last stage, or use corpus run" in failed.stderr
 
 
 def write_benchmark(folder: Path) -> Path:
