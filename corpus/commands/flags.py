@@ -78,7 +78,7 @@ def steps_from_flags(
     """The stages with the settings of the command line, else of the recipe, else the defaults.
 
     With `own`, a recipe that names any of the stages, or rules of its own, decides which stages run and in which order.
-    Raises ValueError naming the setting.
+    Raises ValueError naming the setting or its option.
     """
     base: dict[str, dict[str, Any]] = {stage: {} for stage in stages}
     rules: dict[str, Step] = {}
@@ -103,7 +103,20 @@ def steps_from_flags(
             if setting == "preset":  # instead of a recipe's settings
                 base[stage] = {}
             base[stage][setting] = context.params[name]
-    return list(in_force([rules[stage] if stage in rules else make_step(stage, base[stage]) for stage in order]))
+    return list(in_force([rules[stage] if stage in rules else _step(context, stage, base[stage]) for stage in order]))
+
+
+def _step(context: click.Context, stage: str, settings: dict[str, Any]) -> Step:
+    """A stage with its settings. Raises ValueError naming the setting, and its option where that has another name."""
+    try:
+        return make_step(stage, settings)
+    except (ValueError, FileNotFoundError) as error:
+        setting = re.match(r"\w*", str(error))
+        name = setting[0] if setting else ""
+        options = [option.opts[0] for option in context.command.params if option.name == f"{stage}__{name}"]
+        if options and options[0] != f"--{name.replace('_', '-')}":
+            raise ValueError(f"{options[0]}: {error}") from None
+        raise
 
 
 def _own_fields(cls: type) -> list[dataclasses.Field[Any]]:
