@@ -61,9 +61,9 @@ def estimate_text(lost: Estimate) -> str:
 
 def interval(hits: int, trials: int) -> tuple[float, float]:
     """Clopper and Pearson's 95% interval for the probability of a hit, after `hits` in `trials` > 0."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # the quantiles of the beta distribution; scipy.stats takes 0.4 s to load
 
     tail = (1 - _CONFIDENCE) / 2
-    low = float(beta.ppf(tail, hits, trials - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, trials - hits)) if hits < trials else 1.0
+    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
     return low, high
