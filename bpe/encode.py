@@ -40,7 +40,7 @@ from bpe.vocabulary import Vocabulary
 # Texts are encoded in runs of this many bytes. The output buffer of a run has room for an id a byte; the operating
 # system provides only the pages that are written to, about a quarter of it.
 RUN_BYTES = 16 << 20
-THREAD_RUN_BYTES = 1 << 20  # the same with several threads
+THREAD_RUN_BYTES = 1 << 20  # of a run when several threads encode
 # Entries of the first cache, of 32 bytes each; the second has one of 128 bytes for every LONG_SHARE of these. So the
 # caches take 36 MiB a thread at most. They start with FIRST_ENTRIES and grow to one entry for every 8 bytes encoded,
 # so that a short text does not pay for the memory of a long one.

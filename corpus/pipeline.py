@@ -21,7 +21,7 @@ from typing import Any
 
 from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob
-from corpus.run.chain import Step
+from corpus.run.chain import Step, sums_of
 from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, document_units, documents_of, wait_for
 from corpus.run.recipe import Recipe, describe
 from corpus.run.work import ChainWork, Documents
@@ -156,6 +156,7 @@ def documents_pass(
             keep_dropped_text=recipe.keep_dropped_text,
             seconds=limits[0] if limits else ROW_SECONDS,
         ),
+        sums_of(steps),
     )
 
 

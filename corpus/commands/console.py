@@ -15,7 +15,6 @@ from corpus.engine.base import Event
 from corpus.run.chain import Account
 from corpus.run.execute import PassSummary
 from corpus.run.plan import Pass
-from corpus.stage import sums_meanings
 from corpus.store.shards import Dataset
 
 
@@ -134,7 +133,7 @@ def say_summary(summary: PassSummary) -> None:
 
 
 def _flow(summary: PassSummary) -> str:
-    texts = {name: text for name, text in sums_meanings().items() if not name.endswith("_")}
+    texts = {name: text for name, text in summary.sums.items() if not name.endswith("_")}
     read = kept = 0
     sums: Counter[str] = Counter()
     for record in Dataset(summary.output).records():

@@ -42,6 +42,11 @@ from corpus.store.open import is_remote
 from corpus.store.shards import Dataset
 
 DATASETS = ("signatures", "keys", "bands", "blocks", "candidates", "decisions", "labels")
+# What the sums in the accounts of these passes mean.
+SUMS = {
+    "capped": "had more candidates than --checks; they were kept unless one of the first --checks was similar",
+    "wordless": "without words",
+}
 
 _PAIR = 12  # bytes of a key and its row
 _CANDIDATE = 400  # bytes of a candidate beside its signature and its n-grams
@@ -85,6 +90,7 @@ def dedup_passes(job: BarrierJob, steps: Sequence[Step], output: str) -> Iterato
     _check_folders(job, output, options)
     _check_columns(job, steps[0].config)
     for plan in _passes(job, steps, output, options):
+        plan.sums = {**plan.sums, **SUMS}
         if plan.name != "index":  # an index gathers the units of many corpora
             check_no_others(plan.output, plan.keys)
         yield plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corpus.dedup.config import Config
-from corpus.dedup.passes import DATASETS, dedup_passes
+from corpus.dedup.passes import DATASETS, SUMS, dedup_passes
 from corpus.stage import Barrier, Rule, Stage
 
 STAGE = Stage(
@@ -28,10 +28,7 @@ STAGE = Stage(
         "verified": {},
         "fineweb": {"bands": 14, "rows": 8, "verify": False, "keep": "first", "per_dump": True},
     },
-    sums={
-        "capped": "had more candidates than --checks; they were kept unless one of the first --checks was similar",
-        "wordless": "without words",
-    },
+    sums=SUMS,
     barrier=Barrier(
         folder="unique",
         datasets=DATASETS,

@@ -63,8 +63,9 @@ class LocalEngine(Engine):
     @classmethod
     def started(cls, workers: int | None, limits: Limits) -> LocalEngine:
         """An engine with `workers` processes, or as many as this process may use cores."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cls(workers or cores, limits)
+        from bpe.terminal.program import cores
+
+        return cls(workers or cores(), limits)
 
     def run(self, work: Work, units: Sequence[Unit], on_event: Callable[[Event], None]) -> list[Failure]:
         """Run every unit; returns those that failed for good.

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from corpus.engine.base import Unit
-from corpus.run.chain import Step
+from corpus.run.chain import Step, sums_of
 from corpus.run.plan import ALONE, Pass, Share, document_units, wait_for
 from corpus.run.recipe import Recipe, describe
 from corpus.run.work import ChainWork, Documents
@@ -101,6 +101,7 @@ def documents_behind(
             Documents(job.documents, labels),
             keep_dropped_text=job.recipe.keep_dropped_text,
         ),
+        sums_of(steps),
     )
 
 

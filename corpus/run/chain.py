@@ -58,6 +58,11 @@ class Step(NamedTuple):
         return count(batch, self.config) if count else {}
 
 
+def sums_of(steps: Iterable[Step]) -> dict[str, str]:
+    """What the sums of these stages mean, by name."""
+    return {name: text for step in steps for name, text in step.contract.sums.items()}
+
+
 class Rows(NamedTuple):
     """A batch and the ordinals of its rows."""
 

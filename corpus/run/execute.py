@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from corpus.engine.base import Engine, Event, Failure
@@ -20,6 +20,7 @@ class PassSummary:
     skipped: int = 0  # committed before this call
     done: int = 0  # committed by this call
     failures: list[Failure] = field(default_factory=list)
+    sums: Mapping[str, str] = field(default_factory=dict)  # as in the Pass
     complete: bool = False  # all units of the pass are committed, by this task or by others
 
 
@@ -33,7 +34,7 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
     units = {unit.key: unit for unit in plan.units(share.of(plan.keys))}
     if share.count == 1 and len(units) < len(plan.keys):
         raise removed(plan.name, next(key for key in plan.keys if key not in units))
-    summary = PassSummary(plan.name, plan.output, len(units))
+    summary = PassSummary(plan.name, plan.output, len(units), sums=plan.sums)
     for record in dataset.scan():
         if unit := units.pop(record.unit, None):
             dataset.check(record, digest, unit.inputs)

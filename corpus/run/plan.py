@@ -7,8 +7,8 @@ thing that tells whether a unit is done, so that tasks on different machines nee
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from corpus.engine.base import Unit, Work
@@ -56,6 +56,7 @@ class Pass:
     units   keys -> the units with these keys whose inputs exist
     config  what the config hash of its commit records is taken over (see `corpus.run.recipe.describe`)
     work    config hash -> the work that the engine runs for each unit
+    sums    what the sums in its accounts mean, by name (see `corpus.stage.Stage.sums`)
     """
 
     name: str
@@ -64,6 +65,7 @@ class Pass:
     units: Callable[[Sequence[str]], list[Unit]]
     config: dict[str, Any]
     work: Callable[[str], Work]
+    sums: Mapping[str, str] = field(default_factory=dict)
 
 
 def global_pass(

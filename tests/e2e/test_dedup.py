@@ -336,3 +336,9 @@ def test_an_object_store_and_ray_hold_the_same_bytes(
         for asked in (["--id", twins[0]["id"]], ["--largest", "3"]):
             told = command("corpus", "clusters", f"{store}/new", *asked).stdout
             assert told == command("corpus", "clusters", tmp_path / "new", *asked).stdout
+
+
+def test_the_summary_of_a_pass_says_what_its_stage_counted(tmp_path: Path) -> None:
+    commit_documents(tmp_path / "docs", ["!!! ???", "some words are here", "..."])
+    done = command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
+    assert "(3 read, 3 kept; 2 without words)" in done.stderr
