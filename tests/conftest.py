@@ -26,6 +26,12 @@ def testdata() -> Path:
     return TESTDATA.resolve()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes that are no text give no name: compressed ones may change from second to second, and the workers of one
+    run must find tests of the same names."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
