@@ -19,7 +19,7 @@ from bpe.commands.common import (
     pattern_option,
     progress_bar,
     rank_file_pattern_option,
-    start_compiled,
+    start_numba,
 )
 from bpe.terminal.help import FILES, SIZE, WORK, command, json_option
 from bpe.terminal.program import cores
@@ -120,7 +120,7 @@ def train(
     from bpe.sources import files_of, read_texts
 
     files = [file for source in sources for file in files_of(source)]
-    start_compiled("trainer")
+    start_numba()
     from bpe import train as trainer
 
     start = time.perf_counter()

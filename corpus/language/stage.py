@@ -18,10 +18,11 @@ from corpus.config import setting
 from corpus.language.models import LanguageModel, load_model, resources
 from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.stage import Rule, Stage
+from corpus.text.fasttext_model import DISTRIBUTION
 
 NAME = "language"
 ALL = "all"
-_LIBRARIES = ("fasttext",)  # part of the config hash, whichever model is used
+_LIBRARIES = (DISTRIBUTION,)  # part of the config hash, whichever model is used
 
 
 @dataclass(frozen=True)

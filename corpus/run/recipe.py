@@ -32,12 +32,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import corpus
 from corpus import __version__
 from corpus.config import check
 from corpus.run import own
 from corpus.run.chain import Step
 from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.files import sha256
+
+_BUILT_IN = Path(corpus.__file__).parent / "recipes"
 
 
 @dataclass(frozen=True)
@@ -108,16 +111,29 @@ def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(step for step in filled if not step.contract.is_idle(step.config))
 
 
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe: the path `name` if there is such a file, else the built-in recipe of this name.
+
+    Raises ValueError, which lists the built-in recipes, if there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    built_in = {file.stem: file for file in sorted(_BUILT_IN.glob("*.toml"))}
+    if str(name) not in built_in:
+        raise ValueError(f"{name}: no such recipe; name a file or a built-in recipe: {', '.join(built_in)}")
+    return built_in[str(name)]
+
+
 def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()) -> Recipe:
-    """Read a recipe and apply overrides (stage, setting, value).
+    """Read a recipe, a file or a built-in one such as `fineweb`, and apply overrides (stage, setting, value).
 
     Raises ValueError `FILE:LINE: ...` for a key, a type or a value that is wrong, and for damaged TOML.
     """
+    path = find_recipe(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such recipe") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     top = {"name": str, "keep_dropped_text": bool}

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+DISTRIBUTION = "fasttext-modern"  # it installs the modules `fasttext` and `fasttext_pybind`
 LABEL_PREFIX = "__label__"
 ALL = -1  # as a count of labels: every label
 

@@ -18,9 +18,9 @@ from tests.support.model_shards import random_documents, write_shard
 
 STEPS = ["--steps", "8", "--context", "64", "--batch-tokens", "512", "--micro-batch-tokens", "256"]
 QUIET = ["--device", "cpu", "--validate-every", "4", "--sample-every", "0", "--log-every", "1"]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-TWO += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m"]
-ONE = [sys.executable, "-m"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+TWO = [*TORCHRUN, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--no-python"]
+ONE: list[str] = []
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as torchrun sets it; two would sum in another order
 
 

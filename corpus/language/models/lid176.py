@@ -17,7 +17,7 @@ from typing import Any
 
 from corpus.language.models import ModelKind
 from corpus.text import fasttext_model
-from corpus.text.fasttext_model import ALL, LABEL_PREFIX, predict
+from corpus.text.fasttext_model import ALL, DISTRIBUTION, LABEL_PREFIX, predict
 
 _NEGLIGIBLE = 0.001
 
@@ -73,4 +73,4 @@ def find(path: str | None) -> Path:
     )
 
 
-KIND = ModelKind((".bin", ".ftz"), find, load, libraries=("fasttext",))
+KIND = ModelKind((".bin", ".ftz"), find, load, libraries=(DISTRIBUTION,))
