@@ -84,14 +84,14 @@ class _Announcer(Listener):  # type: ignore[misc]
     """Hears from Numba that it compiles, which it does not say of machine code that it loads."""
 
     def on_start(self, event: Event) -> None:
-        _announce()
+        announce()
 
     def on_end(self, event: Event) -> None:
         pass
 
 
 @functools.cache
-def _announce() -> None:
+def announce() -> None:
     """Say that kernels are being compiled, unless a process of this run has said so.
 
     A run is a process with its workers; a file beside the kernels of `bpe` holds the id of the newest run that said so.

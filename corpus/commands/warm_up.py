@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 import itertools
+import json
 import subprocess
 import sys
 import tempfile
@@ -18,15 +19,15 @@ from pathlib import Path
 
 import click
 
-from bpe.terminal.help import command
+from bpe.terminal.help import command, json_option
 from bpe.terminal.program import cores
-from bpe.terminal.text import say
+from bpe.terminal.text import duration, say
 
 # Commands in the temporary folder. A line's commands run one after the other, and lines side by side; the lines that
 # take longest come first.
 STEPS = (
     (
-        "bpe train texts --vocab-size 300 --memory 12MB -o tokenizer",
+        "bpe train texts --vocab-size 300 -o tokenizer",
         "bpe export tokenizer --to tiktoken -o ranks",
         "bpe encode -t tokenizer text",
         "bpe encode -t ranks/ranks.tiktoken --pattern cl100k text",
@@ -38,16 +39,16 @@ STEPS = (
     ("corpus decontaminate docs --benchmarks docs -o fair",),
     ("corpus sample --pages 20 --shards 1 -o crawl", "corpus extract crawl --blocklist hosts -o extracted"),
     (
-        "corpus classify train --positive docs --negative docs --epoch 1 --buckets 100 -o good.bin",
+        "corpus classify train --positive docs --negative docs --epochs 1 --buckets 1000 -o good.bin",
         "corpus filter docs --only classifier --classifier good.bin --keep-above 0.5 -o best",
     ),
 )
 _COPIES = 20  # of each document, so that there are duplicates
-_WORDS, _DIGITS = 40_000, 9  # short and long words, more of both than the trainer's first tables and memory hold
 
 
 @command()
-def warm_up() -> int:
+@json_option
+def warm_up(as_json: bool) -> int:
     """Compile what every other command needs, for this machine and on all its cores: a minute or less, once.
 
     Examples:
@@ -56,14 +57,21 @@ def warm_up() -> int:
     Without it, the first commands compile what they need when they need it. After it, nothing is compiled until the
     toolkit, Numba or the processor changes.
     """
-    say(f"compiling for this machine, once, on {cores()} cores; this takes up to a minute ...")
+    from bpe.compiled import announce
+
+    announce()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_inputs(folder)
         with ThreadPoolExecutor(cores()) as pool:
+            rare = pool.submit(_compile_rare)
             list(pool.map(lambda lines: _run(lines, folder), STEPS))
-    say(f"compiled in {time.monotonic() - start:.0f} s")
+            rare.result()
+    seconds = time.monotonic() - start
+    say(f"compiled in {duration(seconds)}")
+    if as_json:
+        click.echo(json.dumps({"seconds": round(seconds, 1), "cores": cores()}))
     return 0
 
 
@@ -91,9 +99,21 @@ def _write_inputs(folder: Path) -> None:
     for part in ("texts", "hosts"):
         (folder / part).mkdir()
     (folder / "texts/stories.txt").write_text("\n\n".join(stories), "utf-8")
-    numbers = range(10**_DIGITS, 10**_DIGITS + _WORDS)
-    (folder / "texts/words.txt").write_text("".join(f" {number:x} {number * number:x}" for number in numbers))
+    (folder / "texts/words.txt").write_text(" ".join(map("".join, itertools.product("abcdefghijklmnop", repeat=3))))
     (folder / "hosts/domains").write_text("blocked.example\n")
+
+
+def _compile_rare() -> None:
+    """Compile the kernels that only large inputs need, by calls with empty arrays of the types that they get there."""
+    import numpy as np
+
+    from bpe.kernels.count import RECORD, partition_short, rehash_long
+    from bpe.spill import BITS
+    from corpus.filters.kernels.lists import read_lines
+
+    rehash_long(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
+    partition_short(np.empty(0, np.int64), BITS, np.zeros((1 << BITS) + 1, np.int64), np.empty(RECORD, np.int64))
+    read_lines(0, 0, 0, 0, 0, (np.empty(0, np.uint64), np.empty(0, np.uint16)), np.empty((0, 2), np.int64))
 
 
 def _run(lines: Sequence[str], folder: Path) -> None:

@@ -21,6 +21,7 @@ QUIET = ["--device", "cpu", "--validate-every", "4", "--sample-every", "0", "--l
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
 TWO = [*TORCHRUN, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--no-python"]
 ONE: list[str] = []
+MODEL = str(Path(sys.executable).with_name("model"))
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as torchrun sets it; two would sum in another order
 
 
@@ -37,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(launcher: list[str], data: Path, run: Path, *more: str) -> dict[str, Any]:
-    command = [*launcher, "model", "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more, "--json"]
+    command = [*launcher, MODEL, "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
     summary: dict[str, Any] = json.loads(done.stdout)  # printed by the first process only
@@ -93,7 +94,7 @@ def test_one_goes_on_where_two_stopped_and_two_where_one_did(data: Path, tmp_pat
 def test_a_signal_to_one_process_stops_all_after_the_same_step(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     more = ["--steps", "100000", "--log-every", "1"]
-    command = [*TWO, "model", "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more]
+    command = [*TWO, MODEL, "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
     assert process.stderr is not None
     with process:

@@ -103,8 +103,20 @@ def test_a_mistake_in_a_recipe_is_one_line_with_its_place(tmp_path: Path, text: 
 
 
 def test_a_missing_recipe() -> None:
-    with pytest.raises(ValueError, match=r"nowhere\.toml: no such recipe"):
+    known = "name a file or a built-in recipe: demo, fineweb, fineweb2"
+    with pytest.raises(ValueError, match=rf"^nowhere\.toml: no such recipe; {known}$"):
         load_recipe("nowhere.toml")
+
+
+def test_a_built_in_recipe_has_a_name_and_a_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    built_in = load_recipe("fineweb")
+    assert built_in == load_recipe(REPOSITORY / "recipes/fineweb.toml")
+    Path("fineweb").mkdir()  # a folder is no recipe
+    assert load_recipe("fineweb") == built_in
+    Path("fineweb").rmdir()
+    Path("fineweb").write_text('name = "mine"')
+    assert load_recipe("fineweb").name == "mine"
 
 
 def test_overrides(tmp_path: Path) -> None:
