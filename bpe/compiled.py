@@ -80,7 +80,7 @@ def compile_once(compiled: Any, folder: str) -> None:
     compiled.compile = compile_alone
 
 
-class _Announcer(Listener):  # type: ignore[misc]
+class _Announcer(Listener):
     """Hears from Numba that it compiles, which it does not say of machine code that it loads."""
 
     def on_start(self, event: Event) -> None:
