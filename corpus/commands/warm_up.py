@@ -52,7 +52,7 @@ def warm_up(as_json: bool) -> int:
     """Compile what every other command needs, for this machine and on all its cores: a minute or less, once.
 
     Examples:
-      corpus warm-up
+      corpus warm-up && corpus run fineweb --input crawl/ -o out/
 
     Without it, the first commands compile what they need when they need it. After it, nothing is compiled until the
     toolkit, Numba or the processor changes.
