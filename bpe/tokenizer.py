@@ -33,9 +33,14 @@ if TYPE_CHECKING:
 class Tokenizer:
     """Encodes and decodes with one vocabulary. Threads may share it, processes receive it (pickle).
 
-    >>> from bpe import train_tokenizer
-    >>> tokenizer = train_tokenizer(["low lower lowest"], 270)
-    >>> tokenizer.decode(tokenizer.encode("lower"))
+    >>> import tempfile
+    >>> from bpe import Tokenizer, train_tokenizer
+    >>> tokenizer = train_tokenizer(["low lower lowest"], 262)
+    >>> tokenizer.encode("lower"), tokenizer.decode([256, 257])
+    ([], '')
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tokenizer.save(folder)
+    ...     Tokenizer.load(folder).decode(tokenizer.encode("lower"))
     'lower'
     """
 

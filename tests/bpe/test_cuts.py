@@ -122,7 +122,7 @@ def test_known_places(pattern: str) -> None:
     assert rule is not None
     for before, after in ("a ", "a\n", "1 ", "a1", "1a", ". ", "a,", "世，"):
         assert rule.may_cut(before, after), (before, after)
-    for before, after in ("ab", " a", "  ", " \n", "\n\n", "11", "..", "'s", ",a"):
+    for before, after in ("ab", " a", "  ", " \n", "\n\n", "11", "..", "'s"):
         assert not rule.may_cut(before, after), (before, after)
 
 
