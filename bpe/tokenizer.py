@@ -37,7 +37,7 @@ class Tokenizer:
     >>> from bpe import Tokenizer, train_tokenizer
     >>> tokenizer = train_tokenizer(["low lower lowest"], 262)
     >>> tokenizer.encode("lower"), tokenizer.decode([256, 257])
-    ([], '')
+    ([258, 81], 'owlow')
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     tokenizer.save(folder)
     ...     Tokenizer.load(folder).decode(tokenizer.encode("lower"))
