@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from bpe.encode import Encoder
 
+
 class Tokenizer:
     """Encodes and decodes with one vocabulary. Threads may share it, processes receive it (pickle).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -89,14 +89,15 @@ def pretokens(text: str, pattern: str) -> list[bytes]:
 @given(chunks=chunked(), disallowed=policies)
 def test_refused_names_are_refused_in_the_same_words(chunks: list[str], disallowed: str | set[str]) -> None:
     tokenizer = tokenizer_of("cl100k")
-    try:
-        expected = tokenizer.encode("".join(chunks), disallowed_special=disallowed)
-    except ValueError as error:
-        with pytest.raises(ValueError, match="text holds the special token") as refusal:
-            list(tokenizer.encode_iterable(chunks, disallowed_special=disallowed))
-        assert str(refusal.value) == str(error)
-    else:
-        assert list(tokenizer.encode_iterable(chunks, disallowed_special=disallowed)) == expected
+
+    def outcome(encode: Callable[[], list[int]]) -> list[int] | str:
+        try:
+            return encode()
+        except ValueError as error:
+            return str(error)
+
+    whole = outcome(lambda: tokenizer.encode("".join(chunks), disallowed_special=disallowed))
+    assert outcome(lambda: list(tokenizer.encode_iterable(chunks, disallowed_special=disallowed))) == whole
 
 
 @pytest.mark.parametrize("pattern", NO_CUT)
@@ -141,12 +142,6 @@ def small_bytes() -> Tokenizer:
 
 
 def test_ids_are_given_out_before_the_end() -> None:
-    tokenizer, read = tokenizer_of("cl100k"), 0
-
-    def chunks() -> Iterator[str]:
-        nonlocal read
-        for read in range(1, 101):
-            yield "some words\n" * 1000
-
-    next(iter(tokenizer.encode_iterable(chunks())))
-    assert read < 10
+    chunks = iter(["some words\n" * 1000] * 100)
+    next(tokenizer_of("cl100k").encode_iterable(chunks))
+    assert len(list(chunks)) > 90

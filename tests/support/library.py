@@ -28,7 +28,6 @@ def check_names(package: str) -> None:
     """Every public name is found after all modules are imported, is no module, is listed, and is documented."""
     import_every_module(package)
     library = importlib.import_module(package)
-    assert library.__all__ == sorted(library.__all__)
     modules = {module.name for module in pkgutil.iter_modules(library.__path__)}
     for name in library.__all__:
         value = getattr(library, name)
@@ -39,11 +38,12 @@ def check_names(package: str) -> None:
             assert f">>> from {package} import" in (value.__doc__ or ""), name
             assert name in value.__doc__, name
         else:
-            assert f">>> {package}.{name}" in (library.__doc__ or ""), name
+            examples = [line for line in (library.__doc__ or "").splitlines() if ">>>" in line]
+            assert any(f"{package}.{name}" in line for line in examples), name
 
 
-def run_examples(package: str, folder: str) -> None:
-    """Run the examples of the package's docstring and of each public name, with `folder` as the working directory."""
+def run_examples(package: str) -> None:
+    """Run the examples of the package's docstring and of each public name."""
     library = importlib.import_module(package)
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     subjects = [(package, library), *((name, getattr(library, name)) for name in library.__all__)]
@@ -52,9 +52,8 @@ def run_examples(package: str, folder: str) -> None:
             continue
         module = sys.modules[subject.__module__] if name != package else library
         for test in finder.find(subject, f"{package}.{name}", module=module, globs={}):
-            if name == package and test.name != f"{package}.{package}":
-                continue
-            runner.run(test)
+            if name != package or test.name == f"{package}.{package}":
+                runner.run(test)
     assert runner.tries > len(library.__all__)
     assert runner.failures == 0
 
