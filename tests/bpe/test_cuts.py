@@ -85,6 +85,33 @@ def pretokens(text: str, pattern: str) -> list[bytes]:
     return [content[first:last] for first, last in itertools.pairwise([0, *ends])]
 
 
+atoms = st.sampled_from(
+    ["a", "b", "'", ".", "1", "é", r"\s", r"\S", r"\p{L}", "[^a]", r"[^\s\p{L}]", r"\w", "[[a-c]--[b]]", "(?i:a)"]
+)
+repeats = st.sampled_from(["", "", "?", "*", "+", "{1,3}", "{2,}", "??", "+?", "?+", "*+", "++", "{1,3}+"])
+groups = st.sampled_from(["(?:{})", "({})", "(?>{})", "(?i:{})", "(?s:{})"])
+looks = st.sampled_from(["(?={})", "(?!{})"])
+patterns = st.recursive(
+    st.builds(str.__add__, atoms, repeats) | st.just("$"),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map("".join),
+        st.lists(inner, min_size=2, max_size=3).map("|".join),
+        st.builds(str.format, groups, inner).flatmap(lambda group: repeats.map(group.__add__)),
+        st.builds(str.format, looks, inner),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(pattern=patterns, text=st.text("aaabcA'. \n1éÉ", max_size=25))
+def test_any_pattern_is_cut_where_its_pretokens_end(pattern: str, text: str) -> None:
+    held = Held(pattern, run=1)
+    parts = [held.add(character) for character in text]
+    parts.append(held.rest())
+    assert [pretoken for part in parts for pretoken in pretokens(part, pattern)] == pretokens(text, pattern)
+
+
 @settings(max_examples=80, deadline=None)
 @given(chunks=chunked(), disallowed=policies)
 def test_refused_names_are_refused_in_the_same_words(chunks: list[str], disallowed: str | set[str]) -> None:

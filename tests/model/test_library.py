@@ -65,7 +65,6 @@ def test_names() -> None:
     check_names("model")
 
 
-@pytest.mark.filterwarnings("ignore:torch.jit:DeprecationWarning")
 def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_examples("model")
