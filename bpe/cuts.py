@@ -5,13 +5,13 @@ of a chunk is no place to cut. In go a split rule and the text so far; out comes
 whatever text follows.
 
 The proof. A rule is made of atoms, each of which matches one character: a literal, a class, a dot. Atom j may follow
-atom i if a match, or a look-ahead, can read a character by j directly after one by i. These pairs are read off the
-expression as in Glushkov's construction (1961): they leave out what alternatives and repeats decide, so that there are
-too many pairs at times and never too few. Between the characters y and x the text may be cut if for every pair (i, j)
-y is not in i or x is not in j, and if no atom with y may be followed by the end of the text (`$`). Then each attempt to
-match that has read y fails at x, and it fails in the same way at the end of a text. So no match reaches across the cut,
-and all matches before it are those of the whole text, in any order in which an engine tries the alternatives. The text
-after the cut has the matches of the whole text because a rule that looks back (`\b`, `^`, `(?<=...)`) is refused.
+atom i if a match, or a look-ahead, can read a character by j directly after a character by i. These pairs are read off
+the expression as in Glushkov's construction (1961). Counts and the order of alternatives are ignored, so that there may
+be too many pairs, and never too few. Between the characters y and x the text may be cut if for every pair (i, j) y is
+not in i or x is not in j, and if no atom that has y may be followed by the end of the text (`$`). Then each attempt to
+match that has read y fails at x, and it fails in the same way at the end of a text, however an engine tries the
+alternatives. So no match reaches across the cut, and all matches before it are those of the whole text. The text after
+the cut has the matches of the whole text too, because no text is cut for a rule that looks back: `\b`, `^`, `(?<=a)`.
 
 An expression may leave text between its matches, which is a pretoken too. For a rule without a name the cut must
 therefore be the end of a match as well. Where no cut can be proved, the text is held until there is one, in the worst
@@ -45,7 +45,7 @@ class Held:
     """The text of a stream that is not encoded yet."""
 
     def __init__(self, pattern: str, run: int = RUN) -> None:
-        """`pattern` is a split rule. With `run` characters, a cut is looked for."""
+        """`pattern` is a split rule. A cut is looked for as soon as `run` characters are held."""
         self._rule, self._run = cut_rule(pattern), run
         self._wanted, self._length, self._pieces = run, 0, list[str]()
 

@@ -123,6 +123,8 @@ def pretrain(
     for name, value in (("steps", steps), ("tokens", tokens)):
         if value is not None:
             _check_type(name, "int", value)
+            if value < 1:
+                raise ValueError(f"{name} = {value}: should be at least 1")
     shape, training, options = _sorted_settings(settings)
     paths = {"data": data, "tokenizer": tokenizer, "start": start}
     # What `model pretrain --resume` needs to continue the run.

@@ -191,6 +191,7 @@ def test_wrong_settings_are_named(data: Path, ended: Path, tmp_path: Path) -> No
         (TypeError, "lr = '1e-3': should be a number", {"lr": "1e-3"}),
         (TypeError, "doc_mask = 1: should be True or False", {"doc_mask": 1}),
         (TypeError, "sample_prompts = 'The': should be a tuple", {"sample_prompts": "The"}),
+        (ValueError, "tokens = 0: should be at least 1", {"tokens": 0}),
         (ValueError, "lr = -1: should be above 0", {"lr": -1}),
         (ValueError, "preset 'huge': should be one of tiny", {"preset": "huge"}),
         (ValueError, "steps and tokens: give one", {"steps": 3, "tokens": 64}),
