@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def some_texts(seed: int, count: int = 240) -> list[str]:
 def committed(folder: Path, texts: list[str]) -> str:
     """The texts as documents in three shards."""
     cuts = [0, len(texts) // 5, len(texts) // 2, len(texts)]
-    for number, (start, end) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for number, (start, end) in enumerate(itertools.pairwise(cuts)):
         commit_documents(folder / "docs", texts[start:end], f"s{number}", first=start)
     return str(folder / "docs")
 
@@ -106,9 +107,7 @@ def test_lines_are_dropped_as_corpus_dedup_does(tmp_path: Path, settings: dict[s
         )
         for _ in range(80)
     ]
-    kept = {
-        number(row["id"]): row["text"] for row in run(tmp_path, "lines", texts, lines_passes, settings).rows()
-    }
+    kept = {number(row["id"]): row["text"] for row in run(tmp_path, "lines", texts, lines_passes, settings).rows()}
     left = corpus.drop_repeated_lines(texts, **settings)
     assert left == [kept.get(index) for index in range(len(texts))]
     assert left != texts
