@@ -8,8 +8,9 @@
             print(page.url, len(text))
 
 Pages and texts: `read_pages`, `extract_text`, `identify_language`, `judge_text`, `filter_text`, `find_pii`, `mask_pii`.
-Many texts: `minhash_signatures`, `near_duplicates`, `drop_repeated_lines`. Whole runs and their output: `load_recipe`,
-`run_recipe`, `Dataset`. Stages and rules of one's own: `Drop`, `Outcome`, `Rule`, `Stage`, `setting`.
+Many texts: `minhash_signatures`, `near_duplicates`, `find_repeated_lines`, `drop_repeated_lines`. Whole runs and their
+output: `load_recipe`, `run_recipe`, `Dataset`. Stages and rules of one's own: `Drop`, `Outcome`, `Rule`, `Stage`,
+`setting`. The other names are the types of what these return.
 
 `import corpus` imports nothing more; a name is imported from its module when it is used.
 """
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from corpus.config import setting
     from corpus.dedup.in_memory import Duplicate, minhash_signatures, near_duplicates
-    from corpus.dedup.lines.in_memory import drop_repeated_lines
+    from corpus.dedup.lines.in_memory import RepeatedLine, drop_repeated_lines, find_repeated_lines
     from corpus.extract.stage import extract_text
     from corpus.filters.one_text import filter_text, judge_text
     from corpus.language.stage import Language, identify_language
@@ -45,6 +46,7 @@ __all__ = [
     "Outcome",
     "Page",
     "Recipe",
+    "RepeatedLine",
     "Rule",
     "RunSummary",
     "Span",
@@ -53,6 +55,7 @@ __all__ = [
     "extract_text",
     "filter_text",
     "find_pii",
+    "find_repeated_lines",
     "identify_language",
     "judge_text",
     "load_recipe",
@@ -74,6 +77,7 @@ _MODULES = {
     "Outcome": "corpus.schema",
     "Page": "corpus.warc.pages",
     "Recipe": "corpus.run.recipe",
+    "RepeatedLine": "corpus.dedup.lines.in_memory",
     "Rule": "corpus.stage",
     "RunSummary": "corpus.pipeline",
     "Span": "corpus.pii.text",
@@ -82,6 +86,7 @@ _MODULES = {
     "extract_text": "corpus.extract.stage",
     "filter_text": "corpus.filters.one_text",
     "find_pii": "corpus.pii.scrub",
+    "find_repeated_lines": "corpus.dedup.lines.in_memory",
     "identify_language": "corpus.language.stage",
     "judge_text": "corpus.filters.one_text",
     "load_recipe": "corpus.run.recipe",

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+from bpe.terminal.text import counted
 from corpus.engine.base import Event, Failure, Limits, Unit
 from corpus.engine.start import DEFAULT, start_engine
 from corpus.run.barrier import BarrierJob
@@ -279,7 +280,7 @@ def run_recipe(
     say = progress or (lambda line: None)
     with start_engine(engine, workers, limits or Limits()) as started:
         for plan in passes(loaded, [os.fspath(path) for path in paths], folder):
-            say(f"{plan.name}: {len(plan.keys)} units -> {plan.output}")
+            say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")
             done = run_pass(plan, started, functools.partial(_say_event, say))
             say(f"{plan.name}: {done.done} of {done.units} units done, {done.skipped} done before")
             if done.failures:

@@ -47,7 +47,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bpe.texts import from_arrow
+from bpe.texts import from_arrow, utf8
 from corpus.dedup.exchange import PairFile
 from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.kernels import lines as line_kernels
@@ -96,6 +96,18 @@ def line_records(texts: Iterable[pa.RecordBatch], config: Config) -> tuple[int, 
         parts.append(records[:count].copy())
         documents += batch.num_rows
     return documents, *_merged(np.concatenate(parts), 0, SLOTS)
+
+
+def lines_of(text: str, config: Config) -> tuple[NDArray[np.uint64], list[str]]:
+    """(hashes uint64[n], lines) of the lines of one text that have enough words, in order."""
+    array = pa.array([utf8(text)], pa.large_string())
+    column = _column(array)
+    records = np.empty((column.texts.offsets[-1] // (2 * config.min_words) + 1, 3), np.uint64)
+    count = line_kernels.hash_lines(column.texts, _rule(config), np.uint64(0), column.lines, records)
+    places = np.flatnonzero(column.lines.words >= config.min_words)[:count]  # behind the lines is unwritten memory
+    bounds = zip(column.lines.begins[places].tolist(), column.lines.stops[places].tolist(), strict=True)
+    data = column.texts.content.tobytes()
+    return records[:count, 0], [data[begin:stop].decode() for begin, stop in bounds]
 
 
 def repeated_lines(

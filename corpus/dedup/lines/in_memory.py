@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from corpus.dedup.in_memory import text_batches
 from corpus.dedup.lines.config import Config
-from corpus.dedup.lines.hashes import line_records, remove_lines, repeated_records, repeated_table
+from corpus.dedup.lines.hashes import line_records, lines_of, remove_lines, repeated_records, repeated_table
 from corpus.run.recipe import step_with
+
+
+class RepeatedLine(NamedTuple):
+    """A line that many texts have.
+
+    line   as it is in the first text that has it
+    texts  the number of texts that have it
+    first  the index of the first of them
+
+    >>> from corpus import RepeatedLine
+    >>> RepeatedLine("Menu: home, news, about us", texts=9, first=0).texts
+    9
+    """
+
+    line: str
+    texts: int
+    first: int
+
+
+def find_repeated_lines(texts: Iterable[str], *, documents: int = 7, **settings: Any) -> list[RepeatedLine]:
+    """The lines that `drop_repeated_lines` removes from texts, those of most texts first.
+
+    The parameters and errors are those of `drop_repeated_lines`.
+
+    >>> from corpus import find_repeated_lines
+    >>> texts = ["Menu: home, news, about us\\nA ship came home.", "MENU: home / news / about us\\nIt rained all day."]
+    >>> find_repeated_lines(texts, documents=2)
+    [RepeatedLine(line='Menu: home, news, about us', texts=2, first=0)]
+    """
+    config: Config = step_with("lines", {"documents": documents, **settings}).config
+    batches = text_batches(texts)
+    _, records, _ = line_records(batches, config)
+    wanted: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by first text: hash -> number of texts
+    for digest, first, count in records[records[:, 2] >= config.documents].tolist():
+        wanted[first][digest] = count
+    column = pa.chunked_array([batch.column("text") for batch in batches]) if batches else []
+    found = []
+    for first in sorted(wanted):
+        hashes, lines = lines_of(column[first].as_py(), config)
+        for digest, line in zip(hashes.tolist(), lines, strict=True):
+            if count := wanted[first].pop(digest, 0):
+                found.append(RepeatedLine(line, count, first))
+    return sorted(found, key=lambda item: -item.texts)
 
 
 def drop_repeated_lines(texts: Iterable[str], *, documents: int = 7, **settings: Any) -> list[str | None]:

@@ -114,6 +114,26 @@ def test_lines_are_dropped_as_corpus_dedup_does(tmp_path: Path, settings: dict[s
     assert corpus.drop_repeated_lines(pa.array(texts), **settings) == left
 
 
+@pytest.mark.parametrize("unit", ["line", "paragraph"])
+def test_the_repeated_lines_are_those_that_go(unit: str) -> None:
+    chance = random.Random(8)
+    common = [" ".join(chance.choices(WORDS, k=5)) for _ in range(12)]
+    texts = ["\n\n".join([*chance.sample(common, 5), f"own {number}"]) for number in range(40)]
+    counts = {line: sum(line in text for text in texts) for line in common}
+    first = {line: next(index for index, text in enumerate(texts) if line in text) for line in common}
+    answer = corpus.find_repeated_lines(texts, documents=10, unit=unit)
+    assert {(item.line, item.texts, item.first) for item in answer} == {
+        (line, count, first[line]) for line, count in counts.items() if count >= 10
+    }
+    assert [item.texts for item in answer] == sorted((item.texts for item in answer), reverse=True)
+    left = corpus.drop_repeated_lines(texts, documents=10, unit=unit, keep_first=False, min_kept_words=1)
+    gone = {item.line for item in answer}
+    assert [text and text.split("\n\n") for text in left] == [
+        [line for line in text.split("\n\n") if line not in gone] for text in texts
+    ]
+    assert corpus.find_repeated_lines(pa.chunked_array([texts[:3], texts[3:]]), documents=10, unit=unit) == answer
+
+
 def test_signatures_are_those_of_datasketch() -> None:
     texts = some_texts(3, 40)
     config = make_step("dedup", {"bands": 4, "rows": 3, "seed": 9}).config
@@ -130,7 +150,9 @@ def test_no_texts_have_no_duplicates() -> None:
     assert corpus.minhash_signatures([]).shape == (0, 110)
 
 
-@pytest.mark.parametrize("function", ["near_duplicates", "drop_repeated_lines", "minhash_signatures"])
+@pytest.mark.parametrize(
+    "function", ["near_duplicates", "drop_repeated_lines", "find_repeated_lines", "minhash_signatures"]
+)
 def test_what_is_no_list_of_texts_is_named(function: str) -> None:
     with pytest.raises(TypeError, match="texts: should be a list of strings, and not one string"):
         getattr(corpus, function)("one text")
