@@ -39,6 +39,8 @@ from corpus.run.chain import Step
 from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.files import sha256
 
+_RECIPES = Path(__file__).parents[1] / "recipes"  # the recipes that come with the toolkit
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -136,7 +138,7 @@ def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
 def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[str, str, Any]] = ()) -> Recipe:
     """Read a recipe, a TOML file with a table for each stage, and change settings of it.
 
-    path       the file; the repository's folder `recipes/` has some
+    path       the file, or the name of a recipe that comes with the toolkit: fineweb, fineweb2 or demo
     overrides  settings that replace the recipe's: {"STAGE.SETTING": value}, or (stage, setting, value)
 
     Raises ValueError `FILE:LINE: ...` for a key, a type or a value that is wrong, and for damaged TOML; ValueError
@@ -152,7 +154,7 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
     >>> recipe.config("language").languages, recipe.config("language").threshold
     (('en', 'de'), 0.5)
     """
-    overrides = _overrides(overrides)
+    path, overrides = _recipe_file(path), _overrides(overrides)
     try:
         text = Path(path).read_text(encoding="utf-8")
         data = tomllib.loads(text)
@@ -194,6 +196,16 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
         keep_dropped_text=data.get("keep_dropped_text", False),
         text=text,
     )
+
+
+def _recipe_file(path: str | Path) -> str | Path:
+    """The file of a recipe. A bare name that is no file is a recipe of the toolkit; ValueError lists these."""
+    if not re.fullmatch(r"\w+", str(path)) or Path(path).is_file():
+        return path
+    known = {item.stem: item for item in sorted(_RECIPES.glob("*.toml"))}
+    if str(path) not in known:
+        raise ValueError(f"{path}: no such recipe; name a file, or one of {', '.join(known)}")
+    return known[str(path)]
 
 
 def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:

@@ -154,6 +154,16 @@ def test_wrong_arguments_of_a_run_are_named(crawl: Path, tmp_path: Path) -> None
         corpus.load_recipe(recipe, {"language.treshold": 0.5})
 
 
+def test_recipes_of_the_toolkit_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (REPOSITORY / "recipes").glob("*.toml"):
+        assert corpus.load_recipe(path.stem) == corpus.load_recipe(path)
+    (tmp_path / "fineweb").write_text("[gopher_quality]")
+    assert corpus.load_recipe("fineweb").text == "[gopher_quality]"
+    with pytest.raises(ValueError, match="finweb: no such recipe; name a file, or one of demo, fineweb, fineweb2"):
+        corpus.load_recipe("finweb")
+
+
 def test_a_dataset_gives_its_rows(by_command: Path) -> None:
     dataset = corpus.Dataset(by_command / "clean")
     assert [row["id"] for row in dataset.rows()] == [
