@@ -107,11 +107,11 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] in ("corpus", "bpe"):
             raise
-        message = f"corpus.{name} needs the package {error.name}: pip install 'corpus-toolkit[data]'"
+        message = f"{error.name} is not installed; pip install '.[data]' brings what corpus.{name} needs"
         raise ImportError(message, name=error.name) from None
     globals()[name] = value  # found at once from now on
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -74,5 +74,5 @@ def test_a_package_that_is_missing_is_named_with_its_fix(monkeypatch: pytest.Mon
 
     monkeypatch.delitem(vars(corpus), "read_pages", raising=False)
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=r"read_pages needs the package warcio: pip install 'corpus-toolkit\[data\]'"):
+    with pytest.raises(ImportError, match=r"warcio is not installed; pip install '\.\[data\]' brings what"):
         corpus.read_pages  # noqa: B018
