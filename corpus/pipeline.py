@@ -235,13 +235,13 @@ def run_recipe(
 ) -> RunSummary:
     r"""Run a whole recipe, as `corpus run` does: the files in `output` are the same, byte for byte.
 
-    recipe    a recipe of `load_recipe`, or the path of one
+    recipe    a recipe of `load_recipe`, or what that reads: a file, or the name of a recipe of the toolkit
     inputs    WARC or WET files, folders of them, patterns; or one folder of documents that a command has written
     output    the folder to write to; a run that was interrupted goes on when the call is repeated
     workers   processes, by default as many as this process may use cores; with engine="ray", units at a time
     engine    "local": processes on this machine; "ray": the Ray cluster that RAY_ADDRESS names
-    limits    memory of a worker and time of a unit, as `corpus.engine.base.Limits`
-    progress  is called with a line of text when a pass begins and ends, and when a page or a unit fails: print, say
+    limits    the memory of a worker, the time of a unit and more: a `corpus.engine.base.Limits`
+    progress  is called with a line of text when a pass begins or ends, and when a page or a unit fails: `print`
 
     Worker processes are spawned, and they never import the script or notebook that calls this. So it needs no
     `if __name__ == "__main__"`; a rule of one's own should be in a module, and not in the script. Ctrl-C stops the
@@ -270,7 +270,7 @@ def run_recipe(
     """
     from corpus.report.gather import write_report
 
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(os.fspath(recipe))
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     folder = os.fspath(output).rstrip("/") or "/"
     if not paths:

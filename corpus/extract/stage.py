@@ -141,8 +141,9 @@ def extract_text(
     extractor  what finds the text: trafilatura (as FineWeb), or resiliparse, which is faster
     settings   other settings of [extract] by their names, such as favor="recall" or comments=True
 
-    A page is dropped if it has no text, too many tags or too many attributes. The clock is not looked at: only a run
-    gives up a page that takes too long. Raises ValueError naming a setting that is wrong, or the library to install.
+    A page is dropped if it has no text, too many tags or too many attributes, or makes the extractor fail. The clock is
+    not looked at: only a run gives up a page that takes too long. Raises ValueError naming a setting that is wrong, or
+    the library to install; TypeError for what is no page.
 
     >>> from corpus import extract_text
     >>> article = "<p>A ship came home to the old harbour at dawn, and nobody was there to see it.</p>"

@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.metadata
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,7 +96,7 @@ def step_with(stage: str, settings: Mapping[str, Any]) -> Step:
         return make_step(stage, settings)
 
 
-@lru_cache(maxsize=64, typed=True)
+@lru_cache(maxsize=64, typed=True)  # typed: 1 and True are different settings
 def _remembered(of: str, /, **settings: Any) -> Step:
     return make_step(of, settings)
 
@@ -135,7 +136,9 @@ def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(step for step in filled if not step.contract.is_idle(step.config))
 
 
-def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[str, str, Any]] = ()) -> Recipe:
+def load_recipe(
+    path: str | os.PathLike[str], overrides: Mapping[str, Any] | Iterable[tuple[str, str, Any]] = ()
+) -> Recipe:
     """Read a recipe, a TOML file with a table for each stage, and change settings of it.
 
     path       the file, or the name of a recipe that comes with the toolkit: fineweb, fineweb2 or demo
@@ -198,10 +201,10 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
     )
 
 
-def _recipe_file(path: str | Path) -> str | Path:
+def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
     """The file of a recipe. A bare name that is no file is a recipe of the toolkit; ValueError lists these."""
-    if not re.fullmatch(r"\w+", str(path)) or Path(path).is_file():
-        return path
+    if not re.fullmatch(r"\w+", os.fspath(path)) or Path(path).is_file():
+        return os.fspath(path)
     known = {item.stem: item for item in sorted(_RECIPES.glob("*.toml"))}
     if str(path) not in known:
         raise ValueError(f"{path}: no such recipe; name a file, or one of {', '.join(known)}")

@@ -158,7 +158,11 @@ class Dataset:
             kinds = sorted({output.kind for record in self.scan() for output in record.outputs})
             raise ValueError(
                 f"{self.path}: holds no committed {kind}; "
-                + (f"it holds {', '.join(kinds)}" if kinds else "it should be an output folder of corpus")
+                + (
+                    f"it holds {', '.join(kinds)}"
+                    if kinds
+                    else "name a folder that has _units, such as out/clean of a run"
+                )
             )
         return (batch for shard in shards for batch in self.batches(shard, rows, columns))
 

