@@ -140,7 +140,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
     options = _run_options(given)
     import torch
 
-    from model.commands.launch import Request, launch
+    from model.launch import Request, launch
 
     request = Request(
         data=Path(given["data"]),

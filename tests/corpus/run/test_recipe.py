@@ -103,8 +103,7 @@ def test_a_mistake_in_a_recipe_is_one_line_with_its_place(tmp_path: Path, text: 
 
 
 def test_a_missing_recipe() -> None:
-    known = "name a file or a built-in recipe: demo, fineweb, fineweb2"
-    with pytest.raises(ValueError, match=rf"^nowhere\.toml: no such recipe; {known}$"):
+    with pytest.raises(ValueError, match=r"nowhere\.toml: no such recipe"):
         load_recipe("nowhere.toml")
 
 
