@@ -66,6 +66,9 @@ endif
 	$(BIN)/model sample $(DEMO)/out/model --prompt "The" -n 3 --max-tokens 60
 	$(BIN)/corpus report $(DEMO)/out
 
+# The tests start a thousand Python processes, and each would compile our sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 ## make test       all tests
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
