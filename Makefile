@@ -13,7 +13,7 @@ DATA   ?= out/tokens
 PRESET ?= gpt2-124m
 RUN    ?= runs/$(PRESET)
 
-.PHONY: setup demo test test-faults soak check format bench pretrain clean help
+.PHONY: setup demo test coverage test-faults soak check format bench pretrain clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -72,6 +72,11 @@ unexport PYTHONDONTWRITEBYTECODE
 ## make test       all tests
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
+
+## make coverage   all tests, and which lines and branches they reach (kernels are machine code and not counted)
+coverage: $(VENV)/.ready-dev
+	rm -f .coverage .coverage.*
+	PYTHONPATH=$(CURDIR) $(BIN)/coverage run -m pytest; status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
 
 ## make test-faults  the long fault tests: kills, hangs, full disks, lost nodes; tens of minutes
 test-faults: $(VENV)/.ready-dev

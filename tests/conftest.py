@@ -33,7 +33,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 # Files that take longest are started first, so that no worker is left with one of them at the end.
-SLOW = ("e2e/test_fineweb.py", "e2e/test_dedup.py", "model/test_parallel.py", "e2e/", "faults/", "corpus/engine/", "model/")
+SLOW = (
+    "e2e/test_fineweb.py",
+    "e2e/test_dedup.py",
+    "model/test_parallel.py",
+    "e2e/",
+    "faults/",
+    "corpus/engine/",
+    "model/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

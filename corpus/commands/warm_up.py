@@ -104,13 +104,22 @@ def _write_inputs(folder: Path) -> None:
 
 
 def _compile_rare() -> None:
-    """Compile the kernels that only large inputs need, by calls with empty arrays of the types that they get there."""
+    """Compile what no command above needs: the functions for texts in memory, and the kernels of large inputs.
+
+    The latter are called with empty arrays of the types that they get there.
+    """
     import numpy as np
 
+    from bpe.encode import split
     from bpe.kernels.count import RECORD, partition_short, rehash_long
     from bpe.spill import BITS
+    from corpus.dedup.in_memory import near_duplicates
+    from corpus.dedup.lines.in_memory import drop_repeated_lines
     from corpus.filters.kernels.lists import read_lines
 
+    split("A text", "cl100k")
+    near_duplicates(["A line that two texts have."] * 2)
+    drop_repeated_lines(["A line that two texts have."] * 2, documents=2)
     rehash_long(np.zeros(2, np.uint64), np.zeros(4, np.uint64))
     partition_short(np.empty(0, np.int64), BITS, np.zeros((1 << BITS) + 1, np.int64), np.empty(RECORD, np.int64))
     read_lines(0, 0, 0, 0, 0, (np.empty(0, np.uint64), np.empty(0, np.uint16)), np.empty((0, 2), np.int64))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,17 +32,43 @@ bpe.compiled.compile_once = noting
 """
 
 
-def entries() -> set[str]:
+def kernel_names() -> set[str]:
     """The dotted names of all kernels whose machine code is kept on disk."""
     found = set()
-    for package in ("bpe", "corpus"):
-        for path in (REPOSITORY / package).rglob("kernels/*.py"):
-            module = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
-            for node in ast.parse(path.read_text("utf-8")).body:
-                decorators = ast.unparse(node.decorator_list) if isinstance(node, ast.FunctionDef) else ""
-                if "kernel" in decorators and not node.name.startswith("_"):
-                    found.add(f"{module}.{node.name}")
+    for path in sources("kernels/*.py"):
+        module = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for node in ast.parse(path.read_text("utf-8")).body:
+            decorators = ast.unparse(node.decorator_list) if isinstance(node, ast.FunctionDef) else ""
+            if isinstance(node, ast.FunctionDef) and "kernel" in decorators and not node.name.startswith("_"):
+                found.add(f"{module}.{node.name}")
     return found
+
+
+def entries() -> set[str]:
+    """The kernels that Python calls. Others are part of their machine code, and not loaded once that is on disk."""
+    called: set[str] = set()
+    for path in sources("*.py"):
+        if path.parent.name != "kernels":
+            called.update(imported(ast.parse(path.read_text("utf-8"))))
+    return kernel_names() & called
+
+
+def sources(pattern: str) -> Iterator[Path]:
+    return (path for package in ("bpe", "corpus") for path in (REPOSITORY / package).rglob(pattern))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The names that a module imports, and the attributes of modules that it imports, all with their modules."""
+    names = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    yield from names.values()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+            yield f"{names[node.value.id]}.{node.attr}"
 
 
 def test_the_warm_up_reaches_every_kernel(tmp_path: Path) -> None:
@@ -52,7 +79,9 @@ def test_the_warm_up_reaches_every_kernel(tmp_path: Path) -> None:
         call, cwd=REPOSITORY, env=os.environ | notes, stdout=subprocess.PIPE, check=True, text=True, timeout=800
     )
     assert json.loads(done.stdout)["seconds"] > 0
-    assert set((tmp_path / "notes").read_text().split()) == entries()
+    reached = set((tmp_path / "notes").read_text().split())
+    assert len(entries()) > 40
+    assert entries() <= reached <= kernel_names()
 
 
 @pytest.mark.long
@@ -61,7 +90,7 @@ def test_after_the_warm_up_nothing_is_compiled(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
     command("corpus", "warm-up")
     compiled = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")}
-    assert len(compiled) >= 2 * len(entries())
+    assert len(compiled) >= 2 * len(kernel_names())
     monkeypatch.chdir(tmp_path)
     lines = (
         "corpus sample --pages 300 -o crawl",
@@ -77,6 +106,10 @@ def test_after_the_warm_up_nothing_is_compiled(tmp_path: Path, monkeypatch: pyte
         "corpus filter out/documents --only classifier --classifier good.bin --keep-above 0.5 -o best",
         "corpus tokenize out/clean -t tokenizer -o tokens",
     )
+    functions = "import corpus; texts = ['one two three'] * 9; corpus.near_duplicates(texts)"
+    functions += "; corpus.drop_repeated_lines(texts, documents=2)"
+    done = subprocess.run([sys.executable, "-c", functions], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
     for line in lines:
         assert "compiling" not in command(*line.split(), cwd=tmp_path).stderr, line
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")} == compiled
