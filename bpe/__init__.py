@@ -1,24 +1,48 @@
 """Byte-level BPE: train vocabularies, encode text, decode ids.
 
-    from bpe import Tokenizer
-    Tokenizer.load("cl100k_base.tiktoken").encode("Hello world")
+    >>> import bpe
+    >>> tokenizer = bpe.train_tokenizer(["low lower lowest", "new newer newest"], vocab_size=270)
+    >>> tokenizer.decode(tokenizer.encode("newest low"))
+    'newest low'
+    >>> bpe.PATTERNS
+    ('gpt2', 'cl100k', 'o200k')
 
-`import bpe` imports nothing more; `Tokenizer` is imported when it is used.
+`PATTERNS` are the names of the split rules. `Tokenizer.load` reads the vocabularies of tiktoken, Hugging Face and GPT-2
+too. `import bpe` imports nothing more; each name is imported when it is used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bpe.library import compare_tokenizers, export_tokenizer, import_tokenizer, read_texts, train_tokenizer
+    from bpe.patterns import PATTERNS
     from bpe.tokenizer import Tokenizer
+    from bpe.vocabulary import Vocabulary
 
-__all__ = ["Tokenizer"]
+__all__ = [
+    "PATTERNS",
+    "Tokenizer",
+    "Vocabulary",
+    "compare_tokenizers",
+    "export_tokenizer",
+    "import_tokenizer",
+    "read_texts",
+    "train_tokenizer",
+]
+
+# The module of each name. No name is that of a module: an imported module would hide it.
+_MODULES = {"PATTERNS": "bpe.patterns", "Tokenizer": "bpe.tokenizer", "Vocabulary": "bpe.vocabulary"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Tokenizer":
-        from bpe.tokenizer import Tokenizer
+    if name not in __all__:
+        raise AttributeError(f"module 'bpe' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_MODULES.get(name, "bpe.library")), name)
+    return value
 
-        return Tokenizer
-    raise AttributeError(f"module 'bpe' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,7 @@ that are written without spaces, such as Chinese: compare their bytes a token.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +93,25 @@ def figures(names: Sequence[str], vocabularies: Sequence[Vocabulary], usage: Usa
     }
 
 
+def compare_texts(
+    vocabularies: Mapping[str, Vocabulary], texts: Iterable[Any] | Mapping[str, Iterable[Any]]
+) -> dict[str, Any]:
+    """`figures` of vocabularies by name on texts in memory, strings or string arrays, or on groups of them by name.
+
+    Raises ValueError for an item that is no text, and if there is no text at all.
+    """
+    groups = texts if isinstance(texts, Mapping) else {ALL: texts}
+    encoders = [Encoder(vocabulary) for vocabulary in vocabularies.values()]
+    usage = count(encoders, itertools.chain.from_iterable(_text_batches(*group) for group in groups.items()))
+    return figures(list(vocabularies), list(vocabularies.values()), usage, "group")
+
+
+def _text_batches(group: str, texts: Iterable[Any]) -> Iterator[Batch]:
+    strings = (text for text in _strings(texts) if text is not None)
+    while chunk := list(itertools.islice(strings, ROWS)):
+        yield _batch(chunk, [group] * len(chunk))
+
+
 def read_batches(files: Iterable[Path], column: str, by: str | None, limit: int | None) -> Iterator[Batch]:
     """The texts of the files, grouped by the column `by`, until `limit` bytes of text have been read.
 
@@ -143,6 +162,8 @@ def _has_field(file: Path, by: str | None) -> bool:
 
 def _strings(texts: Iterable[Any]) -> Iterator[str]:
     for item in texts:
+        if not isinstance(item, str | pa.Array | pa.ChunkedArray):
+            raise ValueError(f"texts hold a {type(item).__name__}: pass strings or Arrow string arrays")
         yield from [item] if isinstance(item, str) else item.to_pylist()
 
 

@@ -16,13 +16,40 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from bpe.formats import MERGES_FILE, RANKS_FILE, letters, merges_file, rank_file
 from bpe.patterns import ANYTHING, to_oniguruma
 from bpe.vocabulary import Vocabulary, all_cuts
+from bpe.whole import write_whole
 
 TARGETS = ("tiktoken", "hf", "gpt2")
+ENDINGS = {".tiktoken": "tiktoken", ".json": "hf"}  # of an output that is one file, and its format
+
+
+def write_export(vocabulary: Vocabulary, output: Path, to: str | None, overwrite: bool) -> dict[Path, int | None]:
+    """Write the files of `export_files`; the bytes of each file, or None for one that was there already.
+
+    An output with an ending in ENDINGS is the file to write, any other a folder for the files; without `to`, the ending
+    decides the format. Raises ValueError as `export_files` does and if nothing tells the format. Raises
+    FileExistsError, before it writes anything, for a file that is there and differs, unless `overwrite`.
+    """
+    to = to or ENDINGS.get(output.suffix)
+    if to is None:
+        raise ValueError(f"to = None: should be one of {', '.join(TARGETS)}, since {output} has no known ending")
+    contents = export_files(vocabulary, to)
+    is_file = len(contents) == 1 and output.suffix in ENDINGS and not output.is_dir()
+    files = {output if is_file else output / name: content for name, content in contents.items()}
+    written_before = {file for file in files if file.exists() and file.read_bytes() == files[file]}
+    for file in files:
+        if file.exists() and file not in written_before and not overwrite:
+            raise FileExistsError(f"{file} is there and differs: choose another name or overwrite it")
+    for file, content in files.items():
+        if file not in written_before:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, content)
+    return {file: None if file in written_before else len(content) for file, content in files.items()}
 
 
 def export_files(vocabulary: Vocabulary, to: str) -> dict[str, bytes]:

@@ -80,18 +80,39 @@ def compile_pattern(pattern: str) -> Compiled:
 def _ends(compiled: Compiled, content: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The ends of the pretokens of one text, in bytes from its start."""
     text = content.tobytes().decode("utf-8", "surrogateescape")
-    matcher, after = compiled.plain, None
-    if not text.isascii():
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        if compiled.differs[codes].any():
-            matcher = _compile(compiled.corrected)
-        after = np.zeros(len(codes) + 1, np.int64)
-        np.cumsum(_utf8_lengths(codes), out=after[1:])
-    spans = itertools.chain.from_iterable(match.span() for match in matcher.finditer(text))
+    spans = itertools.chain.from_iterable(match.span() for match in _matcher(compiled, text).finditer(text))
     # The start of a match ends the pretoken before it. An empty match ends one too, but is none itself.
     ends = np.fromiter(itertools.chain(spans, [len(text)]), np.int64)
     ends = ends[np.diff(ends, prepend=0) > 0]
-    return ends if after is None else after[ends]
+    if text.isascii():
+        return ends
+    codes = _code_points(text)
+    after = np.zeros(len(codes) + 1, np.int64)
+    np.cumsum(_utf8_lengths(codes), out=after[1:])
+    return after[ends]
+
+
+def match_ends(pattern: str, text: str) -> set[int]:
+    """The ends of the matches of `pattern` in `text`, in characters; empty matches are left out."""
+    matches = _matcher(compile_pattern(pattern), text).finditer(text)
+    return {match.end() for match in matches if match.end() > match.start()}
+
+
+def compiled_element(pattern: str, pinned: bool) -> Any:
+    """A part of a pattern compiled for the `regex` package, with its own classes or with the pinned ones."""
+    plain, corrected, _ = _rewritten(pattern)
+    return _compile(corrected if pinned else plain)
+
+
+def _matcher(compiled: Compiled, text: str) -> Any:
+    """What matches the pattern in `text`: the pinned classes are slower, and few texts need them."""
+    if not text.isascii() and compiled.differs[_code_points(text)].any():
+        return _compile(compiled.corrected)
+    return compiled.plain
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def _utf8_lengths(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
@@ -226,7 +247,7 @@ def _members(expression: str) -> NDArray[np.bool_]:
     return members
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=128)
 def _compile(expression: str) -> Any:
     return _regex().compile(expression, _regex().VERSION1)
 

@@ -14,14 +14,14 @@ is taken, as Hugging Face does (in tiktoken it is chance). And an id that is no 
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from bpe.files import load_vocabulary
+from bpe.cuts import Held, whole_characters
+from bpe.files import load_vocabulary, save_vocabulary
+from bpe.special import Special, at_names, finder, refuse, refused
 from bpe.texts import utf8
 from bpe.vocabulary import Vocabulary
 
@@ -30,11 +30,20 @@ if TYPE_CHECKING:
 
     from bpe.encode import Encoder
 
-Special = Literal["all"] | Collection[str]
-
 
 class Tokenizer:
-    """Encodes and decodes with one vocabulary. Threads may share it, processes receive it (pickle)."""
+    """Encodes and decodes with one vocabulary. Threads may share it, processes receive it (pickle).
+
+    >>> import tempfile
+    >>> from bpe import Tokenizer, train_tokenizer
+    >>> tokenizer = train_tokenizer(["low lower lowest"], 262)
+    >>> tokenizer.encode("lower"), tokenizer.decode([256, 257])
+    ([258, 81], 'owlow')
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tokenizer.save(folder)
+    ...     Tokenizer.load(folder).decode(tokenizer.encode("lower"))
+    'lower'
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -43,6 +52,13 @@ class Tokenizer:
     def load(cls, path: str | Path, pattern: str | None = None) -> Tokenizer:
         """A tokenizer of a vocabulary that `load_vocabulary` reads; `pattern` is for files without a split rule."""
         return cls(load_vocabulary(path, pattern))
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the tokenizer to a folder, which `load` and every command reads. An equal one there stays as it is.
+
+        Raises FileExistsError if the folder holds another tokenizer, unless `overwrite`.
+        """
+        save_vocabulary(self.vocabulary, folder, overwrite)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tokenizer, (self.vocabulary,)
@@ -74,16 +90,14 @@ class Tokenizer:
         threads: int = 1,
     ) -> list[list[int]]:
         """`encode` of each text."""
-        names = frozenset(self.special_tokens)
-        allowed = names if allowed_special == "all" else names & frozenset(allowed_special)
-        disallowed = names - allowed if disallowed_special == "all" else frozenset(disallowed_special)
+        allowed, disallowed = self._names(allowed_special, disallowed_special)
         if disallowed:
             for text in texts:
-                _refuse(text, disallowed)
+                refuse(text, disallowed)
         if not allowed:
             return list(self._ordinary(texts, threads))
         # The parts of a text are ordinary text, name, ordinary text, name ...
-        split = [_finder(allowed).split(utf8(text).decode()) for text in texts]
+        split = [finder(allowed).split(utf8(text).decode()) for text in texts]
         ordinary = self._ordinary([part for parts in split for part in parts[::2]], threads)
         encoded = []
         for parts in split:
@@ -92,6 +106,33 @@ class Tokenizer:
                 ids += [self.special_tokens[name], *next(ordinary)]
             encoded.append(ids)
         return encoded
+
+    def encode_iterable(
+        self,
+        texts: Iterable[str],
+        *,
+        allowed_special: Special = frozenset(),
+        disallowed_special: Special = "all",
+    ) -> Iterator[int]:
+        """The ids of one text that arrives in chunks: exactly those of `encode("".join(texts), ...)`.
+
+        `texts` may be cut anywhere, within a word, a run of blanks or the name of a special token: an open file, the
+        parts of a download. Ids are yielded as soon as no further text can change them, and 64 K characters at a time.
+
+        Memory is bounded by the longest stretch of text in which no place for a cut can be proved: with the named
+        split rules a word, or a run of blanks, digits or symbols. A regular expression that looks back (`\\b`, `^`,
+        `(?<=...)`) or refers back has no such place, so that the whole text is held. `bpe/cuts.py` has the proof.
+
+        Raises ValueError where the text names a special token in `disallowed_special`, after the ids of the text before
+        it, and TypeError for a chunk that is not a string.
+
+        >>> from bpe import train_tokenizer
+        >>> tokenizer = train_tokenizer(["low lower lowest"], 270)
+        >>> list(tokenizer.encode_iterable(["lo", "wer lo", "west"])) == tokenizer.encode("lower lowest")
+        True
+        """
+        allowed, disallowed = self._names(allowed_special, disallowed_special)
+        return self._stream(texts, allowed, disallowed)
 
     def encode_arrow(self, texts: pa.Array | pa.ChunkedArray, threads: int = 1) -> pa.Array:
         """Ids of a string array as a list array of uint16, or of uint32 for a vocabulary of more than 65,536 ids.
@@ -141,6 +182,23 @@ class Tokenizer:
 
         return Encoder(self.vocabulary)
 
+    def _names(self, allowed: Special, disallowed: Special) -> tuple[frozenset[str], frozenset[str]]:
+        """The names that become tokens, and the names that are refused."""
+        names = frozenset(self.special_tokens)
+        tokens = names if allowed == "all" else names & frozenset(allowed)
+        return tokens, names - tokens if disallowed == "all" else frozenset(disallowed)
+
+    def _stream(self, texts: Iterable[str], allowed: frozenset[str], disallowed: frozenset[str]) -> Iterator[int]:
+        """`encode_iterable` with the names of `_names`."""
+        held = Held(self.vocabulary.pattern)
+        for text, name in at_names(whole_characters(refused(_strings(texts), disallowed)), allowed):
+            if part := held.add(text):
+                yield from self.encode_ordinary(part)
+            if name:
+                yield from self.encode_ordinary(held.rest())
+                yield self.special_tokens[name]
+        yield from self.encode_ordinary(held.rest())
+
     def _ordinary(self, texts: Sequence[str], threads: int) -> Iterator[list[int]]:
         """`encode_ordinary` of each text."""
         if len(texts) == 1:
@@ -152,17 +210,9 @@ class Tokenizer:
             yield ids[bounds[i] : bounds[i + 1]].tolist()
 
 
-def _refuse(text: str, disallowed: frozenset[str]) -> None:
-    """Raises ValueError if one of the names `disallowed` is in `text`."""
-    if match := _finder(disallowed).search(text):
-        name = match.group()
-        raise ValueError(
-            f"text holds the special token {name!r} at character {match.start()}: pass allowed_special={{{name!r}}} "
-            "for the token, or disallowed_special=() to take its name for ordinary text"
-        )
-
-
-@functools.lru_cache(maxsize=64)
-def _finder(names: frozenset[str]) -> re.Pattern[str]:
-    """A pattern that finds the leftmost of `names`, the longest at that place, as its one group."""
-    return re.compile("(" + "|".join(map(re.escape, sorted(names, key=len, reverse=True))) + ")")
+def _strings(chunks: Iterable[str]) -> Iterator[str]:
+    """The chunks. Raises TypeError for one that is not a string."""
+    for chunk in chunks:
+        if not isinstance(chunk, str):
+            raise TypeError(f"texts holds a {type(chunk).__name__}: pass chunks of text, a file opened with encoding=")
+        yield chunk

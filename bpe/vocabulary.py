@@ -37,6 +37,11 @@ class Vocabulary:
 
     Raises ValueError for tokens that lack a byte or name bytes twice, for special tokens that share an id with another
     token, and for merges that are named twice, of an id that is no token, or into bytes that are no token.
+
+    >>> from bpe import Tokenizer, Vocabulary
+    >>> tokens = [bytes([byte]) for byte in range(256)] + [b"ab", b"abab"]
+    >>> Tokenizer(Vocabulary(tuple(tokens), "gpt2", {"<|endoftext|>": 258})).encode("ababab")
+    [257, 256]
     """
 
     tokens: tuple[bytes, ...]

@@ -30,6 +30,7 @@ COMMANDS = {
     "clusters": ("corpus.commands.clusters:clusters", "Why a page was dropped as a duplicate, and its duplicates."),
     "report": ("corpus.commands.report:report", "How many documents each rule dropped; writes report.html."),
     "verify": ("corpus.commands.verify:verify", "Is every committed file whole? Rows, checksums, accounts."),
+    "warm-up": ("corpus.commands.warm_up:warm_up", "Compile everything for this machine, so that nothing waits later."),
     "gc": ("corpus.commands.verify:gc", "Remove files that no commit record names."),
 }
 

@@ -41,6 +41,14 @@ def setting(
     `--field-name` would be unclear (a tuple field is repeatable there); `path` marks a file whose contents, not
     whose name, are part of the configuration. `of` names another stage that has a setting of this name: this setting
     takes its value and cannot be given one.
+
+    >>> from dataclasses import dataclass
+    >>> from corpus import setting
+    >>> @dataclass(frozen=True)
+    ... class Config:
+    ...     max_upper: float = setting(0.3, "largest share of upper-case letters", low=0, high=1)
+    >>> Config()
+    Config(max_upper=0.3)
     """
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "flag": flag, "path": path, "of": of}
     return dataclasses.field(default=default, metadata=metadata)

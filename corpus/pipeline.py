@@ -1,4 +1,4 @@
-"""Recipe -> passes: what has to run, in which order, on which files.
+"""Recipe -> passes: what has to run, in which order, on which files; and a whole run of them, for Python.
 
 Neighbouring per-document stages run fused in one pass over a shard. A barrier (`corpus.stage.Barrier`) needs all
 documents: its own passes find out what it must know, and then it goes on with the stages behind it. Passes are planned
@@ -12,27 +12,32 @@ the tasks know of each other: a pass that reads the whole of what comes before i
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
-from corpus.engine.base import Unit
+from bpe.terminal.text import counted
+from corpus.engine.base import Event, Failure, Limits, Unit
+from corpus.engine.start import DEFAULT, start_engine
 from corpus.run.barrier import BarrierJob
 from corpus.run.chain import Step, sums_of
+from corpus.run.execute import run_pass
 from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, document_units, documents_of, wait_for
-from corpus.run.recipe import Recipe, describe
+from corpus.run.recipe import Recipe, describe, load_recipe
 from corpus.run.work import ChainWork, Documents
 from corpus.stage import Barrier
-from corpus.store.open import children, expand, fingerprint, is_dir, storage
+from corpus.store.open import expand, fingerprint, is_dir, storage
 from corpus.store.records import Input
 from corpus.store.shards import Dataset
 from corpus.tokens.passes import tokenizer_pass, tokens_pass
-from corpus.warc.source import WarcPages
+from corpus.warc.source import WarcPages, warc_files
 
-_WARCS = (".warc", ".warc.gz", ".warc.zst", ".wet", ".wet.gz", ".wet.zst")
 _WARC_NAME = re.compile(r"\.(warc|wet)(\.gz|\.zst)?$|\.(gz|zst)$")
 ROW_SECONDS = 30.0  # for one guarded piece of work, if no stage of the recipe has a time limit
 
@@ -52,7 +57,7 @@ def find_source(inputs: Sequence[str]) -> Source:
     warcs: list[str] = []
     for path in paths:
         if is_dir(path):
-            inside = [item for item in children(path) if item.endswith(_WARCS)]
+            inside = warc_files(path)
             if not inside:
                 raise ValueError(f"{path}: holds no .warc or .wet files (.gz, .zst) and no committed documents")
             warcs += inside
@@ -190,3 +195,111 @@ def _warc_units(paths: Sequence[str]) -> Callable[[Sequence[str]], list[Unit]]:
             return [Unit(key, (Input(found[key], *mark),)) for key, mark in zip(keys, marks, strict=True)]
 
     return units
+
+
+class RunSummary(NamedTuple):
+    r"""What a whole recipe has left in its output folder, over all calls that worked on it.
+
+    output     the folder
+    documents  the dataset of the documents that are kept, for `corpus.Dataset`; None where the recipe makes none
+    read       documents, or records of WARC files that should hold a page
+    kept       documents
+    dropped    by rule, the number of documents that it dropped, the largest number first
+    tokens     the number of tokens; None where the recipe makes no tokens
+    report     the path of report.html
+
+    >>> from corpus import RunSummary
+    >>> summary = RunSummary("out", "out/clean", 100, 60, {"language.other": 40}, None, "out/report.html")
+    >>> f"{summary.kept / summary.read:.0%} kept"
+    '60% kept'
+    """
+
+    output: str
+    documents: str | None
+    read: int
+    kept: int
+    dropped: dict[str, int]
+    tokens: int | None
+    report: str
+
+
+def run_recipe(
+    recipe: Recipe | str | os.PathLike[str],
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    engine: str = DEFAULT,
+    limits: Limits | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> RunSummary:
+    r"""Run a whole recipe, as `corpus run` does: the files in `output` are the same, byte for byte.
+
+    recipe    a recipe of `load_recipe`, or what that reads: a file, or the name of a recipe of the toolkit
+    inputs    WARC or WET files, folders of them, patterns; or one folder of documents that a command has written
+    output    the folder to write to; a run that was interrupted goes on when the call is repeated
+    workers   processes, by default as many as this process may use cores; with engine="ray", units at a time
+    engine    "local": processes on this machine; "ray": the Ray cluster that RAY_ADDRESS names
+    limits    the memory of a worker, the time of a unit and more: a `corpus.engine.base.Limits`
+    progress  is called with a line of text when a pass begins or ends, and when a page or a unit fails: `print`
+
+    Worker processes are spawned, and they never import the script or notebook that calls this. So it needs no
+    `if __name__ == "__main__"`; a rule of one's own should be in a module, and not in the script. Ctrl-C stops the
+    workers, and raises KeyboardInterrupt.
+
+    Raises ValueError for a recipe or inputs that are wrong, and for a folder that holds units of another recipe or of
+    other inputs; FileNotFoundError for an input that is not there; RuntimeError naming the units that failed, when all
+    units of the pass have been tried; OSError where nothing can be written.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from corpus import Dataset, run_recipe
+    >>> text = "The ship came home to the old harbour at dawn."
+    >>> fields = "WARC-Type: conversion\r\nWARC-Target-URI: https://a.example/\r\nContent-Type: text/plain"
+    >>> record = f"WARC/1.0\r\n{fields}\r\nContent-Length: {len(text)}\r\n\r\n{text}\r\n\r\n"
+    >>> with TemporaryDirectory() as folder:
+    ...     wet, recipe = Path(folder, "a.wet"), Path(folder, "mine.toml")
+    ...     _ = wet.write_bytes(record.encode())
+    ...     _ = recipe.write_text("[extract]\n[gopher_quality]\nmin_words = 5")
+    ...     summary = run_recipe(recipe, wet, f"{folder}/out", workers=1)
+    ...     documents = list(Dataset(summary.documents).rows(columns=["text", "url"]))
+    >>> summary.read, summary.kept, summary.dropped
+    (1, 1, {})
+    >>> documents
+    [{'text': 'The ship came home to the old harbour at dawn.', 'url': 'https://a.example/'}]
+    """
+    from corpus.report.gather import write_report
+
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    folder = os.fspath(output).rstrip("/") or "/"
+    if not paths:
+        raise ValueError("inputs: name a WARC file, a folder or a pattern at least")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers = {workers}: should be at least 1, or None for as many as there are cores")
+    say = progress or (lambda line: None)
+    with start_engine(engine, workers, limits or Limits()) as started:
+        for plan in passes(loaded, [os.fspath(path) for path in paths], folder):
+            say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")
+            done = run_pass(plan, started, functools.partial(_say_event, say))
+            say(f"{plan.name}: {done.done} of {done.units} units done, {done.skipped} done before")
+            if done.failures:
+                raise RuntimeError(_failed(plan.name, done.failures))
+    report, funnel = write_report([folder])
+    dropped: Counter[str] = Counter()
+    for _, rule, count in funnel.drops:
+        dropped[rule] += count
+    documents = f"{folder}/clean" if loaded.steps else None
+    return RunSummary(folder, documents, funnel.read, funnel.kept, dict(dropped.most_common()), funnel.tokens, report)
+
+
+def _say_event(say: Callable[[str], object], event: Event) -> None:
+    if event.kind in ("retry", "failed", "quarantine"):
+        say(f"{event.unit}: {event.kind}: {event.detail}")
+
+
+def _failed(name: str, failures: Sequence[Failure]) -> str:
+    """The message about units that failed: the first of them, and how many there are."""
+    first = failures[0]
+    more = f", and {len(failures) - 1} more units failed" if failures[1:] else ""
+    return f"{name}: unit {first.unit} failed: {first.reason}{more}; the same call goes on with what is left"

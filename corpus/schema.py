@@ -74,7 +74,19 @@ def tokens_schema(vocab_size: int) -> pa.Schema:
 
 
 class Drop(NamedTuple):
-    """Why a document is not kept: `rule` is `stage.rule_name`, unique across the toolkit."""
+    """Why a document is not kept: the rule that drops it, what it measured, and its threshold.
+
+    rule       `stage.rule_name`, unique across the toolkit; a rule of one's own may leave out the stage
+    value      what was measured or found
+    threshold  what it was compared with
+
+    >>> from corpus import Drop
+    >>> def rule(text, config=None):
+    ...     share = sum(map(str.isupper, text)) / max(len(text), 1)
+    ...     return Drop("upper_case", share, 0.3) if share > 0.3 else None
+    >>> rule("LOUD!"), rule("quiet")
+    (Drop(rule='upper_case', value=0.8, threshold=0.3), None)
+    """
 
     rule: str
     value: float | int | str
@@ -91,6 +103,16 @@ class Outcome(NamedTuple):
     audit     rows for review, by the stage's audit schema, in the order of the batch; None if none were asked for
     measured  float32[rows of the batch] by the name of a rule: the number that the rule measured of each row, kept and
               dropped alike; NaN where an earlier rule had decided. Stages may leave it empty
+
+    `corpus.schema.outcome` makes the Outcome of most stages, of a batch and the drops by row:
+
+    >>> import pyarrow as pa
+    >>> from corpus import Drop, Outcome
+    >>> from corpus.schema import outcome
+    >>> batch = pa.RecordBatch.from_pylist([{"text": "LOUD!"}, {"text": "quiet"}])
+    >>> answer = outcome(batch, "loud", {0: Drop("loud.upper_case", 0.8, 0.3)})
+    >>> isinstance(answer, Outcome), answer.kept.to_pylist(), answer.dropped.column("rule").to_pylist()
+    (True, [{'text': 'quiet'}], ['loud.upper_case'])
     """
 
     kept: pa.RecordBatch

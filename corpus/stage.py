@@ -56,6 +56,10 @@ class Rule(NamedTuple):
     drops     on which side of the threshold a document is dropped; "listed" where something unwanted is found
     setting   the field of the stage's Config that holds the threshold; None where no setting does
     source    the paper, specification or code that the rule and its default come from
+
+    >>> from corpus import Rule
+    >>> Rule("upper_case", "share of upper-case letters", "above", setting="max_upper").drops
+    'above'
     """
 
     name: str
@@ -132,6 +136,20 @@ class Stage:
     sums        what its sums mean, by name: the summary of a pass shows them. A name that ends with `_` stands for all
                 sums that begin so: the report shows them
     barrier     how it judges, where it needs all documents
+
+    >>> from dataclasses import dataclass
+    >>> from corpus import Drop, Rule, Stage, setting
+    >>> from corpus.schema import outcome
+    >>> @dataclass(frozen=True)
+    ... class Config:
+    ...     max_chars: int = setting(100, "drop a document with more characters", low=1)
+    >>> def process(batch, config):
+    ...     lengths = enumerate(map(len, batch.column("text").to_pylist()))
+    ...     long = {row: Drop("short.long", n, config.max_chars) for row, n in lengths if n > config.max_chars}
+    ...     return outcome(batch, "short", long)
+    >>> STAGE = Stage("short", Config, process, rules=(Rule("long", "characters", "above", "max_chars"),))
+    >>> STAGE.default(STAGE.rules[0])
+    100
     """
 
     name: str

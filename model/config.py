@@ -35,7 +35,12 @@ class ModelConfig:
     """The shape of a decoder-only Transformer.
 
     The defaults are Qwen3's shape (arXiv:2505.09388). Learned positions, layer norm, GELU and biases make it GPT-2's.
-    Qwen3's names of the fields stand in brackets.
+    Qwen3's names of the fields stand in brackets. Raises ValueError, naming the field, for a value out of bounds.
+
+    >>> from model import ModelConfig
+    >>> shape = ModelConfig(300, context=16, layers=1, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64)
+    >>> shape.padded_vocab_size
+    320
     """
 
     vocab_size: int  # ids that the tokenizer can produce, end-of-text included
@@ -87,7 +92,14 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of the training. Together with the model's shape and the data they determine the weights."""
+    """The settings of the training. Together with the model's shape and the data they determine the weights.
+
+    Raises ValueError, naming the field, for a value out of bounds.
+
+    >>> from model import TrainConfig
+    >>> TrainConfig(steps=100, batch_tokens=2048, lr=1e-3, warmup_steps=10).schedule
+    'cosine'
+    """
 
     steps: int  # updates of the weights
     batch_tokens: int  # tokens an update, a multiple of the context
@@ -130,7 +142,14 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out and watched. An `..._every` is a number of steps; 0 means never."""
+    """How a run is carried out and watched. An `..._every` is a number of steps; 0 means never.
+
+    Raises ValueError, naming the field, for a value out of bounds.
+
+    >>> from model import RunOptions
+    >>> RunOptions(device="cpu", sample_every=0).validate_every
+    100
+    """
 
     device: str = "auto"  # "cpu", "cuda" or "cuda:N"; "auto" takes CUDA if there is a CUDA device
     compile: bool | None = None  # whether to use torch.compile; None: on CUDA only

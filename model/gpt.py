@@ -173,7 +173,14 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """The whole model: `model(tokens, targets)` is the loss, `model.logits(tokens)` the logits.
 
-    Weights are fp32; a new model has random ones. model/decode.py generates text from it.
+    Tokens and targets are ids, int64 (B, T); logits are (B, T, V); the loss is the mean in nats a token. Weights are
+    fp32, and a new model has random ones. model/decode.py generates text from it.
+
+    >>> import torch
+    >>> from model import GPT, ModelConfig
+    >>> shape = ModelConfig(300, context=16, layers=1, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64)
+    >>> GPT(shape).logits(torch.zeros(2, 8, dtype=torch.int64)).shape
+    torch.Size([2, 8, 300])
     """
 
     cos_TD: Tensor

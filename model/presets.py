@@ -91,6 +91,11 @@ def from_preset(
 
     Raises ValueError, naming the field, if the name is unknown, a value is out of bounds, both steps and tokens are
     set, or the batch is not a whole number of sequences.
+
+    >>> from model import from_preset
+    >>> model_config, train_config = from_preset("tiny", vocab_size=1024, training={"steps": 50})
+    >>> model_config.layers, train_config.warmup_steps
+    (4, 10)
     """
     if name not in PRESETS:
         raise ValueError(f"preset {name!r}: should be one of {', '.join(PRESETS)}")

@@ -6,7 +6,7 @@ samples is the text of a single sample, and a prompt is continued alike alone an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from model.device import compute_dtype
 from model.draw import Sampling, draw, uniforms
 from model.gpt import GPT
 
-__all__ = ["Sample", "Sampling", "generate", "generate_batch"]
+__all__ = ["Sample", "Sampling", "generate", "generate_batch", "generate_tokens"]
 
 # Texts that are continued at once: as many as keep a GPU busy, but their keys and values must fit CACHE_BYTES.
 MOST_ROWS = 64
@@ -91,7 +91,14 @@ def rows_at_once(model: GPT) -> int:
     return max(1, min(MOST_ROWS, CACHE_BYTES[device.type] // (slot_bytes * config.context)))
 
 
-@torch.no_grad()
+def generate_tokens(
+    model: GPT, prompt: Sequence[int], end_of_text: int, sampling: Sampling, until: Until | None = None
+) -> Iterator[int]:
+    """The tokens of the one sample that `generate` returns, each as soon as it is drawn."""
+    for _, token in _drawn(model, [prompt], [0], end_of_text, sampling, until, at_once=True):
+        yield token
+
+
 def _continue(
     model: GPT,
     prompts: Sequence[Sequence[int]],
@@ -103,6 +110,32 @@ def _continue(
     graph: bool,
 ) -> list[Sample]:
     """A continuation of each prompt, drawn with the random numbers of its number."""
+    draws = _drawn(model, prompts, numbers, end_of_text, sampling, until, on_token is not None, graph)
+    while True:
+        try:
+            row, token = next(draws)
+        except StopIteration as end:
+            samples: list[Sample] = end.value
+            return samples
+        if on_token is not None:
+            on_token(numbers[row], token)
+
+
+@torch.no_grad()
+def _drawn(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    numbers: Sequence[int],
+    end_of_text: int,
+    sampling: Sampling,
+    until: Until | None,
+    at_once: bool,
+    graph: bool = True,
+) -> Generator[tuple[int, int], None, list[Sample]]:
+    """The number of a prompt and a token drawn after it, again and again; at the end a continuation of each prompt.
+
+    `at_once` says whether each token is read from the device as soon as it is drawn.
+    """
     context, most = model.config.context, sampling.max_tokens
     texts = [[end_of_text, *prompt][-context:] for prompt in prompts]
     lengths = [len(text) for text in texts]
@@ -110,7 +143,7 @@ def _continue(
     random_BN = uniforms(sampling.seed, numbers, most)
     decoder = Decoder(model, random_BN, partial(draw, sampling=sampling), longest, graph)
     decoder.prefill(range(len(texts)), texts)
-    steps_a_read = 1 if on_token else STEPS_A_READ[decoder.device.type]
+    steps_a_read = 1 if at_once else STEPS_A_READ[decoder.device.type]
     drawn: list[list[int]] = [[] for _ in texts]
     ended = [False] * len(texts)
     done = 0
@@ -136,8 +169,7 @@ def _continue(
                     ended[row] = True
                     break
                 drawn[row].append(token)
-                if on_token is not None:
-                    on_token(numbers[row], token)
+                yield row, token
                 ended[row] = until is not None and until(drawn[row])
         done += steps
     return [Sample(tokens, end) for tokens, end in zip(drawn, ended, strict=True)]

@@ -1,8 +1,13 @@
-"""Ctrl-C and SIGTERM as a request to stop: the training loop asks for it between updates and ends in good order."""
+"""Ctrl-C and SIGTERM as a request to stop: the training loop asks for it between updates and ends in good order.
+
+Python lets the main thread alone set handlers, and runs them there. Training in another thread is not stopped by a
+signal; the main thread's handlers stay as they are.
+"""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,8 +21,12 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
     After the first signal the handlers from before are in force again, so that a second signal ends the process.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     received: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    # A handler that Python has not set is None and cannot be restored: such a signal is left to whoever set it.
+    handlers = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) is not None}
 
     def restore() -> None:
         for number, handler in handlers.items():
@@ -27,7 +36,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         received.append(number)
         restore()
 
-    for number in SIGNALS:
+    for number in handlers:
         signal.signal(number, remember)
     try:
         yield lambda: bool(received)

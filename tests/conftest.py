@@ -38,7 +38,20 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and not val.isascii() else None
 
 
+# Files that take longest are started first, so that no worker is left with one of them at the end.
+SLOW = (
+    "e2e/test_fineweb.py",
+    "e2e/test_dedup.py",
+    "model/test_parallel.py",
+    "e2e/",
+    "faults/",
+    "corpus/engine/",
+    "model/",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_place)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -49,3 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((place for place, beginning in enumerate(SLOW) if path.startswith(beginning)), len(SLOW))

@@ -38,7 +38,7 @@ ROOMS = {
     "tokens": MACHINERY,
     "report": MACHINERY,
     "sample": MACHINERY,
-    "pipeline": MACHINERY | {"tokens", "warc"},
+    "pipeline": MACHINERY | {"tokens", "warc", "report"},
 }
 ABOVE = {"commands", "cli", "__main__"}  # may import everything; nothing imports them
 OF_CORPUS_FOR_MODEL = {"schema", "store"}

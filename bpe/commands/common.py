@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from bpe.vocabulary import Vocabulary
 
 PATTERNS = ("gpt2", "cl100k", "o200k")  # bpe.patterns.PATTERNS, written out to keep --help light
-# What a command compiles at first: its last kernels, and about the seconds that all of them take.
-COMPILED = {
-    "encoder": (("encode.encode_texts",), 10),
-    "trainer": (("count.count_pretokens", "merge.merge"), 8),
-}
 PATH = click.Path(path_type=Path)
 TEXTS = Heading("Texts")
 TOKENIZER = Heading("Tokenizer")
@@ -63,25 +58,12 @@ column_option = TEXTS.option(
 overwrite_option = FILES.option("--overwrite", is_flag=True, help="replace an output that is there and differs")
 
 
-def start_compiled(what: str) -> None:
-    """Import Numba and say so if it has to compile the kernels of `what` (a key of COMPILED).
-
-    Machine code is kept on disk; the first command of an installation makes it, which takes seconds. Call this before
-    any module is imported that imports Numba.
-    """
-    _start_numba()
-    from bpe.kernels import is_compiled
-
-    entries, seconds = COMPILED[what]
-    if not is_compiled(*entries):
-        say(f"compiling the {what}, once (about {seconds} s) ...")
-
-
-def _start_numba() -> None:
+def start_numba() -> None:
     """Import Numba without SciPy, which it imports for a BLAS, and without the packages that register as extensions of
     Numba (awkward is one). No kernel of ours needs them, and they take 0.4 s.
 
-    Only a command may do so, because the process is its own: from here on `np.dot` in Numba functions has no BLAS.
+    Call this before any module is imported that imports Numba. Only a command may do so, because the process is its
+    own: from here on `np.dot` in Numba functions has no BLAS.
     """
     hidden = "scipy" not in sys.modules
     if hidden:
@@ -98,8 +80,8 @@ def _start_numba() -> None:
 
 
 def encoder_of(vocabulary: Vocabulary) -> Encoder:
-    """The encoder, after a word to the user if that takes seconds."""
-    start_compiled("encoder")
+    """The encoder of the vocabulary."""
+    start_numba()
     from bpe.encode import Encoder
 
     return Encoder(vocabulary)

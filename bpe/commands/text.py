@@ -22,7 +22,7 @@ from bpe.commands.common import (
     names_of,
     rank_file_pattern_option,
     read,
-    start_compiled,
+    start_numba,
     text_of,
     tokenizer_option,
 )
@@ -106,7 +106,7 @@ def _ids(vocabulary: Vocabulary, text: str, allow_special: tuple[str, ...]) -> N
     if unknown:
         known = ", ".join(vocabulary.special_tokens) or "none"
         raise ValueError(f"--allow-special {unknown[0]}: this tokenizer has no such token, only {known}")
-    start_compiled("encoder")
+    start_numba()
     import numpy as np
 
     from bpe.tokenizer import Tokenizer

@@ -19,7 +19,7 @@ from bpe.commands.common import (
     pattern_option,
     progress_bar,
     rank_file_pattern_option,
-    start_compiled,
+    start_numba,
 )
 from bpe.terminal.help import FILES, SIZE, WORK, command, json_option
 from bpe.terminal.program import cores
@@ -120,7 +120,7 @@ def train(
     from bpe.sources import files_of, read_texts
 
     files = [file for source in sources for file in files_of(source)]
-    start_compiled("trainer")
+    start_numba()
     from bpe import train as trainer
 
     start = time.perf_counter()
@@ -180,28 +180,17 @@ def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, o
 
     An output that ends in .tiktoken or .json is the file to write; any other output is a folder for the files.
     """
-    endings = {".tiktoken": "tiktoken", ".json": "hf"}
-    to = to or endings.get(output.suffix)
-    if to is None:
-        raise click.UsageError("which format? Pass --to tiktoken, hf or gpt2")
-    from bpe.export import export_files
+    from bpe.export import ENDINGS, write_export
     from bpe.files import load_vocabulary
-    from bpe.whole import write_whole
 
-    contents = export_files(load_vocabulary(tokenizer, pattern), to)
-    is_file = len(contents) == 1 and output.suffix in endings and not output.is_dir()
-    files = {output if is_file else output / name: content for name, content in contents.items()}
-    written_before = {file for file in files if file.exists() and file.read_bytes() == files[file]}
-    for file in files:
-        if file.exists() and file not in written_before and not overwrite:
-            raise FileExistsError(f"{file} is there and differs: choose another name or pass --overwrite")
-    for file, content in files.items():
-        if file in written_before:
-            say(f"{file}: already there, nothing to do")
-            continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, content)
-        say(f"{file}: {len(content):,} bytes")
+    if to is None and output.suffix not in ENDINGS:
+        raise click.UsageError("which format? Pass --to tiktoken, hf or gpt2")
+    try:
+        written = write_export(load_vocabulary(tokenizer, pattern), output, to, overwrite)
+    except FileExistsError as error:
+        raise FileExistsError(f"{error} (--overwrite)") from error
+    for file, size in written.items():
+        say(f"{file}: already there, nothing to do" if size is None else f"{file}: {size:,} bytes")
 
 
 @command("import")

@@ -24,7 +24,7 @@ from typing import Any, cast
 
 import numba
 
-from bpe.compiled import Function, cache_folder, cached_in, config, njit
+from bpe.compiled import Function, cache_folder, cached_in, compile_once, config, njit
 
 types: Any = numba.types  # its attributes are made at run time
 
@@ -37,8 +37,11 @@ def kernel(function: Function) -> Function:
     17 s that way, and 10 s with one signature for each function.
     """
     is_entry = not function.__name__.startswith("_")
-    with cached_in(_cache_folder(config.CACHE_DIR)):
+    folder = _cache_folder(config.CACHE_DIR)
+    with cached_in(folder):
         compiled: Any = njit(cache=is_entry, nogil=True, no_cfunc_wrapper=True)(function)
+    if is_entry:
+        compile_once(compiled, folder)
     resolve = compiled.get_call_template  # what Numba asks when it meets a call in another kernel
     compiled.get_call_template = lambda args, kws: resolve(tuple(map(_widened, args)), kws)
     return cast(Function, compiled)
@@ -52,12 +55,3 @@ def _widened(kind: Any) -> Any:
 def _cache_folder(configured: str) -> str:
     here = Path(__file__).parent
     return cache_folder("bpe", here, (here.parent / "unicode.py",), configured)
-
-
-def is_compiled(*entries: str) -> bool:
-    """Whether the machine code of each kernel, such as "encode.encode_texts", is on disk.
-
-    If it is not, the first call of the kernel takes seconds.
-    """
-    folder = Path(_cache_folder(config.CACHE_DIR))
-    return all(any(folder.rglob(f"{entry}-*.nbi")) for entry in entries)

@@ -17,6 +17,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from bpe.terminal.text import say
 DISTRIBUTION = "corpus-toolkit"
 FAILED, WRONG_USAGE, FORBIDDEN, INTERRUPTED = 1, 2, 4, 130
 _OURS = ("bpe", "corpus", "model")
+_AGAIN = 0.05  # seconds
 _NO_FIX = (click.MissingParameter, click.NoSuchOption, click.BadOptionUsage, click.BadArgumentUsage)
 
 Table = Mapping[str, tuple[str, str]]  # name -> (module:function, one line of help)
@@ -115,6 +117,7 @@ class Program(Commands):
             return super().main(args, self.name, standalone_mode=False, **extra)
         for number in self.signals:
             signal.signal(number, signal.default_int_handler)
+        sys.unraisablehook = _interrupt_again
         sys.exit(self._exit_code(args, extra))
 
     def _exit_code(self, args: Sequence[str] | None, extra: dict[str, Any]) -> int:
@@ -153,3 +156,11 @@ def _explained(error: click.ClickException) -> str:
         end = "" if message.endswith((".", "?")) else "."
         return f"{message}{end} See {error.ctx.command_path} --help."
     return message
+
+
+def _interrupt_again(error: sys.UnraisableHookArgs) -> None:
+    """Python drops an exception that comes up in a callback, such as a finalizer. Ctrl-C there must not be lost."""
+    if error.exc_type is KeyboardInterrupt:
+        threading.Timer(_AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()  # when the callback has returned
+    else:
+        sys.__unraisablehook__(error)

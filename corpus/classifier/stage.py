@@ -16,6 +16,7 @@ from corpus.classifier.model import add_scores, check_file, columns, load
 from corpus.classifier.passes import DATASETS, score_passes
 from corpus.schema import Outcome
 from corpus.stage import Barrier, Stage
+from corpus.text.fasttext_model import DISTRIBUTION
 
 _DEFAULTS = {SCORE: 0.5, GRADE: 3.0}  # FineWeb-Edu keeps documents of grade 3 and more
 
@@ -45,7 +46,7 @@ STAGE = Stage(
     process,
     (score_rule("keep_above"),),
     command="filter",
-    libraries=("fasttext",),
+    libraries=(DISTRIBUTION,),
     columns=columns,
     resources=resources,
     barrier=Barrier(

@@ -9,8 +9,9 @@ documents with a key in common may be duplicates. `exchange.write_keys` writes k
 `components` joins edges into blocks. `candidates` brings the documents of a block together, `labels.decide` decides
 which of them stay, and `apply.process` is the step that drops the others. `passes` says in which passes this happens.
 
-`lines` removes repeated lines, by similar steps. `results` and `clusters` answer questions about a finished
-deduplication. `config` is light: it loads neither Numba nor datasketch.
+`lines` removes repeated lines, by similar steps. `in_memory` takes a list of texts through these steps without files.
+`results` and `clusters` answer questions about a finished deduplication. `config` is light: it loads neither Numba nor
+datasketch.
 """
 
 from __future__ import annotations

@@ -81,14 +81,19 @@ def write_blocks(root: NDArray[Any], sizes: NDArray[Any], starts: Sequence[int],
     writer = SectionWriter(path, len(starts) - 1)
     count = 0
     for section, (start, end) in enumerate(itertools.pairwise(starts)):
-        roots = root[start:end]
-        connected = np.flatnonzero(sizes[roots] > 1)
-        rows = connected.astype(np.uint64) + np.uint64(start)
-        columns = [pa.array(rows), pa.array(roots[connected].astype(np.uint64))]
-        writer.write(section, pa.record_batch(columns, schema=BLOCKS))
-        count += len(connected)
+        blocks = blocks_of(root, sizes, start, end)
+        writer.write(section, blocks)
+        count += blocks.num_rows
     writer.close()
     return count
+
+
+def blocks_of(root: NDArray[Any], sizes: NDArray[Any], start: int, end: int) -> pa.RecordBatch:
+    """BLOCKS of the rows from `start` to `end`; `root` and `sizes` are those of `write_blocks`."""
+    roots = root[start:end]
+    connected = np.flatnonzero(sizes[roots] > 1)
+    rows = connected.astype(np.uint64) + np.uint64(start)
+    return pa.record_batch([pa.array(rows), pa.array(roots[connected].astype(np.uint64))], schema=BLOCKS)
 
 
 def document_columns(config: Config) -> list[str]:

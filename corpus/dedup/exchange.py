@@ -56,16 +56,32 @@ def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]],
 
     In memory are the keys, twice: about 340 bytes a document with 14 bands.
     """
+    records, starts = _partitioned(batches)
+    with target.open("wb") as file:
+        file.write((_HEADER + _RECORD * starts).astype("<u8").data)
+        file.write(records.astype("<u4", copy=False).data)
+    return len(records)
+
+
+def edges_in_memory(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]]) -> NDArray[np.uint64]:
+    """The edges of `partition_edges` for all keys of some batches of (keys, row of each), without files."""
+    records, starts = _partitioned(batches)
+    first_rows = np.zeros(1, np.uint64)
+    slots = zip(starts[:-1, None], starts[1:, None], strict=True)
+    return np.concatenate([_slot_edges(records, *limits, first_rows) for limits in slots])
+
+
+def _partitioned(
+    batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]],
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """(records uint32[n, 3], where those of each slot begin, int64[SLOTS + 1]) of batches of (keys, row of each)."""
     portions = [(np.empty(0, np.uint64), np.empty(0, np.uint32)), *batches]
     keys, rows = (np.concatenate(columns) for columns in zip(*portions, strict=True))
     del portions  # the records take as much memory again
     starts = np.zeros(SLOTS + 1, np.int64)
     records = np.empty((len(keys), 3), np.uint32)
     kernels.partition(keys, rows, starts, records)
-    with target.open("wb") as file:
-        file.write((_HEADER + _RECORD * starts).astype("<u8").data)
-        file.write(records.astype("<u4", copy=False).data)
-    return len(records)
+    return records, starts
 
 
 def partition_edges(files: Sequence[PairFile], part: int, parts: int, threads: int = 1) -> NDArray[np.uint64]:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from corpus.config import setting
 from corpus.extract.extractors import EXTRACTORS, find_extractor, load_extractor
+from corpus.run.recipe import step_with
 from corpus.schema import DOCUMENTS, PAGES, Drop, Outcome, outcome
 from corpus.stage import Rule, Stage
 from corpus.text.charset import Decoded, decode
@@ -96,10 +98,10 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     load_extractor(config)  # also of an empty batch: no page's time is running yet
     drops: dict[int, Drop] = {}
     texts, encodings = [], []
-    plain = [media == "text/plain" for media in batch.column("media").to_pylist()]
-    for row, (html, charset) in enumerate(zip(batch.column("html"), batch.column("charset").to_pylist(), strict=True)):
+    media, charsets = batch.column("media").to_pylist(), batch.column("charset").to_pylist()
+    for row, (html, charset) in enumerate(zip(batch.column("html"), charsets, strict=True)):
         page = decode(html.as_py() or b"", charset)
-        text = written(page, config) if plain[row] else main_text(page, config)
+        text = text_of(page, media[row], config)
         if isinstance(text, Drop):
             drops[row] = text
         else:
@@ -115,6 +117,58 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     columns[0] = pa.array(texts, pa.string())
     encoded = pa.record_batch(columns, schema=schema).append_column(ENCODING, pa.array(encodings, pa.string()))
     return split._replace(kept=encoded)
+
+
+class Fetched(Protocol):
+    """What `extract_text` reads of a page; the pages of `corpus.read_pages` have it."""
+
+    @property
+    def html(self) -> bytes: ...
+    @property
+    def charset(self) -> str | None: ...
+    @property
+    def media(self) -> str | None: ...
+
+
+def extract_text(
+    page: str | bytes | Fetched, *, charset: str | None = None, extractor: str = "trafilatura", **settings: Any
+) -> str | None:
+    """The main text of a page, as the stage `extract` finds it; None if the stage drops the page.
+
+    page       HTML as bytes or as text; or a page of `read_pages`, of which the text of a WET file is all text
+    charset    the charset that the HTTP header names, for bytes. Without it, marks in the bytes decide, as the WHATWG
+               Encoding Standard says; a page of `read_pages` has its own
+    extractor  what finds the text: trafilatura (as FineWeb), or resiliparse, which is faster
+    settings   other settings of [extract] by their names, such as favor="recall" or comments=True
+
+    A page is dropped if it has no text, too many tags or too many attributes, or makes the extractor fail. The clock is
+    not looked at: only a run gives up a page that takes too long. Raises ValueError naming a setting that is wrong, or
+    the library to install; TypeError for what is no page.
+
+    >>> from corpus import extract_text
+    >>> article = "<p>A ship came home to the old harbour at dawn, and nobody was there to see it.</p>"
+    >>> extract_text(f"<html><body><nav><a href='/'>Home</a></nav><article>{article}</article></body></html>")
+    'A ship came home to the old harbour at dawn, and nobody was there to see it.'
+    >>> extract_text("<html><body></body></html>") is None
+    True
+    """
+    config = step_with(NAME, {"extractor": extractor, **settings}).config
+    media = None
+    if isinstance(page, str):
+        decoded = Decoded(page, "utf-8")
+    elif isinstance(page, bytes):
+        decoded = decode(page, charset)
+    elif hasattr(page, "html"):
+        decoded, media = decode(page.html, charset or page.charset), page.media
+    else:
+        raise TypeError(f"page is of type {type(page).__name__}: pass HTML as bytes or str, or a page of read_pages")
+    text = text_of(decoded, media, config)
+    return None if isinstance(text, Drop) else text
+
+
+def text_of(page: Decoded, media: str | None, config: Config) -> str | Drop:
+    """The text of a page of a media type: all of a page of plain text, else the main text; or why there is none."""
+    return written(page, config) if media == "text/plain" else main_text(page, config)
 
 
 def extract(html: bytes, charset: str | None, config: Config) -> str | Drop:

@@ -2,5 +2,5 @@
 
 Addresses: `urls` and, behind it, `blocklist`, `listfiles`, `addresses`, `urlwords`. Opt-outs: `optout`, `optout_hosts`,
 `optout_build`, `robots`. Text: `gopher_repetition`, `gopher_quality`, `c4`, `fineweb`; they share `rules`,
-`statistics`, `words`, `characters`, `english` and `languages`.
+`statistics`, `words`, `characters`, `english` and `languages`; `one_text` asks them about one text.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -21,6 +21,7 @@ from corpus.filters.words import splitter_resources
 from corpus.schema import Drop, Outcome, outcome
 from corpus.stage import Rule
 
+Answer = TypeVar("Answer")
 _RULE = "rule"  # the key of a setting's metadata under which its rule is kept
 
 
@@ -82,8 +83,17 @@ def judge_each(
 
     A document is judged by the settings of its language, if `language_tables` asks for it.
     """
-    answers = ask_each(batch, config.words, lambda text, lang: judge(text, lang, for_language(stage, config, lang)))
+    answers = ask_each(batch, config.words, for_text(stage, config, judge))
     return outcome(batch, stage, {row: drop for row, drop in enumerate(answers) if drop is not None})
+
+
+def for_text(
+    stage: str, config: Any, judge: Callable[[str, str | None, Any], Answer]
+) -> Callable[[str, str | None], Answer]:
+    """(text, language) -> what `judge` answers by the settings of that language, if the stage has tables of them."""
+    if not getattr(config, "language_tables", False):
+        return lambda text, language: judge(text, language, config)
+    return lambda text, language: judge(text, language, for_language(stage, config, language))
 
 
 def resources(config: Any) -> dict[str, Any]:

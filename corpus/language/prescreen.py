@@ -28,12 +28,13 @@ from corpus.language.models import load_model, resources
 from corpus.schema import Drop, Outcome, outcome
 from corpus.stage import Rule, Stage
 from corpus.text.charset import decode_html
+from corpus.text.fasttext_model import DISTRIBUTION
 
 NAME = "prescreen"
 SCORE = "prescreen_score"
 SCORE_FIELD = pa.field(SCORE, pa.float64())  # null for a page that was not judged
 MOST_LANGUAGES = 5  # where more languages are wanted, the stage can rule out hardly any page
-_LIBRARIES = ("fasttext", "charset-normalizer")  # part of the config hash, whichever language model is used
+_LIBRARIES = (DISTRIBUTION, "charset-normalizer")  # part of the config hash, whichever language model is used
 
 # Elements that do not break a line (HTML standard, "phrasing content").
 _INLINE = (

@@ -11,17 +11,20 @@ translation, the notice under every page.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from corpus.config import setting
 from corpus.language.models import LanguageModel, load_model, resources
+from corpus.run.recipe import step_with
 from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.stage import Rule, Stage
+from corpus.text.fasttext_model import DISTRIBUTION
 
 NAME = "language"
 ALL = "all"
-_LIBRARIES = ("fasttext",)  # part of the config hash, whichever model is used
+_LIBRARIES = (DISTRIBUTION,)  # part of the config hash, whichever model is used
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,45 @@ class Config:
             raise ValueError(f"languages = {list(languages)!r}: should be all alone, or labels without it")
 
 
+class Language(NamedTuple):
+    """The likeliest language of a text.
+
+    code   its ISO 639 code, as the language model names it; "" where the model has no answer
+    score  the probability that the model gives it, between 0 and 1
+
+    >>> from corpus import Language
+    >>> Language("de", 0.93).code
+    'de'
+    """
+
+    code: str
+    score: float
+
+
+def identify_language(text: str, **settings: Any) -> Language:
+    """The likeliest language of a text, as the stage `language` finds it, by fastText's lid.176 (arXiv 1607.01759).
+
+    settings  settings of [language] by their names: model="lid.176.bin", max_chars=2000
+
+    FineWeb keeps a document in English if the score is above 0.65. Raises FileNotFoundError that says how to get a
+    model where there is none.
+
+    >>> from corpus import identify_language
+    >>> language = identify_language("The ship came home to the old harbour at dawn.")
+    >>> language.code, language.score > 0.65
+    ('en', True)
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text is of type {type(text).__name__}: pass a str")
+    config = step_with(NAME, settings).config
+    return Language(*_identified(text, load_model(config.model), config))
+
+
+def _identified(text: str, model: LanguageModel, config: Config) -> tuple[str, float]:
+    """(label, score) of the likeliest language of the characters that the settings ask for."""
+    return model.identify(text[: config.max_chars or None])
+
+
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     """Split a DOCUMENTS batch by language. Kept rows get `language` and `language_score`, of the text before any cut.
 
@@ -65,7 +107,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     labels, scores, texts = [], [], []
     cut = 0
     for row, text in enumerate(batch.column("text").to_pylist()):
-        label, score = model.identify((text or "")[: config.max_chars or None])
+        label, score = _identified(text or "", model, config)
         drop = _judge(label, score, config)
         left, removed = _without_foreign(text, label, model, config) if config.paragraphs and not drop else (text, 0)
         if drop is None and not (left or "").strip():

@@ -24,9 +24,11 @@ from corpus.pii.find import TYPES
 from corpus.pii.masks import STYLES, Masker, masker
 from corpus.pii.phone_words import regions_of
 from corpus.pii.text import Span
+from corpus.run.recipe import step_with
 from corpus.schema import Outcome, dropped_rows, replace_column
 from corpus.stage import Stage
 
+NAME = "scrub"
 # The column that this stage adds to DOCUMENTS: the number of masked values.
 PII_SPANS = pa.field("pii_spans", pa.int64())
 
@@ -65,7 +67,7 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
         for text, regions in zip(texts, _regions(batch), strict=True)
     ]
     counts = Counter(f"pii_{span.type}" for spans in by_row for span in spans)
-    dropped = dropped_rows(batch, "scrub", {})
+    dropped = dropped_rows(batch, NAME, {})
     review = _audit(batch, texts, by_row) if config.audit else None
     if any(by_row):
         masked = [masks.mask(text, spans, write) if spans else text for text, spans in zip(texts, by_row, strict=True)]
@@ -73,6 +75,46 @@ def process(batch: pa.RecordBatch, config: Config) -> Outcome:
     counted = replace_column(batch, PII_SPANS.name, pa.array([len(spans) for spans in by_row], PII_SPANS.type))
     sums = {f"pii_{kind}": counts[f"pii_{kind}"] for kind in config.types}
     return Outcome(counted, dropped, sums=sums, audit=review)
+
+
+def mask_pii(
+    text: str, *, style: str = "fineweb", language: str | None = None, url: str | None = None, **settings: Any
+) -> str:
+    """The text with its personal data masked, as the stage `scrub` masks it.
+
+    style     what is written in place of a value: "fineweb" (FineWeb's addresses, tags such as <PHONE> for other
+              types), "tags", or "hash" (pseudonyms by the key in the file hash_key)
+    language  ISO 639 code of the text; it says whose phone numbers to expect, and so does `url`
+    settings  other settings of [scrub] by their names: types=("email", "ip"), ip_scope="all", hash_key="key"
+
+    E-mail addresses, IP addresses, phone numbers, payment cards, IBANs, US social security numbers and keys are
+    masked; docs/pii.md says how they are recognized. Raises ValueError naming a setting that is wrong.
+
+    >>> from corpus import mask_pii
+    >>> mask_pii("Write to jo.smith@mail.example or call +49 30 901820.", style="tags")
+    'Write to <EMAIL> or call <PHONE>.'
+    """
+    config = step_with(NAME, {"style": style, **settings}).config
+    return mask(text, find(_checked(text), config, regions_of(language, url)), config)
+
+
+def find_pii(text: str, *, language: str | None = None, url: str | None = None, **settings: Any) -> list[Span]:
+    """The personal data in a text that `mask_pii` would mask, in order of place, without overlaps.
+
+    A finding is (start, end, type, text), with `text[start:end]` in code points. The parameters and errors are those of
+    `mask_pii`.
+
+    >>> from corpus import find_pii
+    >>> find_pii("Write to jo.smith@mail.example.")
+    [Span(start=9, end=30, type='email', text='jo.smith@mail.example')]
+    """
+    return find(_checked(text), step_with(NAME, settings).config, regions_of(language, url))
+
+
+def _checked(text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"text is of type {type(text).__name__}: pass a str")
+    return text
 
 
 def find(text: str, config: Config, regions: Sequence[str] = ()) -> list[Span]:
@@ -115,7 +157,7 @@ def _audit(batch: pa.RecordBatch, texts: list[str], by_row: list[list[Span]]) ->
 
 
 STAGE = Stage(
-    "scrub",
+    NAME,
     Config,
     process,
     command="scrub",

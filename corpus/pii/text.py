@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """`text[start:end]`, in Python string indices; `type` is one of corpus.pii.find.TYPES."""
+    """A piece of personal data: `text[start:end]` of the text that was searched, in code points.
+
+    type  email, ip, phone, credit_card, iban, ssn or secret
+    text  the value itself
+
+    >>> from corpus import Span, find_pii
+    >>> [span] = find_pii("Ask jo@mail.example!")
+    >>> span.type, span.text, span == Span(4, 19, "email", "jo@mail.example")
+    ('email', 'jo@mail.example', True)
+    """
 
     start: int
     end: int

@@ -24,9 +24,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.metadata
+import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,14 +40,26 @@ from corpus.run.chain import Step
 from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.files import sha256
 
+_RECIPES = Path(__file__).parents[1] / "recipes"  # the recipes that come with the toolkit
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stages with their settings, in order.
+    """Stages with their settings, in order; `load_recipe` makes one of a file.
 
     steps      the stages that run
     written    the stages that the recipe names, with the settings as written there
     tokenizer  settings of the vocabulary (corpus.tokens.vocabulary.Config); None: the run ends with documents
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from corpus import load_recipe
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.toml")
+    ...     _ = path.write_text("[gopher_quality]\\nmin_words = 30")
+    ...     recipe = load_recipe(path)
+    >>> recipe.name, [step.stage for step in recipe.steps], recipe.config("gopher_quality").min_words
+    ('mine', ['gopher_quality'], 30)
     """
 
     name: str
@@ -71,6 +84,21 @@ def make_step(stage: str, settings: Mapping[str, Any] | None = None) -> Step:
     if stage not in STAGES:
         own.load(module)
     return Step(stage, module, _checked(stage, own.declared(stage, module), settings))
+
+
+def step_with(stage: str, settings: Mapping[str, Any]) -> Step:
+    """The answer of `make_step`, remembered: for functions that are called for one text after the other."""
+    try:
+        return _remembered(
+            stage, **{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        )
+    except TypeError:  # a value that has no hash
+        return make_step(stage, settings)
+
+
+@lru_cache(maxsize=64, typed=True)  # typed: 1 and True are different settings
+def _remembered(of: str, /, **settings: Any) -> Step:
+    return make_step(of, settings)
 
 
 def _checked(name: str, stage: Stage, settings: dict[str, Any]) -> Any:
@@ -108,11 +136,28 @@ def in_force(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(step for step in filled if not step.contract.is_idle(step.config))
 
 
-def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()) -> Recipe:
-    """Read a recipe and apply overrides (stage, setting, value).
+def load_recipe(
+    path: str | os.PathLike[str], overrides: Mapping[str, Any] | Iterable[tuple[str, str, Any]] = ()
+) -> Recipe:
+    """Read a recipe, a TOML file with a table for each stage, and change settings of it.
 
-    Raises ValueError `FILE:LINE: ...` for a key, a type or a value that is wrong, and for damaged TOML.
+    path       the file, or the name of a recipe that comes with the toolkit: fineweb, fineweb2 or demo
+    overrides  settings that replace the recipe's: {"STAGE.SETTING": value}, or (stage, setting, value)
+
+    Raises ValueError `FILE:LINE: ...` for a key, a type or a value that is wrong, and for damaged TOML; ValueError
+    naming the stage and the setting for an override that is wrong.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from corpus import load_recipe
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.toml")
+    ...     _ = path.write_text("[language]\\nlanguages = ['en', 'de']")
+    ...     recipe = load_recipe(path, {"language.threshold": 0.5})
+    >>> recipe.config("language").languages, recipe.config("language").threshold
+    (('en', 'de'), 0.5)
     """
+    path, overrides = _recipe_file(path), _overrides(overrides)
     try:
         text = Path(path).read_text(encoding="utf-8")
         data = tomllib.loads(text)
@@ -156,6 +201,16 @@ def load_recipe(path: str | Path, overrides: Sequence[tuple[str, str, Any]] = ()
     )
 
 
+def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
+    """The file of a recipe. A bare name that is no file is a recipe of the toolkit; ValueError lists these."""
+    if not re.fullmatch(r"\w+", os.fspath(path)) or Path(path).is_file():
+        return os.fspath(path)
+    known = {item.stem: item for item in sorted(_RECIPES.glob("*.toml"))}
+    if str(path) not in known:
+        raise ValueError(f"{path}: no such recipe; name a file, or one of {', '.join(known)}")
+    return known[str(path)]
+
+
 def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
     """Everything that decides the bytes that a pass writes: settings, the contents of files that they name, versions.
 
@@ -182,6 +237,21 @@ def _settings(config: Any) -> dict[str, Any]:
         if field.metadata.get("path"):
             settings[field.name] = _contents(settings[field.name])
     return settings
+
+
+def _overrides(changes: Mapping[str, Any] | Iterable[tuple[str, str, Any]]) -> list[tuple[str, str, Any]]:
+    """The changes as (stage, setting, value). Raises ValueError for a name that is not STAGE.SETTING."""
+    if not isinstance(changes, Mapping):
+        return list(changes)
+    return [(*stage_and_setting(name), value) for name, value in changes.items()]
+
+
+def stage_and_setting(name: str) -> tuple[str, str]:
+    """The two parts of `STAGE.SETTING`. Raises ValueError naming the right form."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w+\.\w+", name):
+        raise ValueError(f"{name}: should be STAGE.SETTING, as in language.threshold")
+    stage, _, setting = name.partition(".")
+    return stage, setting
 
 
 def parse_override(text: str) -> tuple[str, str, Any]:

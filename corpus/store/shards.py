@@ -44,7 +44,18 @@ _IDS = {"tokens"}
 
 
 class Dataset:
-    """A dataset at a path: its records, and the shards that they name."""
+    """A folder that a command has written, local or in an object store: its commit records, and the shards they name.
+
+    `rows` and `stream` read what was committed: documents, and other kinds of files such as dropped or tokens. `files`
+    lists the shards of a kind, and `footer`, `table` and `batches` read one of them. A folder without records is an
+    empty dataset.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from corpus import Dataset
+    >>> with TemporaryDirectory() as folder:
+    ...     Dataset(folder).units()
+    []
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
@@ -131,6 +142,33 @@ class Dataset:
     def files(self, kind: str) -> list[Output]:
         """The committed files of one kind, in unit order."""
         return [output for record in self.records() for output in record.outputs if output.kind == kind]
+
+    def stream(
+        self, kind: str = "documents", columns: list[str] | None = None, rows: int = ROW_GROUP
+    ) -> Iterator[pa.RecordBatch]:
+        """All committed rows of one kind, in the order of the units and of the rows, in batches of at most `rows`.
+
+        kind     documents, dropped, tokens, or another kind of file that the command has written
+        columns  the columns to read, all by default
+
+        Raises ValueError naming the kinds that there are, if there is none of this kind, and a shard that is damaged.
+        """
+        shards = self.files(kind)
+        if not shards:
+            kinds = sorted({output.kind for record in self.scan() for output in record.outputs})
+            raise ValueError(
+                f"{self.path}: holds no committed {kind}; "
+                + (
+                    f"it holds {', '.join(kinds)}"
+                    if kinds
+                    else "name a folder that has _units, such as out/clean of a run"
+                )
+            )
+        return (batch for shard in shards for batch in self.batches(shard, rows, columns))
+
+    def rows(self, kind: str = "documents", columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of `stream`, a dict each: `for document in Dataset("out/clean").rows(): document["text"]`."""
+        return (row for batch in self.stream(kind, columns) for row in batch.to_pylist())
 
     def batches(self, shard: Output | str, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream a shard, given by its record or by its path alone, in batches of at most `rows`.

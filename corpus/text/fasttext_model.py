@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+DISTRIBUTION = "fasttext-modern"  # it installs the modules `fasttext` and `fasttext_pybind`
 LABEL_PREFIX = "__label__"
 ALL = -1  # as a count of labels: every label
 
@@ -21,8 +22,11 @@ def load_model(path: Path, fix: str) -> Any:
 
     Raises ValueError, which ends with `fix`, if the file is no fastText model.
     """
-    import fasttext_pybind
-
+    try:
+        import fasttext_pybind
+    except ModuleNotFoundError as error:
+        message = "fasttext is not installed; pip install '.[data]' brings it"
+        raise ModuleNotFoundError(message, name=error.name) from None
     model = fasttext_pybind.fasttext()
     try:
         model.loadModel(str(path))

@@ -46,6 +46,15 @@ class Page(NamedTuple):
 
     The `warc_length` bytes from `warc_offset` of the file hold this record alone. `warc_length` is 0 where several
     records share one gzip member, so that there are no such bytes.
+
+    url      the address of the page; date: when it was crawled, in ISO 8601; dump: the crawl, "" where it has no name
+    html     the body as bytes, its codings undone; charset: the charset that the HTTP header names, or None
+    media    "text/html", or "text/plain" for the text of a WET file, which somebody else has extracted
+
+    >>> from corpus import Page, extract_text
+    >>> page = Page("<1>", "", "https://a.example/", "", "a.warc", 0, 99, None, None, "text/plain", "Füße".encode())
+    >>> extract_text(page)
+    'Füße'
     """
 
     id: str
@@ -57,7 +66,7 @@ class Page(NamedTuple):
     warc_length: int
     charset: str | None
     robots_headers: str | None
-    media: str | None  # "text/html"; "text/plain" for the text of a WET file, which somebody else has extracted
+    media: str | None
     html: bytes
 
 

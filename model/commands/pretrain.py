@@ -117,7 +117,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
       model pretrain --data tokens/ -o runs/first
       model pretrain --data tokens/ --preset 124m --tokens 10B --batch-tokens 524288 -o runs/124m
       model pretrain --data tokens/ --preset nano --optimizer muon --doc-mask --set activation=relu2 -o runs/nano
-      torchrun --nproc-per-node 8 -m model pretrain --data tokens/ --preset 1558m --sharding full -o runs/xl
+      torchrun --nproc-per-node 8 --no-python model pretrain --data tokens/ --preset 1558m --sharding full -o runs/xl
       model import Qwen3-0.6B-Base/ -o runs/qwen3 && model pretrain --from runs/qwen3 --data tokens/ -o runs/more
       model pretrain --resume runs/first
 
@@ -140,7 +140,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
     options = _run_options(given)
     import torch
 
-    from model.commands.launch import Request, launch
+    from model.launch import Request, launch
 
     request = Request(
         data=Path(given["data"]),

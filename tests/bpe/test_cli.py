@@ -372,20 +372,6 @@ def test_a_reader_that_leaves_early_sees_no_traceback(tokenizer: Path, tmp_path:
     assert (result.returncode, result.stderr) == (1, b"")
 
 
-def test_the_first_compilation_is_announced(tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded = bpe("encode", "-t", tokenizer, "the")
-    assert encoded.stderr == ""
-    monkeypatch.setattr("bpe.kernels.is_compiled", lambda *entries: "encode.encode_texts" not in entries)
-    result = bpe("encode", "-t", tokenizer, "the")
-    assert result.stderr == "compiling the encoder, once (about 10 s) ...\n"
-    assert result.stdout == encoded.stdout
-    (tmp_path / "a.txt").write_text("the the")
-    train = ["train", tmp_path / "a.txt", "--vocab-size", 258, "-o"]
-    assert "compiling" not in bpe(*train, tmp_path / "one").stderr
-    monkeypatch.setattr("bpe.kernels.is_compiled", lambda *entries: "merge.merge" not in entries)
-    assert bpe(*train, tmp_path / "two").stderr.startswith("compiling the trainer, once (about 8 s) ...\n")
-
-
 def test_numba_brings_nothing_that_the_command_does_not_need(tokenizer: Path) -> None:
     script = "import sys, bpe.cli; bpe.cli.main(sys.argv[1:], standalone_mode=False); "
     script += "assert 'numba' in sys.modules; assert not {'scipy', 'awkward'} & set(sys.modules)"

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 import bpe.kernels
 from bpe.compiled import cache_folder
-from bpe.kernels import is_compiled, kernel
+from bpe.kernels import kernel
 
 PACKAGE = Path(bpe.kernels.__file__).parents[1]
 # Calls the smallest kernel and prints how often machine code of it was found, and how often not.
 CALL = "from bpe.kernels import memory; memory.hash_bytes(0, 0, 0); stats = memory.hash_bytes.stats; "
 CALL += "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))"
+SAID = "compiling for this machine, once; this takes up to a minute ...\n"
 
 
 @pytest.fixture
@@ -82,24 +83,33 @@ def test_machine_code_of_other_sources_is_not_used(sources: Path, monkeypatch: p
     assert len(folders) == len(files) + 2
 
 
-def test_it_is_known_which_entries_are_compiled(sources: Path) -> None:
-    ask = "from bpe.kernels import is_compiled; print(is_compiled({}))"
-    assert run(sources, ask.format("'memory.hash_bytes'")) == "False"
-    run(sources, CALL)
-    assert run(sources, ask.format("'memory.hash_bytes'")) == "True"
-    assert run(sources, ask.format("'memory.hash_bytes', 'memory.load_short'")) == "True"
-    for other in ("memory.hash", "memory.same", "split.hash_bytes"):
-        assert run(sources, ask.format(f"'memory.hash_bytes', '{other}'")) == "False"
+def test_processes_that_need_a_kernel_at_the_same_time_compile_it_once(sources: Path) -> None:
+    command = [sys.executable, "-c", CALL]
+    environment = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
+    started = [
+        subprocess.Popen(command, cwd=sources.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    answers = [process.communicate() for process in started]
+    assert sorted(stdout.split() for stdout, _ in answers) == [[b"0", b"1"], [b"1", b"0"], [b"1", b"0"]]
+    assert sorted(stderr.decode() for _, stderr in answers) == ["", "", SAID]  # loading is not compiling
 
 
-def test_the_entries_that_a_command_asks_for_exist(news: list[str]) -> None:
-    from bpe.commands.common import COMPILED
-    from bpe.encode import Encoder
-    from bpe.train import train
-
-    Encoder(train(news[:9], 300)).encode("compiled")
-    for names, _ in COMPILED.values():
-        assert is_compiled(*names)
+def test_a_run_says_once_that_it_compiles(sources: Path) -> None:
+    """Its workers compile kernels too, and its standard output stays the answer alone."""
+    (sources.parent / "at_work.py").write_text(
+        "def compile_another(name):\n"
+        "    from bpe.kernels import memory, tables\n"
+        "    {'load': lambda: memory.load_short(0, 0, 0), 'same': lambda: memory.same(0, 0, 0)}[name]()\n"
+    )
+    script = CALL + "; from multiprocessing import get_context; from at_work import compile_another; "
+    script += "[get_context('spawn').Pool(1).map(compile_another, [name]) for name in ('same', 'load')]"
+    environment = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=sources.parent, env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("0 1\n", SAID)
+    assert "memory.same" in entries(sources / "kernels/__pycache__")
 
 
 def test_a_kernel_is_compiled_once_for_all_integers() -> None:

@@ -162,6 +162,24 @@ def test_a_signal_interrupts(stop: signal.Signals) -> None:
         assert process.stderr.read().strip("\n") == "tool: interrupted"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_an_interrupt_in_a_finalizer_is_not_lost() -> None:
+    code = (
+        "import signal, sys, time; from bpe.terminal.program import Program; from bpe.terminal.help import command\n"
+        "class Item:\n"
+        "    def __del__(self): signal.raise_signal(signal.SIGINT)\n"
+        "def work():\n"
+        "    item = Item()\n"
+        "    del item\n"
+        "    time.sleep(100)\n"
+        "sys.modules['here'] = sys.modules['__main__']\n"
+        "work = command()(work)\n"
+        "Program('tool', {'work': ('here:work', '')}, help='A tool.').main(['work'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr.strip("\n")) == (130, "tool: interrupted")
+
+
 def test_sizes() -> None:
     sizes = {"10GB": 10**10, "4GiB": 4 << 30, "1.5 kb": 1500, "7": 7, "2M": 2_000_000, "1ti": 1 << 40, "9B": 9}
     assert {text: size_of(text) for text in sizes} == sizes

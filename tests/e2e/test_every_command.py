@@ -30,6 +30,7 @@ MISSING_INPUT = {
     "corpus tokenize": ("none -t none -o {out}", 1, "none"),
     "corpus clusters": ("none --largest 3", 1, "none"),
     "corpus run": ("none.toml --input recipes -o {out}", 2, "none.toml"),
+    "corpus warm-up": ("none", 2, "none"),
     "corpus verify": ("none", 1, "none"),
     "corpus gc": ("none", 1, "none"),
     "corpus report": ("none", 1, "none"),

@@ -108,7 +108,7 @@ class FaultyWork(ChainWork):
             self._strike()
 
     def _reading(self) -> contextlib.AbstractContextManager[Any]:
-        from corpus.warc import source as warc
+        from corpus.warc import pages as warc
 
         read_pages = warc.read_pages
 

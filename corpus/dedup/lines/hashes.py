@@ -47,7 +47,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bpe.texts import from_arrow
+from bpe.texts import from_arrow, utf8
 from corpus.dedup.exchange import PairFile
 from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.kernels import lines as line_kernels
@@ -71,6 +71,20 @@ def write_line_hashes(texts: Iterable[pa.RecordBatch], target: Path, config: Con
 
     In memory are 24 bytes for each line, three times. A null text counts as an empty one.
     """
+    documents, records, starts = line_records(texts, config)
+    packed = np.stack([records[:, 0], records[:, 2] << np.uint64(32) | records[:, 1]], axis=1)
+    with target.open("wb") as file:
+        file.write((_HEADER + _RECORD * starts).astype("<u8").data)
+        file.write(packed.astype("<u8", copy=False).data)
+    return documents, len(records)
+
+
+def line_records(texts: Iterable[pa.RecordBatch], config: Config) -> tuple[int, NDArray[np.uint64], NDArray[np.int64]]:
+    """(documents, records, starts) of the lines in the column `text` of the batches.
+
+    records  uint64[m, 3]: a line's hash, the row of the first document that has it, the number of documents that do
+    starts   int64[SLOTS + 1]: where the records of each slot begin
+    """
     documents = 0
     parts = [np.empty((0, 3), np.uint64)]
     for batch in texts:
@@ -81,12 +95,19 @@ def write_line_hashes(texts: Iterable[pa.RecordBatch], target: Path, config: Con
         count = line_kernels.hash_lines(column.texts, _rule(config), np.uint64(documents), column.lines, records)
         parts.append(records[:count].copy())
         documents += batch.num_rows
-    records, starts = _merged(np.concatenate(parts), 0, SLOTS)
-    packed = np.stack([records[:, 0], records[:, 2] << np.uint64(32) | records[:, 1]], axis=1)
-    with target.open("wb") as file:
-        file.write((_HEADER + _RECORD * starts).astype("<u8").data)
-        file.write(packed.astype("<u8", copy=False).data)
-    return documents, len(records)
+    return documents, *_merged(np.concatenate(parts), 0, SLOTS)
+
+
+def lines_of(text: str, config: Config) -> tuple[NDArray[np.uint64], list[str]]:
+    """(hashes uint64[n], lines) of the lines of one text that have enough words, in order."""
+    array = pa.array([utf8(text)], pa.large_string())
+    column = _column(array)
+    records = np.empty((column.texts.offsets[-1] // (2 * config.min_words) + 1, 3), np.uint64)
+    count = line_kernels.hash_lines(column.texts, _rule(config), np.uint64(0), column.lines, records)
+    places = np.flatnonzero(column.lines.words >= config.min_words)[:count]  # behind the lines is unwritten memory
+    bounds = zip(column.lines.begins[places].tolist(), column.lines.stops[places].tolist(), strict=True)
+    data = column.texts.content.tobytes()
+    return records[:count, 0], [data[begin:stop].decode() for begin, stop in bounds]
 
 
 def repeated_lines(
@@ -121,7 +142,12 @@ def repeated_lines(
 
         list(pool.map(fill, range(len(files))))
     merged, _ = _merged(records, parts.bit_length() - 1, len(records) // _BUCKET)
-    repeated = merged[merged[:, 2] >= config.documents]
+    return repeated_records(merged, config)
+
+
+def repeated_records(records: NDArray[np.uint64], config: Config) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """(hashes, row of the first document of each) of the repeated lines among records of `line_records`, by hash."""
+    repeated = records[records[:, 2] >= config.documents]
     repeated = repeated[np.argsort(repeated[:, 0])]
     return repeated[:, 0].copy(), repeated[:, 1].copy()
 

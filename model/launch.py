@@ -1,4 +1,7 @@
-"""A request of `model pretrain` -> a run: finds data, vocabulary, settings and tokenizer, then trains."""
+"""A request for training -> a run: finds data, vocabulary, settings and tokenizer, then trains.
+
+The command `model pretrain` and the function `model.pretrain` make the request.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Log = Callable[[str], None]
 
 
 class Request(NamedTuple):
-    """What `model pretrain` asks for: a preset, the fields that differ from it, and where to read and write."""
+    """What a run is asked for: a preset, the fields that differ from it, and where to read and write."""
 
     data: Path
     run: Path
