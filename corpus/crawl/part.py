@@ -100,8 +100,12 @@ def continues(response: urllib3.BaseHTTPResponse, version: Version, start: int) 
     version.
     """
     first, total = _content_range(response)
-    etag, modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", version.modified)
-    return first == start and total in (None, version.size) and (etag, modified) == (version.etag, version.modified)
+    header = response.headers.get
+    if version.etag:
+        is_same = header("ETag", "") == version.etag
+    else:  # a 206 need not repeat the date that If-Range had
+        is_same = header("Last-Modified", version.modified) == version.modified
+    return is_same and first == start and total in (None, version.size)
 
 
 def length(response: urllib3.BaseHTTPResponse) -> int | None:
