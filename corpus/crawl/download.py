@@ -107,7 +107,7 @@ class _Transfer:
 
     def check_time(self) -> None:
         if self.limits.seconds is not None and time.monotonic() > self.began + self.limits.seconds:
-            raise FetchError(f"{self.url}: is not whole after {self.limits.seconds:,.0f} s; check the address")
+            raise FetchError(f"{self.url}: is not whole after {self.limits.seconds:,g} s; check the address")
 
 
 class Client:
