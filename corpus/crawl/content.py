@@ -66,7 +66,11 @@ def file_fault(path: Path, name: str, *, has_length: bool = True) -> str:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return "" if _last_member_ends(data) else "the last gzip member is cut off or damaged"
         file.seek(-1, 2)
-        return "" if has_length or file.read(1) == b"\n" else "the last line has no newline, and the server named no length"
+        return (
+            ""
+            if has_length or file.read(1) == b"\n"
+            else "the last line has no newline, and the server named no length"
+        )
 
 
 def _gzip_fault(name: str, head: bytes) -> str:

@@ -27,7 +27,7 @@ CRAWL = "CC-MAIN-2026-43"
 
 
 def noise(size: int, seed: int = 0) -> bytes:
-    """A WARC file of exactly so many bytes, at least 200: a gzip member of noise, and one whose header fills the rest."""
+    """A WARC file of exactly so many bytes, at least 200: a gzip member of noise, and one that fills the rest."""
     member = gzip.compress(b"WARC/1.0\r\n" + random.Random(seed).randbytes(max(0, size - 200 - size // 1000)), mtime=0)
     empty = gzip.compress(b"", mtime=0)
     comment = b"-" * (size - len(member) - len(empty) - 1) + b"\0"

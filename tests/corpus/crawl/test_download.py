@@ -111,8 +111,8 @@ def test_a_range_that_begins_elsewhere_is_not_joined(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", [-5000, 5000])
 def test_a_wrong_length_is_noticed(tmp_path: Path, by: int) -> None:
-    # If the server promises too few bytes, the last gzip member is cut off. If it promises too many, the connection ends
-    # too early. Either attempt fails, and the next attempt gets the right length.
+    # If the server promises too few bytes, the last gzip member is cut off. If it promises too many, the connection
+    # ends too early. Either attempt fails, and the next attempt gets the right length.
     with CrawlServer(ONE) as server:
         server.fault("warc.gz", WrongLength(by))
         _, events = run(server, tmp_path, retries=2)

@@ -78,5 +78,5 @@ def test_a_redirect_is_asked_through_the_proxy_of_its_own(tmp_path: Path, monkey
 
 @pytest.mark.parametrize("base", ["mirror.test", "ftp://mirror.test/", "http://", "http://["])
 def test_a_base_that_is_no_address_is_named_at_once(tmp_path: Path, base: str) -> None:
-    with pytest.raises(FetchError, match="should be an address|Invalid IPv6 URL"):
+    with pytest.raises(FetchError, match=r"should be an address|Invalid IPv6 URL"):
         fetch(CRAWL, tmp_path, FetchConfig(base=base))

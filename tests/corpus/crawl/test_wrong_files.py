@@ -14,7 +14,6 @@ from corpus.crawl.fetch import Finished, Retry
 from corpus.crawl.part import SEAM
 from corpus.store.shards import Dataset
 from tests.support.crawl_server import (
-    Busy,
     CrawlServer,
     Cut,
     Endless,
