@@ -30,6 +30,7 @@ import urllib3
 
 from bpe.whole import put_in_place
 from corpus.crawl.content import HEAD, file_fault, head_fault
+from corpus.crawl.deadline import Deadline
 from corpus.crawl.part import Part, Version, continues, length, part_of, version_of
 from corpus.crawl.proxies import Pools
 
@@ -267,23 +268,26 @@ class Client:
     def _body(self, response: urllib3.BaseHTTPResponse, transfer: _Transfer) -> Iterator[bytes]:
         """The pieces of the body as they arrive, so that the bytes before a broken connection are not lost."""
         recent, since = 0, time.monotonic()
-        while True:
-            self._check()
-            transfer.check_time()
-            try:
-                # read1 returns after one read from the network. read would wait for more, and lose what it has if the
-                # connection breaks.
-                piece = response.read1(_PIECE, decode_content=False)
-            except (urllib3.exceptions.HTTPError, ValueError) as error:
-                raise _TryAgain(_reason(error)) from None
-            if not piece:
-                return
-            yield piece
-            recent, seconds = recent + len(piece), time.monotonic() - since
-            if seconds >= self._speed.timeout:
-                if recent < self._speed.lowest * seconds:
-                    raise _TooSlow(f"only {recent:,} bytes in {seconds:.0f} s")
-                recent, since = 0, time.monotonic()
+        # A chunk's header that comes byte by byte keeps one read waiting: the deadline ends it.
+        with Deadline(2 * self._speed.timeout, response.shutdown) as deadline:
+            while True:
+                self._check()
+                transfer.check_time()
+                try:
+                    # read1 returns after one read from the network. read would wait for more, and lose what it has if
+                    # the connection breaks.
+                    piece = response.read1(_PIECE, decode_content=False)
+                except (urllib3.exceptions.HTTPError, ValueError) as error:
+                    raise _TooSlow("too slow") if deadline.has_passed else _TryAgain(_reason(error)) from None
+                if not piece and not deadline.has_passed:
+                    return
+                yield piece
+                recent, seconds = recent + len(piece), time.monotonic() - since
+                if seconds >= self._speed.timeout:
+                    if deadline.has_passed or recent < self._speed.lowest * seconds:
+                        raise _TooSlow(f"only {recent:,} bytes in {seconds:.0f} s")
+                    recent, since = 0, time.monotonic()
+                    deadline.renew()
 
     @contextlib.contextmanager
     def _request(self, method: str, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:

@@ -13,6 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from corpus.crawl.deadline import POOLS
+
 
 class Pools:
     """The pools of one client; `settings` are arguments of `urllib3.PoolManager`."""
@@ -27,7 +29,9 @@ class Pools:
         proxy = _proxy(url)
         with self._lock:
             if proxy not in self._pools:
-                self._pools[proxy] = self._through(proxy) if proxy else urllib3.PoolManager(**self._settings)
+                pools = self._through(proxy) if proxy else urllib3.PoolManager(**self._settings)
+                pools.pool_classes_by_scheme = POOLS
+                self._pools[proxy] = pools
             return self._pools[proxy]
 
     def _through(self, proxy: str) -> urllib3.ProxyManager:

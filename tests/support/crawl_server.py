@@ -123,6 +123,14 @@ class OtherRange:
 
 
 @dataclass(frozen=True)
+class Drip:
+    """Send a byte now and then for ever: of a header line, or of the header of a chunk behind so many bytes."""
+
+    chunk_after: int | None = None
+    pause: float = 0.05
+
+
+@dataclass(frozen=True)
 class Endless:
     """Send a body of lines that never ends."""
 
@@ -145,6 +153,7 @@ Fault = (
     | Redirect
     | OtherRange
     | Endless
+    | Drip
 )
 
 
@@ -287,10 +296,26 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, Endless):
             self._endless(fault)
             return
+        if isinstance(fault, Drip):
+            self._drip(fault, self.state.files[path])
+            return
         if path not in self.state.files:
             self._send(404, {}, b"no such file", None, body_wanted)
             return
         self._send_file(self.state.files[path], fault, body_wanted)
+
+    def _drip(self, fault: Drip, data: bytes) -> None:
+        self.send_response(200)
+        self.close_connection = True
+        if fault.chunk_after is not None:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n1;" % (fault.chunk_after, data[: fault.chunk_after]))
+        else:
+            self.flush_headers()
+        while not self.state.closing.is_set():
+            self.wfile.write(b"x")
+            time.sleep(fault.pause)
 
     def _endless(self, fault: Endless) -> None:
         self.send_response(fault.status)

@@ -16,6 +16,7 @@ from corpus.store.shards import Dataset
 from tests.support.crawl_server import (
     CrawlServer,
     Cut,
+    Drip,
     Endless,
     Fault,
     IgnoreRange,
@@ -175,6 +176,15 @@ def test_a_drip_ends_however_long_it_goes_on(tmp_path: Path) -> None:
         server.fault("warc.gz", Slow(20_000, 0.05))
         _, events = run(server, tmp_path, timeout=0.3, lowest_speed=0)
     assert isinstance(events[-1], Finished)
+    assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("drip", [Drip(), Drip(100_000), Drip(1)])
+def test_a_drip_within_a_line_ends(tmp_path: Path, drip: Drip) -> None:
+    with CrawlServer(ONE) as server:
+        server.fault("warc.gz", drip)
+        _, events = run(server, tmp_path, timeout=0.2)
+    assert len(retries(events)) == 1
     assert_whole(tmp_path)
 
 
