@@ -15,12 +15,13 @@ from pathlib import Path
 
 HEAD = 1024  # bytes by which a wrong file is known, before the rest is downloaded
 _LONG_HEAD = 128 * 1024  # the header of a gzip member has 64 KiB and a file name at the most
+_RECORD = b"WARC/"
 _GZIP = b"\x1f\x8b\x08"
 _SIGNATURES: dict[str, tuple[bytes, ...]] = {
     ".gz": (_GZIP,),
     ".tgz": (_GZIP,),
-    ".warc": (b"WARC/",),
-    ".wet": (b"WARC/",),
+    ".warc": (_RECORD,),
+    ".wet": (_RECORD,),
     ".zst": (b"\x28\xb5\x2f\xfd", *(bytes([byte]) + b"\x2a\x4d\x18" for byte in range(0x50, 0x60))),
     ".bz2": (b"BZh",),
     ".xz": (b"\xfd7zXZ\0",),
@@ -81,7 +82,7 @@ def _gzip_fault(name: str, head: bytes) -> str:
         return "the first gzip member is damaged"
     if begin.startswith(_GZIP):
         return "is compressed twice"
-    if _WARC_NAME.search(name.lower()) and not begin.startswith(b"WARC/"[: len(begin)]):
+    if _WARC_NAME.search(name.lower()) and not begin.startswith(_RECORD[: len(begin)]):
         return f"inflates to {ascii(begin)[1:]} and is no WARC file"
     return ""
 
@@ -95,15 +96,18 @@ def _last_member_ends(data: mmap.mmap) -> bool:
     """Whether a gzip member ends with the file's last byte.
 
     Members are tried from the last signature backwards. A signature within compressed data begins no sound member, and
-    a whole gzip file within a record never ends with the last byte. A last member of over 32 MiB is found by inflating
-    all of them from the first on.
+    a whole gzip file within a record never ends with the last byte. Where the search meets no sound record, the last
+    member has over 32 MiB, or the file is no WARC file: then all members are inflated from the first on.
     """
-    at, left = len(data), _INFLATED
+    at, left, has_record = len(data), _INFLATED, False
     while left > 0 and (at := data.rfind(_GZIP, max(0, len(data) - _TAIL), at)) >= 0:
         end, inflated = _member_end(data, at, left)
         if end == len(data):
             return True
+        has_record |= end is not None and _inflated(data[at : at + _LONG_HEAD]).startswith(_RECORD)
         left -= inflated
+    if has_record:
+        return False
     at = 0
     while at < len(data):
         if (end := _member_end(data, at, None)[0]) is None:
