@@ -12,11 +12,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bpe.formats import MERGES_FILE, RANKS_FILE, letters, merges_file, naming, rank_file, read_merges, read_ranks
+from bpe.formats import (
+    MERGES_FILE,
+    MOST_BYTES,
+    RANKS_FILE,
+    letters,
+    merges_file,
+    naming,
+    rank_file,
+    read_merges,
+    read_ranks,
+)
 from bpe.imports import read_gpt2, read_hugging_face
 from bpe.patterns import REGEX, canonical, regex
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
-from bpe.whole import write_whole
+from bpe.whole import read_whole, write_whole
 
 HEADER_FILE = "vocab.json"
 FORMAT = 2
@@ -58,7 +68,7 @@ def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
         if pattern is not None and canonical(pattern) != vocabulary.pattern:
             raise ValueError(f"{path} has its own split rule, {vocabulary.pattern!r}: leave pattern= out")
         return vocabulary
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such tokenizer; {_KINDS}")
     tokens = read_ranks(path)
     published, special_tokens = PUBLISHED.get(path.name.removesuffix(".tiktoken"), (None, None))
@@ -124,8 +134,9 @@ def _load_directory(path: Path, pattern: str | None) -> Vocabulary:
     header = next((directory / name for name in names if (directory / name).is_file()), None)
     if header is None:
         raise FileNotFoundError(f"{path}: no such tokenizer or no {HEADER_FILE} in it; {_KINDS}")
+    content = read_whole(header, MOST_BYTES)
     try:
-        facts = json.loads(header.read_bytes())
+        facts = json.loads(content)
     except ValueError as error:
         raise ValueError(f"{header} is damaged ({error}): train or copy the tokenizer again") from error
     if not isinstance(facts, dict):

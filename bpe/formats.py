@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bpe.vocabulary import BYTE_ORDER, PRINTABLE, Vocabulary
+from bpe.whole import read_whole
 
+MOST_BYTES = 1 << 30  # of a vocabulary's file; the largest that are published have 40 MB
 RANKS_FILE, MERGES_FILE = "ranks.tiktoken", "merges.txt"
 
 # GPT-2 writes a byte that prints as itself, and the other 68 as U+0100 and up.
@@ -47,7 +49,7 @@ def rank_file(vocabulary: Vocabulary) -> bytes:
 
 def read_ranks(path: Path) -> list[bytes]:
     """The tokens of a rank file by rank, b"" in gaps. Raises ValueError naming file and line."""
-    content = path.read_bytes()
+    content = read_whole(path, MOST_BYTES)
     by_rank = _read_at_once(content) or _read_line_by_line(path, content)
     if not by_rank:
         raise ValueError(f"{path}: no token in it; download it again")
@@ -100,7 +102,7 @@ def merges_file(vocabulary: Vocabulary) -> bytes:
 def read_merges(path: Path, ids: dict[str, int]) -> list[tuple[int, int]]:
     """The pairs of ids in a list of merges; `ids` by token in letters. Raises ValueError naming file and line."""
     pairs = []
-    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n"), start=1):
+    for number, line in enumerate(read_whole(path, MOST_BYTES).decode("utf-8", "replace").split("\n"), start=1):
         if not line or (number == 1 and line.startswith("#version")):
             continue
         left, _, right = line.removesuffix("\r").partition(" ")

@@ -1,4 +1,4 @@
-"""One way to write a file whole or not at all, for `bpe`, `corpus` and `model` alike.
+"""One way to write a file whole or not at all, and to read one whole, for `bpe`, `corpus` and `model` alike.
 
 In: the path that a file shall have. Out: a temporary path in the same folder, to be filled, and at the end the finished
 file under its own name. The file's bytes are on the disk before it gets that name, so a reader never sees half a file,
@@ -7,6 +7,8 @@ whenever the process or the machine stops.
 The temporary name is `.<name>.<random>.partial`. It lies in the folder of the target, because only within one file
 system a rename is one step, and it is random, because two processes may write the same target at a time. An exception
 leaves nothing behind, and `kill -9` leaves this one file.
+
+What is read whole is a regular file of a size that makes sense. A pipe or a device may never end.
 """
 
 from __future__ import annotations
@@ -14,9 +16,32 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+_KINDS = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """The bytes of a regular file that has at most `most`. Raises ValueError naming the file and the fix, OSError."""
+    if fault := unreadable(path, most):
+        raise ValueError(f"{path}: {fault}")
+    return path.read_bytes()
+
+
+def unreadable(path: Path, most: int) -> str:
+    """Why the file at `path` should not be read, with the fix; "" for a regular file of at most `most` bytes, a folder.
+
+    Raises OSError if nothing is there.
+    """
+    status = path.stat()
+    if kind := _KINDS.get(stat.S_IFMT(status.st_mode)):
+        return f"is a {kind} and no file; save what it gives to a file and name that"
+    if stat.S_ISREG(status.st_mode) and status.st_size > most:
+        return f"has {status.st_size:,} bytes, more than the {most:,} that are read; name the right file"
+    return ""
 
 
 def write_whole(path: Path, data: bytes) -> None:

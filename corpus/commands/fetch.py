@@ -31,7 +31,8 @@ def fetch(crawl: str, output: str, as_json: bool, **settings: Any) -> int:
       corpus fetch CC-MAIN-2026-43 --sample 10 --seed 7 -o crawl/
       corpus fetch CC-MAIN-2026-43 --limit 2 -o crawl/ --base http://mirror.example/
 
-    CRAWL is the name of a dump, such as CC-MAIN-2026-43. A download that was cut off resumes where it ended.
+    CRAWL is the name of a dump, such as CC-MAIN-2026-43. A download that was cut off resumes where it ended. The
+    variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY are honoured.
     """
     from corpus.commands.console import FetchProgress
     from corpus.crawl import download

@@ -1,14 +1,12 @@
 """One file over HTTP, whole or not at all, resumed where the last attempt broke off.
 
-In: an address and a local path. Out: the file at that path, its size and ETag. The bytes go to `<name>.part` first, and
-`<name>.part.json` says which version of the file on the server (ETag, size) they belong to. So a later attempt, or a
-later run, asks only for the missing bytes (`Range` with `If-Range`, RFC 9110 section 13.1.5), and never joins two
-versions. Unlike the temporary files of `bpe.whole`, a `.part` file has a fixed name and outlives a failure, because the
-next attempt goes on with it.
+In: an address and a local path. Out: the file at that path, its size and ETag. The bytes go to `<name>.part` first
+(`corpus.crawl.part`), and get their name when they are what the name says (`corpus.crawl.content`).
 
 Failures are of three kinds:
 
-- Another attempt may help: 429, 5xx, a broken or silent connection, fewer bytes than promised.
+- Another attempt may help: 429, 5xx, a broken, silent or very slow connection, fewer bytes than promised, another
+  content than the file should have, a redirect to no address.
 - This file cannot be had: `FetchError`.
 - The whole run must stop: `Forbidden`. Common Crawl answers 403 to clients that it has blocked, and further requests
   make it worse.
@@ -18,24 +16,29 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import json
 import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
+from urllib.parse import urljoin
 
 import urllib3
 
 from bpe.whole import put_in_place
+from corpus.crawl.content import HEAD, file_fault, head_fault
+from corpus.crawl.deadline import Deadline
+from corpus.crawl.part import Part, Version, continues, length, part_of, version_of
+from corpus.crawl.proxies import Pools
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024
 _TRY_AGAIN = (429, 500, 502, 503, 504)
-_MAX_SMALL = 256 * 1024 * 1024  # a listing has 0.2 MB; this limit stops a download from a wrong address
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
+_MAX_SMALL = 64 * 1024 * 1024  # a listing has 0.2 MB; this limit stops a download from a wrong address
+_MAX_REDIRECTS = 5
 
 T = TypeVar("T")
 
@@ -71,18 +74,41 @@ class _TryAgain(Exception):
         self.wait = wait
 
 
-class _Version(NamedTuple):
-    """One version of a file on the server."""
+class _TooSlow(_TryAgain):
+    """An attempt got fewer bytes a second than the lowest speed; it counts as a failure whatever it got."""
+
+
+class Limits(NamedTuple):
+    """The most bytes of a file, and the most seconds of its download; None: no such limit."""
+
+    bytes: int
+    seconds: float | None = None
+
+
+class Speed(NamedTuple):
+    """A connection is broken after `timeout` seconds without a byte, or with fewer than `lowest` bytes a second."""
+
+    timeout: float
+    lowest: int
+
+
+@dataclass
+class _Transfer:
+    """One file over all its attempts. `refused` has (ETag, bytes) of whole files that were not right."""
 
     url: str
-    etag: str
-    modified: str
-    size: int | None
+    limits: Limits
+    on_bytes: Callable[[int, int | None], None] = lambda done, total: None
+    began: float = field(default_factory=time.monotonic)
+    refused: list[tuple[str, int]] = field(default_factory=list)
 
-    @property
-    def validator(self) -> str:
-        """The value for If-Range: a strong ETag, else a date; "" if neither is there, and versions could be mixed."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+    def check_size(self, size: int | None) -> None:
+        if size is not None and size > self.limits.bytes:
+            raise FetchError(f"{self.url}: has over {self.limits.bytes >> 20:,} MiB; check the address")
+
+    def check_time(self) -> None:
+        if self.limits.seconds is not None and time.monotonic() > self.began + self.limits.seconds:
+            raise FetchError(f"{self.url}: is not whole after {self.limits.seconds:,g} s; check the address")
 
 
 class Client:
@@ -100,18 +126,18 @@ class Client:
         retries: int,
         backoff: float,
         max_backoff: float,
-        timeout: float,
+        speed: Speed,
         user_agent: str,
     ) -> None:
-        self._pool = urllib3.PoolManager(
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+        self._pools = Pools(
             maxsize=connections,
             block=True,
-            timeout=urllib3.Timeout(connect=min(timeout, 30), read=timeout),
-            # urllib3 follows redirects. Retries are done here, because a body that breaks off has to be resumed.
-            retries=urllib3.Retry(total=None, connect=0, read=0, other=0, status=0, redirect=5),
-            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            timeout=urllib3.Timeout(connect=min(speed.timeout, 30), read=speed.timeout),
+            # Retries are done here, because a body that breaks off has to be resumed.
+            retries=urllib3.Retry(total=None, connect=0, read=0, other=0, status=0),
         )
-        self._retries, self._backoff, self._max_backoff = retries, backoff, max_backoff
+        self._retries, self._backoff, self._max_backoff, self._speed = retries, backoff, max_backoff, speed
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._open: set[urllib3.BaseHTTPResponse] = set()
@@ -131,11 +157,14 @@ class Client:
             with self._request("GET", url, {}) as response:
                 if response.status != 200:
                     raise FetchError(f"{url}: HTTP status {response.status}; check --base")
-                total = _length(response)
-                data = b"".join(self._body(response, total if total is not None else _MAX_SMALL))
+                total = length(response)
+                data, transfer = bytearray(), _Transfer(url, Limits(_MAX_SMALL))
+                for piece in self._body(response, transfer):
+                    data += piece
+                    transfer.check_size(len(data))
                 if total is not None and len(data) != total:
                     raise _TryAgain(f"connection closed after {len(data)} of {total} bytes")
-                return data
+                return bytes(data)
 
         return self._retrying(url, attempt, lambda: 0, on_retry)
 
@@ -144,7 +173,7 @@ class Client:
 
         def attempt() -> tuple[int | None, str]:
             with self._request("HEAD", url, {}) as response:
-                return (_length(response) if response.status == 200 else None), response.headers.get("ETag", "")
+                return (length(response) if response.status == 200 else None), response.headers.get("ETag", "")
 
         return self._retrying(url, attempt, lambda: 0, on_retry)
 
@@ -154,99 +183,117 @@ class Client:
         target: Path,
         on_bytes: Callable[[int, int | None], None],
         on_retry: Callable[[int, float, str], None],
+        limits: Limits,
     ) -> tuple[int, str]:
         """Fetch `url` to `target`, going on with `target`.part if it is there; returns (bytes, ETag).
 
         `on_bytes(done, total)` is called during the transfer, `on_retry(failures, seconds, reason)` before each wait.
-        Raises FetchError, Forbidden, Stopped, and OSError for the local disk; the .part file stays in each case.
+        Raises FetchError, Forbidden, Stopped, and OSError for the local disk; the .part file stays, unless its bytes
+        are not those of the file.
         """
-        part, note = partial_files(target)
-        most = 0
+        part, most = part_of(target), 0
+        transfer = _Transfer(url, limits, on_bytes)
 
         def reached() -> int:
             nonlocal most
-            most = max(most, part.stat().st_size if part.exists() else 0)
+            most = max(most, part.size)
             return most
 
-        version = self._retrying(url, lambda: self._attempt(url, part, note, on_bytes), reached, on_retry)
-        size = part.stat().st_size
-        put_in_place(part, target)
-        note.unlink(missing_ok=True)
+        version = self._retrying(url, lambda: self._attempt(part, transfer), reached, on_retry)
+        size = part.size
+        put_in_place(part.data, target)
+        part.note.unlink(missing_ok=True)
         return size, version.etag
 
-    def _attempt(self, url: str, part: Path, note: Path, on_bytes: Callable[[int, int | None], None]) -> _Version:
-        """Make one request for the missing bytes; returns when `part` is whole, else raises."""
-        version, done = _kept(part, note, url)
-        asked = {"Range": f"bytes={done}-", "If-Range": version.validator} if version and done else {}
+    def _attempt(self, part: Part, transfer: _Transfer) -> Version:
+        """Make one request for the missing bytes; returns when `part` is whole and right, else raises."""
+        url = transfer.url
+        version = part.kept(url)
+        seam = part.seam() if version else b""
+        start = part.size - len(seam)
+        asked = {"Range": f"bytes={start}-", "If-Range": version.validator} if version else {}
         with self._request("GET", url, asked) as response:
-            if version and asked and response.status in (206, 416):
-                start, total = _content_range(response)
-                same = response.headers.get("ETag", version.etag) == version.etag and total in (None, version.size)
-                if response.status == 416 and same and done == version.size:
-                    return version
-                if response.status == 416 or start != done or not same:
-                    _discard(part, note)
-                    raise _TryAgain("the file has changed on the server, starting over")
+            if version and response.status in (206, 416):
+                if response.status == 416 or not continues(response, version, start):
+                    _start_over(part, "the file has changed on the server")
             elif response.status == 200:  # the first attempt; or the server knows no ranges, or has a new version
-                header = response.headers.get
-                version = _Version(url, header("ETag", ""), header("Last-Modified", ""), _length(response))
-                done = 0
-                part.unlink(missing_ok=True)
-                note.write_text(json.dumps(version._asdict()))
+                version, seam = version_of(response, url), b""
+                transfer.check_size(version.size)
+                part.begin(version)
             else:
                 raise FetchError(f"{url}: HTTP status {response.status}; try a mirror with --base")
-            assert version is not None
-            done = self._append(response, part, done, version.size, on_bytes)
-        if version.size is not None and done != version.size:
-            if done > version.size:
-                _discard(part, note)
+            self._append(response, part, version.size, seam, transfer)
+            has_length = version.size is not None or response.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        done = part.size
+        if version.size is not None and done < version.size:
             raise _TryAgain(f"connection closed after {done} of {version.size} bytes")
+        if version.size is not None and done > version.size:
+            _start_over(part, f"{done} bytes came of {version.size}")
+        if fault := file_fault(part.data, part.name, has_length=has_length):
+            if (version.etag, done) in transfer.refused:  # what comes twice is what the server has
+                part.discard()
+                raise FetchError(f"{url}: the server's file is not right: {fault}; try a mirror with --base")
+            transfer.refused.append((version.etag, done))
+            _start_over(part, f"not the file: {fault}")
         return version
 
     def _append(
-        self,
-        response: urllib3.BaseHTTPResponse,
-        part: Path,
-        done: int,
-        total: int | None,
-        on_bytes: Callable[[int, int | None], None],
-    ) -> int:
-        reported = done
-        on_bytes(done, total)
-        with part.open("ab") as file:
-            for piece in self._body(response, None):
-                file.write(piece)
-                done += len(piece)
+        self, response: urllib3.BaseHTTPResponse, part: Part, total: int | None, seam: bytes, transfer: _Transfer
+    ) -> None:
+        """Write the body behind the bytes of `part`. The body begins with `seam`, the last of these bytes."""
+        done = reported = part.size
+        known = done >= HEAD
+        transfer.on_bytes(done, total)
+        with part.data.open("ab") as file:
+            for piece in self._body(response, transfer):
+                overlap = min(len(seam), len(piece))
+                if piece[:overlap] != seam[:overlap]:
+                    _start_over(part, "other bytes than before came from the server")
+                seam = seam[overlap:]
+                file.write(piece[overlap:])
+                done += len(piece) - overlap
+                if done > transfer.limits.bytes:
+                    part.discard()
+                    transfer.check_size(done)
+                if not known and done >= HEAD:
+                    known = True
+                    file.flush()
+                    if fault := head_fault(part.name, part.head(HEAD)):
+                        _start_over(part, f"not the file: {fault}")
                 if done - reported >= _REPORT_EVERY:
                     reported = done
-                    on_bytes(done, total)
-        on_bytes(done, total)
-        return done
+                    transfer.on_bytes(done, total)
+        transfer.on_bytes(done, total)
 
-    def _body(self, response: urllib3.BaseHTTPResponse, limit: int | None) -> Iterator[bytes]:
+    def _body(self, response: urllib3.BaseHTTPResponse, transfer: _Transfer) -> Iterator[bytes]:
         """The pieces of the body as they arrive, so that the bytes before a broken connection are not lost."""
-        length = 0
-        while limit is None or length < limit:
-            self._check()
-            try:
-                # read1 returns after one read from the network. read would wait for more, and lose what it has if the
-                # connection breaks.
-                piece = response.read1(_PIECE, decode_content=False)
-            except urllib3.exceptions.HTTPError as error:
-                raise _TryAgain(_reason(error)) from None
-            if not piece:
-                return
-            length += len(piece)
-            yield piece
+        recent, since = 0, time.monotonic()
+        # A chunk's header that comes byte by byte keeps one read waiting: the deadline ends it.
+        with Deadline(2 * self._speed.timeout, response.shutdown) as deadline:
+            while True:
+                self._check()
+                transfer.check_time()
+                try:
+                    # read1 returns after one read from the network. read would wait for more, and lose what it has if
+                    # the connection breaks.
+                    piece = response.read1(_PIECE, decode_content=False)
+                except (urllib3.exceptions.HTTPError, ValueError) as error:
+                    raise _TooSlow("too slow") if deadline.has_passed else _TryAgain(_reason(error)) from None
+                if not piece and not deadline.has_passed:
+                    return
+                yield piece
+                recent, seconds = recent + len(piece), time.monotonic() - since
+                if seconds >= self._speed.timeout:
+                    if deadline.has_passed or recent < self._speed.lowest * seconds:
+                        raise _TooSlow(f"only {recent:,} bytes in {seconds:.0f} s")
+                    recent, since = 0, time.monotonic()
+                    deadline.renew()
 
     @contextlib.contextmanager
     def _request(self, method: str, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
         """A response whose body is worth reading. Refusals and errors of the server become exceptions."""
         self._check()
-        try:
-            response = self._pool.request(method, url, headers={**self._pool.headers, **headers}, preload_content=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise _TryAgain(_reason(error)) from None
+        response = self._follow(method, url, self._headers | headers)
         with self._lock:
             self._open.add(response)
         try:
@@ -261,10 +308,26 @@ class Client:
         finally:
             with self._lock:
                 self._open.discard(response)
-            # After a body that was read to its end, the next request can use the connection.
-            if response.length_remaining != 0:
-                response.close()
-            response.release_conn()
+            _release(response)
+
+    def _follow(self, method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """The response at the end of the redirects. Each address is asked through the proxy that is right for it."""
+        try:
+            pool = self._pools.for_url(url)
+        except ValueError as error:
+            raise FetchError(str(error)) from None
+        for _ in range(_MAX_REDIRECTS + 1):
+            try:
+                response = pool.request(method, url, headers=headers, preload_content=False, redirect=False)
+                location = response.get_redirect_location()
+                if not location:
+                    return response
+                _release(response)
+                url = urljoin(url, location)
+                pool = self._pools.for_url(url)
+            except (urllib3.exceptions.HTTPError, ValueError) as error:
+                raise _TryAgain(_reason(error)) from None
+        raise _TryAgain(f"more than {_MAX_REDIRECTS} redirects")
 
     def _retrying(
         self,
@@ -279,7 +342,7 @@ class Client:
                 return attempt()
             except _TryAgain as error:
                 self._check()
-                failures = 1 if reached() > best else failures + 1
+                failures = 1 if reached() > best and not isinstance(error, _TooSlow) else failures + 1
                 best = max(best, reached())
                 if failures > self._retries:
                     raise FetchError(
@@ -296,38 +359,16 @@ class Client:
             raise Stopped
 
 
-def partial_files(target: Path) -> tuple[Path, Path]:
-    """The two files of an unfinished download: its bytes so far, and the note that names their version."""
-    return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
+def _start_over(part: Part, reason: str) -> NoReturn:
+    part.discard()
+    raise _TryAgain(f"{reason}, starting over")
 
 
-def _kept(part: Path, note: Path, url: str) -> tuple[_Version | None, int]:
-    """The version whose beginning `part` holds, and how many bytes; (None, 0) if `part` is of no use."""
-    try:
-        version = _Version(**json.loads(note.read_text()))
-        done = part.stat().st_size
-    except (FileNotFoundError, ValueError, TypeError):
-        return None, 0
-    usable = version.url == url and version.validator and version.size is not None and done <= version.size
-    return (version, done) if usable else (None, 0)
-
-
-def _discard(part: Path, note: Path) -> None:
-    part.unlink(missing_ok=True)
-    note.unlink(missing_ok=True)
-
-
-def _length(response: urllib3.BaseHTTPResponse) -> int | None:
-    value = response.headers.get("Content-Length", "")
-    return int(value) if re.fullmatch("[0-9]{1,18}", value) else None
-
-
-def _content_range(response: urllib3.BaseHTTPResponse) -> tuple[int | None, int | None]:
-    """(first byte, size of the whole file) of a Content-Range header."""
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-    if match is None:
-        return None, None
-    return (int(match[1]) if match[1] else None), int(match[2])
+def _release(response: urllib3.BaseHTTPResponse) -> None:
+    """Give the connection back. After a body that was read to its end, the next request can use it."""
+    if response.length_remaining != 0:
+        response.close()
+    response.release_conn()
 
 
 def _retry_after(value: str) -> float:
@@ -340,8 +381,8 @@ def _retry_after(value: str) -> float:
         return 0.0
 
 
-def _reason(error: urllib3.exceptions.HTTPError) -> str:
-    """urllib3's error in a few words."""
+def _reason(error: Exception) -> str:
+    """An error of urllib3, or an address that is none, in a few words of printable ASCII."""
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
-        error = error.reason  # type: ignore[assignment]
-    return f"{type(error).__name__}: {error}"[:200]
+        error = error.reason
+    return ascii(f"{type(error).__name__}: {error}"[:200])[1:-1]

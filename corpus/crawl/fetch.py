@@ -6,8 +6,9 @@ In: a crawl's name. Out, in the folder:
     _units/<file name>.json     its receipt, written last: where it came from (address, size, ETag) and its sha256
     <file name>.part[.json]     the bytes that an interrupted download has so far
 
-A file with a receipt is done and is not requested again. Only one fetch at a time writes to a folder. Everything that a
-person may want to see is passed on as an event; this module prints nothing.
+A file with a receipt is done and is not requested again, unless `corpus.crawl.content` finds that it is another file
+than its name says. Only one fetch at a time writes to a folder. Everything that a person may want to see is passed on
+as an event; this module prints nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from corpus.crawl.download import Client
 
 DISTRIBUTION = "corpus-toolkit"
+_MOST_BYTES = 64 << 30  # of a file; Common Crawl's have 1 GB
 ADDRESS = "s3://commoncrawl/"  # the column `file_path` begins with this, wherever the bytes were downloaded from
 
 
@@ -50,6 +52,9 @@ class FetchConfig:
     backoff: float = setting(1.0, "seconds of the first wait after a failure at most; doubles", low=0, high=3600)
     max_backoff: float = setting(3600.0, "seconds of any wait at most", low=0, high=86400)
     timeout: float = setting(60.0, "seconds without a byte before a connection counts as broken", low=0.1)
+    lowest_speed: int = setting(
+        1000, "bytes a second, over --timeout, below which a connection counts as broken; 0: none", low=0
+    )
     contact: str = setting("", "e-mail or web address in the User-Agent, so that the server's owner can reach you")
 
     def __post_init__(self) -> None:
@@ -125,7 +130,7 @@ def fetch(
     the listing cannot be had, `download.Forbidden` if the server blocks this client (partial files stay), OSError for
     the local disk.
     """
-    from corpus.crawl.download import Client, Missing
+    from corpus.crawl.download import Client, Missing, Speed
 
     config = check(config)
     output.mkdir(parents=True, exist_ok=True)
@@ -140,7 +145,7 @@ def fetch(
         retries=config.retries,
         backoff=config.backoff,
         max_backoff=config.max_backoff,
-        timeout=config.timeout,
+        speed=Speed(config.timeout, config.lowest_speed),
         user_agent=user_agent(config.contact),
     )
     with _sole_writer(output):
@@ -191,7 +196,9 @@ def _fetch_all(
 def _fetch_file(
     client: Client, path: str, output: Path, config: FetchConfig, report: Callable[[FetchEvent], None]
 ) -> FetchEvent:
-    from corpus.crawl.download import FetchError, partial_files
+    from corpus.crawl.content import file_fault
+    from corpus.crawl.download import FetchError, Limits
+    from corpus.crawl.part import part_of
 
     name = paths.file_name(path)
     target, url = output / name, paths.join(config.base, path)
@@ -201,18 +208,18 @@ def _fetch_file(
 
     event: FetchEvent
     kept = _receipt_size(output, path)
-    if kept is not None and target.is_file() and target.stat().st_size == kept:
+    right = target.is_file() and not file_fault(target, name)
+    if kept is not None and right and target.stat().st_size == kept:
         event = Skipped(name, kept)
         report(event)
         return event
     try:
-        size, etag = client.size_and_etag(url, on_retry) if target.is_file() else (None, "")
+        size, etag = client.size_and_etag(url, on_retry) if right else (None, "")
         if size is not None and size == target.stat().st_size:  # an earlier run ended between the file and its receipt
-            for rest in partial_files(target):
-                rest.unlink(missing_ok=True)
+            part_of(target).discard()
         else:
             size, etag = client.download(
-                url, target, lambda done, total: report(Downloaded(name, done, total)), on_retry
+                url, target, lambda done, total: report(Downloaded(name, done, total)), on_retry, Limits(_MOST_BYTES)
             )
     except FetchError as error:
         event = Failed(name, str(error))

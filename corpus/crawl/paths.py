@@ -8,12 +8,14 @@ neighbouring files hold neighbouring hosts.
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import re
 import zlib
 
 BASE = "https://data.commoncrawl.org/"
 KINDS = ("warc", "wat", "wet", "robotstxt", "non200responses")
+_MOST_BYTES = 128 << 20  # of a listing, inflated; Common Crawl's have 14 MB
 _CRAWL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")  # also CC-NEWS/2024/05
 _PATH = re.compile(r"[A-Za-z0-9][\w.=+-]*(/[A-Za-z0-9][\w.=+-]*)*", re.ASCII)
 
@@ -28,7 +30,11 @@ def listing_path(crawl: str, kind: str) -> str:
 def parse_listing(data: bytes, url: str) -> list[str]:
     """The paths in the bytes of a downloaded listing. Raises ValueError naming `url` if they are no listing."""
     try:
-        lines = gzip.decompress(data).decode("utf_8").split()
+        with gzip.open(io.BytesIO(data)) as inflated:
+            text = inflated.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise ValueError(f"{url}: inflates to over {_MOST_BYTES >> 20} MiB and is no listing; check --base")
+        lines = text.decode("utf_8").split()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f"{url}: not a gzip-compressed listing ({error}); check --base") from None
     for path in lines:

@@ -1,7 +1,7 @@
 """Benchmark files -> a table of their examples, and an index of the word n-grams by which examples are found.
 
 An example is a line of JSON, a row of Parquet or a line of text. The text of a record is all its fields that hold text
-or lists of texts, a line each. A benchmark is named after its file.
+or lists of texts, a line each. A benchmark is named after its file, a regular file of at most 4 GiB of text.
 
 An n-gram counts unless too many examples have it. The index has, for every n-gram that counts, its hash, where its
 words are (an example, and the first word there), and which examples have it. Documents are searched by the 64-bit
@@ -24,13 +24,19 @@ from numpy.typing import NDArray
 
 from bpe.sources import JSON_ENDINGS, files_of
 from bpe.texts import from_arrow
+from bpe.whole import unreadable
 from corpus.decontaminate.config import Config
 from corpus.decontaminate.kernels import contain
 from corpus.decontaminate.words import split_words, word_table
+from corpus.store.files import Bounded
 from corpus.text.words import scratch_for
 
 EXAMPLES = pa.schema([("benchmark", pa.string()), ("example", pa.int64()), ("text", pa.string())])
 _BATCH = 4096
+_MOST_BYTES = 4 << 30  # of a file, unpacked
+_PACKED = (".gz", ".zst", ".bz2", ".lz4")
+_MOST_LINES = 1 << 24
+_LONGEST = 16 << 20  # characters of a line
 _BITS = 16  # of the filter, for each n-gram: one in 16 n-grams that are not in the table passes the filter
 
 
@@ -70,6 +76,8 @@ def read_examples(sources: Sequence[str], fields: Sequence[str]) -> pa.Table:
         if name in names:
             raise ValueError(f"{file}: has the name of {names[name]}; name each benchmark once, or rename the file")
         names[name] = file
+        if fault := unreadable(file, _MOST_BYTES):
+            raise ValueError(f"{file}: {fault}")
         rows = [{"benchmark": name, "example": number, "text": text} for number, text in _examples(file, fields)]
         batches += pa.Table.from_pylist(rows, schema=EXAMPLES).to_batches()
     return pa.Table.from_batches(batches, EXAMPLES).combine_chunks()
@@ -89,17 +97,27 @@ def _examples(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 def _records(file: Path) -> Iterator[str | dict[str, Any]]:
     if file.name.endswith(".parquet"):
+        size = 0
         try:
             with pq.ParquetFile(file) as parquet:
                 for batch in parquet.iter_batches(_BATCH, use_threads=False):
+                    size += batch.nbytes
+                    if size > _MOST_BYTES:
+                        raise ValueError(f"{file}: holds over {_MOST_BYTES >> 20:,} MiB; give a smaller file")
                     yield from batch.to_pylist()
         except pa.ArrowException as error:
             raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
         return
     try:
         with pa.input_stream(str(file), compression="detect") as stream:
-            lines = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="\n")
-            for number, line in enumerate(lines, 1):
+            packed = file.stat().st_size if file.name.endswith(_PACKED) else 0
+            bounded = io.BufferedReader(Bounded(stream, str(file), packed, _MOST_BYTES))
+            lines = io.TextIOWrapper(bounded, encoding="utf-8", errors="replace", newline="\n")
+            for number, line in enumerate(iter(lambda: lines.readline(_LONGEST + 1), ""), 1):
+                if number > _MOST_LINES:
+                    raise ValueError(f"{file}: over {_MOST_LINES:,} lines; give a smaller file")
+                if len(line) > _LONGEST:
+                    raise ValueError(f"{file}, line {number}: over {_LONGEST:,} characters; give an example a line")
                 yield _parsed(file, number, line) if file.name.endswith(JSON_ENDINGS) else line
     except OSError as error:
         raise ValueError(f"{file}: damaged compressed data ({error}); copy or make it again") from None
@@ -110,7 +128,7 @@ def _parsed(file: Path, number: int, line: str) -> str | dict[str, Any]:
         return ""
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}, line {number}: not JSON ({error})") from None
     if not isinstance(record, dict):
         raise ValueError(f"{file}, line {number}: not a JSON object")

@@ -41,6 +41,8 @@ from corpus.store.files import user_cache
 _FORMAT = 1  # version of the cached file, of the hash, and of how lists are read
 _ALIGN = 64  # bytes
 _MAX_CATEGORIES = 1 << 14
+_MAX_ENTRIES = 1 << 26  # the largest public lists have 5 million
+_MAX_EXPRESSIONS = 1 << 12  # each is tried at each page; the lists of Toulouse have 50
 _SHOWN = 60  # characters of a line in an error message
 
 
@@ -145,7 +147,7 @@ def _compiled(paths: Sequence[str], allowing: bool) -> Blocklist:
     categories: dict[str, int] = {}
     expressions: dict[tuple[str, str], None] = {}
     hashes, labels = [np.empty(0, np.uint64)], [np.empty(0, np.uint16)]
-    good, bad = 0, 0
+    count = 0
     for path in paths:
         good, bad = 0, 0
         for piece in read_lists(path, allowing=allowing):
@@ -153,13 +155,21 @@ def _compiled(paths: Sequence[str], allowing: bool) -> Blocklist:
             if category >= _MAX_CATEGORIES:
                 raise ValueError(f"list {path}: more than {_MAX_CATEGORIES:,} categories; name those that you want")
             if piece.patterns:
-                expressions |= dict.fromkeys((piece.category, pattern) for pattern in _patterns(piece))
+                for pattern in _patterns(piece):
+                    expressions[piece.category, pattern] = None
+                    if len(expressions) > _MAX_EXPRESSIONS:
+                        raise ValueError(
+                            f"list {path}: over {_MAX_EXPRESSIONS:,} regular expressions; list hosts instead"
+                        )
                 continue
             piece_hashes, piece_labels, strange = _entries(piece, category)
             good, bad = good + len(piece_hashes), bad + len(strange)
             if bad > good:  # every list has a few odd lines
                 shown = strange[0].strip()[:_SHOWN]
                 raise ValueError(f"list {piece.source}: {shown!r} is no host and no URL; give one entry per line")
+            count += len(piece_hashes)
+            if count > _MAX_ENTRIES:
+                raise ValueError(f"list {path}: over {_MAX_ENTRIES:,} entries; name only the categories you want")
             hashes.append(piece_hashes)
             labels.append(piece_labels)
     return _sorted(np.concatenate(hashes), np.concatenate(labels), tuple(categories), tuple(expressions))

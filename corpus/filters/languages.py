@@ -15,8 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bpe.whole import unreadable
 from corpus.config import check, setting
 
+_MOST_BYTES = 16 << 20  # of a file of tables
 Config = TypeVar("Config")
 Tables = dict[str, dict[str, dict[str, Any]]]  # language, stage, setting
 
@@ -78,6 +80,8 @@ def _tables(path: str) -> Tables:
     if not path:
         text = files(__package__).joinpath("languages.toml").read_text(encoding="utf-8")
         return tomllib.loads(text)
+    if fault := unreadable(Path(path), _MOST_BYTES):
+        raise ValueError(f"language_file: {path}: {fault}")
     try:
         own = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

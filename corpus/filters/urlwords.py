@@ -19,7 +19,10 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from bpe.whole import read_whole
+
 _HERE = Path(__file__).parent
+_MOST_BYTES = 16 << 20  # of a list of words
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # The Kelvin sign and the dotted I are not ASCII, but their small letters begin with an ASCII letter. They divide words.
@@ -73,7 +76,7 @@ def _entries(path: str | None, built_in: str) -> list[str]:
     """The lines of a list file without comments and blank lines."""
     file = _HERE / built_in if path is None else Path(path)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_whole(file, _MOST_BYTES).decode("utf-8").splitlines()
     except OSError as error:
         raise OSError(f"word list {file}: {error.strerror}; give a text file with one word per line") from error
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from bpe.whole import read_whole
 from corpus.config import setting
 from corpus.pii import audit, masks
 from corpus.pii import find as finders
@@ -31,6 +32,7 @@ from corpus.stage import Stage
 NAME = "scrub"
 # The column that this stage adds to DOCUMENTS: the number of masked values.
 PII_SPANS = pa.field("pii_spans", pa.int64())
+_MOST_KEY = 1 << 20  # bytes of a key
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _find(text: str, config: Config, regions: Sequence[str], write: Masker) -> l
 
 @lru_cache(8)
 def _masker(style: str, hash_key: str) -> Masker:
-    return masker(style, Path(hash_key).read_bytes() if hash_key else b"")
+    return masker(style, read_whole(Path(hash_key), _MOST_KEY) if hash_key else b"")
 
 
 def _regions(batch: pa.RecordBatch) -> list[tuple[str, ...]]:

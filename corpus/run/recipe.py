@@ -33,6 +33,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bpe.whole import read_whole, unreadable
 from corpus import __version__
 from corpus.config import check
 from corpus.run import own
@@ -40,6 +41,10 @@ from corpus.run.chain import Step
 from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.files import sha256
 
+_MOST_TEXT = 16 << 20  # bytes of a recipe
+_MOST_BYTES = (
+    64 << 30
+)  # of a file that a setting names; readers of words, keys and vocabularies have limits of their own
 _RECIPES = Path(__file__).parents[1] / "recipes"  # the recipes that come with the toolkit
 
 
@@ -159,7 +164,7 @@ def load_recipe(
     """
     path, overrides = _recipe_file(path), _overrides(overrides)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_whole(Path(path), _MOST_TEXT).decode("utf-8")
         data = tomllib.loads(text)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such recipe") from None
@@ -308,6 +313,8 @@ def _check_paths(name: str, value: Any) -> None:
     for path in (value,) if isinstance(value, str) else value or ():
         if path and not Path(path).exists():
             raise FileNotFoundError(f"{name} = {path!r}: no such file")
+        if path and (fault := unreadable(Path(path), _MOST_BYTES)):
+            raise ValueError(f"{name} = {path!r}: {fault}")
 
 
 def _contents(value: Any) -> Any:

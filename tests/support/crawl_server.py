@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
+from urllib.parse import urlsplit
 
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
@@ -90,7 +91,70 @@ class NewVersion:
     data: bytes
 
 
-Fault = Busy | Cut | Silent | IgnoreRange | WrongLength | WrongRange | Slow | Hangup | NewVersion
+@dataclass(frozen=True)
+class Instead:
+    """Answer 200 with this body and type, whatever was asked for: a portal, or a cache that mixes up its files."""
+
+    body: bytes
+    content_type: str = "text/html"
+
+
+@dataclass(frozen=True)
+class NoLength:
+    """Send no Content-Length, and hang up after so many bytes of the body; `chunked`: in chunks, without the last."""
+
+    after: int
+    chunked: bool = False
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Answer 302 with this Location."""
+
+    location: str
+
+
+@dataclass(frozen=True)
+class OtherRange:
+    """Answer 206 with the requested bytes of another version, and with these headers."""
+
+    data: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Drip:
+    """Send a byte now and then for ever: of a header line, or of the header of a chunk behind so many bytes."""
+
+    chunk_after: int | None = None
+    pause: float = 0.05
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Send a body of lines that never ends."""
+
+    status: int = 200
+    location: str = ""
+
+
+Fault = (
+    Busy
+    | Cut
+    | Silent
+    | IgnoreRange
+    | WrongLength
+    | WrongRange
+    | Slow
+    | Hangup
+    | NewVersion
+    | Instead
+    | NoLength
+    | Redirect
+    | OtherRange
+    | Endless
+    | Drip
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +164,7 @@ class Request:
     method: str
     path: str
     headers: dict[str, str]  # names in lower case
+    through: str = ""  # the host that a proxy was asked for
 
 
 @dataclass
@@ -196,11 +261,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(body_wanted=True)
 
+    def do_CONNECT(self) -> None:
+        """Refuse the tunnel that a client of HTTPS asks a proxy for."""
+        self.state.requests.append(Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+        self.close_connection = True
+        self.send_error(502)
+
     def _answer(self, *, body_wanted: bool) -> None:
-        path = self.path.lstrip("/")
+        path = urlsplit(self.path).path.lstrip("/")  # a client that takes the server for a proxy names the host too
         with self.state.lock:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self.state.requests.append(Request(self.command, path, headers))
+            self.state.requests.append(Request(self.command, path, headers, urlsplit(self.path).netloc))
             queue = next((q for end, q in self.state.faults.items() if path.endswith(end) and q), [])
             fault = queue.pop(0) if queue else None
             if isinstance(fault, NewVersion):
@@ -216,10 +287,44 @@ class _Handler(BaseHTTPRequestHandler):
             extra = {"Retry-After": fault.retry_after} if fault.retry_after is not None else {}
             self._send(fault.status, extra, b"go away", None, body_wanted)
             return
+        if isinstance(fault, Instead):
+            self._send(200, {"Content-Type": fault.content_type}, fault.body, None, body_wanted)
+            return
+        if isinstance(fault, Redirect):
+            self._send(302, {"Location": fault.location}, b"moved", None, body_wanted)
+            return
+        if isinstance(fault, Endless):
+            self._endless(fault)
+            return
+        if isinstance(fault, Drip):
+            self._drip(fault, self.state.files[path])
+            return
         if path not in self.state.files:
             self._send(404, {}, b"no such file", None, body_wanted)
             return
         self._send_file(self.state.files[path], fault, body_wanted)
+
+    def _drip(self, fault: Drip, data: bytes) -> None:
+        self.send_response(200)
+        self.close_connection = True
+        if fault.chunk_after is not None:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"%x\r\n%s\r\n1;" % (fault.chunk_after, data[: fault.chunk_after]))
+        else:
+            self.flush_headers()
+        while not self.state.closing.is_set():
+            self.wfile.write(b"x")
+            time.sleep(fault.pause)
+
+    def _endless(self, fault: Endless) -> None:
+        self.send_response(fault.status)
+        if fault.location:
+            self.send_header("Location", fault.location)
+        self.end_headers()
+        self.close_connection = True
+        while not self.state.closing.is_set():
+            self.wfile.write(b"bad.example\n" * 4096)
 
     def _send_file(self, data: bytes, fault: Fault | None, body_wanted: bool) -> None:
         tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
@@ -237,6 +342,10 @@ class _Handler(BaseHTTPRequestHandler):
         if start >= len(data):
             self._send(416, extra | {"Content-Range": f"bytes */{len(data)}"}, b"", fault, body_wanted)
             return
+        if isinstance(fault, OtherRange):
+            headers = {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}", **dict(fault.headers)}
+            self._send(206, headers, fault.data[start:], None, body_wanted)
+            return
         if isinstance(fault, WrongRange):
             start = max(0, start + fault.by)
         extra["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
@@ -247,7 +356,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in extra.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
+        if isinstance(fault, NoLength) and fault.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif not isinstance(fault, NoLength):
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         if not body_wanted:
             return
@@ -261,6 +373,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if isinstance(fault, Silent):
                 self.state.closing.wait(20)
+            self.close_connection = True
+            return
+        if isinstance(fault, NoLength):
+            part = body[: fault.after]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if fault.chunked else part)
             self.close_connection = True
             return
         self.wfile.write(body[:length])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import random
 from pathlib import Path
@@ -26,7 +27,11 @@ CRAWL = "CC-MAIN-2026-43"
 
 
 def noise(size: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(size)
+    """A WARC file of exactly so many bytes, at least 200: a gzip member of noise, and one that fills the rest."""
+    member = gzip.compress(b"WARC/1.0\r\n" + random.Random(seed).randbytes(max(0, size - 200 - size // 1000)), mtime=0)
+    empty = gzip.compress(b"", mtime=0)
+    comment = b"-" * (size - len(member) - len(empty) - 1) + b"\0"
+    return member + empty[:3] + b"\x10" + empty[4:10] + comment + empty[10:]
 
 
 ONE = crawl_files(CRAWL, [noise(200_000)])

@@ -26,6 +26,7 @@ from corpus.crawl.fetch import (
     fetch,
     user_agent,
 )
+from corpus.crawl.part import SEAM
 from corpus.warc.pages import Page, read_pages
 from tests.support.crawl_server import (
     Busy,
@@ -66,7 +67,7 @@ def test_a_second_run_asks_for_nothing_but_the_listing(tmp_path: Path) -> None:
 
 
 def test_limit_takes_the_first_and_sample_is_seeded(tmp_path: Path) -> None:
-    files = crawl_files(CRAWL, [b"%d" % n for n in range(20)])
+    files = crawl_files(CRAWL, [noise(500, n) for n in range(20)])
     with CrawlServer(files) as server:
         first, _ = run(server, tmp_path / "first", limit=2)
         drawn, events = run(server, tmp_path / "drawn", sample=5, seed=3)
@@ -172,7 +173,7 @@ def test_a_killed_process_is_resumed(tmp_path: Path, signal_number: signal.Signa
         assert ("KeyboardInterrupt" in said) == (signal_number == signal.SIGINT)
         assert part.stat().st_size == 60_000
         run(server, tmp_path)
-        assert server.requests[-1].headers["range"] == "bytes=60000-"
+        assert server.requests[-1].headers["range"] == f"bytes={60_000 - SEAM}-"
     assert_whole(tmp_path)
 
 
