@@ -20,8 +20,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from corpus.pii.naming import is_described_otherwise, is_label, is_named_otherwise, is_other
 from corpus.pii.phone_forms import THOUSANDS, digits_of, is_unmistakable, library, parsed, valid_region
-from corpus.pii.phone_words import ENDINGS, FILLERS, LABELS, OTHER_STEMS, OTHERS, STEMS, UNSPACED, VERBS, WORLD
+from corpus.pii.phone_words import FILLERS, UNSPACED, VERBS, WORLD
 from corpus.pii.text import GAP, MARKS, PLAIN, SPACES, Numbers, is_latin_word, nothing_but_words
 
 
@@ -117,9 +118,13 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
         or _goes_on(text, end)
     ):
         return None
-    if text[start] == "0" and (stop := _with_prefix(text, start, end)):
-        return Phone(*_with_brackets(text, start, stop), True)
-    stop = _national(text, start, end, last, regions)
+    label = _label(text, start)
+    if text[start] == "0" and label != "other":
+        stop = _with_prefix(text, start, end)
+        # Without a label, all digits must belong to the number: `0045 8812 9930 1207` begins like a Danish number.
+        if stop == end or (stop and label):
+            return Phone(*_with_brackets(text, start, stop), True)
+    stop = _national(text, start, end, last, label, regions)
     return Phone(*_with_brackets(text, start, stop), False) if stop else None
 
 
@@ -197,13 +202,15 @@ def _group_ends(text: str, start: int, end: int) -> list[int]:
 
     Digits beyond the 17th are not read: E.164 allows 15, and the prefix 00 has two.
     """
-    ends, count = [], 0
+    ends, count, opened = [], 0, 0
     for index in range(start, end):
+        opened += (text[index] in "(（") - (text[index] in ")）")
         if text[index].isdigit():
             count += 1
             if count > 17:
                 break
-            if count >= 6 and (index + 1 == end or not text[index + 1].isdigit()):
+            # A bracket that is not closed belongs to what follows: `+690 3101 (9 am`.
+            if count >= 6 and opened <= 0 and (index + 1 == end or not text[index + 1].isdigit()):
                 ends.append(index + 1)
     if count > 17 and end - start == count:
         return []
@@ -213,13 +220,16 @@ def _group_ends(text: str, start: int, end: int) -> list[int]:
 # --- Without a country code -------------------------------------------------------------------------------------------
 
 
-def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]) -> int:
-    """The end of the national number that begins at `start`; 0 if there is none. `last`: the end of the one before."""
+def _national(text: str, start: int, end: int, last: int, label: str | None, regions: Sequence[str]) -> int:
+    """The end of the national number that begins at `start`; 0 if there is none.
+
+    last   the end of the telephone number before
+    label  what the text before the number calls it
+    """
     plain = text[start:end].translate(PLAIN)
     count = sum(map(str.isdigit, plain))
     if _is_date(plain):
         return 0
-    label = _label(text, start)
     if _QUAD.fullmatch(plain) and label != "strict":
         return 0
     chained = last >= 0 and start - last <= 6 and _CHAIN.fullmatch(text, last, start) is not None
@@ -234,7 +244,7 @@ def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]
             return _valid_prefix(text, start, end, regions) or (end if count <= 13 else 0)
         amount = THOUSANDS.fullmatch(plain) or _DECIMAL.fullmatch(plain)
         return 0 if amount and not _AT_NUMBER.search(text, max(0, start - 12), start) else end
-    if label == "other":
+    if label == "other" or is_described_otherwise(text, end):
         return 0
     return end if is_unmistakable(text, start, end, plain, regions) else 0
 
@@ -265,7 +275,18 @@ _TOUCHING = 8  # most characters between a label and its number
 
 
 def _label(text: str, start: int) -> str | None:
-    """What the text before a number calls it.
+    """What the text before a number calls it: "strict", "loose", "other" or None; see `_nearest_label`.
+
+    A word of calling far from the number counts less than a word for another number right before it.
+    """
+    label = _nearest_label(text, start)
+    if label in ("loose", None) and is_named_otherwise(text, start, any_noun=label is None):
+        return "other"
+    return label
+
+
+def _nearest_label(text: str, start: int) -> str | None:
+    """What the nearest word with a meaning calls a number.
 
     "strict" right behind a label of telephone numbers, "loose" near a label or a word of calling, "other" behind a word
     for another kind of number, None behind none of these.
@@ -290,21 +311,16 @@ def _label(text: str, start: int) -> str | None:
         if match.start() < line:
             break
         word = match[0]
-        if _is_label(word):
+        if is_label(word):
             return "strict" if near and word not in VERBS else "loose"
         if word in VERBS:
             return "loose"
         if word in FILLERS:
             continue
-        if word in OTHERS or word.startswith(OTHER_STEMS):
+        if is_other(word):
             return "other"
         near = listed and match.start() >= len(window) - _TOUCHING * 3
     return None
-
-
-def _is_label(word: str) -> bool:
-    """Whether a word announces a telephone number."""
-    return word in LABELS or word.startswith(STEMS) or word.endswith(ENDINGS)
 
 
 def _valid_prefix(text: str, start: int, end: int, regions: Sequence[str]) -> int:
