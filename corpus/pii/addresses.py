@@ -152,6 +152,15 @@ _VERSIONED = re.compile(
     r"(?<![^\W_])(?:versi|release|build|firmware|updat|upgrad|downgrad|patch|driver|install|kernel|верси|обновл)",
     re.IGNORECASE,
 )
+# The word before a quad of numbers below 100, with a space between: the name of a program, or a word that links.
+_WORD_BEFORE = re.compile(r"([^\W\d_]+)[ \u00a0]\Z")
+_LINKS = frozenset(words("links"))
+_PROGRAMS = re.compile(
+    r"(?<![^\W_])(?:"
+    + "|".join(words("programs"))
+    + r")(?: (?:for|on|pro|desktop|player|reader|browser|server|app)){0,2}[ \u00a0]\(?\Z",
+    re.IGNORECASE,
+)
 _NETWORK = re.compile(
     r"(?<![^\W_])(?:ips?|ipv4|dns|servers?|hosts?|address(?:es)?|adresse?|dirección|resolvers?|nameservers?|gateway"
     r"|ping|traceroute|ssh|proxy|router|firewall|login|logged|visitors?|client|адрес|сервер)(?![^\W_])|地址|服务器|://",
@@ -195,11 +204,16 @@ def _is_numbering(text: str, start: int, quad: str) -> bool:
     """Whether the four numbers at `start` are rather a version, or the number of a section."""
     if _NUMBERED.search(text, max(0, start - 16), start):
         return True
+    before = text[max(0, start - 48) : start].rpartition("\n")[2]
+    if _PROGRAMS.search(before):
+        return True
     if max(map(int, quad.split("."))) >= 100:
         return False
-    before = text[max(0, start - 48) : start].rpartition("\n")[2]
     if _NETWORK.search(before):
         return False
+    word = _WORD_BEFORE.search(before)
+    if word and min(map(int, quad.split("."))) < 10 and word[1].lower() not in _LINKS and "://" not in before:
+        return True  # `jquery 1.12.4.1`, and names of programs that no list has
     # 3.2.1.4 is a version or a section; the addresses of resolvers, such as 8.8.4.4, repeat their digits.
     return _VERSIONED.search(before) is not None or (len(quad) == 7 and len(set(quad)) > 3)
 

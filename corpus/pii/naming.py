@@ -97,11 +97,9 @@ def _is_after_name(text: str, start: int, any_noun: bool, unless: Container[str]
         word = match[0].lower()
         if not between.fullmatch(window, match.end(), end) or is_label(word) or word in VERBS:
             return False
-        if word in unless:
-            return False
-        if is_other_near(word):
+        if is_other_near(word) and word not in unless:
             return True
-        if word in _NUMBER:
+        if word in _NUMBER or word in unless:
             numbered = True
         elif word == "s" or word not in FILLERS:
             return any_noun and numbered and word not in _OWN and len(word) > 2
