@@ -74,7 +74,7 @@ def is_iban(compact: str) -> bool:
 # Digits in groups of four, 4-6-5 (American Express), 4-6-4 (Diners Club), 6-13 (UnionPay), or 13 to 19 in a row. The
 # match consumes the first digit alone, so that a number that fails its checks does not hide one that begins inside it.
 _CARD = re.compile(
-    rf"[0-9](?<![0-9A-Za-z_./][0-9])(?=([0-9]{{3}}(?:({_GAP})[0-9]{{4}}\2[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{1,3}})?"
+    rf"[0-9](?<![0-9A-Za-z_./][0-9])(?=([0-9]{{3}}(?:({_GAP})[0-9]{{4}}\2[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{1,3}})?(?!(?:\2[0-9]{{4}}){{2}})"
     rf"|({_GAP})[0-9]{{6}}\3[0-9]{{4,5}}|[0-9]{{9,15}}|[0-9]{{2}}[ -][0-9]{{13}})){_END})"
 )
 # Prefixes and lengths by issuer (ISO/IEC 7812; the lists that the card schemes publish).

@@ -149,7 +149,7 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 _VERSIONED = re.compile(
-    r"(?<![^\W_])(?:versi|release|build|firmware|updat|upgrad|downgrad|patch|driver|install|kernel|верси|обновл)",
+    r"(?<![^\W_])(?:(?:file|product|assembly|package)?versi|release|build|firmware|updat|upgrad|downgrad|patch|driver|install|kernel|верси|обновл)",
     re.IGNORECASE,
 )
 # The word before a quad of numbers below 100, with a space between: the name of a program, or a word that links.
@@ -161,9 +161,10 @@ _PROGRAMS = re.compile(
     + r")(?: (?:for|on|pro|desktop|player|reader|browser|server|app)){0,2}[ \u00a0]\(?\Z",
     re.IGNORECASE,
 )
+_PORT = re.compile(r"(?:/[0-3]?[0-9]|:[0-9]{2,5})(?![0-9.])")
 _NETWORK = re.compile(
     r"(?<![^\W_])(?:ips?|ipv4|dns|servers?|hosts?|address(?:es)?|adresse?|dirección|resolvers?|nameservers?|gateway"
-    r"|ping|traceroute|ssh|proxy|router|firewall|login|logged|visitors?|client|адрес|сервер)(?![^\W_])|地址|服务器|://",
+    r"|ping|inet|upstream|subnet|traceroute|ssh|proxy|router|firewall|login|logged|visitors?|client|адрес|сервер)(?![^\W_])|地址|服务器|://",
     re.IGNORECASE,
 )
 _IPV6 = re.compile(r":[0-9A-Fa-f]{0,4}:")
@@ -197,7 +198,7 @@ def _is_ipv4(quad: str, public: bool) -> bool:
         address = ipaddress.IPv4Address(quad)
     except ValueError:
         return False
-    return not public or address.is_global
+    return not public or (address.is_global and not address.is_multicast)
 
 
 def _is_numbering(text: str, start: int, quad: str) -> bool:
@@ -209,7 +210,7 @@ def _is_numbering(text: str, start: int, quad: str) -> bool:
         return True
     if max(map(int, quad.split("."))) >= 100:
         return False
-    if _NETWORK.search(before):
+    if _NETWORK.search(before) or _PORT.match(text, start + len(quad)):
         return False
     word = _WORD_BEFORE.search(before)
     if word and min(map(int, quad.split("."))) < 10 and word[1].lower() not in _LINKS and "://" not in before:

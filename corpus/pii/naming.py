@@ -16,6 +16,7 @@ from corpus.pii.text import nothing_but_words, words
 _NEAR = frozenset(words("other_near"))
 _NEAR_STEMS = tuple(word for word in _NEAR if len(word) > 5)
 _NUMBER = frozenset(words("number_words"))
+_LINKS = frozenset("of de d di der des was were are shows showed stood à au".split())
 _NUMBER_ENDINGS = tuple(words("number_endings"))
 _OWN = frozenset(words("own_numbers"))
 _DEPARTMENTS = frozenset(words("departments"))
@@ -77,6 +78,22 @@ def is_named_otherwise(text: str, start: int, any_noun: bool = True, unless: Con
     return False
 
 
+def follows_noun(text: str, start: int) -> bool:
+    """Whether only spaces part the number at `start` from a word that is no name: `Sensor 0115 496 0003`.
+
+    A name is two words with capital letters (`Ada Cole 0115 496 0003`), or is in a script without capitals.
+    """
+    match = _NOUN.search(text, max(0, start - 40), start)
+    if not match or match[2].lower() in FILLERS or is_label(match[2].lower()):
+        return False
+    if match[2][0].lower() == match[2][0].upper():
+        return False
+    return not (match[2][0].isupper() and match[1] and match[1][0].isupper())
+
+
+_NOUN = re.compile(r"(?:(?<![^\W\d_])([^\W\d_][^\W\d_’'-]*\.?)[ -])?(?<![^\W\d_])([^\W\d_][^\W\d_’'-]*)[ \u00a0]{1,2}\Z")
+
+
 def is_described_otherwise(text: str, end: int) -> bool:
     """Whether the words right behind the number that ends at `end` say that it is another kind of number."""
     match = _OTHER_AFTER.match(text, end)
@@ -92,6 +109,7 @@ def _is_after_name(text: str, start: int, any_noun: bool, unless: Container[str]
         return True
     if not window.isascii() and (match := _UNSPACED_OTHER.search(window)):
         return not window[: match.end(1)].endswith(tuple(UNSPACED)) and match[1] not in unless
+    noun = ""  # a word with a small first letter that is not listed
     numbered, end, between = False, len(window), _BEFORE
     for match in reversed(list(_WORDS.finditer(window))):
         word = match[0].lower()
@@ -99,12 +117,16 @@ def _is_after_name(text: str, start: int, any_noun: bool, unless: Container[str]
             return False
         if is_other_near(word) and word not in unless:
             return True
-        if word in _NUMBER or word in unless:
+        if word in _NUMBER:
+            if noun:  # `Codice cliente 011 123 4567`
+                return any_noun
             numbered = True
-        elif word == "s" or word not in FILLERS:
-            return any_noun and numbered and word not in _OWN and len(word) > 2
         elif word in _OWN:
             return False
+        elif word not in FILLERS and word not in unless and word not in _LINKS:
+            if noun or numbered or match[0] != word:
+                return any_noun and numbered and len(word) > 2
+            noun = word
         end, between = match.start(), _BETWEEN
     return False
 

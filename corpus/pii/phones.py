@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from corpus.pii.naming import is_described_otherwise, is_label, is_named_otherwise, is_other
+from corpus.pii.naming import follows_noun, is_described_otherwise, is_label, is_named_otherwise, is_other
 from corpus.pii.phone_forms import THOUSANDS, digits_of, is_unmistakable, library, parsed, valid_region
 from corpus.pii.phone_words import FILLERS, UNSPACED, VERBS, WORLD
 from corpus.pii.text import GAP, MARKS, PLAIN, SPACES, Numbers, is_latin_word, nothing_but_words
@@ -113,7 +113,7 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
         return Phone(*_with_brackets(text, begin, stop), True) if stop else None
     if (
         is_latin_word(text, start - 1)
-        or text[start - 1 : start] in _IN_URL
+        or (text[start - 1 : start] in _IN_URL and not _LABELLED_FIELD.search(text, max(0, start - 24), start))
         or _has_digit_before(text, start)
         or _goes_on(text, end)
     ):
@@ -122,13 +122,14 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
     if text[start] == "0" and label != "other":
         stop = _with_prefix(text, start, end)
         # Without a label, all digits must belong to the number: `0045 8812 9930 1207` begins like a Danish number.
-        if stop == end or (stop and label):
+        if stop and (label or (stop == end and not follows_noun(text, start))):
             return Phone(*_with_brackets(text, start, stop), True)
     stop = _national(text, start, end, last, label, regions)
     return Phone(*_with_brackets(text, start, stop), False) if stop else None
 
 
 _IN_URL = frozenset("/=_&?")
+_LABELLED_FIELD = re.compile(r"(?<![A-Za-z])(?:phone|tel|telephone|mobile|cell|fax|whatsapp)(?:_?(?:number|no))?=\Z", re.IGNORECASE)
 _IN_NAME = re.compile(r"[0-9/]\S{0,24}\.\Z")  # 10.1016/j.cell.2019.05.031
 
 
@@ -246,6 +247,8 @@ def _national(text: str, start: int, end: int, last: int, label: str | None, reg
         return 0 if amount and not _AT_NUMBER.search(text, max(0, start - 12), start) else end
     if label == "other" or is_described_otherwise(text, end):
         return 0
+    if ")" not in plain and follows_noun(text, start):
+        return 0
     return end if is_unmistakable(text, start, end, plain, regions) else 0
 
 
@@ -271,6 +274,7 @@ def _is_date(plain: str) -> bool:
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _ONE_LETTER = re.compile(r"(?<![^\W_])(?:(?:[TMFPCHWDOtmfpc]|Mo|Fx|Ph):|[TMF]\.:?|(?:Mo|Fx|Ph)\.)\s{0,2}\(?\Z")
+_PARTED = re.compile("[,;|?!]")
 _TOUCHING = 8  # most characters between a label and its number
 
 
@@ -304,7 +308,7 @@ def _nearest_label(text: str, start: int) -> str | None:
     if _ONE_LETTER.search(window):
         return "strict"
     # A label is near if only fillers are between it and the number, or if a colon ends the text and it is not far.
-    near = True
+    near, nouns = True, 0
     listed = window.rstrip().endswith((":", "："))
     line = window.rfind("\n", 0, words[-1].start())
     for match in reversed(words):
@@ -317,8 +321,9 @@ def _nearest_label(text: str, start: int) -> str | None:
             return "loose"
         if word in FILLERS:
             continue
-        if is_other(word):
+        if is_other(word) and nouns <= 2 and not _PARTED.search(window, match.end()):
             return "other"
+        nouns += 1
         near = listed and match.start() >= len(window) - _TOUCHING * 3
     return None
 

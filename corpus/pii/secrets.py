@@ -76,6 +76,8 @@ _KEYS = tuple(
         ("sk.eyJ", rf"sk\.(?<![A-Za-z0-9_-]...)eyJ[A-Za-z0-9_-]{{40,300}}\.[A-Za-z0-9_-]{{20,30}}{_AFTER}"),  # Mapbox
         ("AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}(?![0-9A-Za-z])"),
         ("AccountKey=", r"AccountKey=([A-Za-z0-9+/]{86}==)"),  # Azure
+        ("Bearer ", rf"Bearer ([A-Za-z0-9_.+/-]{{24,400}}={{0,2}}){_AFTER}"),
+        ("Authorization: token ", rf"Authorization: token ([A-Za-z0-9_-]{{24,250}}){_AFTER}"),
         *((name, _DISCORD) for name in ("discord", "Discord", "DISCORD")),
         *((name, _setting(name)) for name in _NAMES),
     )

@@ -23,7 +23,8 @@ _SSN_WORDS = frozenset({"ssn", "ssns", "social", "socials", "sociale", "tin", "i
 _STEMS = tuple(words("ssn"))
 _UNSPACED = tuple(words("ssn_unspaced"))
 _BORN = tuple(words("born"))
-_IDS = frozenset({"id", "ids"})  # `tax id 123-45-6789`
+# Words before `ID` or `number` that may mean a social security number: `tax id 123-45-6789`.
+_OWN = frozenset("id ids tax security identification identity personal employee patient client applicant person".split())
 
 
 def ssns(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
@@ -37,7 +38,7 @@ def ssns(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
         if _is_named(text, start):
             yield start, end
         elif gap == "-":
-            if not is_named_otherwise(text, start, any_noun=False, unless=_IDS):
+            if not is_named_otherwise(text, start, unless=_OWN):
                 yield start, end
         else:
             columns = _columns(text) if columns is None else columns
@@ -123,8 +124,8 @@ _DATE = re.compile(
     r"|[0-3]?[0-9]\.? (?:de )?[^\W\d_]{3,10}\.?,? (?:de )?(?:19|20)[0-9]{2}|[^\W\d_]{3,10}\.? [0-3]?[0-9],? (?:19|20)[0-9]{2})"
     r"(?![0-9])"
 )
-_NAME = re.compile(r"[^\W\d_]['’]?[^\W\d_]*\.?(?:[, -]{1,2}[^\W\d_]['’]?[^\W\d_]*\.?){1,3}")
 _FIELD_START = re.compile(r"(?:\A|[|,;\t])[ \t\"']*\Z")
+_FORM = re.compile(r"(?<![0-9])[0-9]{3}([ -])[0-9]{2}\1[0-9]{4}(?![0-9])")
 _FIELD_END = re.compile(r"[ \t\"']*(?:[|,;\t]|\Z)")
 
 
@@ -135,26 +136,24 @@ def _is_of_a_person(text: str, start: int, end: int) -> bool:
     """Whether the line of text[start:end] names a person, and the date of birth or the number's own field says so."""
     before = text[max(0, start - _ROW) : start].rpartition("\n")[2]
     after = text[end : end + _ROW].partition("\n")[0]
-    if not (_has_name(before) or _has_name(after)) or is_named_otherwise(text, start):
+    if is_named_otherwise(text, start):
         return False
-    if _DATE.search(before) or _DATE.search(after) or _has_birth(before) or _has_birth(after):
+    line = before + after
+    if _has_name(line, 1) and (_DATE.search(before) or _DATE.search(after) or _has_birth(line)):
         return True
+    if not _has_name(line, 2):
+        return False
     if _FIELD_START.search(before) and _FIELD_END.match(after):
         return True
     # `Ada Cole 212 09 1234`, with such a number on a line beside it
     around = text[max(0, start - 2 * _ROW) : start - len(before)] + "\n" + text[end + len(after) : end + 2 * _ROW]
-    return before[-1:].isspace() and _has_name(before.rstrip()[-40:]) and _FORM.search(around) is not None
+    return before[-1:].isspace() and _has_name(before[-40:], 2) and _FORM.search(around) is not None
 
 
-def _has_name(line: str) -> bool:
-    """Whether two or more words that begin with a capital letter, or a word of a script without capitals, are there."""
-    return any(all(_is_capital(word) for word in re.findall(r"[^\W_]+", name[0])) for name in _NAME.finditer(line)) or any(
-        "\u2e80" <= c <= "\ud7ff" for c in line
-    )
-
-
-def _is_capital(word: str) -> bool:
-    return word[0].isupper() or word[0].lower() == word[0].upper()
+def _has_name(line: str, least: int) -> bool:
+    """Whether the line has `least` words with a capital letter, or letters of a script without capitals."""
+    words_ = re.findall(r"[^\W\d_]{2,}", line)
+    return sum(word[0].isupper() for word in words_) >= least or any("\u2e80" <= c <= "\ud7ff" for c in line)
 
 
 def _has_birth(line: str) -> bool:
