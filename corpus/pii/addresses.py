@@ -155,6 +155,7 @@ _VERSIONED = re.compile(
 # The word before a quad of numbers below 100, with a space between: the name of a program, or a word that links.
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[ \u00a0]\Z")
 _LINKS = frozenset(words("links"))
+_RESOLVERS = frozenset(words("resolvers"))
 _PROGRAMS = re.compile(
     r"(?<![^\W_])(?:"
     + "|".join(words("programs"))
@@ -213,7 +214,7 @@ def _is_numbering(text: str, start: int, quad: str) -> bool:
     if _NETWORK.search(before) or _PORT.match(text, start + len(quad)):
         return False
     word = _WORD_BEFORE.search(before)
-    if word and min(map(int, quad.split("."))) < 10 and word[1].lower() not in _LINKS and "://" not in before:
+    if word and quad not in _RESOLVERS and min(map(int, quad.split("."))) < 10 and word[1].lower() not in _LINKS and "://" not in before:
         return True  # `jquery 1.12.4.1`, and names of programs that no list has
     # 3.2.1.4 is a version or a section; the addresses of resolvers, such as 8.8.4.4, repeat their digits.
     return _VERSIONED.search(before) is not None or (len(quad) == 7 and len(set(quad)) > 3)

@@ -19,6 +19,7 @@ _NUMBER = frozenset(words("number_words"))
 _LINKS = frozenset("of de d di der des was were are shows showed stood à au".split())
 _NUMBER_ENDINGS = tuple(words("number_endings"))
 _OWN = frozenset(words("own_numbers"))
+_ANSWERERS = frozenset(words("answerers"))
 _DEPARTMENTS = frozenset(words("departments"))
 _UNSPACED_OTHER = re.compile(
     "(" + "|".join(map(re.escape, words("other_unspaced"))) + r")\s?(?:は|이|가|是|为|為)?\s?[:：#]?\s?\Z"
@@ -84,9 +85,12 @@ def follows_noun(text: str, start: int) -> bool:
     A name is two words with capital letters (`Ada Cole 0115 496 0003`), or is in a script without capitals.
     """
     match = _NOUN.search(text, max(0, start - 40), start)
-    if not match or match[2].lower() in FILLERS or is_label(match[2].lower()):
+    if not match:
         return False
-    if match[2][0].lower() == match[2][0].upper():
+    word = match[2].lower()
+    if word in FILLERS or word in _ANSWERERS or is_label(word):
+        return False
+    if word[0] == word[0].upper():
         return False
     return not (match[2][0].isupper() and match[1] and match[1][0].isupper())
 

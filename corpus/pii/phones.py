@@ -247,7 +247,7 @@ def _national(text: str, start: int, end: int, last: int, label: str | None, reg
         return 0 if amount and not _AT_NUMBER.search(text, max(0, start - 12), start) else end
     if label == "other" or is_described_otherwise(text, end):
         return 0
-    if ")" not in plain and follows_noun(text, start):
+    if ")" not in plain and not _TOLL_FREE.match(plain) and follows_noun(text, start):
         return 0
     return end if is_unmistakable(text, start, end, plain, regions) else 0
 
@@ -274,6 +274,7 @@ def _is_date(plain: str) -> bool:
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _ONE_LETTER = re.compile(r"(?<![^\W_])(?:(?:[TMFPCHWDOtmfpc]|Mo|Fx|Ph):|[TMF]\.:?|(?:Mo|Fx|Ph)\.)\s{0,2}\(?\Z")
+_TOLL_FREE = re.compile(r"1[-. ]8[0-9]{2}[-. ]")
 _PARTED = re.compile("[,;|?!]")
 _TOUCHING = 8  # most characters between a label and its number
 
