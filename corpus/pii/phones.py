@@ -118,13 +118,9 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
         or _goes_on(text, end)
     ):
         return None
-    label = _label(text, start)
-    if text[start] == "0" and label != "other":
-        stop = _with_prefix(text, start, end)
-        # Without a label, all digits must belong to the number: `0045 8812 9930 1207` begins like a Danish number.
-        if stop and (label or (stop == end and not follows_noun(text, start))):
-            return Phone(*_with_brackets(text, start, stop), True)
-    stop = _national(text, start, end, last, label, regions)
+    if text[start] == "0" and (stop := _with_prefix(text, start, end)) and _may_be_prefix(text, start, stop == end):
+        return Phone(*_with_brackets(text, start, stop), True)
+    stop = _national(text, start, end, last, regions)
     return Phone(*_with_brackets(text, start, stop), False) if stop else None
 
 
@@ -198,6 +194,19 @@ def _with_prefix(text: str, start: int, end: int) -> int:
     return 0
 
 
+def _may_be_prefix(text: str, start: int, is_whole: bool) -> bool:
+    """Whether the text allows an international prefix at `start`: `Meter reading 0045 8812 9930 1207` is Danish to its 12th digit.
+
+    Without a label, all digits must belong to the number (`is_whole`).
+    """
+    label = _label(text, start)
+    if label == "strict":
+        return True
+    if label == "other" or is_named_otherwise(text, start, any_noun=label is None):
+        return False
+    return label is not None or (is_whole and not follows_noun(text, start))
+
+
 def _group_ends(text: str, start: int, end: int) -> list[int]:
     """The ends of the groups from the sixth digit on, at most eight, the last one first.
 
@@ -221,16 +230,16 @@ def _group_ends(text: str, start: int, end: int) -> list[int]:
 # --- Without a country code -------------------------------------------------------------------------------------------
 
 
-def _national(text: str, start: int, end: int, last: int, label: str | None, regions: Sequence[str]) -> int:
+def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]) -> int:
     """The end of the national number that begins at `start`; 0 if there is none.
 
-    last   the end of the telephone number before
-    label  what the text before the number calls it
+    last  the end of the telephone number before
     """
     plain = text[start:end].translate(PLAIN)
     count = sum(map(str.isdigit, plain))
     if _is_date(plain):
         return 0
+    label = _label(text, start)
     if _QUAD.fullmatch(plain) and label != "strict":
         return 0
     chained = last >= 0 and start - last <= 6 and _CHAIN.fullmatch(text, last, start) is not None
@@ -240,16 +249,23 @@ def _national(text: str, start: int, end: int, last: int, label: str | None, reg
         return 0 if chained and _DECIMAL.fullmatch(plain) else end
     if not 7 <= count <= 15 or _MONEY.search(text, max(0, start - 4), start) or _UNIT.match(text, end):
         return 0
-    if label == "loose" or (label is None and _LABEL_AFTER.match(text, end)):
+    if label == "other":
+        return 0
+    if label == "loose" or _LABEL_AFTER.match(text, end):
+        if is_named_otherwise(text, start, any_noun=False):
+            return 0
         if count > 11:
             return _valid_prefix(text, start, end, regions) or (end if count <= 13 else 0)
         amount = THOUSANDS.fullmatch(plain) or _DECIMAL.fullmatch(plain)
         return 0 if amount and not _AT_NUMBER.search(text, max(0, start - 12), start) else end
-    if label == "other" or is_described_otherwise(text, end):
-        return 0
-    if ")" not in plain and not _TOLL_FREE.match(plain) and follows_noun(text, start):
-        return 0
-    return end if is_unmistakable(text, start, end, plain, regions) else 0
+    return end if is_unmistakable(text, start, end, plain, regions) and not _is_other(text, start, end, plain) else 0
+
+
+def _is_other(text: str, start: int, end: int, plain: str) -> bool:
+    """Whether the words around a number without a label say, or let expect, that it is another kind of number."""
+    if is_named_otherwise(text, start) or is_described_otherwise(text, end):
+        return True
+    return ")" not in plain and not _TOLL_FREE.match(plain) and follows_noun(text, start)
 
 
 # The text that may be between two numbers behind one label.
@@ -280,18 +296,7 @@ _TOUCHING = 8  # most characters between a label and its number
 
 
 def _label(text: str, start: int) -> str | None:
-    """What the text before a number calls it: "strict", "loose", "other" or None; see `_nearest_label`.
-
-    A word of calling far from the number counts less than a word for another number right before it.
-    """
-    label = _nearest_label(text, start)
-    if label in ("loose", None) and is_named_otherwise(text, start, any_noun=label is None):
-        return "other"
-    return label
-
-
-def _nearest_label(text: str, start: int) -> str | None:
-    """What the nearest word with a meaning calls a number.
+    """What the text before a number calls it.
 
     "strict" right behind a label of telephone numbers, "loose" near a label or a word of calling, "other" behind a word
     for another kind of number, None behind none of these.
