@@ -58,6 +58,12 @@ _KEYS = tuple(
         ("eyJ", r"eyJ(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{16,1000}"),
         ("secret", _AWS_SECRET),
         ("SECRET", _AWS_SECRET),
+    )
+)
+# Keys that have twenty letters, digits and `_` in a row. Few texts have such words.
+_LONG_KEYS = tuple(
+    (needle, re.compile(pattern))
+    for needle, pattern in (
         ("xapp-", rf"xapp-1-A[A-Z0-9]{{8,12}}-[0-9]{{10,14}}-[0-9a-f]{{64}}{_AFTER}"),  # Slack
         ("gsk_", rf"gsk_(?<![A-Za-z0-9_-]....)[A-Za-z0-9]{{52}}{_AFTER}"),  # Groq
         ("xai-", rf"xai-(?<![A-Za-z0-9_-]....)[A-Za-z0-9]{{80}}{_AFTER}"),
@@ -82,6 +88,7 @@ _KEYS = tuple(
         *((name, _setting(name)) for name in _NAMES),
     )
 )  # fmt: skip
+_LONG_TOKEN = re.compile("[A-Za-z0-9_]{20}")
 _AFTER_DIGIT = re.compile("[A-Za-z0-9_+/-]{6}")
 _AROUND_DIGIT = re.compile("[A-Za-z0-9_+/-]{16}")
 _BEGIN = re.compile(r"-----BEGIN (?P<what>(?:[A-Z0-9]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?)-----")
@@ -94,7 +101,10 @@ def secrets(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
     """Keys, tokens and whole blocks of private keys, one kind after the other."""
     # Nearly all keys have a digit after a letter. In a text without a long word that does, two of 25 needles are left.
     has_token = any(_in_token(text, start) for start in numbers.in_words)
-    for needle, pattern in _KEYS if has_token else _KEYS[:2]:
+    keys = _KEYS if has_token else _KEYS[:2]
+    if has_token and any(_LONG_TOKEN.search(text, max(0, start - 19), start + 20) for start in numbers.in_words):
+        keys += _LONG_KEYS
+    for needle, pattern in keys:
         if needle in text:
             for match in pattern.finditer(text):
                 start, end = match.span(match.lastindex or 0)
