@@ -119,7 +119,7 @@ def is_card(digits: str) -> bool:
 
 
 def _may_be_card(text: str, start: int, digits: str) -> bool:
-    """Whether the words before a number with the right check digit allow a card: one in ten other numbers has it too."""
+    """Whether the words before a number allow a card; one in ten other numbers has the right check digit too."""
     if _has_card_word(text, start):
         return True
     return not _needs_word(digits) and not is_named_otherwise(text, start, any_noun=False, unless=_ACCOUNTS)

@@ -214,7 +214,13 @@ def _is_numbering(text: str, start: int, quad: str) -> bool:
     if _NETWORK.search(before) or _PORT.match(text, start + len(quad)):
         return False
     word = _WORD_BEFORE.search(before)
-    if word and quad not in _RESOLVERS and min(map(int, quad.split("."))) < 10 and word[1].lower() not in _LINKS and "://" not in before:
+    if (
+        word
+        and quad not in _RESOLVERS
+        and min(map(int, quad.split("."))) < 10
+        and word[1].lower() not in _LINKS
+        and "://" not in before
+    ):
         return True  # `jquery 1.12.4.1`, and names of programs that no list has
     # 3.2.1.4 is a version or a section; the addresses of resolvers, such as 8.8.4.4, repeat their digits.
     return _VERSIONED.search(before) is not None or (len(quad) == 7 and len(set(quad)) > 3)

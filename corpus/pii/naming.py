@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
+from functools import lru_cache
 
 from corpus.pii.phone_words import ENDINGS, FILLERS, LABELS, OTHER_STEMS, OTHERS, STEMS, UNSPACED, VERBS
 from corpus.pii.text import nothing_but_words, words
@@ -16,7 +17,7 @@ from corpus.pii.text import nothing_but_words, words
 _NEAR = frozenset(words("other_near"))
 _NEAR_STEMS = tuple(word for word in _NEAR if len(word) > 5)
 _NUMBER = frozenset(words("number_words"))
-_LINKS = frozenset("of de d di der des was were are shows showed stood à au".split())
+_LINKS = frozenset(words("number_links"))
 _NUMBER_ENDINGS = tuple(words("number_endings"))
 _OWN = frozenset(words("own_numbers"))
 _ANSWERERS = frozenset(words("answerers"))
@@ -43,6 +44,7 @@ _OTHER_AFTER = re.compile(
 )
 
 
+@lru_cache(4096)
 def is_label(word: str) -> bool:
     """Whether a word in small letters announces a telephone number."""
     return word in LABELS or word.startswith(STEMS) or word.endswith(ENDINGS)
@@ -53,6 +55,7 @@ def is_other(word: str) -> bool:
     return word not in _DEPARTMENTS and (word in OTHERS or word.startswith(OTHER_STEMS))
 
 
+@lru_cache(4096)
 def is_other_near(word: str) -> bool:
     """Whether a word in small letters names another kind of number if the number follows it."""
     if word in _DEPARTMENTS or word in _OWN or is_label(word):
@@ -95,7 +98,9 @@ def follows_noun(text: str, start: int) -> bool:
     return not (match[2][0].isupper() and match[1] and match[1][0].isupper())
 
 
-_NOUN = re.compile(r"(?:(?<![^\W\d_])([^\W\d_][^\W\d_’'-]*\.?)[ -])?(?<![^\W\d_])([^\W\d_][^\W\d_’'-]*)[ \u00a0]{1,2}\Z")
+_NOUN = re.compile(
+    r"(?:(?<![^\W\d_])([^\W\d_][^\W\d_’'-]*\.?)[ -])?(?<![^\W\d_])([^\W\d_][^\W\d_’'-]*)[ \u00a0]{1,2}\Z"
+)
 
 
 def is_described_otherwise(text: str, end: int) -> bool:
@@ -133,5 +138,3 @@ def _is_after_name(text: str, start: int, any_noun: bool, unless: Container[str]
             noun = word
         end, between = match.start(), _BETWEEN
     return False
-
-

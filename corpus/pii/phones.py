@@ -125,7 +125,9 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
 
 
 _IN_URL = frozenset("/=_&?")
-_LABELLED_FIELD = re.compile(r"(?<![A-Za-z])(?:phone|tel|telephone|mobile|cell|fax|whatsapp)(?:_?(?:number|no))?=\Z", re.IGNORECASE)
+_LABELLED_FIELD = re.compile(
+    r"(?<![A-Za-z])(?:phone|tel|telephone|mobile|cell|fax|whatsapp)(?:_?(?:number|no))?=\Z", re.IGNORECASE
+)
 _IN_NAME = re.compile(r"[0-9/]\S{0,24}\.\Z")  # 10.1016/j.cell.2019.05.031
 
 
@@ -195,9 +197,9 @@ def _with_prefix(text: str, start: int, end: int) -> int:
 
 
 def _may_be_prefix(text: str, start: int, is_whole: bool) -> bool:
-    """Whether the text allows an international prefix at `start`: `Meter reading 0045 8812 9930 1207` is Danish to its 12th digit.
+    """Whether the text allows an international prefix at `start`.
 
-    Without a label, all digits must belong to the number (`is_whole`).
+    `Meter reading 0045 8812 9930 1207` begins like a Danish number. Without a label, all digits must belong to the number (`is_whole`).
     """
     label = _label(text, start)
     if label == "strict":

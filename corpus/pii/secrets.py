@@ -15,15 +15,19 @@ from corpus.pii.text import Numbers
 _AFTER = r"(?![A-Za-z0-9_-])"
 # AWS's secret keys have no prefix; the name of their setting stands before them.
 _AWS_SECRET = r"(?i:aws.{0,12}secret.{0,16}key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
-_DISCORD = r"(?i:discord)[^\n]{0,40}?(?<![A-Za-z0-9_-])([MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})"
+_DISCORD = (
+    r"(?i:discord)[^\n]{0,40}?(?<![A-Za-z0-9_-])([MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})"
+)
+)
 # Settings that hold a key of any issuer, `api_key = "..."`: the words before `key`, `token` or `secret`.
-_OWNERS = ("api", "secret", "access", "auth", "private", "client", "app", "account", "consumer", "refresh", "bot", "bearer")
+_OWNERS = "api secret access auth private client app account consumer refresh bot bearer".split(" ")
 
 
 def _setting(name: str) -> str:
     """The pattern of a setting whose name ends with `name`; group 1 is its value."""
     owners = "|".join(f"(?<=(?i:{owner}){gap}{name})" for owner in _OWNERS for gap in ("", "[_-]"))
-    return rf"{name}(?:{owners})[\"']?\s{{0,3}}[:=]>?\s{{0,3}}[\"'`]?([A-Za-z0-9_+/-]{{20,128}}={{0,2}})(?![A-Za-z0-9_.(\[/+-])"
+    equals = r"[\"']?\s{0,3}[:=]>?\s{0,3}[\"'`]?"
+    return rf"{name}(?:{owners}){equals}([A-Za-z0-9_+/-]{{20,128}}={{0,2}})(?![A-Za-z0-9_.(\[/+-])"
 
 
 _NAMES = ("key", "Key", "KEY", "token", "Token", "TOKEN", "secret", "Secret", "SECRET")

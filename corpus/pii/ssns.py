@@ -1,8 +1,7 @@
 """The finder of US social security numbers.
 
 With hyphens, 3-2-4, the form alone says what the number is, unless the words before it name another kind of number. Any
-other form (`888 10 0716`, nine digits) needs its name before it, or in the head of its column, or a row of people around
-it: a name and a date of birth on its line, or a field of its own beside a name.
+other form (`888 10 0716`, nine digits) needs its name before it or in the head of its column, or a row of people: a name and a date of birth on its line, or a field of its own beside a name.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ _STEMS = tuple(words("ssn"))
 _UNSPACED = tuple(words("ssn_unspaced"))
 _BORN = tuple(words("born"))
 # Words before `ID` or `number` that may mean a social security number: `tax id 123-45-6789`.
-_OWN = frozenset("id ids tax security identification identity personal employee patient client applicant person".split())
+_OWN = frozenset(
+    "id ids tax security identification identity personal employee patient client applicant person".split()
+)
 
 
 def ssns(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
@@ -72,12 +73,12 @@ def _is_named(text: str, start: int) -> bool:
 
 
 class _Column(NamedTuple):
-    """A column of social security numbers: its rows are in text[start:end], its fields behind `index` separators."""
+    """A column of social security numbers: its rows are in text[start:end], its fields behind `place` separators."""
 
     start: int
     end: int
     separator: str
-    index: int
+    place: int
 
 
 _HEAD = re.compile(r"(?i:(?<![^\W_])(?:ssns?|social[ _]?security)(?![^\W\d_]))|社会安全|社会保障番号")
@@ -113,7 +114,7 @@ def _is_in_column(text: str, start: int, end: int, columns: list[_Column]) -> bo
     separator = columns[place].separator
     before = text[max(0, start - _LINE) : start].rpartition("\n")[2]
     after = text[end : end + 3].lstrip(" \"'")
-    return before.count(separator) == columns[place].index and after[:1] in ("", "\n", separator)
+    return before.count(separator) == columns[place].place and after[:1] in ("", "\n", separator)
 
 
 # --- In a row of people ---------------------------------------------------------------------------------------------
@@ -121,7 +122,8 @@ def _is_in_column(text: str, start: int, end: int, columns: list[_Column]) -> bo
 _ROW = 120  # characters
 _DATE = re.compile(
     r"(?<![0-9])(?:(?:19|20)[0-9]{2}[-/.][01]?[0-9][-/.][0-3]?[0-9]|[0-3]?[0-9][-/.][0-3]?[0-9][-/.](?:19|20)?[0-9]{2}"
-    r"|[0-3]?[0-9]\.? (?:de )?[^\W\d_]{3,10}\.?,? (?:de )?(?:19|20)[0-9]{2}|[^\W\d_]{3,10}\.? [0-3]?[0-9],? (?:19|20)[0-9]{2})"
+    r"|[0-3]?[0-9]\.? (?:de )?[^\W\d_]{3,10}\.?,? (?:de )?(?:19|20)[0-9]{2}"
+    r"|[^\W\d_]{3,10}\.? [0-3]?[0-9],? (?:19|20)[0-9]{2})"
     r"(?![0-9])"
 )
 _FIELD_START = re.compile(r"(?:\A|[|,;\t])[ \t\"']*\Z")

@@ -1,7 +1,7 @@
 """Lists by type: texts with values in ⟦ ⟧, and texts without any that look as if they had some; all of them invented.
 
-`\\n` and `\\t` stand for a line break and a tab. In secret.txt, `{a36}` stands for 36 random characters of an alphabet, so
-that the file itself holds no key.
+`\\n` and `\\t` stand for a line break and a tab. In secret.txt, `{a36}` stands for 36 random characters of an alphabet,
+so that the file itself holds no key.
 """
 
 from __future__ import annotations
