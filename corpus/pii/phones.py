@@ -199,7 +199,8 @@ def _with_prefix(text: str, start: int, end: int) -> int:
 def _may_be_prefix(text: str, start: int, is_whole: bool) -> bool:
     """Whether the text allows an international prefix at `start`.
 
-    `Meter reading 0045 8812 9930 1207` begins like a Danish number. Without a label, all digits must belong to the number (`is_whole`).
+    `Meter reading 0045 8812 9930 1207` begins like a Danish number. Without a label, all digits must belong to the
+    number (`is_whole`).
     """
     label = _label(text, start)
     if label == "strict":

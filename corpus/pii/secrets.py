@@ -18,9 +18,8 @@ _AWS_SECRET = r"(?i:aws.{0,12}secret.{0,16}key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A
 _DISCORD = (
     r"(?i:discord)[^\n]{0,40}?(?<![A-Za-z0-9_-])([MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})"
 )
-)
 # Settings that hold a key of any issuer, `api_key = "..."`: the words before `key`, `token` or `secret`.
-_OWNERS = "api secret access auth private client app account consumer refresh bot bearer".split(" ")
+_OWNERS = ("api", "secret", "access", "auth", "private", "client", "app", "account", "consumer", "refresh", "bot")
 
 
 def _setting(name: str) -> str:

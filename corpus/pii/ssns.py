@@ -1,7 +1,8 @@
 """The finder of US social security numbers.
 
 With hyphens, 3-2-4, the form alone says what the number is, unless the words before it name another kind of number. Any
-other form (`888 10 0716`, nine digits) needs its name before it or in the head of its column, or a row of people: a name and a date of birth on its line, or a field of its own beside a name.
+other form (`888 10 0716`, nine digits) needs its name before it or in the head of its column, or a row of people: a
+name and a date of birth on its line, or a field of its own beside a name.
 """
 
 from __future__ import annotations
@@ -22,10 +23,7 @@ _SSN_WORDS = frozenset({"ssn", "ssns", "social", "socials", "sociale", "tin", "i
 _STEMS = tuple(words("ssn"))
 _UNSPACED = tuple(words("ssn_unspaced"))
 _BORN = tuple(words("born"))
-# Words before `ID` or `number` that may mean a social security number: `tax id 123-45-6789`.
-_OWN = frozenset(
-    "id ids tax security identification identity personal employee patient client applicant person".split()
-)
+_OWN = frozenset(words("ssn_own"))
 
 
 def ssns(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
