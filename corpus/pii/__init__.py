@@ -6,7 +6,9 @@ checked for what its kind promises: check digits, prefixes of issuers, lengths b
 says what is found, and what is left on purpose.
 
     addresses    e-mail and IP addresses
-    accounts     payment cards, IBANs, US social security numbers
+    accounts     payment cards, IBANs
+    ssns         US social security numbers
+    naming       words that call a number something else: `order no.`, `meter reading`
     phones       telephone numbers; phone_forms: numbers that need no word beside them; phone_words: such words
     secrets      API keys and private keys
     text         what finders share

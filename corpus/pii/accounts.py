@@ -1,11 +1,12 @@
-"""Finders of payment card numbers, IBANs and US social security numbers."""
+"""Finders of payment card numbers and IBANs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from corpus.pii.text import DASHES, PLAIN, SPACES, Numbers, is_latin_word, is_word, words, words_before
+from corpus.pii.naming import is_named_otherwise
+from corpus.pii.text import DASHES, SPACES, Numbers, is_latin_word, within, words, words_before
 
 # A number ends where no digit, no letter, and no mark with a digit (`-1`, `.1`) follows. Patterns ask likewise what is
 # before the first digit.
@@ -73,7 +74,7 @@ def is_iban(compact: str) -> bool:
 # Digits in groups of four, 4-6-5 (American Express), 4-6-4 (Diners Club), 6-13 (UnionPay), or 13 to 19 in a row. The
 # match consumes the first digit alone, so that a number that fails its checks does not hide one that begins inside it.
 _CARD = re.compile(
-    rf"[0-9](?<![0-9A-Za-z_./][0-9])(?=([0-9]{{3}}(?:({_GAP})[0-9]{{4}}\2[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{1,3}})?"
+    rf"[0-9](?<![0-9A-Za-z_./][0-9])(?=([0-9]{{3}}(?:({_GAP})[0-9]{{4}}\2[0-9]{{4}}\2[0-9]{{4}}(?:\2[0-9]{{1,3}})?(?!(?:\2[0-9]{{4}}){{2}})"
     rf"|({_GAP})[0-9]{{6}}\3[0-9]{{4,5}}|[0-9]{{9,15}}|[0-9]{{2}}[ -][0-9]{{13}})){_END})"
 )
 # Prefixes and lengths by issuer (ISO/IEC 7812; the lists that the card schemes publish).
@@ -94,25 +95,19 @@ _ISSUERS = tuple(
     )
 )
 _CARD_WORDS = tuple(words("cards"))
+_ACCOUNTS = frozenset(words("accounts"))  # an account may be the account of a card
 
 
 def cards(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
     """Payment card numbers with the prefix and length of an issuer, and the right check digit."""
-    for match in _within(_CARD, text, numbers, 13):
+    for match in within(_CARD, text, numbers, 13):
         number = match[0] + match[1]
         # A fifth group may belong to the number, or be the security code behind sixteen digits.
         for written in (number, number[:19]):
             digits = re.sub("[^0-9]", "", written)
-            if is_card(digits) and (not _needs_word(digits) or _has_card_word(text, match.start())):
+            if is_card(digits) and _may_be_card(text, match.start(), digits):
                 yield match.start(), match.start() + len(written)
                 break
-
-
-def _within(pattern: re.Pattern[str], text: str, numbers: Numbers, size: int) -> Iterator[re.Match[str]]:
-    """The matches in stretches of at least `size` characters; the pattern also sees the two characters behind each."""
-    for start, end in numbers.stretches:
-        if end - start >= size:
-            yield from pattern.finditer(text, start, end + 2)
 
 
 def is_card(digits: str) -> bool:
@@ -121,6 +116,13 @@ def is_card(digits: str) -> bool:
         return False
     doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return (doubled + sum(map(int, digits[-1::-2]))) % 10 == 0
+
+
+def _may_be_card(text: str, start: int, digits: str) -> bool:
+    """Whether the words before a number allow a card; one in ten other numbers has the right check digit too."""
+    if _has_card_word(text, start):
+        return True
+    return not _needs_word(digits) and not is_named_otherwise(text, start, any_noun=False, unless=_ACCOUNTS)
 
 
 def _needs_word(digits: str) -> bool:
@@ -133,32 +135,3 @@ def _needs_word(digits: str) -> bool:
 
 def _has_card_word(text: str, start: int) -> bool:
     return any(word.startswith(_CARD_WORDS) for word in words_before(text, start, 40))
-
-
-# --- Social security numbers ----------------------------------------------------------------------------------------
-
-_SSN = re.compile(rf"[0-9](?<![0-9A-Za-z_.+-][0-9])[0-9]{{2}}({_GAP}?)[0-9]{{2}}\1[0-9]{{4}}{_END}")
-_SSN_WORDS = frozenset({"ssn", "ssns", "social", "socials", "tin", "itin", "ssa"})
-
-
-def ssns(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
-    """US social security numbers: 3-2-4 with hyphens, any other form only after its name (`SSN`, `social security`)."""
-    for match in _within(_SSN, text, numbers, 9):
-        start, end = match.span()
-        gap = match[1].translate(PLAIN)
-        if _is_issued(re.sub("[^0-9]", "", match[0])) and (gap == "-" or _is_named_ssn(text, start)):
-            yield start, end
-
-
-def _is_named_ssn(text: str, start: int) -> bool:
-    words = words_before(text, start, 40)
-    return not _SSN_WORDS.isdisjoint(words) or ("ss" in words[:3] and not is_word(text, start - 1))
-
-
-def _is_issued(digits: str) -> bool:
-    """Whether the number may have been issued (Social Security Administration).
-
-    The areas 000, 666 and 900 to 999, the group 00 and the serial number 0000 are never issued.
-    """
-    area = digits[:3]
-    return area not in ("000", "666") and area < "900" and digits[3:5] != "00" and digits[5:] != "0000"

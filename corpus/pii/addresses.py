@@ -149,12 +149,23 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 _VERSIONED = re.compile(
-    r"(?<![^\W_])(?:versi|release|build|firmware|updat|upgrad|downgrad|patch|driver|install|kernel|верси|обновл)",
+    r"(?<![^\W_])(?:(?:file|product|assembly|package)?versi|release|build|firmware|updat|upgrad|downgrad|patch|driver|install|kernel|верси|обновл)",
     re.IGNORECASE,
 )
+# The word before a quad of numbers below 100, with a space between: the name of a program, or a word that links.
+_WORD_BEFORE = re.compile(r"([^\W\d_]+)[ \u00a0]\Z")
+_LINKS = frozenset(words("links"))
+_RESOLVERS = frozenset(words("resolvers"))
+_PROGRAMS = re.compile(
+    r"(?<![^\W_])(?:"
+    + "|".join(words("programs"))
+    + r")(?: (?:for|on|pro|desktop|player|reader|browser|server|app)){0,2}[ \u00a0]\(?\Z",
+    re.IGNORECASE,
+)
+_PORT = re.compile(r"(?:/[0-3]?[0-9]|:[0-9]{2,5})(?![0-9.])")
 _NETWORK = re.compile(
     r"(?<![^\W_])(?:ips?|ipv4|dns|servers?|hosts?|address(?:es)?|adresse?|dirección|resolvers?|nameservers?|gateway"
-    r"|ping|traceroute|ssh|proxy|router|firewall|login|logged|visitors?|client|адрес|сервер)(?![^\W_])|地址|服务器|://",
+    r"|ping|inet|upstream|subnet|traceroute|ssh|proxy|router|firewall|login|logged|visitors?|client|адрес|сервер)(?![^\W_])|地址|服务器|://",
     re.IGNORECASE,
 )
 _IPV6 = re.compile(r":[0-9A-Fa-f]{0,4}:")
@@ -188,18 +199,29 @@ def _is_ipv4(quad: str, public: bool) -> bool:
         address = ipaddress.IPv4Address(quad)
     except ValueError:
         return False
-    return not public or address.is_global
+    return not public or (address.is_global and not address.is_multicast)
 
 
 def _is_numbering(text: str, start: int, quad: str) -> bool:
     """Whether the four numbers at `start` are rather a version, or the number of a section."""
     if _NUMBERED.search(text, max(0, start - 16), start):
         return True
+    before = text[max(0, start - 48) : start].rpartition("\n")[2]
+    if _PROGRAMS.search(before):
+        return True
     if max(map(int, quad.split("."))) >= 100:
         return False
-    before = text[max(0, start - 48) : start].rpartition("\n")[2]
-    if _NETWORK.search(before):
+    if _NETWORK.search(before) or _PORT.match(text, start + len(quad)):
         return False
+    word = _WORD_BEFORE.search(before)
+    if (
+        word
+        and quad not in _RESOLVERS
+        and min(map(int, quad.split("."))) < 10
+        and word[1].lower() not in _LINKS
+        and "://" not in before
+    ):
+        return True  # `jquery 1.12.4.1`, and names of programs that no list has
     # 3.2.1.4 is a version or a section; the addresses of resolvers, such as 8.8.4.4, repeat their digits.
     return _VERSIONED.search(before) is not None or (len(quad) == 7 and len(set(quad)) > 3)
 

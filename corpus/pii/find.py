@@ -10,11 +10,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator, Sequence
 
-from corpus.pii.accounts import cards, ibans, ssns
+from corpus.pii.accounts import cards, ibans
 from corpus.pii.addresses import emails, hidden_emails, ipv4, ipv6
 from corpus.pii.masks import Masker, mask
 from corpus.pii.phones import phones
 from corpus.pii.secrets import secrets
+from corpus.pii.ssns import ssns
 from corpus.pii.text import DIGIT, Numbers, Span, with_ascii_digits
 
 TYPES = ("email", "ip", "phone", "credit_card", "iban", "ssn", "secret")

@@ -62,6 +62,8 @@ _OWN = (
     (re.compile(r"[1-9][0-9] 9[0-9]{4}-[0-9]{4}"), ("BR",)),
     (re.compile(r"3[0-9]{2}[ -][0-9]{6,7}|3[0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3}"), ("IT",)),
 )
+# Other numbers are often written with hyphens alone, or in groups of four: a country must print a number so.
+_CODE = re.compile(r"[0-9]+(?:-[0-9]+){2,}|[0-9]{4}(?: [0-9]{4}){2,}")
 _UNIFORM = re.compile(r"[1-9][0-9]*([ -])[0-9]+(?:\1[0-9]+)*")
 _CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
 
@@ -83,6 +85,8 @@ def is_unmistakable(text: str, start: int, end: int, plain: str, regions: Sequen
             return False  # a year and pages: Nature 405 (1998) 345-367
         if len(digits) < (8 if opened else 9) or (opened and _has_number_before(text, start - 1)):
             return False
+        if _CODE.fullmatch(plain):
+            return _is_as_printed(plain, (*regions, *WORLD))
         return valid_region(plain, (*regions, *WORLD)) is not None
     if _TRUNK_MOBILE.fullmatch(plain):
         return not _is_isbn(plain) and _is_mobile(plain, regions or WORLD)

@@ -20,8 +20,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from corpus.pii.naming import follows_noun, is_described_otherwise, is_label, is_named_otherwise, is_other
 from corpus.pii.phone_forms import THOUSANDS, digits_of, is_unmistakable, library, parsed, valid_region
-from corpus.pii.phone_words import ENDINGS, FILLERS, LABELS, OTHER_STEMS, OTHERS, STEMS, UNSPACED, VERBS, WORLD
+from corpus.pii.phone_words import FILLERS, UNSPACED, VERBS, WORLD
 from corpus.pii.text import GAP, MARKS, PLAIN, SPACES, Numbers, is_latin_word, nothing_but_words
 
 
@@ -112,18 +113,21 @@ def _number(text: str, start: int, end: int, last: int, regions: Sequence[str]) 
         return Phone(*_with_brackets(text, begin, stop), True) if stop else None
     if (
         is_latin_word(text, start - 1)
-        or text[start - 1 : start] in _IN_URL
+        or (text[start - 1 : start] in _IN_URL and not _LABELLED_FIELD.search(text, max(0, start - 24), start))
         or _has_digit_before(text, start)
         or _goes_on(text, end)
     ):
         return None
-    if text[start] == "0" and (stop := _with_prefix(text, start, end)):
+    if text[start] == "0" and (stop := _with_prefix(text, start, end)) and _may_be_prefix(text, start, stop == end):
         return Phone(*_with_brackets(text, start, stop), True)
     stop = _national(text, start, end, last, regions)
     return Phone(*_with_brackets(text, start, stop), False) if stop else None
 
 
 _IN_URL = frozenset("/=_&?")
+_LABELLED_FIELD = re.compile(
+    r"(?<![A-Za-z])(?:phone|tel|telephone|mobile|cell|fax|whatsapp)(?:_?(?:number|no))?=\Z", re.IGNORECASE
+)
 _IN_NAME = re.compile(r"[0-9/]\S{0,24}\.\Z")  # 10.1016/j.cell.2019.05.031
 
 
@@ -192,18 +196,34 @@ def _with_prefix(text: str, start: int, end: int) -> int:
     return 0
 
 
+def _may_be_prefix(text: str, start: int, is_whole: bool) -> bool:
+    """Whether the text allows an international prefix at `start`.
+
+    `Meter reading 0045 8812 9930 1207` begins like a Danish number. Without a label, all digits must belong to the
+    number (`is_whole`).
+    """
+    label = _label(text, start)
+    if label == "strict":
+        return True
+    if label == "other" or is_named_otherwise(text, start, any_noun=label is None):
+        return False
+    return label is not None or (is_whole and not follows_noun(text, start))
+
+
 def _group_ends(text: str, start: int, end: int) -> list[int]:
     """The ends of the groups from the sixth digit on, at most eight, the last one first.
 
     Digits beyond the 17th are not read: E.164 allows 15, and the prefix 00 has two.
     """
-    ends, count = [], 0
+    ends, count, opened = [], 0, 0
     for index in range(start, end):
+        opened += (text[index] in "(（") - (text[index] in ")）")
         if text[index].isdigit():
             count += 1
             if count > 17:
                 break
-            if count >= 6 and (index + 1 == end or not text[index + 1].isdigit()):
+            # A bracket that is not closed belongs to what follows: `+690 3101 (9 am`.
+            if count >= 6 and opened <= 0 and (index + 1 == end or not text[index + 1].isdigit()):
                 ends.append(index + 1)
     if count > 17 and end - start == count:
         return []
@@ -214,7 +234,10 @@ def _group_ends(text: str, start: int, end: int) -> list[int]:
 
 
 def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]) -> int:
-    """The end of the national number that begins at `start`; 0 if there is none. `last`: the end of the one before."""
+    """The end of the national number that begins at `start`; 0 if there is none.
+
+    last  the end of the telephone number before
+    """
     plain = text[start:end].translate(PLAIN)
     count = sum(map(str.isdigit, plain))
     if _is_date(plain):
@@ -229,14 +252,23 @@ def _national(text: str, start: int, end: int, last: int, regions: Sequence[str]
         return 0 if chained and _DECIMAL.fullmatch(plain) else end
     if not 7 <= count <= 15 or _MONEY.search(text, max(0, start - 4), start) or _UNIT.match(text, end):
         return 0
-    if label == "loose" or (label is None and _LABEL_AFTER.match(text, end)):
+    if label == "other":
+        return 0
+    if label == "loose" or _LABEL_AFTER.match(text, end):
+        if is_named_otherwise(text, start, any_noun=False):
+            return 0
         if count > 11:
             return _valid_prefix(text, start, end, regions) or (end if count <= 13 else 0)
         amount = THOUSANDS.fullmatch(plain) or _DECIMAL.fullmatch(plain)
         return 0 if amount and not _AT_NUMBER.search(text, max(0, start - 12), start) else end
-    if label == "other":
-        return 0
-    return end if is_unmistakable(text, start, end, plain, regions) else 0
+    return end if is_unmistakable(text, start, end, plain, regions) and not _is_other(text, start, end, plain) else 0
+
+
+def _is_other(text: str, start: int, end: int, plain: str) -> bool:
+    """Whether the words around a number without a label say, or let expect, that it is another kind of number."""
+    if is_named_otherwise(text, start) or is_described_otherwise(text, end):
+        return True
+    return ")" not in plain and not _TOLL_FREE.match(plain) and follows_noun(text, start)
 
 
 # The text that may be between two numbers behind one label.
@@ -261,6 +293,8 @@ def _is_date(plain: str) -> bool:
 
 _WORDS = re.compile(r"[^\W\d_]+")
 _ONE_LETTER = re.compile(r"(?<![^\W_])(?:(?:[TMFPCHWDOtmfpc]|Mo|Fx|Ph):|[TMF]\.:?|(?:Mo|Fx|Ph)\.)\s{0,2}\(?\Z")
+_TOLL_FREE = re.compile(r"1[-. ]8[0-9]{2}[-. ]")
+_PARTED = re.compile("[,;|?!]")
 _TOUCHING = 8  # most characters between a label and its number
 
 
@@ -283,28 +317,24 @@ def _label(text: str, start: int) -> str | None:
     if _ONE_LETTER.search(window):
         return "strict"
     # A label is near if only fillers are between it and the number, or if a colon ends the text and it is not far.
-    near = True
+    near, nouns = True, 0
     listed = window.rstrip().endswith((":", "："))
     line = window.rfind("\n", 0, words[-1].start())
     for match in reversed(words):
         if match.start() < line:
             break
         word = match[0]
-        if _is_label(word):
+        if is_label(word):
             return "strict" if near and word not in VERBS else "loose"
         if word in VERBS:
             return "loose"
         if word in FILLERS:
             continue
-        if word in OTHERS or word.startswith(OTHER_STEMS):
+        if is_other(word) and nouns <= 2 and not _PARTED.search(window, match.end()):
             return "other"
+        nouns += 1
         near = listed and match.start() >= len(window) - _TOUCHING * 3
     return None
-
-
-def _is_label(word: str) -> bool:
-    """Whether a word announces a telephone number."""
-    return word in LABELS or word.startswith(STEMS) or word.endswith(ENDINGS)
 
 
 def _valid_prefix(text: str, start: int, end: int, regions: Sequence[str]) -> int:

@@ -15,6 +15,21 @@ from corpus.pii.text import Numbers
 _AFTER = r"(?![A-Za-z0-9_-])"
 # AWS's secret keys have no prefix; the name of their setting stands before them.
 _AWS_SECRET = r"(?i:aws.{0,12}secret.{0,16}key)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
+_DISCORD = (
+    r"(?i:discord)[^\n]{0,40}?(?<![A-Za-z0-9_-])([MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38})"
+)
+# Settings that hold a key of any issuer, `api_key = "..."`: the words before `key`, `token` or `secret`.
+_OWNERS = ("api", "secret", "access", "auth", "private", "client", "app", "account", "consumer", "refresh", "bot")
+
+
+def _setting(name: str) -> str:
+    """The pattern of a setting whose name ends with `name`; group 1 is its value."""
+    owners = "|".join(f"(?<=(?i:{owner}){gap}{name})" for owner in _OWNERS for gap in ("", "[_-]"))
+    equals = r"[\"']?\s{0,3}[:=]>?\s{0,3}[\"'`]?"
+    return rf"{name}(?:{owners}){equals}([A-Za-z0-9_+/-]{{20,128}}={{0,2}})(?![A-Za-z0-9_.(\[/+-])"
+
+
+_NAMES = ("key", "Key", "KEY", "token", "Token", "TOKEN", "secret", "Secret", "SECRET")
 # (needle, pattern): a text with the needle is searched for the pattern, whose group 1, if it has one, is the secret.
 _KEYS = tuple(
     (needle, re.compile(pattern))
@@ -47,7 +62,36 @@ _KEYS = tuple(
         ("secret", _AWS_SECRET),
         ("SECRET", _AWS_SECRET),
     )
+)
+# Keys that have twenty letters, digits and `_` in a row. Few texts have such words.
+_LONG_KEYS = tuple(
+    (needle, re.compile(pattern))
+    for needle, pattern in (
+        ("xapp-", rf"xapp-1-A[A-Z0-9]{{8,12}}-[0-9]{{10,14}}-[0-9a-f]{{64}}{_AFTER}"),  # Slack
+        ("gsk_", rf"gsk_(?<![A-Za-z0-9_-]....)[A-Za-z0-9]{{52}}{_AFTER}"),  # Groq
+        ("xai-", rf"xai-(?<![A-Za-z0-9_-]....)[A-Za-z0-9]{{80}}{_AFTER}"),
+        ("r8_", rf"r8_(?<![A-Za-z0-9_-]...)[A-Za-z0-9]{{37}}{_AFTER}"),  # Replicate
+        ("lin_api_", rf"lin_api_[A-Za-z0-9]{{40}}{_AFTER}"),  # Linear
+        ("dapi", rf"dapi(?<![A-Za-z0-9_-]....)[0-9a-f]{{32}}(?:-[0-9])?{_AFTER}"),  # Databricks
+        ("NRAK-", rf"NRAK-(?<![A-Za-z0-9_-].....)[A-Z0-9]{{27}}{_AFTER}"),  # New Relic
+        ("sq0", rf"sq0(?:csp|atp|idp)-[A-Za-z0-9_-]{{22,43}}{_AFTER}"),  # Square
+        ("EAA", rf"EAA(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{{57,250}}{_AFTER}"),  # Square, Facebook
+        ("ATATT3", r"ATATT3[A-Za-z0-9_=-]{60,250}"),  # Atlassian
+        ("figd_", rf"figd_[A-Za-z0-9_-]{{40,44}}{_AFTER}"),  # Figma
+        ("ntn_", rf"ntn_(?<![A-Za-z0-9_-]....)[A-Za-z0-9]{{46}}{_AFTER}"),  # Notion
+        ("sbp_", rf"sbp_(?<![A-Za-z0-9_-]....)[0-9a-f]{{40}}{_AFTER}"),  # Supabase
+        ("key-", rf"key-(?<![A-Za-z0-9_-]....)[0-9a-f]{{32}}{_AFTER}"),  # Mailgun
+        ("xkeysib-", rf"xkeysib-[0-9a-f]{{64}}-[A-Za-z0-9]{{16}}{_AFTER}"),  # Brevo
+        ("sk.eyJ", rf"sk\.(?<![A-Za-z0-9_-]...)eyJ[A-Za-z0-9_-]{{40,300}}\.[A-Za-z0-9_-]{{20,30}}{_AFTER}"),  # Mapbox
+        ("AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}(?![0-9A-Za-z])"),
+        ("AccountKey=", r"AccountKey=([A-Za-z0-9+/]{86}==)"),  # Azure
+        ("Bearer ", rf"Bearer ([A-Za-z0-9_.+/-]{{24,400}}={{0,2}}){_AFTER}"),
+        ("Authorization: token ", rf"Authorization: token ([A-Za-z0-9_-]{{24,250}}){_AFTER}"),
+        *((name, _DISCORD) for name in ("discord", "Discord", "DISCORD")),
+        *((name, _setting(name)) for name in _NAMES),
+    )
 )  # fmt: skip
+_LONG_TOKEN = re.compile("[A-Za-z0-9_]{20}")
 _AFTER_DIGIT = re.compile("[A-Za-z0-9_+/-]{6}")
 _AROUND_DIGIT = re.compile("[A-Za-z0-9_+/-]{16}")
 _BEGIN = re.compile(r"-----BEGIN (?P<what>(?:[A-Z0-9]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?)-----")
@@ -60,11 +104,15 @@ def secrets(text: str, numbers: Numbers) -> Iterator[tuple[int, int]]:
     """Keys, tokens and whole blocks of private keys, one kind after the other."""
     # Nearly all keys have a digit after a letter. In a text without a long word that does, two of 25 needles are left.
     has_token = any(_in_token(text, start) for start in numbers.in_words)
-    for needle, pattern in _KEYS if has_token else _KEYS[:2]:
+    keys = _KEYS if has_token else _KEYS[:2]
+    if has_token and any(_LONG_TOKEN.search(text, max(0, start - 19), start + 20) for start in numbers.in_words):
+        keys += _LONG_KEYS
+    for needle, pattern in keys:
         if needle in text:
             for match in pattern.finditer(text):
                 start, end = match.span(match.lastindex or 0)
-                if is_random(match[match.lastindex or 0]):
+                key = match[match.lastindex or 0]
+                if is_random(key) and (needle not in _NAMES or _is_mixed(key)):
                     yield start, end
     if "-----BEGIN" in text:
         yield from _private_keys(text)
@@ -79,6 +127,15 @@ def is_random(key: str) -> bool:
     """Whether this may be a key, and no placeholder or word: it has many different characters, and not only letters."""
     body = key[4:]
     return len(set(body)) >= _DISTINCT and not body.isalpha() and not _PLACEHOLDERS.search(body)
+
+
+def _is_mixed(key: str) -> bool:
+    """Whether letters and digits alternate as in no identifier: `projects/12/my-secret` is the name of a key."""
+    return sum(map(str.isdigit, key)) >= 3 and not _LONG_WORD.search(key) and len(_SWITCH.findall(key)) >= 3
+
+
+_LONG_WORD = re.compile("[a-z]{7}|[A-Z]{7}")
+_SWITCH = re.compile("[A-Za-z][0-9]")
 
 
 def _private_keys(text: str) -> Iterator[tuple[int, int]]:

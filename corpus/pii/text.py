@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -102,6 +103,13 @@ class Numbers(NamedTuple):
             if start and (text[start - 1] == "_" or (text[start - 1].isascii() and text[start - 1].isalpha())):
                 in_words.append(start)
         return cls(stretches, in_words)
+
+
+def within(pattern: re.Pattern[str], text: str, numbers: Numbers, size: int) -> Iterator[re.Match[str]]:
+    """The matches in stretches of at least `size` characters; the pattern also sees the two characters behind each."""
+    for start, end in numbers.stretches:
+        if end - start >= size:
+            yield from pattern.finditer(text, start, end + 2)
 
 
 def is_word(text: str, index: int) -> bool:

@@ -237,6 +237,15 @@ def test_a_private_key_that_is_cut_off_is_masked_to_its_end() -> None:
 HOSTILE = ["a@", "@", "x" * 64 + "@", "@" + "x." * 200, "x@" + "a-" * 31 + "a.", "1", "1.", "1-", "1 - ", "1/"]
 HOSTILE += [":", "a:", "1::", "(", "((2", "+1 ", "+1", "213 555 ", "GB82 WEST ", "tel ", "tel 1 ", "SSN ", "4111", "."]
 HOSTILE += ["+", "+49 30 12", " AT a", "(at)", "%40", "DE89", "DE89 ", "eyJa1.", "sk-a1", "-----BEGIN PRIVATE KEY-----"]
+HOSTILE += [
+    "SSN|\n",
+    "SSN|\n\n",
+    "SSN|888 10 0716\n",
+    "Ab 888 10 0716 ",
+    "no 0201-5573 to ",
+    "api_key=a1",
+    "Ab, 8.1.2.3 ",
+]
 HOSTILE += ["٠", "12 (34) ", "a1", "tel: 12345678 or ", "0171 ", "é@é."]
 
 
