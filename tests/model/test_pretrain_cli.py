@@ -155,12 +155,12 @@ def test_settings_are_read_by_their_type() -> None:
         ("layers=2.5", 2, "'2.5' should be a whole number"),
         ("weight_decay=little", 2, "'little' should be a number"),
         ("tied=yes", 2, "'yes' should be true or false"),
-        ("layers=0", 1, "layers = 0: should be at least 1"),
-        ("lr=nan", 1, "lr = nan: should be above 0"),
-        ("activation=tanh", 1, "activation = 'tanh': should be swiglu, gelu or relu2"),
-        ("head_dim=15", 1, "head_dim = 15: should be even"),
-        ("kv_heads=3", 1, "kv_heads = 3: should divide heads = 2"),
-        ("min_lr_ratio=2", 1, "min_lr_ratio = 2.0: should be between 0 and 1"),
+        ("layers=0", 2, "layers = 0: should be at least 1"),
+        ("lr=nan", 2, "lr = nan: should be above 0"),
+        ("activation=tanh", 2, "activation = 'tanh': should be swiglu, gelu or relu2"),
+        ("head_dim=15", 2, "head_dim = 15: should be even"),
+        ("kv_heads=3", 2, "kv_heads = 3: should divide heads = 2"),
+        ("min_lr_ratio=2", 2, "min_lr_ratio = 2.0: should be between 0 and 1"),
     ],
 )
 def test_a_bad_setting_is_named(data: Path, tmp_path: Path, setting: str, code: int, message: str) -> None:
