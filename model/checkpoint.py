@@ -45,7 +45,10 @@ def save(run: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     path = run / f"checkpoint-{step:06d}.pt"
     with whole(path) as partial:
         with partial.open("wb") as file:  # `torch.save` writes the name of a file into it, but not that of an open one
-            torch.save(_canonical({"step": step, **state}), file)
+            try:
+                torch.save(_canonical({"step": step, **state}), file)
+            except RuntimeError as error:  # PyTorch's error for an archive without end hides the one of the disk
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
         seal(partial)
     for old in checkpoints(run)[keep:]:
         old.unlink()
