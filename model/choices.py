@@ -27,7 +27,6 @@ Array names: N endings or questions, B texts of one forward pass, T tokens.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +41,7 @@ from bpe.texts import utf8
 from model.attention import kernels
 from model.device import autocast, micro_batch_tokens, to_device
 from model.gpt import GPT
+from model.parse import parse_json
 from model.table import table
 from model.tokenizer import Tokenizer
 
@@ -108,8 +108,8 @@ def read_questions(path: Path) -> list[Question]:
 def parse_question(line: bytes) -> Question:
     """The question on a line. Raises ValueError saying what is missing or wrong."""
     try:
-        row = json.loads(line)
-    except ValueError as error:  # not UTF-8, or not JSON
+        row = parse_json(line)
+    except ValueError as error:
         raise ValueError("not a JSON object") from error
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")

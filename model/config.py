@@ -130,6 +130,8 @@ class TrainConfig:
             _at_least(self, name, 1)
         for name in ("warmup_steps", "weight_decay", "seed", "beta1", "beta2", "clip_norm", "spike_sigmas"):
             _at_least(self, name, 0)
+        if not self.seed < 1 << 63:
+            raise ValueError(f"seed = {self.seed}: should be below 2 ** 63")
         for name in ("lr", "eps"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: should be above 0")

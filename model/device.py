@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from typing import Any
 
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from model.config import ModelConfig
 # product of 64 k rows.
 CPU_TOKENS = 1_024
 CUDA_TOKENS = 65_536
+MODULE_BYTES = 20_000  # of a layer's objects in Python, at least
 ACTIVATION_SHARE = 0.5  # share of a GPU's memory for activations; weights, optimizer and the loss take the rest
 
 
@@ -41,6 +44,24 @@ def activation_bytes(config: ModelConfig, checkpointed: bool = False) -> int:
     return 2 * config.width * config.layers + block if checkpointed else config.layers * block
 
 
+def check_memory(config: ModelConfig) -> None:
+    """Raises ValueError if the weights of a model with `config` do not fit this machine's memory.
+
+    Every model is made in the machine's memory, also for a GPU. To ask for more than there is would end the process.
+    """
+    heads = (2 * config.heads + 2 * config.kv_heads) * config.head_dim
+    layer = config.width * (heads + (3 if config.activation == "swiglu" else 2) * config.mlp_width)
+    embeddings = (1 if config.tied else 2) * config.padded_vocab_size * config.width
+    positions = config.context * (config.width if config.positions == "learned" else 2 * config.head_dim)
+    needed = 4 * (config.layers * layer + embeddings + positions) + config.layers * MODULE_BYTES
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        raise ValueError(
+            f"layers = {config.layers}, width = {config.width}, vocab_size = {config.vocab_size}, context = "
+            f"{config.context}: the model needs {needed // 10**9:,} GB of memory, this machine has {memory // 10**9:,}"
+        )
+
+
 def pick_device(name: str) -> torch.device:
     """The device of a name: "cpu", "cuda", "cuda:N", or "auto" for CUDA if there is a CUDA device and else the CPU.
 
@@ -48,10 +69,12 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.partition(":")[0] not in ("cpu", "cuda"):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ValueError(f"device = {name!r}: should be auto, cpu or cuda")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device = {name!r}: no CUDA device is available, choose cpu")
+    if name.startswith("cuda:") and int(name[5:]) >= torch.cuda.device_count():
+        raise ValueError(f"device = {name!r}: there are {torch.cuda.device_count()}, numbered from 0")
     return torch.device(name)
 
 

@@ -22,8 +22,10 @@ from bpe.vocabulary import END_OF_TEXT, Vocabulary
 from bpe.whole import whole, write_whole
 from model.checkpoint import checkpoints, save
 from model.config import ModelConfig, as_dict
+from model.device import check_memory
 from model.gpt import GPT, parameter_count
 from model.hf_shapes import ARCHITECTURES, Architecture, architecture_of, to_ours, to_theirs
+from model.parse import parse_json
 from model.tokenizer import Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -100,6 +102,10 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
         raise ValueError(f"context = {context}: should be between 1 and the model's own, {theirs.context}")
     config = ModelConfig(**{**as_dict(theirs), "context": context or theirs.context})
     vocabulary = _read_tokenizer(source, config.vocab_size) if with_tokenizer else None
+    try:
+        check_memory(config)
+    except ValueError as error:
+        raise ValueError(f"{source / 'config.json'}: {error}") from error
     model = GPT(config)
     _read_weights(source, architecture, theirs, model)
     identity = {
@@ -108,7 +114,7 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
         "data": {
             "fingerprint": None,
             "tokenizer_hash": vocabulary.hash if vocabulary else None,
-            "end_of_text": _end_of_text(content, vocabulary),
+            "end_of_text": _end_of_text(content, vocabulary, config.vocab_size),
         },
     }
     run.mkdir(parents=True, exist_ok=True)
@@ -133,7 +139,7 @@ def _read_config(path: Path) -> tuple[Architecture, ModelConfig, dict[str, Any]]
     architecture = ARCHITECTURES[name]
     try:
         return architecture, architecture.read(content), content
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -142,7 +148,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a folder of config.json and {WEIGHTS}")
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error})") from error
     if not isinstance(content, dict):
@@ -164,7 +170,7 @@ def _read_tokenizer(source: Path, vocab_size: int) -> Vocabulary | None:
     return vocabulary
 
 
-def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None) -> int | None:
+def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None, vocab_size: int) -> int | None:
     """The id between documents: the tokenizer's, or else the eos_token_id of config.json, if it has one.
 
     The tokenizer's id goes first because a chat model's config.json names the id that ends an answer.
@@ -173,7 +179,7 @@ def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None) -> int 
         return vocabulary.end_of_text
     ends = content.get("eos_token_id")
     first = ends[0] if isinstance(ends, list) and ends else ends
-    return first if isinstance(first, int) else None
+    return first if type(first) is int and 0 <= first < vocab_size else None
 
 
 @torch.no_grad()
@@ -209,6 +215,9 @@ def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
         names = _read_json(index).get("weight_map")
         if not isinstance(names, dict) or not names:
             raise ValueError(f"{index}: damaged (it has no weight_map)")
+        for name, file in names.items():
+            if not isinstance(file, str) or Path(file).name != file:
+                raise ValueError(f"{index}: damaged (weight_map.{name} should be the name of a file in the folder)")
         yield from ((name, source / file) for name, file in names.items())
         return
     path = source / WEIGHTS
@@ -217,7 +226,7 @@ def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
     try:
         with safe_open(path, "pt") as file:
             names = list(file.keys())
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: damaged ({error})") from error
     yield from ((name, path) for name in names)
 
@@ -228,6 +237,6 @@ def _read_tensor(path: Path, name: str) -> Tensor:
     try:
         with safe_open(path, "pt") as file:
             tensor: Tensor = file.get_tensor(name)
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} is damaged ({error})") from error
+    except (SafetensorError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} is damaged ({error})") from error  # some kinds are raised for a dtype
     return tensor

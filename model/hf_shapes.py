@@ -9,6 +9,7 @@ In this module "ours" are our names and tensors, and "theirs" those of transform
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from model.config import ModelConfig, as_dict
+from model.device import check_memory
 
 Content = dict[str, Any]  # of a config.json
 
@@ -168,7 +170,7 @@ def _read_rotary(content: Content, head_dim: int, **more: Any) -> ModelConfig:
     rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
     _only({"rope_type": rope.get("rope_type", rope.get("type", "default"))}, "rope_type", "default")
     _only(rope, "partial_rotary_factor", 1.0)
-    return ModelConfig(
+    config = ModelConfig(
         vocab_size=_count(content, "vocab_size"),
         context=_count(content, "max_position_embeddings"),
         layers=_count(content, "num_hidden_layers"),
@@ -182,6 +184,8 @@ def _read_rotary(content: Content, head_dim: int, **more: Any) -> ModelConfig:
         tied=bool(content.get("tie_word_embeddings", False)),
         **more,
     )
+    check_memory(dataclasses.replace(config, context=1))  # before anything is as long as the list of layers
+    return config
 
 
 def _read_qwen3(content: Content) -> ModelConfig:

@@ -9,7 +9,6 @@ Array names: N rows, one for each step.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import VOCABULARY_TILE
+from model.parse import parse_json
 from model.presets import PRESETS
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ def read_run(folder: Path, name: str = "") -> History:
     config: Any = {}
     if settings.is_file():
         try:
-            config = json.loads(settings.read_bytes())
+            config = parse_json(settings.read_bytes())
         except ValueError as error:
             raise ValueError(f"{settings}: not JSON ({error})") from error
     if not isinstance(config, dict):
@@ -104,7 +104,7 @@ def _chunks(path: Path, reader: _Reader) -> Iterator[Rows]:
     with path.open("rb") as file:
         while lines := file.readlines(_CHUNK):
             try:  # as one JSON array the lines are parsed in half the time
-                rows = json.loads(b"[" + b",".join(lines) + b"]")
+                rows = parse_json(b"[" + b",".join(lines) + b"]")
                 good = len(rows) == len(lines)
             except ValueError:
                 good = False
@@ -129,7 +129,7 @@ class _Reader:
         Such a line counts as unreadable unless it is blank, or has no end because it is the file's last line.
         """
         try:
-            return json.loads(line) if line.strip() else None
+            return parse_json(line) if line.strip() else None
         except ValueError:
             self.unreadable += line.endswith(b"\n")
             return None

@@ -13,6 +13,7 @@ with another number of processes or another sharding.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -62,6 +63,18 @@ def processes(device: torch.device) -> Iterator[Place]:
         yield Place(dist.get_rank(), world, device)
     finally:
         dist.destroy_process_group()
+        _end_threads()
+
+
+def _end_threads() -> None:
+    """Let go of the process groups that PyTorch still holds when they are destroyed, so that their threads end here.
+
+    DTensor remembers operations with their DeviceMesh, and a DeviceMesh holds its groups. A thread of gloo's that lets
+    go of a tensor while the interpreter ends aborts the process ("terminate called without an active exception").
+    """
+    for mesh in [thing for thing in gc.get_objects() if type(thing) is DeviceMesh]:
+        getattr(mesh, "_pg_registry", {}).clear()
+    gc.collect()  # the model's hooks make cycles of references
 
 
 @contextlib.contextmanager

@@ -12,13 +12,12 @@ characters.
 from __future__ import annotations
 
 import codecs
-import json
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from model.parse import parse_json
 from model.tokenizer import Tokenizer
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -100,8 +99,8 @@ def _rows(path: Path, keys: tuple[str, ...]) -> list[list[str]]:
         if not line.strip():
             continue
         try:
-            row: Any = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise ValueError(f"{path}:{number}: not JSON ({error})") from error
         if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
             raise ValueError(
@@ -126,11 +125,16 @@ class Ending:
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
         """`stops` are the stop texts; raises ValueError if one is empty."""
-        if "" in stops:
-            raise ValueError("a stop text is empty: give the characters to stop at")
+        self.check(stops)
         self.tokenizer = tokenizer
         self.stops = [stop.encode() for stop in stops]
         self.longest = max(map(len, self.stops), default=0)
+
+    @staticmethod
+    def check(stops: Sequence[str]) -> None:
+        """Raises ValueError if a stop text is empty."""
+        if "" in stops:
+            raise ValueError("a stop text is empty: give the characters to stop at")
 
     def reached(self, tokens: Sequence[int]) -> bool:
         """Whether a stop text ends within the last of these tokens."""

@@ -8,7 +8,6 @@ the batch size and all of RunOptions may change: the run always continues with t
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.checkpoint import checkpoints, newest, save, sweep
+from model.checkpoint import MISFITS, checkpoints, newest, no_checkpoint, row_of, save, sweep
 from model.config import differences
 from model.gpt import GPT
 from model.guard import Guard
@@ -40,6 +39,7 @@ class Learner(NamedTuple):
 class ResumePoint(NamedTuple):
     """The content of a checkpoint that a run continues from."""
 
+    path: Path  # of the checkpoint
     step: int  # updates made
     position: int  # windows consumed by them
     batch_tokens: int  # tokens an update had
@@ -57,8 +57,8 @@ def trained_so_far(run: Path) -> tuple[int, int]:
         start = b'{"step": %d, ' % step
         with metrics.open("rb") as lines:
             for line in lines:
-                if line.startswith(start) and line.endswith(b"\n"):
-                    return step, json.loads(line)["tokens"]
+                if line.startswith(start) and (row := row_of(line)) and isinstance(row.get("tokens"), int):
+                    return step, row["tokens"]
     return 0, 0
 
 
@@ -76,6 +76,9 @@ def find_resume_point(run: Path, identity: dict[str, Any], log: Callable[[str], 
     path, state = checkpoint
     if state.get("optimizers") is None:
         raise ValueError(f"{run}: holds an imported model, which has no training to resume; choose another -o")
+    for name, kind in {"position": int, "train": dict, "optimizers": list, "guard": dict, "rng": dict}.items():
+        if not isinstance(state.get(name), kind):
+            raise no_checkpoint(path, f"it has no {name}")
     lines = [line for part in identity for line in differences({part: state[part]}, {part: identity[part]})]
     allowed = tuple(f"train.{name}: " for name in MAY_CHANGE)
     refused = [line for line in lines if not line.startswith(allowed)]
@@ -85,6 +88,7 @@ def find_resume_point(run: Path, identity: dict[str, Any], log: Callable[[str], 
     for line in lines:
         log(f"from here on {line.replace(', not ', ' becomes ')}")
     return ResumePoint(
+        path,
         state["step"],
         state["position"],
         state["train"]["batch_tokens"],
@@ -96,13 +100,19 @@ def find_resume_point(run: Path, identity: dict[str, Any], log: Callable[[str], 
 
 
 def restore(point: ResumePoint, learner: Learner) -> None:
-    """Load the states of optimizers, guard and random generators; the model has its weights already."""
-    for optimizer, state in zip(learner.optimizers, point.optimizers, strict=True):
-        load_optimizer(optimizer, state)
-    learner.guard.restore(point.guard)
-    torch.set_rng_state(point.rng["cpu"])
-    if len(point.rng["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all(point.rng["cuda"])
+    """Load the states of optimizers, guard and random generators; the model has its weights already.
+
+    Raises ValueError naming the checkpoint if its states are of another shape.
+    """
+    try:
+        for optimizer, state in zip(learner.optimizers, point.optimizers, strict=True):
+            load_optimizer(optimizer, state)
+        learner.guard.restore(point.guard)
+        torch.set_rng_state(point.rng["cpu"])
+        if len(point.rng["cuda"]) == torch.cuda.device_count() > 0:
+            torch.cuda.set_rng_state_all(point.rng["cuda"])
+    except MISFITS as error:
+        raise no_checkpoint(point.path, error) from error
 
 
 def write_checkpoint(

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from bpe.whole import write_whole
 from model import attention
-from model.checkpoint import checkpoints, truncate_metrics
+from model.checkpoint import MISFITS, checkpoints, disk_space, no_checkpoint, truncate_metrics
 from model.config import Settings, as_dict
 from model.data import Batches, Stream, make_batches
-from model.device import autocast, has_fp8, micro_batch_tokens, pick_device
+from model.device import autocast, check_memory, has_fp8, micro_batch_tokens, pick_device
 from model.evaluate import Evaluation, Scoring, sum_losses, summarise
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
@@ -112,7 +112,7 @@ def pretrain(
     """
     place = place or Place(0, 1, pick_device(settings.options.device))
     config, options, device = settings.train, settings.options, place.device
-    with ExitStack() as stack:
+    with disk_space(run), ExitStack() as stack:
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
         run.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def pretrain(
         metrics, trackers = None, None
         if place.first:
             trackers = stack.enter_context(Trackers(options.trackers, run, identity, log, start))
-            truncate_metrics(run / "metrics.jsonl", start)
+            truncate_metrics(run / "metrics.jsonl", start, log)
             text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
             write_whole(run / "config.json", text.encode())
             metrics = stack.enter_context((run / "metrics.jsonl").open("a", encoding="utf-8"))
@@ -162,9 +162,15 @@ def set_up(
     config, options, device = settings.train, settings.options, place.device
     # Nothing draws from this generator today. Its state is part of a checkpoint for code that may.
     torch.manual_seed(config.seed)
+    check_memory(settings.model)
     model = GPT(settings.model, config.seed)
-    if source := point or initial:
-        model.load_state_dict(source.weights)
+    if point:
+        try:
+            model.load_state_dict(point.weights)
+        except MISFITS as error:
+            raise no_checkpoint(point.path, error) from error
+    elif initial:
+        model.load_state_dict(initial.weights)
     model.checkpoint_activations = options.checkpoint_activations
     model.fp8_head = options.fp8_head
     if options.fp8_head and not has_fp8(device):

@@ -241,7 +241,7 @@ def _read_rows(path: str, rows: Sequence[int], names: Sequence[str] | None) -> I
     """(row, its columns of these names, or all columns if there are no names), in order."""
     with open_path(path) as stream:
         try:
-            file = pq.ParquetFile(stream)
+            file = pq.ParquetFile(stream, pre_buffer=False)  # without threads: see `Dataset.batches`
             columns = [name for name in file.schema_arrow.names if not names or name in names]
             first = 0
             for group in range(file.num_row_groups):

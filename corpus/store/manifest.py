@@ -65,7 +65,8 @@ def to_bytes(records: Iterable[tuple[Entry, CommitRecord]]) -> bytes:
 
 def rows_of(data: bytes, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a manifest, in the order of their keys. Raises what Arrow raises for damaged Parquet."""
-    for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(_ROWS, columns=columns, use_threads=False):
+    file = pq.ParquetFile(io.BytesIO(data), pre_buffer=False)  # no thread may read it: see `Dataset.batches`
+    for batch in file.iter_batches(_ROWS, columns=columns, use_threads=False):
         yield from batch.to_pylist()
 
 

@@ -179,7 +179,11 @@ class Dataset:
         seen = 0
         with self.storage.open(path) as stream:
             try:
-                for batch in pq.ParquetFile(stream).iter_batches(rows, columns=columns, use_threads=False):
+                # Arrow's threads read ahead where `pre_buffer` and `use_threads` are left as they are. A thread that
+                # still holds a Python stream or its bytes when the interpreter ends aborts the process ("terminate
+                # called without an active exception"), https://github.com/apache/arrow/issues/50482
+                file = pq.ParquetFile(stream, pre_buffer=False)
+                for batch in file.iter_batches(rows, columns=columns, use_threads=False):
                     seen += batch.num_rows
                     yield batch
             except DAMAGED as error:
@@ -199,9 +203,8 @@ class Dataset:
     def table(self, output: Output) -> pa.Table:
         """A whole shard."""
         with self.storage.open(output.path) as stream:
-            # Without threads: an Arrow thread that still reads a Python stream when the process ends kills the process,
-            # https://github.com/apache/arrow/issues/34314
-            return pq.read_table(stream, use_threads=False, pre_buffer=False)
+            # Without threads, see `batches`; `pq.read_table` reads by threads in any case.
+            return pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
 
     def configuration(self, config_hash: str) -> dict[str, Any] | None:
         """The configuration that a record's hash stands for, None if it was not kept."""

@@ -123,10 +123,8 @@ def _file(dataset: Dataset, record: CommitRecord, output: Output) -> Iterator[st
         if not output.path.endswith(".parquet"):
             return
         try:
-            with pq.ParquetFile(stream) as file:
+            with pq.ParquetFile(stream, pre_buffer=False) as file:  # without threads: see `Dataset.batches`
                 rows = file.metadata.num_rows
-                # Without threads: a thread that holds a Python file when the interpreter ends aborts or hangs it,
-                # https://github.com/apache/arrow/issues/50482
                 rules = file.read(["rule"], use_threads=False).column("rule") if output.kind == "dropped" else None
         except ConnectionError:
             raise

@@ -63,7 +63,13 @@ def evaluate(
     """
     if not data and not choices:
         raise click.UsageError("nothing to score: give --data, --choices or both")
-    from model.checkpoint import load_model
+    folders = [_named_folder(argument) for argument in data]
+    from model.checkpoint import load_model, require_checkpoint
+    from model.stream import token_files
+
+    require_checkpoint(run)
+    for _, folder in folders:
+        token_files(folder)
     from model.choices import choice_lines, evaluate_choices, read_questions
     from model.device import pick_device
     from model.evaluate import evaluate_data, score_lines
@@ -77,7 +83,8 @@ def evaluate(
     answer: dict[str, Any] = {"run": str(run), "step": state.get("step")}
     tables = []
     if data:
-        folders = [_named_folder(argument) for argument in data]
+        if stride > model.config.context:
+            raise click.UsageError(f"stride = {stride}: should be at most the context, {model.config.context}")
         rows, total = evaluate_data(model, state, run, tokenizer, folders, by_shard, stride, windows)
         answer.update(data=[row.as_dict() for row in rows], total=total.as_dict())
         tables.append(score_lines(rows, total))

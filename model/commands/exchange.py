@@ -38,9 +38,11 @@ def export(run: Path, output: Path, to: str, dtype: str, as_json: bool) -> None:
     The default shape becomes Qwen3ForCausalLM, the default shape without QK-norm LlamaForCausalLM, and GPT-2's shape
     GPT2LMHeadModel.
     """
+    from model.checkpoint import load_model, require_checkpoint
+
+    require_checkpoint(run)
     import torch
 
-    from model.checkpoint import load_model
     from model.hf import export as write
     from model.tokenizer import run_tokenizer
 
@@ -60,7 +62,7 @@ def export(run: Path, output: Path, to: str, dtype: str, as_json: bool) -> None:
     "--tokenizer/--no-tokenizer", default=True, show_default="if there is one", help="also import tokenizer.json"
 )
 @json_option
-@MODEL.option("--context", type=int, show_default="the model's", help="longest sequence, in tokens")
+@MODEL.option("--context", type=click.IntRange(1), show_default="the model's", help="longest sequence, in tokens")
 def import_(folder: Path, run: Path, context: int | None, tokenizer: bool, as_json: bool) -> None:
     """Make a run of a Hugging Face model.
 
@@ -71,6 +73,10 @@ def import_(folder: Path, run: Path, context: int | None, tokenizer: bool, as_js
     FOLDER holds config.json and safetensors files of a Qwen3, Llama or GPT-2 model. `model sample`, `eval`, `export`
     and `pretrain --from` take the run like any other.
     """
+    if not (folder / "config.json").is_file():  # to import PyTorch takes seconds
+        raise FileNotFoundError(
+            f"{folder / 'config.json'}: no such file; give a folder of config.json and model.safetensors"
+        )
     from model.hf import import_folder
 
     imported = import_folder(folder, run, context, tokenizer)

@@ -15,9 +15,10 @@ from click.core import ParameterSource
 from bpe.terminal.help import FILES, WORK, Heading, command, json_option
 from bpe.terminal.program import INTERRUPTED
 from bpe.terminal.text import say
-from model.commands.common import PATH, device_option
+from model.commands.common import PATH, device_option, usage
 from model.config import OPTIMIZERS, SCHEDULES, SHARDINGS, TRACKERS, ModelConfig, RunOptions, TrainConfig
-from model.presets import PRESETS
+from model.parse import parse_json
+from model.presets import PRESETS, from_preset
 
 TRAINING = Heading("Model and training (defaults are those of the preset)")
 WATCHING = Heading("Progress and checkpoints")
@@ -137,7 +138,13 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
     training |= {name: given[name] for name in _FIELDS if given[name] is not None}
     if given["tokens"] is not None and "steps" in training:
         raise click.UsageError("give steps or --tokens, not both: one follows from the other")
-    options = _run_options(given)
+    with usage():
+        options = _run_options(given)
+        if given["start"]:  # that run decides about the shape
+            TrainConfig(**{**PRESETS[given["preset"]].training, **training})
+        else:
+            from_preset(given["preset"], 1, shape, training, given["tokens"])
+    _check_places(given)
     import torch
 
     from model.launch import Request, launch
@@ -161,6 +168,21 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
     if as_json and os.environ.get("RANK", "0") == "0":  # the first of torchrun's processes
         click.echo(json.dumps(summary._asdict()))
     return INTERRUPTED if summary.stopped else 0
+
+
+def _check_places(given: dict[str, Any]) -> None:
+    """Raises OSError or ValueError for data, tokenizer or first weights that are not there.
+
+    This takes no time, while to import PyTorch takes seconds.
+    """
+    from model.checkpoint import checkpoints, require_checkpoint
+    from model.stream import vocabulary_of
+
+    vocabulary_of(Path(given["data"]))
+    if given["tokenizer"] is not None and not Path(given["tokenizer"]).exists():
+        raise FileNotFoundError(f"{given['tokenizer']}: no such tokenizer; name what `bpe train` or `bpe import` made")
+    if given["start"] and not checkpoints(Path(given["run"])):
+        require_checkpoint(Path(given["start"]))
 
 
 def _run_options(given: dict[str, Any]) -> RunOptions:
@@ -187,7 +209,8 @@ def resumed(ctx: click.Context, run: Path, given: dict[str, Any]) -> dict[str, A
     if not path.is_file():
         raise FileNotFoundError(f"{run}: holds no run to resume (no config.json); start one with --data and -o")
     try:
-        stored = json.loads(path.read_text("utf-8")).get("command")
+        stored = parse_json(path.read_bytes()).get("command")
+        _check_stored(ctx, stored or {})
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path}: damaged ({error}); give the command that started the run instead") from error
     if not stored:
@@ -203,6 +226,20 @@ def resumed(ctx: click.Context, run: Path, given: dict[str, Any]) -> dict[str, A
         stored = {**stored, "steps": None, "tokens": None}
     now["settings"] = [*stored.get("settings", ()), *given["settings"]]  # of two values of a field the last one counts
     return {**given, **stored, **now, "run": run}
+
+
+def _check_stored(ctx: click.Context, stored: Any) -> None:
+    """Raises ValueError naming the option if a stored value is none that the command writes."""
+    if not isinstance(stored, dict):
+        raise ValueError("command should be an object")
+    for option in ctx.command.params:
+        value = stored.get(option.name or "")
+        types: dict[Any, Any] = {click.INT: int, token_count: int, click.FLOAT: (int, float)}
+        flag = isinstance(option, click.Option) and option.is_flag
+        kind = bool if flag else types.get(getattr(option.type, "func", option.type), str)
+        values = value if option.multiple and isinstance(value, list) else [value]
+        if value is not None and not all(isinstance(item, kind) for item in values):
+            raise ValueError(f"command.{option.name} = {value!r}")
 
 
 def settings_of(pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

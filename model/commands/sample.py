@@ -11,7 +11,7 @@ import click
 
 from bpe.terminal.help import FILES, WORK, Heading, command
 from bpe.terminal.text import say
-from model.commands.common import FILE, device_option, run_argument
+from model.commands.common import FILE, device_option, run_argument, usage
 
 if TYPE_CHECKING:
     from model.prompt import Ending, Examples
@@ -77,13 +77,17 @@ def sample(
     if prompt is not None and prompts_file is not None:
         raise click.UsageError("give --prompt or --prompts, not both")
 
-    from model.checkpoint import load_model
+    from model.checkpoint import load_model, require_checkpoint
+
+    require_checkpoint(run)
     from model.device import pick_device
     from model.prompt import NO_EXAMPLES, Ending, Writer, read_examples, read_prompts
     from model.sample import Sampling, generate, generate_batch
     from model.tokenizer import run_tokenizer
 
-    sampling = Sampling(**drawn)
+    with usage():
+        sampling = Sampling(**drawn)
+        Ending.check(stops)
     examples = read_examples(few_shot) if few_shot else NO_EXAMPLES
     prompts = read_prompts(prompts_file) if prompts_file else [prompt or ""]
     if examples.asks and "" in prompts:

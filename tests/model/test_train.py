@@ -337,10 +337,10 @@ def test_a_spike_is_skipped_and_training_goes_on(
 
 def test_metrics_are_cut_at_the_step(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    truncate_metrics(path, 3)
+    truncate_metrics(path, 3, print)
     assert not path.exists()
     path.write_text('{"step": 2}\n{"step": 3}\n{"step": 4}\n{"step"')
-    truncate_metrics(path, 3)
+    truncate_metrics(path, 3, print)
     assert path.read_text() == '{"step": 2}\n{"step": 3}\n'
 
 
