@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bpe.files import HEADERS, load_vocabulary, save_vocabulary
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
-from bpe.whole import whole, write_whole
+from bpe.whole import make_folder, whole, write_whole
 from model.checkpoint import checkpoints, save
 from model.config import ModelConfig, as_dict
 from model.gpt import GPT, parameter_count
@@ -58,7 +58,7 @@ def export(
             settings |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
         contents["tokenizer.json"] = hugging_face(tokenizer.vocabulary)
         contents["tokenizer_config.json"] = to_json(settings)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     weights = to_theirs(architecture.pieces(model.config), model.state_dict())
     weights = {name: weight.to("cpu", DTYPES[dtype]).contiguous() for name, weight in weights.items()}
     with whole(directory / WEIGHTS) as partial:
@@ -111,7 +111,7 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
             "end_of_text": _end_of_text(content, vocabulary),
         },
     }
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     if vocabulary is not None:
         save_vocabulary(vocabulary, run / "tokenizer")
     write_whole(run / "config.json", to_json(identity))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from bpe.texts import utf8
 from bpe.tokenizer import Tokenizer
-from bpe.whole import whole
+from bpe.whole import make_folder, whole
 from corpus.schema import tokens_schema
 from model.config import ModelConfig, RunOptions, TrainConfig
 from model.launch import Request, launch
@@ -64,7 +64,7 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     ids = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in contents]
     schema = tokens_schema(vocabulary.size).with_metadata(footer)
     tokenizer.save(Path(output, "tokenizer"))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with whole(folder / SHARD) as partial:
         pq.write_table(
             pa.Table.from_arrays([pa.array(ids), tokens.cast(schema.field("tokens").type)], schema=schema), partial

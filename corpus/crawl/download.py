@@ -29,7 +29,7 @@ from typing import NamedTuple, TypeVar
 
 import urllib3
 
-from bpe.whole import put_in_place
+from bpe.whole import no_link, put_in_place
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024
@@ -192,6 +192,7 @@ class Client:
                 version = _Version(url, header("ETag", ""), header("Last-Modified", ""), _length(response))
                 done = 0
                 part.unlink(missing_ok=True)
+                note.unlink(missing_ok=True)
                 note.write_text(json.dumps(version._asdict()))
             else:
                 raise FetchError(f"{url}: HTTP status {response.status}; try a mirror with --base")
@@ -213,7 +214,7 @@ class Client:
     ) -> int:
         reported = done
         on_bytes(done, total)
-        with part.open("ab") as file:
+        with open(part, "ab", opener=no_link) as file:
             for piece in self._body(response, None):
                 file.write(piece)
                 done += len(piece)

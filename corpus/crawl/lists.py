@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from bpe.whole import no_link
 from corpus.crawl.fetch import user_agent
 from corpus.store.files import user_cache
 
@@ -33,7 +34,7 @@ def fetched(url: str) -> Path:
     if target.is_file():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with open(folder / ".lock", "w", opener=no_link) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be fetching it
         if not target.is_file():
             client = Client(connections=1, retries=3, backoff=1, max_backoff=60, timeout=60, user_agent=user_agent(""))

@@ -68,6 +68,15 @@ def fingerprint(path: str | Path) -> tuple[int, str]:
     return place.fingerprint(key)
 
 
+def check_name(path: str | Path) -> None:
+    """Raises ValueError for a path that is not UTF-8: no record could name it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise ValueError(f"{shown}: this name is not UTF-8; rename the file or folder") from None
+
+
 def is_dir(path: str | Path) -> bool:
     """Whether `path` is a folder; in an object store: whether anything is below it."""
     return storage(path).is_folder("")
