@@ -74,16 +74,16 @@ class WarcPages:
 @contextlib.contextmanager
 def _readable(file: Input) -> Iterator[BufferedReader]:
     """An input, open. Errors of reading name the file."""
-    if file.etag == UNREADABLE:
-        fingerprint(file.path)  # raises the error that it raised before
-        raise OSError(f"{file.path}: could not be read when this pass began; run it again")
     try:
+        if file.etag == UNREADABLE:
+            fingerprint(file.path)  # raises the error that it raised before
+            raise OSError(f"{file.path}: could not be read when this pass began; run it again")
         with open_path(file.path) as stream:
             yield stream
     except OSError as error:
-        if error.errno is None or error.filename:
+        if error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, file.path) from None
+        raise type(error)(f"{file.path}: cannot be read ({error.strerror})") from None
 
 
 def read_pages(
