@@ -20,6 +20,7 @@ from torch import Tensor
 from bpe.files import HEADERS, load_vocabulary, save_vocabulary
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
 from bpe.whole import make_folder, whole, write_whole
+from corpus.store.local import check_below
 from model.checkpoint import checkpoints, save
 from model.config import ModelConfig, as_dict
 from model.gpt import GPT, parameter_count
@@ -113,6 +114,7 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
     }
     make_folder(run)
     if vocabulary is not None:
+        check_below(run, run / "tokenizer")
         save_vocabulary(vocabulary, run / "tokenizer")
     write_whole(run / "config.json", to_json(identity))
     save(run, 0, {**identity, "weights": model.state_dict()}, keep=1)

@@ -18,6 +18,7 @@ from bpe.texts import utf8
 from bpe.tokenizer import Tokenizer
 from bpe.whole import make_folder, whole
 from corpus.schema import tokens_schema
+from corpus.store.local import check_below
 from model.config import ModelConfig, RunOptions, TrainConfig
 from model.launch import Request, launch
 from model.train import Summary
@@ -63,6 +64,8 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     # The id decides whether a document is held out: equal texts have equal ids.
     ids = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in contents]
     schema = tokens_schema(vocabulary.size).with_metadata(footer)
+    for part in (folder, Path(output, "tokenizer")):
+        check_below(output, part)
     tokenizer.save(Path(output, "tokenizer"))
     make_folder(folder)
     with whole(folder / SHARD) as partial:

@@ -29,7 +29,7 @@ from corpus.store.records import Output
 from corpus.store.shards import DAMAGED, Dataset
 
 _ROWS = 65536  # ids or urls that are searched at a time
-GONE = "is not there, nor in a folder beside the deduplication"
+GONE = "is not there (nor in a folder beside the deduplication)"
 
 
 class Unit(NamedTuple):

@@ -70,7 +70,7 @@ def write_sample(output: Path, *, pages: int | None = None, shards: int = 2, see
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         return _existing(output, settings)
 
-    make_folder(output)
+    make_folder(output if output.is_symlink() else output.parent)
     with whole(output.resolve()) as folder:
         folder.mkdir()
         manifest = _write(folder, settings)

@@ -213,3 +213,24 @@ def test_a_linked_part_of_a_download(outside: Path, tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"a\.part: is a link"):
             open(tmp_path / "a.part", mode, opener=no_link)  # noqa: SIM115 - it does not open
     assert (outside / "u.json").read_text() == "precious"
+
+
+def test_the_folders_of_a_training_run(outside: Path, tmp_path: Path) -> None:
+    import bpe
+    from model import write_tokens
+    from model.tokenizer import adopt_tokenizer
+
+    texts = ["low lower", "new newer"]
+    tokenizer = bpe.train_tokenizer(texts, 260)
+    for name in ("tokens", "tokenizer"):
+        put_link(tmp_path / name / name, outside)
+        before = contents(outside)
+        with pytest.raises(LinkError, match=f"{name}/{name}: is a link"):
+            write_tokens(texts, tokenizer, tmp_path / name)
+        assert contents(outside) == before
+    tokenizer.save(tmp_path / "ours")
+    with pytest.raises(LinkError, match="tokenizer/tokenizer: is a link"):
+        adopt_tokenizer(tmp_path / "tokenizer", tmp_path / "ours", tokenizer.vocabulary.hash)
+    assert contents(outside) == before
+    put_link(tmp_path / "run" / "tokenizer", tmp_path / "ours")  # it is read, and nothing has to be written
+    adopt_tokenizer(tmp_path / "run", tmp_path / "ours", tokenizer.vocabulary.hash)
