@@ -52,6 +52,8 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     if not contents:
         raise ValueError("texts: there is no text; pass at least one")
     vocabulary, folder = tokenizer.vocabulary, Path(output, "tokens")
+    for part in (folder, Path(output, "tokenizer")):
+        check_below(output, part)
     if any(path.name != SHARD for path in folder.glob("**/*.parquet")):
         raise FileExistsError(f"{folder}: holds other shards, which would be trained on too; choose another output")
     tokens = tokenizer.encode_arrow(pa.array(contents, pa.large_binary()).cast(pa.large_string()))
@@ -64,8 +66,6 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     # The id decides whether a document is held out: equal texts have equal ids.
     ids = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in contents]
     schema = tokens_schema(vocabulary.size).with_metadata(footer)
-    for part in (folder, Path(output, "tokenizer")):
-        check_below(output, part)
     tokenizer.save(Path(output, "tokenizer"))
     make_folder(folder)
     with whole(folder / SHARD) as partial:
