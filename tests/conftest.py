@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.support.paths import TESTDATA
+
+# nohup and a job in a shell's background leave SIGINT ignored, and every process that a test starts would inherit that:
+# then Ctrl-C could not be tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow shared machine is not a failure, and a test that failed once must fail again.
 settings.register_profile("default", deadline=None, derandomize=True)

@@ -16,10 +16,21 @@ from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
 from tests.support.paths import REPOSITORY
 
+# The commands whose passes have workers.
+WITH_WORKERS = {
+    ("corpus", name) for name in ("run", "extract", "filter", "dedup", "decontaminate", "scrub", "mix", "tokenize")
+}
+
 
 def command(*arguments: str | Path, code: int = 0, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    """`command("corpus", "run", ...)`; fails the test if the exit code is another than `code`."""
+    """`command("corpus", "run", ...)`; fails the test if the exit code is another than `code`.
+
+    A pass has one worker process unless --workers says something else: to start a second one takes longer than what
+    most tests let it do.
+    """
     program, *rest = map(str, arguments)
+    if rest[:1] and (program, rest[0]) in WITH_WORKERS and not {"--workers", "--engine", "--help"} & set(rest):
+        rest += ["--workers", "1"]
     done = subprocess.run(
         [sys.executable, "-m", program, *rest], cwd=cwd, capture_output=True, text=True, timeout=900, check=False
     )
