@@ -22,7 +22,7 @@ from typing import Any
 from bpe.formats import MERGES_FILE, RANKS_FILE, letters, merges_file, rank_file
 from bpe.patterns import ANYTHING, to_oniguruma
 from bpe.vocabulary import Vocabulary, all_cuts
-from bpe.whole import write_whole
+from bpe.whole import make_folder, write_whole
 
 TARGETS = ("tiktoken", "hf", "gpt2")
 ENDINGS = {".tiktoken": "tiktoken", ".json": "hf"}  # of an output that is one file, and its format
@@ -47,7 +47,7 @@ def write_export(vocabulary: Vocabulary, output: Path, to: str | None, overwrite
             raise FileExistsError(f"{file} is there and differs: choose another name or overwrite it")
     for file, content in files.items():
         if file not in written_before:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             write_whole(file, content)
     return {file: None if file in written_before else len(content) for file, content in files.items()}
 

@@ -26,7 +26,7 @@ from bpe.formats import (
 from bpe.imports import read_gpt2, read_hugging_face
 from bpe.patterns import REGEX, canonical, regex
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
-from bpe.whole import read_whole, write_whole
+from bpe.whole import make_folder, read_whole, write_whole
 
 HEADER_FILE = "vocab.json"
 FORMAT = 2
@@ -98,7 +98,7 @@ def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bo
         raise FileExistsError(
             f"{directory} holds another tokenizer ({shown}): choose another directory or overwrite it"
         )
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     for old in (*headers, directory / MERGES_FILE, directory / OLD_RANKS_FILE):
         old.unlink(missing_ok=True)
     write_whole(directory / RANKS_FILE, rank_file(vocabulary))

@@ -14,6 +14,7 @@ What is read whole is a regular file of a size that makes sense. A pipe or a dev
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -66,6 +67,36 @@ def whole(path: Path) -> Iterator[Path]:
         else:
             partial.unlink(missing_ok=True)
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and the folders above it. Raises OSError that names what is in the way, and the fix."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        for place in (path, *path.parents):
+            if place.is_symlink() and not place.exists():
+                target = os.readlink(place)
+                raise FileExistsError(
+                    f"{place}: is a link to {target}, which is not there; remove the link, or make {target}"
+                ) from None
+            if place.exists() and not place.is_dir():
+                raise FileExistsError(f"{place}: is a file, where a folder is needed; name another folder") from None
+        raise
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise OSError(f"{path}: a name in this path is too long for its file system; use a shorter name") from None
+
+
+def no_link(path: str, flags: int) -> int:
+    """The `opener` for `open` where an unfinished file is written in place: it raises OSError for a link."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(f"{path}: is a link, and nothing is written through a link; remove it") from None
 
 
 def partial_path(path: Path) -> Path:

@@ -32,20 +32,23 @@ from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, documen
 from corpus.run.recipe import Recipe, describe, load_recipe
 from corpus.run.work import ChainWork, Documents
 from corpus.stage import Barrier
-from corpus.store.open import expand, fingerprint, is_dir, storage
-from corpus.store.records import Input
+from corpus.store.local import check_below
+from corpus.store.open import check_name, expand, fingerprint, is_dir, storage
+from corpus.store.records import UNREADABLE, Input
 from corpus.store.shards import Dataset
 from corpus.tokens.passes import tokenizer_pass, tokens_pass
 from corpus.warc.source import WarcPages, warc_files
 
 _WARC_NAME = re.compile(r"\.(warc|wet)(\.gz|\.zst)?$|\.(gz|zst)$")
+# Bytes of a unit's name: those of a file's name, less what the names of its files add to it (-<sha12>-<sha12>.parquet).
+_LONGEST = 255 - 35
 ROW_SECONDS = 30.0  # for one guarded piece of work, if no stage of the recipe has a time limit
 
 
 def find_source(inputs: Sequence[str]) -> Source:
     """What the command line named: WARC files, folders of them, or one dataset of documents.
 
-    Raises FileNotFoundError or ValueError naming the input.
+    Raises FileNotFoundError or ValueError naming the input, also for a name that no record could hold.
     """
     paths = expand(list(inputs))
     if len(paths) == 1 and is_dir(paths[0]) and _holds_documents(paths[0]):
@@ -63,6 +66,8 @@ def find_source(inputs: Sequence[str]) -> Source:
             warcs += inside
         else:
             warcs.append(path)
+    for path in warcs:
+        check_name(path)
     return Source(warcs=tuple(dict.fromkeys(warcs)))
 
 
@@ -182,6 +187,8 @@ def _by_key(paths: Sequence[str]) -> dict[str, str]:
         key = re.sub(r"[^\w.-]", "_", _WARC_NAME.sub("", PurePosixPath(path).name))
         if key in found:
             raise ValueError(f"{path}: has the same name as {found[key]}; rename one of them")
+        if (length := len(key.encode())) > _LONGEST:
+            raise ValueError(f"{path}: its name without the ending has {length} bytes; rename it to {_LONGEST} at most")
         found[key] = path
     return found
 
@@ -191,10 +198,23 @@ def _warc_units(paths: Sequence[str]) -> Callable[[Sequence[str]], list[Unit]]:
 
     def units(keys: Sequence[str]) -> list[Unit]:
         with ThreadPoolExecutor(16) as pool:  # 90,000 requests, one after the other, take half an hour
-            marks = pool.map(fingerprint, [found[key] for key in keys])
-            return [Unit(key, (Input(found[key], *mark),)) for key, mark in zip(keys, marks, strict=True)]
+            files = pool.map(_file, [found[key] for key in keys])
+            return [Unit(key, (file,)) for key, file in zip(keys, files, strict=True)]
 
     return units
+
+
+def _file(path: str) -> Input:
+    """A WARC file as the input of a unit; without an etag if it cannot be read, and then the unit fails and names it.
+
+    Raises ConnectionError, which is about all files.
+    """
+    try:
+        return Input(path, *fingerprint(path))
+    except ConnectionError:
+        raise
+    except OSError:
+        return Input(path, 0, UNREADABLE)
 
 
 class RunSummary(NamedTuple):
@@ -280,6 +300,7 @@ def run_recipe(
     say = progress or (lambda line: None)
     with start_engine(engine, workers, limits or Limits()) as started:
         for plan in passes(loaded, [os.fspath(path) for path in paths], folder):
+            check_below(folder, plan.output)
             say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")
             done = run_pass(plan, started, functools.partial(_say_event, say))
             say(f"{plan.name}: {done.done} of {done.units} units done, {done.skipped} done before")

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from bpe.files import HEADERS, load_vocabulary, save_vocabulary
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
-from bpe.whole import whole, write_whole
+from bpe.whole import make_folder, whole, write_whole
+from corpus.store.local import check_below
 from model.checkpoint import checkpoints, save
 from model.config import ModelConfig, as_dict
 from model.device import check_memory
@@ -60,7 +61,7 @@ def export(
             settings |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
         contents["tokenizer.json"] = hugging_face(tokenizer.vocabulary)
         contents["tokenizer_config.json"] = to_json(settings)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     weights = to_theirs(architecture.pieces(model.config), model.state_dict())
     weights = {name: weight.to("cpu", DTYPES[dtype]).contiguous() for name, weight in weights.items()}
     with whole(directory / WEIGHTS) as partial:
@@ -117,8 +118,9 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
             "end_of_text": _end_of_text(content, vocabulary, config.vocab_size),
         },
     }
-    run.mkdir(parents=True, exist_ok=True)
+    make_folder(run)
     if vocabulary is not None:
+        check_below(run, run / "tokenizer")
         save_vocabulary(vocabulary, run / "tokenizer")
     write_whole(run / "config.json", to_json(identity))
     save(run, 0, {**identity, "weights": model.state_dict()}, keep=1)

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from bpe.texts import utf8
 from bpe.tokenizer import Tokenizer
-from bpe.whole import whole
+from bpe.whole import make_folder, whole
 from corpus.schema import tokens_schema
+from corpus.store.local import check_below
 from model.config import ModelConfig, RunOptions, TrainConfig
 from model.launch import Request, launch
 from model.train import Summary
@@ -51,6 +52,8 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     if not contents:
         raise ValueError("texts: there is no text; pass at least one")
     vocabulary, folder = tokenizer.vocabulary, Path(output, "tokens")
+    for part in (folder, Path(output, "tokenizer")):
+        check_below(output, part)
     if any(path.name != SHARD for path in folder.glob("**/*.parquet")):
         raise FileExistsError(f"{folder}: holds other shards, which would be trained on too; choose another output")
     tokens = tokenizer.encode_arrow(pa.array(contents, pa.large_binary()).cast(pa.large_string()))
@@ -64,7 +67,7 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     ids = [hashlib.blake2b(content, digest_size=16).hexdigest() for content in contents]
     schema = tokens_schema(vocabulary.size).with_metadata(footer)
     tokenizer.save(Path(output, "tokenizer"))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with whole(folder / SHARD) as partial:
         pq.write_table(
             pa.Table.from_arrays([pa.array(ids), tokens.cast(schema.field("tokens").type)], schema=schema), partial

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bpe.whole import write_whole
+from bpe.whole import make_folder, write_whole
 from model.chart import INNER, LEFT, WIDTH, Chart, Curve, chart, short
 from model.history import Figures, History, differing, figures, section, settings
 
@@ -50,7 +50,7 @@ PICTURES = (
 def write_page(runs: Sequence[History], path: Path) -> None:
     """Write the page to `path`, atomically, and the folders above it if they do not exist."""
     text = page(runs)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_whole(path, text.encode())
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bpe.files import load_vocabulary, save_vocabulary
+from bpe.files import HEADERS, load_vocabulary, save_vocabulary
 from bpe.vocabulary import Vocabulary
+from corpus.store.local import check_below
 
 if TYPE_CHECKING:
     from bpe.encode import Encoder
@@ -74,7 +75,10 @@ def adopt_tokenizer(run: Path, source: Path, tokenizer_hash: str) -> Tokenizer:
             f"{source}: its hash is {vocabulary.hash[:12]}, the tokens were made with {tokenizer_hash[:12]}; "
             "name the right one with --tokenizer"
         )
-    save_vocabulary(vocabulary, run / "tokenizer")
+    folder = run / "tokenizer"
+    if not any((folder / name).exists() for name in HEADERS):  # one that is there may be a link, and is only read
+        check_below(run, folder)
+    save_vocabulary(vocabulary, folder)
     return Tokenizer(vocabulary)
 
 

@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bpe.whole import write_whole
+from bpe.whole import make_folder, no_link, write_whole
 from model import attention
 from model.checkpoint import MISFITS, checkpoints, disk_space, no_checkpoint, truncate_metrics
 from model.config import Settings, as_dict
@@ -115,7 +115,7 @@ def pretrain(
     with disk_space(run), ExitStack() as stack:
         if device.type == "cuda":
             torch.set_float32_matmul_precision("high")
-        run.mkdir(parents=True, exist_ok=True)
+        make_folder(run)
         identity = {
             "model": as_dict(settings.model),
             "train": as_dict(config),
@@ -136,7 +136,7 @@ def pretrain(
             truncate_metrics(run / "metrics.jsonl", start, log)
             text = json.dumps({**identity, "command": command or {}}, indent=2) + "\n"
             write_whole(run / "config.json", text.encode())
-            metrics = stack.enter_context((run / "metrics.jsonl").open("a", encoding="utf-8"))
+            metrics = stack.enter_context(open(run / "metrics.jsonl", "a", encoding="utf-8", opener=no_link))
         log(
             f"{parameter_count(trainer.learner.model):,} parameters on {device}"
             + (f" and {place.world - 1} more" if place.world > 1 else "")

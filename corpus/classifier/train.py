@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpe.sources import TEXT_ENDINGS, files_of, read_texts
-from bpe.whole import put_in_place
+from bpe.whole import make_folder, put_in_place
 from corpus.classifier.config import POSITIVE
 from corpus.classifier.fit import fit
 from corpus.config import setting
@@ -88,7 +88,7 @@ def train_classifier(positive: Sequence[str], negative: Sequence[str], output: P
     if output.suffix != ".bin":
         raise ValueError(f"{output}: a fastText model; its name should end in .bin")
     sources = {POSITIVE: positive, NEGATIVE: negative}
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with tempfile.TemporaryDirectory(prefix=".classify-", dir=output.parent) as name:
         folder = Path(name)
         counts = _write_examples(_examples(sources, config), folder, config.seed)

@@ -21,6 +21,13 @@ folders_argument = click.argument("folders", nargs=-1, required=True)
 
 
 def _folder(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    from corpus.store.open import check_name
+
+    if value:
+        try:
+            check_name(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, option) from None
     return value and (value.rstrip("/") or "/")
 
 
@@ -205,12 +212,15 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
     from corpus.commands.console import Progress, say_summary, summary_json
     from corpus.run.execute import run_pass
     from corpus.run.plan import Waiting
+    from corpus.store.local import check_below
 
+    output = click.get_current_context().params["output"]
     summaries: list[dict[str, Any]] = []
     status, waiting, complete = 0, None, False
     with started_engine(flags) as engine:
         try:
             for plan in plans:
+                check_below(output, plan.output)
                 with Progress(plan).shown_live() as progress:
                     summary = run_pass(plan, engine, progress.on_event, flags["share"])
                 say_summary(summary)

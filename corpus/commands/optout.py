@@ -36,7 +36,7 @@ def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_jso
     corpus extract takes the file by --opt-out-hosts, a recipe by the setting hosts of [optout]. What a page itself says
     about its use needs no such file.
     """
-    from bpe.whole import whole
+    from bpe.whole import make_folder, whole
     from corpus.filters.optout import AI_AGENTS
     from corpus.filters.optout_build import build_hosts
     from corpus.pipeline import find_source
@@ -47,7 +47,7 @@ def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_jso
     target = Path(output)
     if target.is_dir():
         raise ValueError(f"{output}: is a folder; name the file to write, such as {output}/optout.arrow")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with whole(target) as unfinished:
         built = build_hosts(source.warcs, agents or AI_AGENTS, str(unfinished))
     files = ", ".join(f"{count:,} {kind}" for kind, count in sorted(built.read.items()))

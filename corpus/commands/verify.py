@@ -58,26 +58,32 @@ def gc(folders: tuple[str, ...], min_age: float, dry_run: bool, as_json: bool) -
       corpus gc out/
       corpus gc s3://bucket/out
 
-    In an object store, uploads that were never completed are aborted as well.
+    In an object store, uploads that were never completed are aborted as well. Nothing is removed through a link: a
+    dataset with a link in the place of one of its folders is left as it is, and the exit code is 1.
     """
+    from corpus.store.local import LinkError
     from corpus.store.verify import datasets_below, orphans, remove
 
     removed, aborted = ("would remove", "would abort") if dry_run else ("removed", "aborted")
-    files, uploads, size = [], [], 0
+    files, uploads, links, size = [], [], [], 0
     for dataset in [dataset for folder in folders for dataset in datasets_below(folder)]:
-        for orphan in orphans(dataset, min_age * 3600):
-            if dry_run or remove(dataset, orphan):
-                files.append(f"{dataset.path}/{orphan.key}")
-                size += orphan.bytes
-                say(f"gc: {removed} {files[-1]} ({orphan.bytes:,} bytes)")
-        for upload in dataset.storage.unfinished(min_age * 3600):
-            uploads.append(f"{dataset.path}/{upload.key}")
+        try:
+            for orphan in orphans(dataset, min_age * 3600):
+                if dry_run or remove(dataset, orphan):
+                    files.append(f"{dataset.path}/{orphan.key}")
+                    size += orphan.bytes
+                    say(f"gc: {removed} {files[-1]} ({orphan.bytes:,} bytes)")
+            for upload in dataset.storage.unfinished(min_age * 3600):
+                uploads.append(f"{dataset.path}/{upload.key}")
+                if not dry_run:
+                    dataset.storage.abort(upload)
+                say(f"gc: {aborted} the unfinished upload of {uploads[-1]}")
             if not dry_run:
-                dataset.storage.abort(upload)
-            say(f"gc: {aborted} the unfinished upload of {uploads[-1]}")
-        if not dry_run:
-            dataset.storage.sweep()
+                dataset.storage.sweep()
+        except LinkError as error:
+            links.append(str(error))
+            say(f"gc: {error}")
     say(f"gc: {len(files)} files, {megabytes(size)}; {counted(len(uploads), 'unfinished upload')}")
     if as_json:
-        click.echo(json.dumps({"files": files, "bytes": size, "uploads": uploads}, indent=1))
-    return 0
+        click.echo(json.dumps({"files": files, "bytes": size, "uploads": uploads, "links": links}, indent=1))
+    return 1 if links else 0

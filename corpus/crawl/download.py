@@ -28,7 +28,7 @@ from urllib.parse import urljoin
 
 import urllib3
 
-from bpe.whole import put_in_place
+from bpe.whole import no_link, put_in_place
 from corpus.crawl.content import HEAD, file_fault, head_fault
 from corpus.crawl.deadline import Deadline
 from corpus.crawl.part import Part, Version, continues, length, part_of, version_of
@@ -244,7 +244,7 @@ class Client:
         done = reported = part.size
         known = done >= HEAD
         transfer.on_bytes(done, total)
-        with part.data.open("ab") as file:
+        with open(part.data, "ab", opener=no_link) as file:
             for piece in self._body(response, transfer):
                 overlap = min(len(seam), len(piece))
                 if piece[:overlap] != seam[:overlap]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bpe.whole import make_folder
 from corpus.config import check, setting
 from corpus.crawl import paths
 from corpus.store.files import sha256
@@ -133,7 +134,7 @@ def fetch(
     from corpus.crawl.download import Client, Missing, Speed
 
     config = check(config)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     calls = threading.Lock()
 
     def report(event: FetchEvent) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from bpe.whole import no_link
 from corpus.crawl.fetch import user_agent
 from corpus.store.files import user_cache
 
@@ -41,7 +42,7 @@ def fetched(url: str, limits: Limits | None = None) -> Path:
     if target.is_file():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with open(folder / ".lock", "w", opener=no_link) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be fetching it
         if not target.is_file():
             client = Client(

@@ -74,6 +74,7 @@ class Part(NamedTuple):
     def begin(self, version: Version) -> None:
         """Start over with another version."""
         self.data.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)  # it might be a link
         self.note.write_text(json.dumps(version._asdict()))
 
     def discard(self) -> None:

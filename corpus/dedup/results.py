@@ -24,11 +24,12 @@ from corpus.dedup.difference import readable_line
 from corpus.dedup.labels import DECISIONS
 from corpus.dedup.sections import Sections, read_section
 from corpus.store.open import is_dir, open_path
+from corpus.store.places import Places
 from corpus.store.records import Output
 from corpus.store.shards import DAMAGED, Dataset
 
 _ROWS = 65536  # ids or urls that are searched at a time
-GONE = "is not there (a relative path counts from where the deduplication was called)"
+GONE = "is not there (nor in a folder beside the deduplication)"
 
 
 class Unit(NamedTuple):
@@ -103,8 +104,9 @@ def open_deduplication(folder: str) -> Deduplication:
         )
     known = {item.name for item in dataclasses.fields(Config)}
     config = Config(**{name: value for name, value in settings["dedup"].items() if name in known})
+    places = Places(f"{work}/signatures")
     units = [
-        Unit(record.unit, record.inputs[0].path, output)
+        Unit(record.unit, places.locate(record.inputs[0]), output)
         for record in Dataset(f"{work}/signatures").scan()
         if (output := record.output("signatures"))
     ]

@@ -272,7 +272,7 @@ class PublishWork:
             source, labels = Dataset(self.documents), Dataset(self.labels)
             shard = find_output(source, unit_of(unit.inputs[0].path), "documents")
             batches = source.batches(shard, BATCH, document_columns(self.config))
-            keeps = labels.batches(unit.inputs[1].path, BATCH, ["keep"])
+            keeps = labels.batches(unit.inputs[1].path.removeprefix(f"{self.labels}/"), BATCH, ["keep"])
             writer = ShardWriter(ending.folder / "index.parquet", index_schema(self.config))
             for batch, keep in zip(batches, keeps, strict=True):
                 writer.write(index_rows(batch.filter(keep.column("keep")), self.config))

@@ -133,7 +133,7 @@ def labelled(documents: str, labels: str) -> Callable[[Sequence[str]], list[Unit
                 raise ValueError(
                     f"{documents}: unit {unit.key} was added while these documents were worked on; remove {labels}"
                 )
-            planned.append(Unit(unit.key, (*unit.inputs, Input(label.path, label.bytes, label.sha256))))
+            planned.append(Unit(unit.key, (*unit.inputs, Input(f"{labels}/{label.path}", label.bytes, label.sha256))))
         return planned
 
     return units

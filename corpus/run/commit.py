@@ -15,12 +15,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from corpus.engine.base import Attempt, Unit
 from corpus.schema import DROPPED
+from corpus.store.places import recorded
 from corpus.store.records import CommitRecord, Input, Output, account_errors, output_of
 from corpus.store.shards import Dataset
 
@@ -57,7 +58,7 @@ class Ending:
             unit=self.unit.key,
             stage=self.work.name,
             config=self.work.config_hash,
-            inputs=self.unit.inputs,
+            inputs=tuple(replace(file, path=recorded(file.path, self.work.output)) for file in self.unit.inputs),
             outputs=tuple(outputs),
             counts=tuple(counts),
             attempt=self.attempt.number,

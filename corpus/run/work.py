@@ -75,7 +75,7 @@ class Documents:
             return None
         names = ["id", *wanted.columns(first.config)]
         # The shard is named by the unit, because a record of the labels may list the shards of many units.
-        batches = Dataset(self.labels).batches(unit.inputs[1].path, BATCH, names)
+        batches = Dataset(self.labels).batches(unit.inputs[1].path.removeprefix(f"{self.labels}/"), BATCH, names)
         attached = ["id", *(f"{wanted.prefix}{name}" for name in names[1:])]
         return (batch.rename_columns(attached) for batch in batches)
 

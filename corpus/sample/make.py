@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bpe.whole import sync, whole, write_whole
+from bpe.whole import make_folder, sync, whole, write_whole
 from corpus.sample import archive
 from corpus.sample.docs import PACKAGES, Doc, documentation
 from corpus.sample.own import Response, own_pages
@@ -70,8 +70,8 @@ def write_sample(output: Path, *, pages: int | None = None, shards: int = 2, see
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         return _existing(output, settings)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with whole(output) as folder:
+    make_folder(output if output.is_symlink() else output.parent)
+    with whole(output.resolve()) as folder:
         folder.mkdir()
         manifest = _write(folder, settings)
     return _summary(output, manifest, created=True)

@@ -3,6 +3,9 @@
 In: a path, or `file://` before it. Out: the promises of `Storage`. `publish` and `create` are kept by hard links, which
 fail if the name is taken; where a file system has no hard links, the process that holds a lock renames. Unfinished
 files lie in `_tmp`, in the same file system as the files that they become.
+
+The root may be a link, because a user has named it. Below the root, no folder is listed and nothing is written or
+removed through a link: it could lead to files that are none of ours. Files are read through links.
 """
 
 from __future__ import annotations
@@ -15,13 +18,34 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from bpe.whole import put_in_place, sync, whole
+from bpe.whole import make_folder, put_in_place, sync, whole
 from corpus.store.base import Entry, Storage, join_key
 from corpus.store.scratch import scratch_in, sweep_in
 
 _SAMPLE = 65536  # bytes that an etag takes from each of three places of a file
+
+
+class LinkError(OSError):
+    """A link stands where a folder or a file of ours should be."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path}: is a link; nothing is listed, written or removed through a link; remove it, or put the folder or "
+            "file that it names in its place"
+        )
+
+
+def check_below(top: str | Path, path: str | Path) -> None:
+    """Raises LinkError if a folder on the way from `top`, which may be a link, down to `path` is a link.
+
+    A `path` that is not below `top` is left alone.
+    """
+    place = LocalStorage(top)
+    below = Path(str(path).removeprefix("file://"))
+    if below.is_relative_to(place.root):
+        place.inside(below.relative_to(place.root).as_posix(), folder=True)
 
 
 class LocalStorage(Storage):
@@ -32,6 +56,20 @@ class LocalStorage(Storage):
 
     def _path(self, key: str) -> Path:
         return Path(self.root, key)
+
+    def inside(self, key: str, *, folder: bool = False) -> Path:
+        """The path of a key that is to be listed (`folder`), written or removed.
+
+        Raises ValueError for a key that leads out of the root, LinkError if a folder on the way there is a link.
+        """
+        if key.startswith("/") or ".." in (parts := PurePosixPath(key).parts):
+            raise ValueError(f"{self.root}/{key}: leads out of {self.root}")
+        path = Path(self.root)
+        for number, part in enumerate(parts, 1):
+            path /= part
+            if (folder or number < len(parts)) and path.is_symlink():
+                raise LinkError(path)
+        return path
 
     def entries(self, prefix: str) -> Sequence[Entry]:
         entries = []
@@ -51,7 +89,7 @@ class LocalStorage(Storage):
 
     def _scan(self, prefix: str) -> Sequence[os.DirEntry[str]]:
         try:
-            with os.scandir(self._path(prefix)) as items:
+            with os.scandir(self.inside(prefix, folder=True)) as items:
                 return tuple(items)
         except (FileNotFoundError, NotADirectoryError):
             return ()
@@ -86,20 +124,23 @@ class LocalStorage(Storage):
     def publish(self, local: Path, key: str) -> None:
         self._check_root()
         with self._removal_explained():
-            target = self._path(key)
+            target = self.inside(key)
             target.parent.mkdir(exist_ok=True)
             sync(local)
-            _link(local, target)
+            if not _link(local, target) and target.is_symlink():
+                raise LinkError(target)
             sync(target.parent)
 
     def create(self, key: str, data: bytes) -> bool:
         # This makes no folder: a record must not appear in a folder that was removed with the files that it names.
         with self._removal_explained(), self.scratch() as folder:
-            target = self._path(key)
+            target = self.inside(key)
             local = folder / "object"
             local.write_bytes(data)
             sync(local)
             created = _link(local, target)
+            if target.is_symlink() and not target.exists():  # it has the name, and no reader finds an object
+                raise LinkError(target)
             sync(target.parent)
         return created
 
@@ -108,20 +149,20 @@ class LocalStorage(Storage):
         with self._removal_explained(), self.scratch() as folder:
             local = folder / "object"
             local.write_bytes(data)
-            put_in_place(local, self._path(key))
+            put_in_place(local, self.inside(key))
 
     def remove(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        self.inside(key).unlink(missing_ok=True)
 
     def make_folder(self, prefix: str) -> None:
-        self._path(prefix).mkdir(parents=True, exist_ok=True)
+        make_folder(self.inside(prefix, folder=True))
 
     def scratch(self) -> contextlib.AbstractContextManager[Path]:
         self._check_root()
-        return scratch_in(self._path("_tmp"))
+        return scratch_in(self.inside("_tmp", folder=True))
 
     def sweep(self) -> None:
-        sweep_in(self._path("_tmp"))
+        sweep_in(self.inside("_tmp", folder=True))
 
     def _check_root(self) -> None:
         if not self.is_folder(""):
@@ -160,7 +201,7 @@ def _rename_exclusively(local: Path, target: Path) -> bool:
     The lock of a process that is killed is free again.
     """
     lock = target.with_name(target.name + ".lock")
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR)
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if target.exists():

@@ -7,6 +7,7 @@ listing there. The scheme of an address picks the storage's class from `STORAGES
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import glob
 import importlib
@@ -22,6 +23,7 @@ STORAGES = {
     "s3": "corpus.store.s3:S3Storage",
 }
 _LOCAL = "file"
+_NAME_BYTES = 255  # of a file or folder, in all usual file systems
 
 
 def storage(uri: str | Path) -> Storage:
@@ -68,6 +70,18 @@ def fingerprint(path: str | Path) -> tuple[int, str]:
     return place.fingerprint(key)
 
 
+def check_name(path: str | Path) -> None:
+    """Raises ValueError for a path that is not UTF-8, which no record could name, or too long for a file system."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise ValueError(f"{shown}: this name is not UTF-8; rename the file or folder") from None
+    longest = max(len(name.encode()) for name in str(path).split("/"))
+    if longest > _NAME_BYTES and not is_remote(path):
+        raise ValueError(f"{path}: a name in it has {longest} bytes; use one of at most {_NAME_BYTES}")
+
+
 def is_dir(path: str | Path) -> bool:
     """Whether `path` is a folder; in an object store: whether anything is below it."""
     return storage(path).is_folder("")
@@ -75,10 +89,15 @@ def is_dir(path: str | Path) -> bool:
 
 def exists(path: str | Path) -> bool:
     """Whether `path` is a file, an object or a folder."""
-    if is_dir(path):
-        return True
-    place, key = split(path)
-    return place.size(key) is not None
+    try:
+        if is_dir(path):
+            return True
+        place, key = split(path)
+        return place.size(key) is not None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no file can have this name
+            return False
+        raise
 
 
 def children(path: str | Path) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 from corpus.store.files import sha256
 
 FORMAT = 1
+UNREADABLE = ""  # the etag of an input that could not be read when a pass was planned; no record has it
 FOLDERS = {"dropped": "dropped", "audit": "audit"}  # kind of a file -> its folder; all other kinds lie in data/
 
 
