@@ -59,7 +59,12 @@ class Config:
     )
     tables: bool = setting(True, "keep the text of tables")
     comments: bool = setting(False, "keep readers' comments")
-    deduplicate: bool = setting(True, "drop the fourth and later copies of a segment within a page (as FineWeb)")
+    deduplicate: bool = setting(True, "drop the fourth and later copies of a segment within a page")
+    count_retries: bool = setting(
+        False,
+        "count the copies over all of trafilatura's passes over a page, as FineWeb: a page that it searches four times"
+        " may be emptied, though nothing in it is repeated",
+    )
     min_chars: int = setting(1, "shortest text to keep, in characters", low=1)
     max_tags: int = setting(
         100_000, "drop a page with more tags (`<`) than this; real pages have some 1,400, and 20,000 at the most", low=1
