@@ -384,4 +384,7 @@ def test_lengths_that_all_lie_do_not_take_all_day() -> None:
     found = list(records(window, LIMIT))
     assert all(record.fault for record in found)
     assert window.reread <= 10 * len(liars)
+    inside = list(records(Window(io.BytesIO(gzip.compress(liars)), 0), LIMIT))
+    assert all(record.fault for record in inside)
+    assert len(inside) > 2
     assert isinstance(next(read_pages(io.BytesIO(liars), "f")), BadRecord)
