@@ -190,7 +190,7 @@ def _text(answer: Answer, colours: bool) -> str:
     if answer.missing:
         from corpus.dedup.results import GONE
 
-        lines += [f"no texts: {answer.missing} {GONE}", ""]
+        lines += [readable_line(f"no texts: {answer.missing} {GONE}"), ""]
     return "\n".join([*lines, *_compared(answer, colours)]).rstrip()
 
 
@@ -232,14 +232,15 @@ def _name(member: Member, document: Document | None) -> str:
 def _summary(cluster: Cluster) -> str:
     dropped = ", ".join(f"{count:,} dropped by {rule}" for rule, count in sorted(cluster.rules.items()))
     values = [member.similarity for member in cluster.members if member.similarity is not None]
-    return f"{cluster.size:,} documents: 1 kept, {dropped}; similarity {_range(min(values), max(values))}"
+    text = f"{cluster.size:,} documents: 1 kept, {dropped}; similarity {_range(min(values), max(values))}"
+    return readable_line(text)
 
 
 def _table(answer: Answer, members: list[Member], marked: Member | None, colours: bool) -> list[str]:
     rows = [("", "similarity", "bytes", "dump", "url")]
     for member in members:
         document = answer.document(member)
-        state = ("kept" if member.keep else member.rule) or ""
+        state = readable_line(("kept" if member.keep else member.rule) or "")
         similarity = "" if member.similarity is None else f"{member.similarity:.4f}"
         dump, size = (readable_line(document.dump or ""), f"{document.bytes:,}") if document else ("", "")
         rows.append((state if member.place else "in the index", similarity, size, dump, _name(member, document)))
