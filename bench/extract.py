@@ -33,7 +33,7 @@ from corpus.warc import pages as warc
 def main() -> None:
     step = int(sys.argv[sys.argv.index("--limit") + 1]) if "--limit" in sys.argv else 1
     pages = read_pages()[::step]
-    config = extract.Config()
+    config = extract.Config(count_retries=True)
     stock = replace(config, accelerated=False)
     resiliparse = replace(config, extractor="resiliparse")
     texts = [decode_html(page.html, page.charset) for page in pages]

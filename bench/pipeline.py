@@ -193,7 +193,7 @@ def write_recipe(folder: Path) -> Path:
     path = folder / "fineweb.toml"
     path.write_text(text)
     extract_only = folder / "extract.toml"  # texts of all pages, whatever becomes of them, for the trace
-    extract_only.write_text('name = "extract"\n[extract]\nfavor = "precision"\n')
+    extract_only.write_text('name = "extract"\n[extract]\nfavor = "precision"\ncount_retries = true\n')
     return path
 
 

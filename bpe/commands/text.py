@@ -27,7 +27,7 @@ from bpe.commands.common import (
     tokenizer_option,
 )
 from bpe.terminal.help import FILES, SIZE, command, json_option
-from bpe.terminal.text import in_colour, say
+from bpe.terminal.text import in_colour, readable, readable_line, say
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -251,7 +251,8 @@ def _describe(vocabulary: Vocabulary, as_json: bool) -> None:
         click.echo(json.dumps(facts))
         return
     for name, value in facts.items():
-        click.echo(f"{name:<15} {value if isinstance(value, int | str) else json.dumps(value, ensure_ascii=False)}")
+        written = value if isinstance(value, int | str) else json.dumps(value, ensure_ascii=False)
+        click.echo(readable_line(f"{name:<15} {written}"))
 
 
 def _split_facts(path: str, vocabulary: Vocabulary, ids: Sequence[int]) -> dict[str, Any]:
@@ -263,7 +264,7 @@ def _show(vocabulary: Vocabulary, ids: Sequence[int], heading: str | None) -> No
     tokens = [vocabulary.token_bytes(token_id) for token_id in ids]
     if not in_colour():
         if heading:
-            click.echo(f"# {heading}: {len(ids)} tokens")
+            click.echo(readable_line(f"# {heading}: {len(ids)} tokens"))
         for token_id, token in zip(ids, tokens, strict=True):
             click.echo(f"{token_id:>7}  {_written(token)!r}")
         return
@@ -271,7 +272,7 @@ def _show(vocabulary: Vocabulary, ids: Sequence[int], heading: str | None) -> No
 
     size = sum(map(len, tokens))
     figures = f"{len(ids):,} tokens, {size / max(len(ids), 1):.2f} bytes a token"
-    click.secho(f"{heading}: {figures}" if heading else figures, bold=True)
+    click.secho(readable_line(f"{heading}: {figures}" if heading else figures), bold=True)
     click.echo(coloured(tokens).removesuffix("\n"), color=True)
     if len(ids) <= IDS_SHOWN:
         click.echo(coloured_ids(ids), color=True)
@@ -326,4 +327,4 @@ def compare(
 
     usage = count(encoders, read_batches(files, column, by, limit))
     measured = figures(names_of(tokenizers), vocabularies, usage, by or LANGUAGE)
-    click.echo(json.dumps(measured) if as_json else report(measured, by or LANGUAGE))
+    click.echo(json.dumps(measured) if as_json else readable(report(measured, by or LANGUAGE)))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bpe.terminal.text import say
+from bpe.terminal.text import readable, say
 
 SECONDS = 10.0  # between plain lines
 
@@ -49,6 +49,6 @@ class Live:
     def line(self, text: str) -> None:
         """Print a line now, above the bar if there is one."""
         if self.bar is not None:
-            self.bar.console.print(f"{self.name}: {text}", markup=False, highlight=False)
+            self.bar.console.print(readable(f"{self.name}: {text}"), markup=False, highlight=False)
         else:
             say(f"{self.name}: {text}")

@@ -1,4 +1,8 @@
-"""Lines for a person: messages on standard error, and numbers, sizes, durations, tables and colours as text."""
+"""Lines for a person: messages on standard error, and numbers, sizes, durations, tables and colours as text.
+
+A page, a dataset or a tokenizer may hold characters that a terminal obeys. Whatever comes from them goes through
+`readable`, or `readable_line`, before a person sees it; `say` does this itself.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,34 @@ import click
 BOLD, GREEN, RED, GREY = "1", "32", "31", "2"  # ANSI codes
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
+# Control characters but line break and tab (escape sequences begin with one), the direction of writing, line and
+# paragraph separators, marks without a shape, and halves of surrogate pairs, which cannot be written in UTF-8.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufeff\ud800-\udfff]")
+
 
 def say(line: str) -> None:
-    """Print a line on standard error: for the person, not for the program that reads standard output."""
-    click.echo(line, err=True)
+    """Print a `readable` line on standard error: for the person, not for the program that reads standard output."""
+    click.echo(readable(line), err=True)
+
+
+def readable(text: str) -> str:
+    """The text with every character that a terminal would obey shown as \\uXXXX; line breaks and tabs stay.
+
+    JSON stays JSON of an equal value: its strings may write any character so.
+    """
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def readable_line(text: str) -> str:
+    """`readable` text in one line: a line break is shown as \\n, a tab as \\t."""
+    return readable(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def shown(content: str | bytes) -> str | bytes:
+    """Text or bytes for standard output: as they are for a program, `readable` where standard output is a terminal."""
+    if not sys.stdout.isatty():
+        return content
+    return readable(content if isinstance(content, str) else content.decode("utf-8", "backslashreplace"))
 
 
 def size_of(text: str) -> int:

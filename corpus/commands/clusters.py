@@ -10,7 +10,7 @@ import click
 
 from bpe.terminal.help import Heading, command, json_option
 from bpe.terminal.progress import Live
-from bpe.terminal.text import BOLD, GREEN, GREY, RED, counted, in_colour, paint, say, table
+from bpe.terminal.text import BOLD, GREEN, GREY, RED, counted, in_colour, paint, readable, readable_line, say, table
 
 if TYPE_CHECKING:
     from corpus.dedup.clusters import Cluster, Member, Nearest, Size
@@ -57,7 +57,10 @@ def clusters(
         return 0
     place = find_url(deduplication, url, _progress()) if url is not None else find_id(deduplication, id or "")
     answer = _answer(deduplication, cluster_of(deduplication, place), members, diff)
-    click.echo(json.dumps(_json(answer), indent=1, ensure_ascii=False) if as_json else _text(answer, colours))
+    if as_json:
+        click.echo(readable(json.dumps(_json(answer), indent=1, ensure_ascii=False)))
+    else:
+        click.echo(_text(answer, colours))
     return 0
 
 
@@ -168,8 +171,6 @@ def _not_similar(answer: Answer) -> str:
 
 
 def _text(answer: Answer, colours: bool) -> str:
-    from corpus.dedup.difference import readable_line
-
     cluster = answer.cluster
     document = answer.document(cluster.asked)
     lines = [paint(_name(cluster.asked, document), BOLD, colours)]
@@ -189,7 +190,7 @@ def _text(answer: Answer, colours: bool) -> str:
     if answer.missing:
         from corpus.dedup.results import GONE
 
-        lines += [f"no texts: {answer.missing} {GONE}", ""]
+        lines += [readable_line(f"no texts: {answer.missing} {GONE}"), ""]
     return "\n".join([*lines, *_compared(answer, colours)]).rstrip()
 
 
@@ -225,24 +226,21 @@ def _names(answer: Answer) -> tuple[str, str]:
 
 
 def _name(member: Member, document: Document | None) -> str:
-    from corpus.dedup.difference import readable_line
-
     return readable_line((document and document.url) or member.id)
 
 
 def _summary(cluster: Cluster) -> str:
     dropped = ", ".join(f"{count:,} dropped by {rule}" for rule, count in sorted(cluster.rules.items()))
     values = [member.similarity for member in cluster.members if member.similarity is not None]
-    return f"{cluster.size:,} documents: 1 kept, {dropped}; similarity {_range(min(values), max(values))}"
+    text = f"{cluster.size:,} documents: 1 kept, {dropped}; similarity {_range(min(values), max(values))}"
+    return readable_line(text)
 
 
 def _table(answer: Answer, members: list[Member], marked: Member | None, colours: bool) -> list[str]:
-    from corpus.dedup.difference import readable_line
-
     rows = [("", "similarity", "bytes", "dump", "url")]
     for member in members:
         document = answer.document(member)
-        state = ("kept" if member.keep else member.rule) or ""
+        state = readable_line(("kept" if member.keep else member.rule) or "")
         similarity = "" if member.similarity is None else f"{member.similarity:.4f}"
         dump, size = (readable_line(document.dump or ""), f"{document.bytes:,}") if document else ("", "")
         rows.append((state if member.place else "in the index", similarity, size, dump, _name(member, document)))
@@ -257,7 +255,6 @@ def _table(answer: Answer, members: list[Member], marked: Member | None, colours
 
 
 def _show_largest(deduplication: Deduplication, sizes: Sequence[Size], as_json: bool, colours: bool) -> None:
-    from corpus.dedup.difference import readable_line
     from corpus.dedup.results import GONE, load
 
     documents, missing = load(deduplication, [size.kept for size in sizes if size.kept])
@@ -275,7 +272,7 @@ def _show_largest(deduplication: Deduplication, sizes: Sequence[Size], as_json: 
             }
             for size, url in zip(sizes, urls, strict=True)
         ]
-        click.echo(json.dumps({"clusters": rows_json, "missing": missing}, indent=1, ensure_ascii=False))
+        click.echo(readable(json.dumps({"clusters": rows_json, "missing": missing}, indent=1, ensure_ascii=False)))
         return
     rows = [("size", "exact", "minhash", "similarity", "kept")]
     for size, url in zip(sizes, urls, strict=True):

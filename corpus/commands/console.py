@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bpe.terminal.progress import Live
-from bpe.terminal.text import counted, duration, megabytes, say
+from bpe.terminal.text import counted, duration, megabytes, readable_line, say
 from corpus.crawl.fetch import Downloaded, Failed, FetchEvent, Finished, Listed, Retry, Skipped
 from corpus.engine.base import Event
 from corpus.run.chain import Account
@@ -111,7 +111,7 @@ class FetchProgress(Live):
         self.files[event.name] = (event.done, event.total or 0)
         if self.bar is not None:
             if event.name not in self._tasks:
-                self._tasks[event.name] = self.bar.add_task(event.name[-40:], total=event.total)
+                self._tasks[event.name] = self.bar.add_task(readable_line(event.name[-40:]), total=event.total)
             self.bar.update(self._tasks[event.name], completed=event.done)
         elif self.due():
             have, total = (sum(sizes[index] for sizes in self.files.values()) for index in (0, 1))

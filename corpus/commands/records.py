@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bpe.terminal.help import FILES, Heading, command, json_option
-from bpe.terminal.text import say
+from bpe.terminal.text import readable_line, say, shown
 
 if TYPE_CHECKING:
     from corpus.warc.inspect import Line
@@ -64,18 +64,17 @@ def _list(path: str, as_json: bool) -> int:
             click.echo(json.dumps(records.as_json(line)))
             continue
         kind = f"{line.type or '?'}{'!' if line.fault else ''}"
-        shown = (line.content_type or "-").partition(";")[0][:24]
-        click.echo(_row(line.offset, line.length, kind, line.status or "-", line.bytes, shown, line.url or "-"))
+        media = (line.content_type or "-").partition(";")[0][:24]
+        click.echo(_row(line.offset, line.length, kind, line.status or "-", line.bytes, media, line.url or "-"))
         if line.fault:
             say(f"corpus: byte {line.offset}: {line.fault}: {line.reason}")
     return 0
 
 
 def _row(*cells: Any) -> str:
-    offset, length, kind, status, size, content, url = cells
-    # An address must not break its line, whatever characters it holds.
-    plain = "".join(char if char.isprintable() else "\ufffd" for char in str(url))
-    return f"{offset:>12}  {length:>10}  {kind:<12}  {status:<6}  {size:>10}  {content:<24}  {plain}"
+    # All but the figures are from the file, which may hold any characters.
+    offset, length, kind, status, size, content, url = (readable_line(str(cell)) for cell in cells)
+    return f"{offset:>12}  {length:>10}  {kind:<12}  {status:<6}  {size:>10}  {content:<24}  {url}"
 
 
 def _check(path: str, as_json: bool) -> int:
@@ -88,16 +87,16 @@ def _check(path: str, as_json: bool) -> int:
         return 1 if report.damaged else 0
     total = sum(report.sound.values())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.sound.items())
-    click.echo(f"{path}: {total:,} whole records ({kinds}), {report.pages:,} pages")
+    click.echo(readable_line(f"{path}: {total:,} whole records ({kinds}), {report.pages:,} pages"))
     for why, count in report.skipped.items():
-        click.echo(f"  no page: {count:,} {why}")
+        click.echo(readable_line(f"  no page: {count:,} {why}"))
     click.echo(f"  digests: {report.verified:,} verified, {len(report.wrong):,} wrong")
     for line in report.wrong:
-        click.echo(f"  wrong digest at byte {line.offset}: {line.id}; its checksum is right, so it was written so")
+        wrong = f"  wrong digest at byte {line.offset}: {line.id}; its checksum is right, so it was written so"
+        click.echo(readable_line(wrong))
     for line in report.damaged:
-        click.echo(
-            f"  DAMAGED at byte {line.offset}: {line.type or 'unreadable'} {line.id}: {line.fault}: {line.reason}"
-        )
+        which = f"{line.type or 'unreadable'} {line.id}"
+        click.echo(readable_line(f"  DAMAGED at byte {line.offset}: {which}: {line.fault}: {line.reason}"))
     click.echo(f"  {len(report.damaged):,} damaged")
     return 1 if report.damaged else 0
 
@@ -115,13 +114,13 @@ def _show(path: str, name: str, value: Any, show: str) -> int:
     record = records.find(path, matches, f"with {name} {value}")
     if show == "raw":
         for piece in records.raw(path, record):
-            click.echo(piece, nl=False)
+            click.echo(shown(piece), nl=False)
         return 0
     page = records.body(path, record)
     if show == "html":
-        click.echo(page.html, nl=False)
+        click.echo(shown(page.html), nl=False)
     else:
-        click.echo(_text(page))
+        click.echo(shown(_text(page)))
     return 0
 
 

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from bpe.terminal.text import readable
+
 _WITHOUT_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
@@ -37,9 +39,6 @@ _CHANGES = 200  # changes that are shown
 
 _LONGEST = 200  # characters of a word that are shown; a page may have a megabyte of base64
 _LONG_WORD = re.compile(rf"[^\s{_WITHOUT_SPACES}]{{{_LONGEST + 1},}}")
-
-# Characters that move the cursor, or change the colours or the direction of writing, must not reach a terminal.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Words(NamedTuple):
@@ -291,16 +290,6 @@ def shown(difference: Difference, *, colours: bool) -> str:
                 after = 0
             parts.append(_shortened(other, match.other, c, before, after))
     return "".join(parts).strip()
-
-
-def readable(text: str) -> str:
-    """Text without characters that a terminal would obey: they are shown as \\uXXXX."""
-    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def readable_line(text: str) -> str:
-    """`readable` text in one line."""
-    return readable(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def _shortened(words: Words, first: int, last: int, before: int, after: int) -> str:

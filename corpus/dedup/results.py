@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bpe.terminal.text import readable_line
 from corpus.dedup.config import Config
-from corpus.dedup.difference import readable_line
 from corpus.dedup.labels import DECISIONS
 from corpus.dedup.sections import Sections, read_section
 from corpus.store.open import is_dir, open_path

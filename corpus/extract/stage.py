@@ -6,13 +6,14 @@ text already, as in a WET file, is not searched: all of it is the text.
 
 Which library finds the text is the setting `extractor`; `corpus.extract.extractors` has the table. The answer depends
 on the page and the settings alone. So an extractor forgets one page before it reads the next, and a page that would
-take too long is dropped by its number of tags, or by the number of attributes of one tag: both are facts of the page,
-and the clock is not. The stage itself watches no clock; `time_limit` is for the run that calls it.
+take too long is dropped by its number of tags, or by the number of attributes of its largest tags: both are facts of
+the page, and the clock is not. The stage itself watches no clock; `time_limit` is for the run that calls it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -36,8 +37,12 @@ _BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, Recursion
 
 # UTF-8 has no lone surrogates, and many readers of text refuse NUL.
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
-_IN_TAG = re.compile("<[A-Za-z][^<>]*")
-_QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
+# A tag as HTML parsers read it: it ends at a `>` outside of the values that are quoted, and a `<` does not end it.
+_VALUE = r"""=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>]*+)"""
+_VALUES = re.compile(_VALUE)
+_TAG = re.compile(rf"<[A-Za-z](?:[^>=]++|{_VALUE})*+")
+_COMMENT_OR_TAG = re.compile(rf"<!--.*?(?:-->|\Z)|<([A-Za-z]+)(?:[^>=]++|{_VALUE})*+", re.DOTALL)
+_MANY = 200  # attributes: the tags with more than these are counted together
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,20 @@ class Config:
     )
     tables: bool = setting(True, "keep the text of tables")
     comments: bool = setting(False, "keep readers' comments")
-    deduplicate: bool = setting(True, "drop the fourth and later copies of a segment within a page (as FineWeb)")
+    deduplicate: bool = setting(True, "drop the fourth and later copies of a segment within a page")
+    count_retries: bool = setting(
+        False,
+        "count the copies over all of trafilatura's passes over a page, as FineWeb: a page that it searches four times"
+        " may be emptied, though nothing in it is repeated",
+    )
     min_chars: int = setting(1, "shortest text to keep, in characters", low=1)
     max_tags: int = setting(
         100_000, "drop a page with more tags (`<`) than this; real pages have some 1,400, and 20,000 at the most", low=1
     )
     max_attributes: int = setting(
         10_000,
-        "drop a page that has a tag with more attributes than this: parsing takes the square of their number",
+        "drop a page whose tags with more than 200 attributes have, all together, more attributes than this: parsing a"
+        " tag takes the square of their number",
         low=1,
     )
     time_limit: float = setting(
@@ -192,32 +203,40 @@ def main_text(page: Decoded, config: Config) -> str | Drop:
     return text if isinstance(text, Drop) else _checked(text, config)
 
 
-def most_attributes(html: str, at_least: int) -> int:
-    """The number of attributes of the first tag that has more than `at_least`; 0 if no tag has.
+def most_attributes(html: str, limit: int) -> int:
+    """The number of attributes of the tags with more than `_MANY` attributes, in sum; 0 if it is not above `limit`.
 
-    An attribute and the white space before it take two characters at least. So such a tag is longer than
-    `2 * at_least` characters and lies across one of the marks that are set at this distance: only the tags around the
-    marks are looked at, and most of the page is not read. A tag with a quoted `<` or `>` may be missed.
+    A lower limit than `_MANY` takes its place. Tags are searched twice: first anywhere, which is fast, and if there are
+    enough of them, outside of comments, scripts and styles.
     """
-    length = 2 * at_least
-    end = 0
-    for mark in range(length, len(html), length):
-        if mark < end:
-            continue
-        start = html.rfind("<", end, mark)
-        inside = _IN_TAG.match(html, start) if start >= 0 else None
-        end = inside.end() if inside else mark
-        if inside and end - start > length:
-            count = len(_QUOTED.sub("", inside.group()).split()) - 1  # the first word is the tag's name
-            if count > at_least and not _in_script(html, start):
-                return count
-    return 0
+    many = min(_MANY, limit)
+    if len(html) <= 2 * limit or _attributes(_TAG.finditer(html), many) <= limit:
+        return 0
+    count = _attributes(_tags(html), many)
+    return count if count > limit else 0
 
 
-def _in_script(html: str, at: int) -> bool:
-    """Whether the character at `at` is inside of a script."""
-    before = html[:at].lower()
-    return before.rfind("<script") > before.rfind("</script")
+def _attributes(tags: Iterable[re.Match[str]], many: int) -> int:
+    """The sum of the attributes of all tags that have more than `many`."""
+    total = 0
+    for tag in tags:
+        if tag.end() - tag.start() > 2 * many:  # an attribute and what stands before it are two characters at least
+            count = len(_VALUES.sub(" ", tag[0]).replace("/", " ").split()) - 1  # the first word is the tag's name
+            total += count if count > many else 0
+    return total
+
+
+def _tags(html: str) -> Iterator[re.Match[str]]:
+    """The tags outside of comments, scripts and styles."""
+    lower, at = html.lower(), 0
+    while found := _COMMENT_OR_TAG.search(html, at):
+        at = found.end()
+        if found[1]:
+            yield found
+            name = found[1].lower()
+            if name in ("script", "style"):
+                end = lower.find(f"</{name}", at)
+                at = len(html) if end < 0 else end
 
 
 def written(page: Decoded, config: Config) -> str | Drop:
@@ -247,7 +266,7 @@ STAGE = Stage(
     process,
     rules=(
         Rule("too_many_tags", "the number of `<` in the HTML", "above", "max_tags"),
-        Rule("too_many_attributes", "the number of attributes of one tag", "above", "max_attributes"),
+        Rule("too_many_attributes", "the number of attributes of tags with very many", "above", "max_attributes"),
         Rule("error", "the exception that the extractor raises", "listed"),
         Rule("empty", "characters of the text", "below", "min_chars"),
     ),

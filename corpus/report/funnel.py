@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bpe.terminal.text import readable_line
 from corpus.stage import sums_meanings
 
 _JUDGED = frozenset({"documents", "tokens"})  # kinds of output of the passes that keep or drop documents
@@ -129,25 +130,35 @@ def funnel_json(funnel: Funnel) -> dict[str, Any]:
 
 
 def funnel_text(funnel: Funnel, color: bool) -> str:
-    """The funnel as a table: a line a stage, and under it a line a rule with what it dropped."""
+    """The funnel as a table: a line a stage, and under it a line a rule with what it dropped.
+
+    The names in it come from the dataset, and are shown without characters that a terminal obeys.
+    """
     rows = [("stage, rule", "read", "kept", "dropped", "share")]
     for line in funnel.lines:
         dropped = sum(line.dropped.values())
         rows.append(
-            (line.stage, f"{line.read:,}", f"{line.kept:,}", f"{dropped:,}", f"{share(line.kept, line.read)} kept")
+            (
+                readable_line(line.stage),
+                f"{line.read:,}",
+                f"{line.kept:,}",
+                f"{dropped:,}",
+                f"{share(line.kept, line.read)} kept",
+            )
         )
         rows += [
-            (f"  {rule}", "", "", f"{count:,}", f"{share(count, line.read)}     ")
+            (f"  {readable_line(rule)}", "", "", f"{count:,}", f"{share(count, line.read)}     ")
             for rule, count in line.dropped.items()
         ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     styles = ["dim" if row[0].startswith("  ") else "bold" for row in rows]
     table = [_styled(_row(row, widths), style, color) for row, style in zip(rows, styles, strict=True)]
     if funnel.errors:
-        verdict = [_styled(f"THE ACCOUNT DOES NOT ADD UP: {error}", "red", color) for error in funnel.errors]
+        errors = [f"THE ACCOUNT DOES NOT ADD UP: {readable_line(error)}" for error in funnel.errors]
+        verdict = [_styled(error, "red", color) for error in errors]
     else:
         verdict = ["the account adds up: read = kept + dropped in every stage"]
-    return "\n".join([*table, "", summary(funnel), *counted(funnel), *verdict, ""])
+    return "\n".join([*table, "", summary(funnel), *map(readable_line, counted(funnel)), *verdict, ""])
 
 
 def counted(funnel: Funnel) -> list[str]:

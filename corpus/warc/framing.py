@@ -199,6 +199,7 @@ def _member_records(window: Window, at: int, limit: int, lost: bool) -> Generato
     alone, doubt, settled = True, lost or not member.has_checksum, at + 1
     while True:
         inner = source.tell()
+        member.keep_from(inner)
         record = _stream(source, at, limit)._replace(inner=inner)
         try:
             skip_newlines(source)
@@ -207,10 +208,15 @@ def _member_records(window: Window, at: int, limit: int, lost: bool) -> Generato
         except _STREAM_ERRORS as error:
             more = b""
             record = record if record.fault else record._replace(fault=_fault(error, record, limit))
+        if record.fault is not None and member.fault is None and member.back_to_record(inner, source.tell()):
+            # Its length is wrong, or its header: the next record may begin before the place that was reached.
+            source.detach()
+            source = Reader(member)
+            more = source.peek(1)
         alone = alone and not more
         if doubt or not alone:
             record = _doubted(record)
-        if record.fault is not None and member.fault is None:
+        if record.fault is not None and member.fault is None and not more.startswith(WARC):
             try:
                 more = skip_to_record(source)
             except _STREAM_ERRORS:

@@ -16,6 +16,9 @@ from warcio.statusandheaders import StatusAndHeadersParser, StatusAndHeadersPars
 __all__ = ["ROBOTS_HEADERS", "BadHeader", "Http", "quick_http", "quick_warc", "read_http", "read_warc"]
 
 ROBOTS_HEADERS = ("x-robots-tag", "tdm-reservation")
+# Fields whose values count together where a name occurs more than once, and what stands between the values. Several
+# fields Content-Type are one list (WHATWG Fetch, "get, decode, and split").
+_JOINED = dict.fromkeys(ROBOTS_HEADERS, "\n") | {"content-type": ", "}
 
 BadHeader = StatusAndHeadersParserException  # its `statusline` is the line that should begin a record, and does not
 
@@ -33,7 +36,8 @@ class Http(NamedTuple):
 
     status   the word behind the protocol, such as "200"
     headers  the fields, names in lower case. Where a name occurs more than once, its first value counts. The fields of
-             `ROBOTS_HEADERS` may speak to several robots: their value is all values, each on a line
+             `ROBOTS_HEADERS` may speak to several robots: their value is all values, each on a line. Several fields
+             Content-Type are one list with commas
     """
 
     status: str
@@ -100,9 +104,9 @@ def _fields(lines: list[str]) -> dict[str, str] | None:
         return None
     named = [(name.rstrip(" \t").lower(), value.strip()) for name, _, value in parts]
     fields = dict(named)
-    for name in ROBOTS_HEADERS:
+    for name, between in _JOINED.items() if len(fields) < len(named) else ():
         if name in fields:
-            fields[name] = "\n".join(value for other, value in reversed(named) if other == name)
+            fields[name] = between.join(value for other, value in reversed(named) if other == name)
     return fields
 
 
@@ -114,8 +118,8 @@ def _first_of_name(headers: list[tuple[str, str]]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for written, value in headers:
         name = written.lower()
-        if name in ROBOTS_HEADERS and name in fields:
-            fields[name] += f"\n{value}"
+        if name in _JOINED and name in fields:
+            fields[name] += f"{_JOINED[name]}{value}"
         else:
             fields.setdefault(name, value)
     return fields

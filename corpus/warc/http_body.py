@@ -11,7 +11,20 @@ from __future__ import annotations
 import re
 import zlib
 
-HTML_TYPES = ("text/html", "application/xhtml+xml")
+# HTML and XHTML, and the names that servers give them by mistake: no browser knows these, and the pages are HTML.
+_HTML_TYPES = frozenset(
+    (
+        *("text/html", "application/xhtml+xml"),
+        *("text/htm", "text/x-html", "text/xhtml", "application/html", "application/xhtml", "application/x-httpd-php"),
+        *("html", "htm"),
+    )
+)
+# WHATWG MIME Sniffing, "parse a MIME type": both names are HTTP tokens.
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
+_LISTED = re.compile(
+    r"""(?:[^",]|"(?:[^"\\]|\\.)*(?:"|$))+""", re.DOTALL
+)  # a value of a list; a quoted comma is part of it
+_CHARSET = re.compile(r"""\bcharset\s*=\s*["']?\s*([^\s"';,]+)""", re.IGNORECASE)
 # Types that servers send where they do not know the type: here the bytes decide, as in browsers (WHATWG MIME Sniffing,
 # "undefined" types; octet-stream is the default of many servers). XML whose root element is html is XHTML.
 _UNSURE = ("", "unknown/unknown", "application/unknown", "*/*", "application/octet-stream")
@@ -54,13 +67,33 @@ _MAGICS = tuple(magic for magic, _ in _SIGNATURES)
 _BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 
+def media_type(content_type: str) -> tuple[str, str | None]:
+    """(media type in lower case and without parameters, charset or None) that a Content-Type names.
+
+    Of a list, the last valid type counts, with the charset that it or the values of this type before it name (WHATWG
+    Fetch, "extract a MIME type"). The type is "" if no value is valid. `html` and `htm` count as valid. The charset is
+    found wherever it stands, also behind a type that is not valid, as in `text/html charset=big5`.
+    """
+    chosen, charset = "", None
+    for value in _LISTED.findall(content_type) if "," in content_type else [content_type]:
+        name = value.partition(";")[0].strip().lower()
+        if name == "*/*" or not (_MEDIA_TYPE.fullmatch(name) or name in _HTML_TYPES):
+            continue
+        own = _CHARSET.search(value)
+        charset = own[1] if own else charset if name == chosen else None
+        chosen = name
+    if not chosen and (own := _CHARSET.search(content_type)):
+        charset = own[1]
+    return chosen, charset
+
+
 def html_type(declared: str, body: bytes) -> str | None:
     """None if `body` is an HTML page, else the type that it seems to have.
 
-    `declared` is the media type in lower case and without parameters; "" if none is declared.
+    `declared` is the media type in lower case and without parameters; "" if no valid type is declared.
     """
     signed = next(name for magic, name in _SIGNATURES if body.startswith(magic)) if body.startswith(_MAGICS) else None
-    if declared in HTML_TYPES:
+    if declared in _HTML_TYPES:
         return signed
     if signed is None and declared in _UNSURE and starts_as_html(body):
         return None

@@ -24,6 +24,7 @@ GZIP = b"\x1f\x8b\x08"
 WARC = b"WARC/"
 
 _LOOKBACK = 32 * 1024 * 1024  # compressed bytes kept for going back; Common Crawl's members have 5 MiB at the most
+_KEPT = 2 * 1024 * 1024  # inflated bytes kept for going back inside of a member
 _SMALL = 4096  # compressed bytes that hold a request or metadata
 _MAX_HEADER = 1024 * 1024  # WARC and HTTP header lines of one record
 _START = re.compile(rb"\x1f\x8b\x08|\x28\xb5\x2f\xfd|(?<=[\n\0])WARC/[01]\.")
@@ -188,6 +189,8 @@ class Inflated(io.RawIOBase):
     position      the offset in the file behind the compressed bytes that were used
     fault         the error at which the bytes end; None as long as they are sound
     has_checksum  whether a checksum behind the bytes vouches for them
+
+    The last `_KEPT` bytes of the record at work are kept: a wrong Content-Length may have skipped a record in them.
     """
 
     position: int
@@ -197,6 +200,9 @@ class Inflated(io.RawIOBase):
         self._window = window
         self._start = at
         self._size = 0  # bytes so far
+        self._kept = bytearray()  # the last of them
+        self._unread = 0  # of the bytes kept, those at the end that are to be read again
+        self._reread = 0  # in all
         self.position = at
         self.fault: Exception | None = None
 
@@ -204,9 +210,31 @@ class Inflated(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._size
+        return self._size - self._unread
+
+    def keep_from(self, at: int) -> None:
+        """Free the bytes before the offset `at` among the inflated bytes, where a record begins."""
+        del self._kept[: at - (self._size - len(self._kept))]
+
+    def back_to_record(self, at: int, reached: int) -> bool:
+        """Go back from the offset `reached` to the first record behind the offset `at`, if its beginning is kept.
+
+        Returns False if no record begins there, or if too much has been read again already.
+        """
+        start = self._kept.find(b"\n" + WARC, max(at - (self._size - len(self._kept)), 0)) + 1
+        if not start or self._reread > _REREAD * (self._size + BLOCK):
+            return False
+        self._unread = len(self._kept) - start
+        self._reread += max(reached - self.tell(), 0)
+        return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._unread:
+            size = min(self._unread, len(buffer))
+            first = len(self._kept) - self._unread
+            buffer[:size] = self._kept[first : first + size]
+            self._unread -= size
+            return size
         if self.fault is not None:
             raise self.fault
         try:
@@ -216,6 +244,8 @@ class Inflated(io.RawIOBase):
             raise
         self._window.forget(self.position - _LOOKBACK)
         self._size += len(data)
+        self._kept += data
+        del self._kept[:-_KEPT]
         self.fault = self.fault or _bomb(self._size, self.position - self._start)
         buffer[: len(data)] = data
         return len(data)

@@ -23,7 +23,7 @@ from typing import BinaryIO, NamedTuple
 from corpus.schema import Drop
 from corpus.warc.framing import PAGE_TYPES, WarcRecord, sure_records
 from corpus.warc.header import ROBOTS_HEADERS
-from corpus.warc.http_body import html_type, undo_codings
+from corpus.warc.http_body import html_type, media_type, undo_codings
 from corpus.warc.members import Window, skip_dictionary
 from corpus.warc.zstd import FRAME
 
@@ -36,7 +36,6 @@ MAX_PAGE_BYTES = 16 * 1024 * 1024
 _COUNTED = frozenset(("warcinfo", "request", "metadata", "continuation"))
 
 _PART_OF = re.compile(rb"^isPartOf:[ \t]*([^\s]+)", re.MULTILINE | re.IGNORECASE)
-_CHARSET = re.compile(r"""\bcharset\s*=\s*["']?\s*([^\s"';,]+)""", re.IGNORECASE)
 
 _LONGEST = 2048  # characters kept of a field of a bad record, which damage may have garbled
 
@@ -208,12 +207,13 @@ def _typed(record: WarcRecord, content_type: str, body: bytes, limit: int) -> Dr
         return Drop("warc.too_large", max(record.size, len(body)), limit)
     if not body:
         return Drop("warc.empty", 0, 1)
-    declared = content_type.partition(";")[0].strip().lower()
-    charset = _CHARSET.search(content_type)
+    declared, charset = media_type(content_type)
     if record.type == "conversion" and declared == "text/plain":
-        return (charset[1] if charset else None), "text/plain", body
+        return charset, "text/plain", body
     # Common Crawl detects the type of every page from its bytes (with Tika) and writes it into this field.
-    wrong = html_type(record.headers.get("warc-identified-payload-type", declared).lower(), body)
+    detected, _ = media_type(record.headers.get("warc-identified-payload-type", ""))
+    wrong = html_type(detected or declared, body)
     if wrong is not None:
-        return Drop("warc.content_type", wrong, "text/html")
-    return (charset[1] if charset else None), "text/html", body
+        written = "" if detected or declared else content_type.partition(";")[0].strip().lower()[:100]
+        return Drop("warc.content_type", written or wrong, "text/html")
+    return charset, "text/html", body

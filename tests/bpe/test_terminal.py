@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from bpe.terminal.help import FILES, SIZE, WIDTH, Heading, command
 from bpe.terminal.program import Forbidden, Program
-from bpe.terminal.text import counted, duration, size_of, table
+from bpe.terminal.text import counted, duration, readable, readable_line, say, size_of, table
 
 ERRORS: dict[str, BaseException] = {
     "value": ValueError("a.txt: no text;\n  give another file"),
@@ -25,6 +26,10 @@ ERRORS: dict[str, BaseException] = {
     "interrupt": KeyboardInterrupt(),
 }
 MORE = Heading("More")
+# What a terminal obeys: an escape sequence in 7 and in 8 bits, a title, back to the start of the line, the direction of
+# writing, a line separator, half of a surrogate pair.
+HOSTILE = "a\x1b[2Jb\x9b31mc\x1b]0;t\x07d\re\u202ef\u2066g\u200fh\u2028i\ud800j\x7f"
+HARMLESS = "a\\u001b[2Jb\\u009b31mc\\u001b]0;t\\u0007d\\u000de\\u202ef\\u2066g\\u200fh\\u2028i\\ud800j\\u007f"
 
 
 @command()
@@ -197,3 +202,28 @@ def test_counts_and_tables() -> None:
     assert [counted(1, "word"), counted(2000, "word")] == ["1 word", "2,000 words"]
     rows = [("name", "size", "note"), ("a", "10", ""), ("long name", "5", "")]
     assert table(rows, "<><") == ["name       size", "a            10", "long name     5"]
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    assert readable(HOSTILE) == HARMLESS
+    assert readable("Füße\tشكرا\nnext \u4e00 \U0001f600") == "Füße\tشكرا\nnext \u4e00 \U0001f600"
+    assert readable_line(f"a\n\tb{HOSTILE}") == f"a\\n\\tb{HARMLESS}"
+    written = json.dumps({"text": HOSTILE}, indent=1, ensure_ascii=False)
+    assert json.loads(readable(written)) == {"text": HOSTILE}
+
+
+def test_a_message_that_quotes_input_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    say(HOSTILE)
+    assert capsys.readouterr().err == f"{HARMLESS}\n"
+
+    @command()
+    def fail() -> None:
+        raise ValueError(f"a.txt: holds {HOSTILE}")
+
+    program = Program("program", {"fail": ("", "Fail.")}, help="")
+    program.get_command = lambda ctx, name: fail  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        program.main(["fail"])
+    error = capsys.readouterr().err
+    assert error.startswith("program: a.txt: holds a\\u001b[2J")
+    assert error.strip().isprintable()

@@ -22,12 +22,16 @@ PAGES = {
     "text too large": START + "<p>" + "word " * 10_000_000,
     "attributes": START + "<p " + " ".join(f"a{number}=1" for number in range(1_000_000)) + ">text</p><p>x</p>",
     "quoted attributes": START + "<p " + " ".join(f'a{number}="<>"' for number in range(15_000)) + ">text</p><p>x</p>",
+    "many attributes": START + f"<p {' '.join(f'a{number}=1' for number in range(9_900))}>text</p>" * 150,
     "attribute": START + "<p class='" + "x " * 5_000_000 + "'>text</p><p>y</p>",
 }
 
 
 LONG = {"rows", "text", "attribute", "tables", "lists"}
-RULES = {"paragraphs": "too_many_tags", "rows": "too_many_tags", "attributes": "too_many_attributes"}
+RULES = {
+    **dict.fromkeys(("paragraphs", "rows"), "too_many_tags"),
+    **dict.fromkeys(("attributes", "quoted attributes", "many attributes"), "too_many_attributes"),
+}
 
 
 DRAWINGS = {

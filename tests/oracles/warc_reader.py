@@ -49,9 +49,11 @@ def untouched(data: bytes, begin: int, end: int) -> list[tuple[str, str, int, in
 
 
 def headers(data: bytes) -> dict[str, str]:
-    """The first value of each name of a WARC header, as warcio reads the header line by line."""
+    """The values of a WARC header, as warcio reads it line by line: of each name the first, of Content-Type a list."""
     parsed = StatusAndHeadersParser(["WARC/1.1", "WARC/1.0"]).parse(io.BytesIO(data))
     fields: dict[str, str] = {}
     for name, value in parsed.headers:
+        if name.lower() == "content-type" and name.lower() in fields:
+            fields["content-type"] += f", {value}"
         fields.setdefault(name.lower(), value)
     return fields

@@ -11,10 +11,12 @@ from corpus.text.charset import decode_html
 from corpus.warc import pages as warc
 
 ANY_SIZE = extract.Config(max_tags=10**9, max_attributes=10**9)
+FINEWEB = replace(ANY_SIZE, count_retries=True)
+# The first are FineWeb's. Without deduplication, count_retries changes nothing.
 SETTINGS = [
-    replace(ANY_SIZE, favor=favor, tables=tables, comments=comments, deduplicate=deduplicate)
-    for favor, tables, comments, deduplicate in product(
-        ("precision", "balanced", "recall"), (True, False), (False, True), (True, False)
+    replace(ANY_SIZE, favor=favor, tables=tables, comments=comments, deduplicate=deduplicate, count_retries=retries)
+    for favor, tables, comments, (deduplicate, retries) in product(
+        ("precision", "balanced", "recall"), (True, False), (False, True), ((True, True), (True, False), (False, False))
     )
 ]
 

@@ -30,7 +30,7 @@ EXTRACTORS = {
     "resiliparse": Listed(
         "corpus.extract.extractors.resiliparse",
         "five times as fast, with more boilerplate and fewer whole texts; it follows tables and comments, but neither"
-        " favor nor deduplicate",
+        " favor, deduplicate nor count-retries",
     ),
 }
 
@@ -53,6 +53,8 @@ class Settings(Protocol):
     def comments(self) -> bool: ...
     @property
     def deduplicate(self) -> bool: ...
+    @property
+    def count_retries(self) -> bool: ...
 
 
 Extract = Callable[[str, Settings], str | None]  # (the HTML of a page, settings) -> its main text; None if it has none

@@ -6,16 +6,20 @@ Trafilatura's F1 is the best of the pure-Python extractors in its own and in oth
 version is installed, or where `accelerated` is off, trafilatura itself is called.
 
 Trafilatura remembers the segments of all pages that a process has read, so that its answer depends on the order of
-pages. Here each page starts with an empty memory.
+pages. Here each page starts with an empty memory, and so does each pass over the page: trafilatura searches one part of
+the page after another until it finds text, counts the segments each time, and may take the only copy of a segment for
+its fourth. The setting `count_retries` brings this back, because FineWeb was made so.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+from typing import Any
 
 from corpus.extract import trafilatura_fast
 from corpus.extract.extractors import Extract, Extractor, Settings
+from corpus.extract.trafilatura_fast import private
 
 _SEGMENTS_REMEMBERED = 4096  # of one page; trafilatura's own default
 
@@ -25,7 +29,14 @@ def _load(settings: Settings) -> Extract:
         return _by_fast_path
     import trafilatura  # noqa: F401
 
-    return _by_trafilatura
+    if not settings.deduplicate or settings.count_retries:
+        return _by_trafilatura
+    try:
+        private.load_forgetful()
+    except private.Unknown as reason:
+        fix = f"set count_retries = true, or install trafilatura {private.VERSION}"
+        raise ValueError(f"count_retries = false: {reason}; {fix}") from reason
+    return _by_forgetful_trafilatura
 
 
 @functools.cache
@@ -39,21 +50,31 @@ def _is_fast() -> bool:
 
 def _by_fast_path(html: str, settings: Settings) -> str | None:
     remembered = _SEGMENTS_REMEMBERED if settings.deduplicate else 0
-    return trafilatura_fast.main_text(html, settings.favor, settings.tables, settings.comments, remembered)
+    return trafilatura_fast.main_text(
+        html, settings.favor, settings.tables, settings.comments, remembered, settings.count_retries
+    )
 
 
 def _by_trafilatura(html: str, settings: Settings) -> str | None:
     import trafilatura
-    from trafilatura.deduplication import LRUCache
 
     _silence("trafilatura")
-    text: str | None = trafilatura.extract(
+    return _extracted(trafilatura, html, settings)
+
+
+def _by_forgetful_trafilatura(html: str, settings: Settings) -> str | None:
+    return _extracted(private.load_forgetful(), html, settings)
+
+
+def _extracted(package: Any, html: str, settings: Settings) -> str | None:
+    """The answer of the trafilatura that is in `package`."""
+    text: str | None = package.core.extract(
         html,
         favor_precision=settings.favor == "precision",
         favor_recall=settings.favor == "recall",
         include_comments=settings.comments,
         include_tables=settings.tables,
-        deduplicate=LRUCache(_SEGMENTS_REMEMBERED) if settings.deduplicate else False,
+        deduplicate=package.deduplication.LRUCache(_SEGMENTS_REMEMBERED) if settings.deduplicate else False,
     )
     return text
 
@@ -73,7 +94,7 @@ def _errors() -> tuple[type[Exception], ...]:
 
 EXTRACTOR = Extractor(
     _load,
-    follows=("favor", "tables", "comments", "deduplicate"),
+    follows=("favor", "tables", "comments", "deduplicate", "count_retries"),
     libraries=("trafilatura", "lxml"),
     errors=_errors,
 )

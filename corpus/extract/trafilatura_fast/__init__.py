@@ -1,7 +1,10 @@
 """Trafilatura's own text in half of its time.
 
 In: the decoded HTML of a page, and the settings. Out: the text that `trafilatura.extract` of version 2.3.1 gives, byte
-for byte, or the exception that it raises. Four things make it faster; each module explains its own:
+for byte, or the exception that it raises. One setting makes a difference on purpose: without `count_retries`, the
+counts of repeated segments begin at zero in each pass over the page.
+
+Four things make it faster; each module explains its own:
 
 - `xpath` and `grammar`: trafilatura finds boilerplate by XPath expressions that call back into Python. They are
   translated into Python, and their answers are remembered by class and id.
@@ -28,8 +31,8 @@ def available() -> str | None:
     return None
 
 
-def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: int) -> str | None:
+def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: int, count_retries: bool) -> str | None:
     """The main text of a page, as trafilatura 2.3.1 finds it; `engine.main_text` explains the parameters."""
     from corpus.extract.trafilatura_fast import engine
 
-    return engine.main_text(html, focus, tables, comments, remembered)
+    return engine.main_text(html, focus, tables, comments, remembered, count_retries)

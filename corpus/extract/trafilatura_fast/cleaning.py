@@ -59,11 +59,22 @@ def duplicate_test(element: Any, options: Any) -> bool:
 
 
 class Seen:
-    """Counts how often each text was seen. Of more than `limit` texts, the least recently seen one is forgotten."""
+    """Counts how often each text was seen. Of more than `limit` texts, the least recently seen one is forgotten.
 
-    def __init__(self, limit: int) -> None:
+    Trafilatura makes several passes over a page: it searches one part of the page after another until it finds text,
+    and then the whole page. `anew`: each pass counts from zero. Otherwise all passes are counted together, as
+    trafilatura does, so that a text that occurs once on the page may be taken for its own fourth copy.
+    """
+
+    def __init__(self, limit: int, anew: bool = False) -> None:
         self._limit = limit
+        self._anew = anew
         self._counts: dict[str, int] = {}
+
+    def new_pass(self) -> None:
+        """Trafilatura begins to search a part of the page, or judges what it has found."""
+        if self._anew:
+            self._counts.clear()
 
     def increment(self, text: str) -> int:
         """Count the text once more. Returns the count before, -1 for a text that was never seen."""
@@ -192,7 +203,12 @@ def together(*names: str) -> Together:
 
 
 def prune_unwanted_sections(tree: Any, tags: set[str], options: Any, keep_teasers: bool = False) -> Any:
-    """Take boilerplate out of a part of the page: first by class and id, then by how much of an element is links."""
+    """Take boilerplate out of a part of the page: first by class and id, then by how much of an element is links.
+
+    Each pass over the page begins with this step.
+    """
+    if options.dedup:
+        options.dedup.new_pass()
     precision = options.focus == "precision"
     left_out = set() if precision else {"PRECISION_DISCARD_XPATH"}
     if keep_teasers or options.focus == "recall":

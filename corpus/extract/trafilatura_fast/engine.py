@@ -30,18 +30,20 @@ _EXPRESSIONS = (
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r")
 
 
-def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: int) -> str | None:
+def main_text(html: str, focus: str, tables: bool, comments: bool, remembered: int, count_retries: bool) -> str | None:
     """The main text of a page, as trafilatura 2.3.1 finds it; None if it finds none.
 
-    focus       precision, balanced or recall
-    tables      keep the text of tables
-    comments    keep readers' comments
-    remembered  how many segments of the page are remembered, to drop later copies of them; 0 keeps all copies
+    focus          precision, balanced or recall
+    tables         keep the text of tables
+    comments       keep readers' comments
+    remembered     how many segments of the page are remembered, to drop later copies of them; 0 keeps all copies
+    count_retries  count a segment again in each pass over the page, as trafilatura does. Without it, each pass counts
+                   from zero: the text is that of a trafilatura that forgets all segments before each pass
 
     Raises every exception that trafilatura raises for odd markup.
     """
     options = copy(_options(focus, tables, comments))
-    options.dedup = cleaning.Seen(remembered) if remembered else False
+    options.dedup = cleaning.Seen(remembered, anew=not count_retries) if remembered else False
     with _without_collections():
         return _main_text(html, options, remembered)
 
@@ -55,8 +57,10 @@ def _main_text(html: str, options: Any, remembered: int) -> str | None:
         body, text, comments_body, comments_text = sequence(tree, options, forum)
         if len(text) < options.min_output_size and len(comments_text) < options.min_output_comm_size:
             return None
-        if remembered and cleaning.duplicate_test(body, options):
-            return None
+        if remembered:
+            options.dedup.new_pass()
+            if cleaning.duplicate_test(body, options):
+                return None
     except (TypeError, ValueError):  # trafilatura, too, answers that there is no text
         return None
     main = _private.xml.xmltotxt(body, False)

@@ -9,8 +9,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpe.terminal.text import readable, readable_line
 from corpus.dedup import difference as module
-from corpus.dedup.difference import Change, Difference, difference, readable, readable_line, shown, words
+from corpus.dedup.difference import Change, Difference, difference, shown, words
 
 texts = st.lists(st.sampled_from(["a", "b", "c", "the", "cat", "北", "京", "\n\n", "x-y"]), max_size=40).map(" ".join)
 

@@ -15,7 +15,7 @@ from corpus.extract import extractors
 from corpus.extract import stage as extract
 from corpus.extract.extractors import EXTRACTORS, Extract, Listed, Settings, find_extractor
 from corpus.run.recipe import describe, make_step
-from tests.support.web_pages import ARTICLE, REPEATED, html, pages
+from tests.support.web_pages import ARTICLE, REPEATED, SENTENCE, html, pages
 
 TABLE = "<table><tr><td>First harbour cell</td><td>Second harbour cell</td></tr></table>"
 COMMENT = "<div id='comments'><div class='comment'><p>A reader was here and liked it.</p></div></div>"
@@ -99,8 +99,8 @@ def test_the_description_of_the_two_extractors_stays() -> None:
         assert description["order"] == ["extract"]
         assert description["versions"].keys() == {"corpus", "trafilatura", "lxml", "charset-normalizer"}
         assert description["extract"].keys() == {
-            *("extractor", "accelerated", "favor", "tables", "comments", "deduplicate", "min_chars", "max_tags"),
-            *("max_attributes", "time_limit", "resources"),
+            *("extractor", "accelerated", "favor", "tables", "comments", "deduplicate", "count_retries"),
+            *("min_chars", "max_tags", "max_attributes", "time_limit", "resources"),
         }
         assert description["extract"]["extractor"] == name
 
@@ -138,13 +138,15 @@ def test_an_exception_of_the_library_is_a_reason(name: str, monkeypatch: pytest.
 @pytest.mark.parametrize("name", EXTRACTORS)
 def test_an_extractor_follows_the_settings_that_it_names(name: str) -> None:
     config = make_step("extract", {"extractor": name}).config
-    page = html(f"<article>{ARTICLE}{TABLE}<ul>{REPEATED * 9}</ul></article>{COMMENT}")
-    text = extract.extract(page, None, config)
-    changes = {"tables": False, "comments": True, "deduplicate": False, "favor": "recall"}
+    whole = html(f"<article>{ARTICLE}{TABLE}<ul>{REPEATED * 9}</ul></article>{COMMENT}")
+    short = html(f"<main><article>\n<div>\n<div>\n<p>{SENTENCE * 2}</p></div></div></article></main>")
+    changes = {"tables": False, "comments": True, "deduplicate": False, "count_retries": True, "favor": "recall"}
     changed = {
         setting
         for setting, value in changes.items()
-        if extract.extract(page, None, dataclasses.replace(config, **{setting: value})) != text
+        for page in (whole, short)
+        if extract.extract(page, None, dataclasses.replace(config, **{setting: value}))
+        != extract.extract(page, None, config)
     }
     assert changed == set(find_extractor(name).follows)
 

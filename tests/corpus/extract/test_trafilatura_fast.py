@@ -11,6 +11,7 @@ import sys
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import pytest
@@ -30,7 +31,8 @@ from corpus.extract.extractors import trafilatura as by_trafilatura
 from corpus.extract.trafilatura_fast import cleaning, engine, private, rescue, xpath
 from corpus.extract.trafilatura_fast.grammar import translate
 from corpus.extract.trafilatura_fast.xpath import Together
-from tests.support.extract_pages import ANY_SIZE, SETTINGS, decoded
+from tests.oracles import trafilatura_passes
+from tests.support.extract_pages import ANY_SIZE, FINEWEB, SETTINGS, decoded
 from tests.support.odd_pages import NAMES, TAGS, mutated, soup
 
 EXPRESSIONS = [
@@ -57,7 +59,9 @@ def same(pages: list[str], config: extract.Config) -> int:
 def test_the_fast_path_is_the_one_that_is_tested() -> None:
     assert trafilatura_fast.available() is None
     assert load_extractor(extract.Config()) is by_trafilatura._by_fast_path
-    assert load_extractor(extract.Config(accelerated=False)) is by_trafilatura._by_trafilatura
+    assert load_extractor(extract.Config(accelerated=False, count_retries=True)) is by_trafilatura._by_trafilatura
+    assert load_extractor(extract.Config(accelerated=False, deduplicate=False)) is by_trafilatura._by_trafilatura
+    assert load_extractor(extract.Config(accelerated=False)) is by_trafilatura._by_forgetful_trafilatura
 
 
 def every_page(testdata: Path) -> list[str]:
@@ -69,7 +73,59 @@ def every_page(testdata: Path) -> list[str]:
 # Trafilatura is what takes the time: a third of the pages, the others (and all settings) in the long test below.
 @pytest.mark.parametrize("part", range(4))
 def test_real_pages(testdata: Path, part: int) -> None:
-    same(every_page(testdata)[3 * part :: 12], ANY_SIZE)
+    same(every_page(testdata)[3 * part :: 12], FINEWEB)
+
+
+def forgetful(page: str, config: extract.Config) -> object:
+    """The text of trafilatura that forgets all segments before each pass, or the name of the exception."""
+    try:
+        return trafilatura_passes.main_text(page, config.favor, config.tables, config.comments) or ""
+    except (*extract._BUGS, *by_trafilatura._errors()) as error:
+        return extract.Drop("extract.error", type(error).__name__, "no exception")
+
+
+# Of the pages, 183 and 946 are emptied by trafilatura, although nothing is repeated in them; with the balanced setting
+# seven pages are.
+@pytest.mark.parametrize(
+    ("favor", "emptied"), [("precision", [183, 946]), ("balanced", [180, 183, 291, 536, 634, 683, 1027])]
+)
+def test_each_pass_over_a_page_counts_its_segments_anew(testdata: Path, favor: str, emptied: list[int]) -> None:
+    pages = every_page(testdata)
+    config = replace(ANY_SIZE, favor=favor)
+    for number in emptied:
+        assert answers(pages[number], replace(FINEWEB, favor=favor)) == ("", "")
+        text = extract._main_text(pages[number], config)
+        assert len(str(text)) > 150
+        assert answers(pages[number], config) == (text, text) == (forgetful(pages[number], config),) * 2
+    for page in pages[emptied[0] :: 60]:
+        ours, theirs = answers(page, config)
+        assert ours == theirs == forgetful(page, config)
+
+
+def test_a_page_in_which_nothing_is_repeated_is_not_emptied() -> None:
+    # The text of each div is the text of the paragraph, and no part of the page is enough: all of it is searched.
+    sentence = (
+        "A sentence of more than a hundred characters, which occurs once in this page and nowhere else in the world."
+    )
+    page = f"<html><body><main><article>\n<div>\n<div>\n<div>\n<p>{sentence}</p></div></div></div></article></main>"
+    for favor in ("precision", "balanced", "recall"):
+        config = replace(ANY_SIZE, favor=favor)
+        assert answers(page, config) == (sentence, sentence) == (forgetful(page, config),) * 2
+    assert answers(page, FINEWEB) == ("", "")
+
+
+def test_a_segment_is_dropped_from_its_fourth_copy_on_with_both_settings() -> None:
+    sentence = (
+        "A sentence of more than a hundred characters, which is repeated many times in the middle of this one page."
+    )
+    others = "".join(f"<p>Paragraph {number} of the page is another one than all others.</p>" for number in range(12))
+    copies = "".join(f"<p>{sentence}</p><p>{number}</p>" for number in range(9))
+    page = f"<html><body><article>{others}{copies}</article></body></html>"
+    for config in (ANY_SIZE, FINEWEB):
+        ours, stock = answers(page, config)
+        assert ours == stock
+        assert str(ours).count(sentence) == 3
+    assert str(answers(page, replace(ANY_SIZE, deduplicate=False))[0]).count(sentence) == 9
 
 
 def test_changed_pages(testdata: Path) -> None:
@@ -89,10 +145,12 @@ def test_odd_responses_in_all_settings(testdata: Path, name: str) -> None:
         same(pages[number % 4 :: 4], config)
 
 
-# The settings of FineWeb, which are the defaults, get most of it.
+# The settings of FineWeb get most of it.
 @pytest.mark.long
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("config", SETTINGS, ids=lambda c: f"{c.favor}-{c.tables}-{c.comments}-{c.deduplicate}")
+@pytest.mark.parametrize(
+    "config", SETTINGS, ids=lambda c: f"{c.favor}-{c.tables}-{c.comments}-{c.deduplicate}-{c.count_retries}"
+)
 def test_all_pages_and_changed_ones_in_all_settings(testdata: Path, config: extract.Config) -> None:
     pages = every_page(testdata)
     number = SETTINGS.index(config)
@@ -272,9 +330,13 @@ def test_other_expressions_are_refused(path: str) -> None:
         translate(path)
 
 
-@given(st.lists(st.sampled_from("abcdefgh"), max_size=200), st.integers(1, 6))
-def test_copies_are_counted_as_trafilatura_counts_them(texts: list[str], limit: int) -> None:
-    ours, theirs = cleaning.Seen(limit), LRUCache(limit)
+@given(st.lists(st.sampled_from("abcdefgh"), max_size=200), st.integers(1, 6), st.booleans())
+def test_copies_are_counted_as_trafilatura_counts_them(texts: list[str], limit: int, anew: bool) -> None:
+    ours, theirs = cleaning.Seen(limit, anew), LRUCache(limit)
+    assert [ours.increment(text) for text in texts] == [theirs.increment(text) for text in texts]
+    ours.new_pass()
+    if anew:
+        theirs.clear()
     assert [ours.increment(text) for text in texts] == [theirs.increment(text) for text in texts]
 
 
@@ -312,6 +374,18 @@ def test_another_trafilatura_is_called_as_it_is(
     (record,) = caplog.records  # said once
     assert "called as it is" in record.getMessage()
     assert "2.4.0" in record.getMessage() or change == "sources"
+
+
+def test_a_trafilatura_of_other_passes_is_not_called_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "_copy", lambda *_: Namespace(main_extractor=Namespace(), core=Namespace()))
+    private.load_forgetful.cache_clear()
+    page, config = "<html><body><p>text</p></body></html>", extract.Config(accelerated=False)
+    try:
+        with pytest.raises(ValueError, match=r"passes of trafilatura .* set count_retries = true"):
+            extract._main_text(page, config)
+    finally:
+        private.load_forgetful.cache_clear()
+    assert extract._main_text(page, replace(config, count_retries=True)) == "text"
 
 
 def test_without_trafilatura_there_is_no_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,14 @@ def test_color_adds_escapes_and_nothing_else() -> None:
     assert colored == GOLDEN
 
 
+def test_names_in_a_dataset_reach_no_terminal_as_they_are() -> None:
+    evil = "c4\x1b[2J\u202e"
+    lying = {**count(evil, 10, {f"{evil}.rule": 4}), "kept": 5}
+    shown = funnel_text(funnel([("documents", record("unit", lying))]), color=False)
+    assert shown.count("c4\\u001b[2J\\u202e") == 3
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
 def test_json_has_stable_keys_and_survives_json() -> None:
     found = funnel_json(funnel(small()))
     assert json.loads(json.dumps(found)) == found

@@ -188,12 +188,23 @@ def test_isal_inflates_no_member_that_zlib_refuses(body: bytes, data: st.DataObj
 
 LINE = st.one_of(
     st.sampled_from(
-        ["WARC-Type: response", "Content-Length: 5", "warc-type : x", " folded", "\tfolded", ":", "a:", "é: ü"]
+        [
+            "WARC-Type: response",
+            "Content-Length: 5",
+            "Content-Type: a/b",
+            "warc-type : x",
+            " folded",
+            "\tfolded",
+            ":",
+            "a:",
+            "é: ü",
+        ]
     ),
     st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12),
 )
 
 
+@example(["Content-Type: a/b", "content-type: c/d"], "\r\n", "WARC/1.0")
 @example([""], "\r\r\n", "WARC/1.0")  # a line of white space ends a header
 @given(
     st.lists(LINE, max_size=6), st.sampled_from(["\r\n", "\n", "\r\r\n"]), st.sampled_from(["WARC/1.0", "WARC/1.1 "])
@@ -373,4 +384,7 @@ def test_lengths_that_all_lie_do_not_take_all_day() -> None:
     found = list(records(window, LIMIT))
     assert all(record.fault for record in found)
     assert window.reread <= 10 * len(liars)
+    inside = list(records(Window(io.BytesIO(gzip.compress(liars)), 0), LIMIT))
+    assert all(record.fault for record in inside)
+    assert len(inside) > 2
     assert isinstance(next(read_pages(io.BytesIO(liars), "f")), BadRecord)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.warc.http_body import html_type, undo_codings
+from corpus.warc.http_body import html_type, media_type, undo_codings
 from corpus.warc.pages import Page
 from tests.support.warc_records import HTML, chunked, only, response, rule
 
@@ -99,10 +99,85 @@ def test_the_bytes_that_decode_before_a_cut_are_kept() -> None:
         ("application/xml", b"<?xml version='1.0'?>\n<feed>", "application/xml"),
         ("text/plain", b"<html>", "text/plain"),
         ("application/json", b"<html>", "application/json"),
+        *((name, b"anything", None) for name in ("text/htm", "text/x-html", "html", "application/x-httpd-php")),
+        ("html", b"%PDF-1.7", "application/pdf"),
     ],
 )
 def test_html_is_known_by_its_type_and_its_bytes(declared: str, body: bytes, answer: str | None) -> None:
     assert html_type(declared, body) == answer
+
+
+@pytest.mark.parametrize(
+    ("header", "media"),
+    [
+        ("text/html", "text/html"),
+        ("TEXT/HTML ; charset=x", "text/html"),
+        ("text/html, text/html", "text/html"),
+        ("text/html,text/html;charset=utf-8", "text/html"),
+        ("text/plain, text/html", "text/html"),
+        ("text/html, text/plain", "text/plain"),
+        ("text/html, */*, nonsense, ", "text/html"),
+        ("application/json, html", "html"),
+        ('text/html; a="b, text/plain"', "text/html"),
+        ('text/html; a="b, text/plain', "text/html"),
+        ("text/html charset=utf-8", ""),
+        ("text /html", ""),
+        ("text/", ""),
+        ("/html", ""),
+        ("*/*", ""),
+        ("", ""),
+        (",", ""),
+        (";charset=utf-8", ""),
+        ("json", ""),
+        ("html", "html"),
+        ("HTML; charset=utf-8", "html"),
+        ('"' * 30_000 + "\\", ""),
+    ],
+)
+def test_the_last_valid_type_of_a_list_counts(header: str, media: str) -> None:
+    assert media_type(header)[0] == media
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("text/html,text/html", "text/html, text/html; charset=utf-8", "text/plain, text/html", "html", "text/htm"),
+        *("text/x-html", "application/x-httpd-php", "text/html charset=utf-8", "Text/HTML charset=utf-8, nonsense"),
+        *(
+            "nonsense",
+            "text",
+            "*/*",
+            "",
+            "text/plain\r\nContent-Type: text/html",
+            "text/html\r\nContent-Type: text/html",
+        ),
+    ],
+)
+def test_html_is_a_page_however_its_type_is_written(header: str) -> None:
+    for data in (response(HTML, f"Content-Type: {header}"), gzip.compress(response(HTML, f"Content-Type: {header}"))):
+        item = only(data)
+        assert isinstance(item, Page)
+        assert (item.html, item.media) == (HTML, "text/html")
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("text/html, text/plain", "text/plain"),
+        ("text/html\r\nContent-Type: application/json", "application/json"),
+        ("image/png", "image/png"),
+        ("json; x=y", "json"),
+        ("text plain", "text plain"),
+        ("", "unknown"),
+        ("x" * 500, "x" * 100),
+    ],
+)
+def test_what_is_no_html_is_named_by_its_type(header: str, value: str) -> None:
+    for data in (
+        response(b"words", f"Content-Type: {header}"),
+        gzip.compress(response(b"words", f"Content-Type: {header}")),
+    ):
+        assert rule(data) == ("warc.content_type", value, "text/html")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +189,14 @@ def test_html_is_known_by_its_type_and_its_bytes(declared: str, body: bytes, ans
         ("text/html; charset=utf8;", "utf8"),
         ("text/html; charset=", None),
         ("text/html", None),
+        ("text/html;Charset=iso-8859-1;charset=UTF-8", "iso-8859-1"),
+        ("text/html charset=windows-1252", "windows-1252"),
+        ("text/html; charset=big5, text/html", "big5"),
+        ("text/html, text/html; charset=windows-1252", "windows-1252"),
+        ("text/plain; charset=big5, text/html", None),
+        ("text/html; charset=big5, x", "big5"),
+        ('text/html; a="x, y"; charset=big5', "big5"),
+        ("charset=big5", "big5"),
     ],
 )
 def test_charset_of_the_header(header: str, charset: str | None) -> None:

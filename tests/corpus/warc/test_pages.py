@@ -8,10 +8,12 @@ import io
 import json
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import brotli
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -226,6 +228,31 @@ def test_lengths_that_lie_in_a_plain_file_cost_one_record() -> None:
         assert [item.url for item in bad_of(items)] == ["https://bad.example/"]
 
 
+@pytest.mark.parametrize("packed", [gzip.compress, zstandard.ZstdCompressor(write_checksum=True).compress])
+def test_lengths_that_lie_in_one_member_cost_one_record(packed: Callable[[bytes], bytes]) -> None:
+    good = [response(HTML, "Content-Type: text/html", url=f"https://a.example/{n}") for n in range(4)]
+    for wrong in (5, 600, 3000, 10**12):
+        bad = response(HTML, "Content-Type: text/html", url="https://bad.example/", length=wrong)
+        for data in (good[0] + bad + good[1] + good[2], good[0] + bad + good[1] + bad + good[2]):
+            items = read(packed(data))
+            assert [item.url[-4:] for item in pages_of(items)] == ["le/0", "le/1", "le/2"]
+            assert {item.url for item in bad_of(items)} == {"https://bad.example/"}
+            assert len(bad_of(items)) == len(read(data)) - 3
+
+
+def test_each_record_of_one_member_has_a_row_though_all_lengths_are_too_long() -> None:
+    # ClueWeb09: LF at the end of header lines, WARC/0.18, and Content-Length counts CR LF.
+    records = [
+        response(HTML, "Content-Type: text/html", url=f"https://a.example/{n}", length=len(HTML) + 60)
+        .replace(b"\r\n", b"\n")
+        .replace(b"WARC/1.0", b"WARC/0.18")
+        for n in range(50)
+    ]
+    data = b"".join(records)
+    plain, member = ([item.url for item in read(form)] for form in (data, gzip.compress(data)))
+    assert plain == member == [f"https://a.example/{n}" for n in range(50)]
+
+
 @pytest.mark.parametrize("length", ["", "-1", "x", "1_0", "9" * 5000])
 def test_a_content_length_that_is_no_number(length: str) -> None:
     bad = response(HTML).replace(b"Content-Length: ", f"Content-Length: {length}\r\nX: ".encode(), 1)
@@ -344,7 +371,7 @@ def test_too_large_pages_are_not_held_in_memory() -> None:
     assert [item.drop.rule for item in bad_of(items)] == ["warc.too_large"] * 3 + ["warc.damaged"] * 2
     assert bad_of(items)[0].drop[1] > 24_000_000
     assert len(pages_of(items)) == 1
-    assert peak < 12_000_000
+    assert peak < 14_000_000
 
 
 def test_a_page_of_exactly_the_limit_is_kept() -> None:
