@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bpe.checksums import open_parquet
 from bpe.sources import JSON_ENDINGS, files_of
 from bpe.texts import from_arrow
 from corpus.decontaminate.config import Config
@@ -89,12 +89,12 @@ def _examples(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 def _records(file: Path) -> Iterator[str | dict[str, Any]]:
     if file.name.endswith(".parquet"):
-        try:
-            with pq.ParquetFile(file) as parquet:
-                for batch in parquet.iter_batches(_BATCH, use_threads=False):
+        with file.open("rb") as stream:
+            try:
+                for batch in open_parquet(stream).iter_batches(_BATCH, use_threads=False):
                     yield from batch.to_pylist()
-        except pa.ArrowException as error:
-            raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
         return
     try:
         with pa.input_stream(str(file), compression="detect") as stream:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from bpe.checksums import open_parquet
 from corpus.dedup.config import Config
 from corpus.dedup.difference import readable_line
 from corpus.dedup.labels import DECISIONS
@@ -241,7 +241,7 @@ def _read_rows(path: str, rows: Sequence[int], names: Sequence[str] | None) -> I
     """(row, its columns of these names, or all columns if there are no names), in order."""
     with open_path(path) as stream:
         try:
-            file = pq.ParquetFile(stream)
+            file = open_parquet(stream)
             columns = [name for name in file.schema_arrow.names if not names or name in names]
             first = 0
             for group in range(file.num_row_groups):

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe.checksums import add_checksums, open_parquet
 from corpus.store.base import Entry
 from corpus.store.records import CommitRecord, Input, Output
 
@@ -60,12 +61,13 @@ def to_bytes(records: Iterable[tuple[Entry, CommitRecord]]) -> bytes:
         remaining = iter(records)
         while rows := [_row(*item) for item in itertools.islice(remaining, _ROWS)]:
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+    add_checksums(data)
     return data.getvalue()
 
 
 def rows_of(data: bytes, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a manifest, in the order of their keys. Raises what Arrow raises for damaged Parquet."""
-    for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(_ROWS, columns=columns, use_threads=False):
+    for batch in open_parquet(io.BytesIO(data)).iter_batches(_ROWS, columns=columns, use_threads=False):
         yield from batch.to_pylist()
 
 

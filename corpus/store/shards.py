@@ -16,6 +16,7 @@ nothing in a shard depends on when, where or in how many attempts it was made.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -27,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe.checksums import add_checksums, open_parquet
 from corpus.store import manifest
 from corpus.store.base import Entry, Storage
 from corpus.store.open import storage
@@ -177,13 +179,10 @@ class Dataset:
         """
         path, expected = (shard, None) if isinstance(shard, str) else (shard.path, shard.rows)
         seen = 0
-        with self.storage.open(path) as stream:
-            try:
-                for batch in pq.ParquetFile(stream).iter_batches(rows, columns=columns, use_threads=False):
-                    seen += batch.num_rows
-                    yield batch
-            except DAMAGED as error:
-                raise ValueError(f"{self.path}/{path}: damaged shard ({error})") from None
+        with self._parquet(path) as file:
+            for batch in file.iter_batches(rows, columns=columns, use_threads=False):
+                seen += batch.num_rows
+                yield batch
         if expected is not None and seen != expected:
             raise ValueError(f"{self.path}/{path}: {seen} rows, but its record says {expected}")
 
@@ -192,16 +191,25 @@ class Dataset:
         return self.footer(output).remove_metadata()
 
     def footer(self, output: Output) -> pa.Schema:
-        """A shard's columns with the key-value pairs of its footer."""
-        with self.storage.open(output.path) as stream:
-            return pq.read_schema(stream)
+        """A shard's columns with the key-value pairs of its footer. Raises ValueError naming a damaged shard."""
+        with self._parquet(output.path) as file:
+            return file.schema_arrow
 
     def table(self, output: Output) -> pa.Table:
-        """A whole shard."""
-        with self.storage.open(output.path) as stream:
-            # Without threads: an Arrow thread that still reads a Python stream when the process ends kills the process,
-            # https://github.com/apache/arrow/issues/34314
-            return pq.read_table(stream, use_threads=False, pre_buffer=False)
+        """A whole shard. Raises ValueError naming a damaged shard."""
+        with self._parquet(output.path) as file:
+            return file.read(use_threads=False)
+
+    @contextlib.contextmanager
+    def _parquet(self, path: str) -> Iterator[pq.ParquetFile]:
+        """A shard, open for reading. What Arrow raises for damage becomes a ValueError that names the shard."""
+        with self.storage.open(path) as stream:
+            try:
+                yield open_parquet(stream)
+            except ConnectionError:
+                raise
+            except DAMAGED as error:
+                raise ValueError(f"{self.path}/{path}: damaged shard ({error})") from None
 
     def configuration(self, config_hash: str) -> dict[str, Any] | None:
         """The configuration that a record's hash stands for, None if it was not kept."""
@@ -305,6 +313,7 @@ class ShardWriter:
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
             use_byte_stream_split=[f"{name}.list.element" for name in schema.names if name in _IDS],
             write_statistics=True,
+            write_page_checksum=True,  # for other programs: `add_checksums` covers more than pages
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -331,6 +340,8 @@ class ShardWriter:
         if metadata:
             self._writer.add_key_value_metadata(metadata)
         self._writer.close()
+        with self.path.open("r+b") as file:
+            add_checksums(file)
 
     def output(self, unit: str, kind: str) -> Output:
         """What the record says of this file, which must be closed."""
