@@ -1,4 +1,4 @@
-"""Parquet files whose every byte has a checksum, for `bpe`, `corpus` and `model` alike.
+"""Parquet files and JSON objects whose every byte has a checksum, for `bpe`, `corpus` and `model` alike.
 
 In: a finished Parquet file. `add_checksums` puts a block of checksums between its data and its footer:
 
@@ -11,12 +11,15 @@ column chunk that it has not compared with its checksum.
 The page checksums of Parquet itself (`write_page_checksum=True`) cover the data of pages, but neither the headers of
 pages nor the footer: a flipped bit in a page header gave one value more, without an error. Files of other programs have
 page checksums at most; of these files, `open_parquet` verifies the page checksums.
+
+A JSON object has the CRC-32 of its other fields in the field `checksum`: `json_checksum` and `read_json`.
 """
 
 from __future__ import annotations
 
 import bisect
 import io
+import json
 import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -56,11 +59,6 @@ def add_checksums(file: BinaryIO) -> None:
     checksums = [zlib.crc32(_read(file, start, end)) for start, end in _places(footer.metadata)]
     file.seek(-len(footer.data), io.SEEK_END)
     file.write(np.array(checksums, "<u4").tobytes() + _mark(footer.data) + footer.data)
-
-
-def has_checksums(file: BinaryIO) -> bool:
-    """Whether a Parquet file has the checksums of `add_checksums`."""
-    return _read_footer(file).has_checksums
 
 
 def open_parquet(file: BinaryIO) -> pq.ParquetFile:
@@ -126,6 +124,29 @@ class _CheckedFile(io.RawIOBase):
             whole = start <= chunk.start and chunk.end <= end
             yield data if whole else data[max(start - chunk.start, 0) : end - chunk.start]
             start, number = chunk.end, number + 1
+
+
+def json_checksum(fields: dict[str, Any]) -> str:
+    """CRC-32, 8 hex digits, of the fields of a JSON object; their order and white space in the file do not matter."""
+    parsed = json.loads(json.dumps(fields))  # keys are strings now, as a reader will find them
+    return f"{zlib.crc32(json.dumps(parsed, sort_keys=True, separators=(',', ':')).encode()):08x}"
+
+
+def read_json(data: bytes) -> dict[str, Any]:
+    """The fields of a JSON object but for `checksum`. Objects without a `format`, or of format 1, have no checksum.
+
+    Raises ValueError if `data` is no such object, or differs from its checksum.
+    """
+    try:
+        fields = json.loads(data)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"a {type(fields).__name__} where a JSON object belongs")
+    checksum = fields.pop("checksum", None)
+    if fields.setdefault("format", 1) != 1 and checksum != json_checksum(fields):
+        raise ValueError("it differs from its checksum")
+    return fields
 
 
 def _read_footer(file: BinaryIO) -> _Footer:

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bpe.checksums import open_parquet
+from bpe.checksums import open_parquet, read_json
 from bpe.texts import utf8
 
 PACKED = ("", ".gz", ".zst")
@@ -127,7 +127,7 @@ def _limited(texts: Iterable[pa.Array | str], limit: int) -> Iterator[pa.Array |
 def _documents_of(record: Path) -> list[Path]:
     """The files of documents that a commit record names. Raises an error naming what is damaged or missing."""
     try:
-        outputs = json.loads(record.read_bytes())["outputs"]
+        outputs = read_json(record.read_bytes())["outputs"]
         paths = [output["path"] for output in outputs if output["kind"] == "documents"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{record}: not a commit record ({error!r}); run the stage again") from error

@@ -27,6 +27,7 @@ from bpe.texts import from_arrow
 from corpus.decontaminate.config import Config
 from corpus.decontaminate.kernels import contain
 from corpus.decontaminate.words import split_words, word_table
+from corpus.store.files import check_name
 from corpus.text.words import scratch_for
 
 EXAMPLES = pa.schema([("benchmark", pa.string()), ("example", pa.int64()), ("text", pa.string())])
@@ -189,6 +190,7 @@ def save_index(index: BenchmarkIndex, path: Path) -> None:
 @functools.lru_cache(maxsize=1)
 def load_index(path: str) -> tuple[BenchmarkIndex, contain.HashTable]:
     """(the index of a file of `save_index`, its hash table). Raises ValueError naming a file that is damaged."""
+    check_name(path)
     try:
         with pa.OSFile(path) as file:
             parts = pa.ipc.open_stream(file).read_all()

@@ -22,7 +22,7 @@ from bpe.checksums import open_parquet
 from corpus.dedup.config import Config
 from corpus.dedup.difference import readable_line
 from corpus.dedup.labels import DECISIONS
-from corpus.dedup.sections import Sections, read_section
+from corpus.dedup.sections import Sections, offsets, read_section
 from corpus.store.open import is_dir, open_path
 from corpus.store.records import Output
 from corpus.store.shards import DAMAGED, Dataset
@@ -189,19 +189,20 @@ def label_of(done: Deduplication, place: Place) -> dict[str, Any]:
 def read_decisions(done: Deduplication, output: Output) -> Iterator[pa.RecordBatch]:
     """DECISIONS of all sections of a file, one after the other. The file is read once, from beginning to end."""
     dataset = Dataset(f"{done.work}/decisions")
+    name = f"{dataset.path}/{output.path}"
     with dataset.storage.open(output.path) as stream:
         first = stream.read(8)
-        begin = min(int.from_bytes(first, "little"), output.bytes)  # the first section begins where the offsets end
-        offsets = first + stream.read(max(begin - len(first), 0))
+        begin = min(*offsets(name, first), output.bytes)  # the first section begins where the words end
+        words = first + stream.read(max(begin - len(first), 0))
 
         def read(start: int, length: int) -> bytes:
-            if start + length <= len(offsets):
-                return offsets[start : start + length]
+            if start + length <= len(words):
+                return words[start : start + length]
             stream.seek(start)
             return stream.read(length)
 
-        sections = Sections(read, f"{dataset.path}/{output.path}")
-        for section in range(len(offsets) // 8 - 1):
+        sections = Sections(read, name)
+        for section in range(len(words) // 8 - 1):
             try:
                 yield from read_section(sections, section, DECISIONS)
             except (*DAMAGED, EOFError) as error:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from bpe.checksums import add_checksums, open_parquet
 from corpus.store.base import Entry
-from corpus.store.records import CommitRecord, Input, Output
+from corpus.store.records import CommitRecord, Input, Output, checked
 
 NAME = "_manifest.parquet"
 _ROWS = 1024  # records in a row group, and records held at a time
@@ -72,12 +72,12 @@ def rows_of(data: bytes, columns: list[str] | None = None) -> Iterator[dict[str,
 
 
 def record_of(row: dict[str, Any]) -> CommitRecord:
-    """The record in a row."""
+    """The record in a row. Raises ValueError or TypeError if it cannot be one."""
     fields = {name: value for name, value in row.items() if name not in ("key", "stamp")}
     fields["inputs"] = tuple(Input(**item) for item in row["inputs"])
     fields["outputs"] = tuple(Output(**item) for item in row["outputs"])
     fields["counts"] = tuple(json.loads(row["counts"]))
-    return CommitRecord(**fields)
+    return checked(CommitRecord(**fields), row["key"])
 
 
 def _row(entry: Entry, record: CommitRecord) -> dict[str, Any]:

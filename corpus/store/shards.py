@@ -82,7 +82,7 @@ class Dataset:
                     while row is not None and row["key"] < entry.key:
                         row = next(rows, None)
                     if row is not None and (row["key"], row["stamp"]) == (entry.key, entry.stamp):
-                        known[entry.key] = manifest.record_of(row)
+                        known[entry.key] = self._record_of(row)
                 read = pool.map(self._read, [entry.key for entry in part if entry.key not in known])
                 for entry in part:
                     yield entry, known.get(entry.key) or next(read)
@@ -118,10 +118,15 @@ class Dataset:
         """Rows of the manifest that carry the stamp of a record and differ from that record, a line each."""
         stamps = {entry.key: entry.stamp for entry in self._entries()}
         for row in self._manifest():
-            if stamps.get(row["key"]) == row["stamp"]:
-                data = self.storage.read(row["key"]) or b""
-                if manifest.record_of(row).to_json() != data:
-                    yield f"{manifest.NAME} differs from {row['key']}; remove it"
+            if stamps.get(row["key"]) == row["stamp"] and self._record_of(row) != self._read(row["key"]):
+                yield f"{manifest.NAME} differs from {row['key']}; remove it"
+
+    def _record_of(self, row: dict[str, Any]) -> CommitRecord:
+        """The record in a row of the manifest."""
+        try:
+            return manifest.record_of(row)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{self.path}/{manifest.NAME}: {row['key']}: {error}; remove it") from None
 
     def _entries(self) -> Iterator[Entry]:
         return (entry for entry in self.storage.entries("_units") if entry.key.endswith(".json"))
@@ -212,9 +217,26 @@ class Dataset:
                 raise ValueError(f"{self.path}/{path}: damaged shard ({error})") from None
 
     def configuration(self, config_hash: str) -> dict[str, Any] | None:
-        """The configuration that a record's hash stands for, None if it was not kept."""
-        data = self.storage.read(f"_config/{config_hash[:12]}.json")
-        return None if data is None else json.loads(data)
+        """The configuration that a record's hash stands for, None if it was not kept.
+
+        Raises ValueError naming the file if the hash of its content is another.
+        """
+        key = f"_config/{config_hash[:12]}.json"
+        data = self.storage.read(key)
+        if data is None:
+            return None
+        if hashlib.sha256(data.removesuffix(b"\n")).hexdigest() != config_hash:
+            raise ValueError(f"{self.path}/{key}: not the configuration that its name stands for; remove it")
+        configuration: dict[str, Any] = json.loads(data)
+        return configuration
+
+    def content(self, output: Output) -> bytes:
+        """All bytes of a small file. Raises ValueError naming a file that is gone or differs from its sha256."""
+        data = self.storage.read(output.path)
+        if data is None or hashlib.sha256(data).hexdigest() != output.sha256:
+            state = "is missing" if data is None else "its sha256 is not the one in its record"
+            raise ValueError(f"{self.path}/{output.path}: {state}; remove {self.path} to make it again")
+        return data
 
     def begin(self, config: dict[str, Any]) -> str:
         """Write down the configuration whose units will be committed here; returns its hash."""
