@@ -35,9 +35,8 @@ def verify(folders: tuple[str, ...], as_json: bool) -> int:
     say(f"verify: {units:,} units, {files:,} files, {megabytes(size)}: {outcome}")
     without = sum(result.without_checksums for result in results)
     if without:
-        say(
-            f"verify: {counted(without, 'unit')} of an earlier version without checksums: no other command finds damage"
-        )
+        units_without = counted(without, "unit")
+        say(f"verify: {units_without} of an earlier version have no checksums: only this command finds damage in them")
     if as_json:
         content = {"units": units, "files": files, "bytes": size, "problems": problems, "without_checksums": without}
         click.echo(json.dumps(content, indent=1))

@@ -139,7 +139,7 @@ class Dataset:
         try:
             yield from manifest.rows_of(data, columns)
         except DAMAGED as error:
-            raise ValueError(f"{self.path}/{manifest.NAME}: damaged ({error}); remove it") from None
+            raise ValueError(f"{self.path}/{manifest.NAME}: damaged ({_one_line(error)}); remove it") from None
 
     def record(self, unit: str) -> CommitRecord | None:
         """The commit record of a unit, None if the unit is not committed."""
@@ -214,7 +214,7 @@ class Dataset:
             except ConnectionError:
                 raise
             except DAMAGED as error:
-                raise ValueError(f"{self.path}/{path}: damaged shard ({error})") from None
+                raise ValueError(f"{self.path}/{path}: damaged shard ({_one_line(error)})") from None
 
     def configuration(self, config_hash: str) -> dict[str, Any] | None:
         """The configuration that a record's hash stands for, None if it was not kept.
@@ -313,6 +313,11 @@ class Dataset:
             if output.path not in named:
                 self.storage.remove(output.path)
         return winner
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error; some of Arrow's have several lines."""
+    return " ".join(str(error).split())
 
 
 class ShardWriter:
