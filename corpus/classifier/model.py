@@ -56,9 +56,10 @@ def load(config: Config) -> Model:
 def _check_report(path: str) -> None:
     """Raises ValueError if the report of `corpus classify train` is beside the model and was written about another."""
     report = Path(path).with_suffix(".json")
-    if report.is_file() and (written := re.search(r'"sha256": "([0-9a-f]{64})"', report.read_text("utf-8", "replace"))):
-        if written[1] != sha256(path):
-            raise ValueError(f"{path}: its sha256 is not the one in {report.name}; train it again, or remove {report}")
+    text = report.read_text("utf-8", "replace") if report.is_file() else ""
+    written = re.search(r'"sha256": "([0-9a-f]{64})"', text)
+    if written and written[1] != sha256(path):
+        raise ValueError(f"{path}: its sha256 is not the one in {report.name}; train it again, or remove {report}")
 
 
 def check_file(path: str) -> None:

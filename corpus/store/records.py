@@ -102,7 +102,7 @@ class CommitRecord:
 def checked(record: CommitRecord, name: str) -> CommitRecord:
     """The record, which was read as the file `name`. Raises ValueError or TypeError saying what is wrong with it."""
     if record.format not in (1, FORMAT):
-        raise ValueError(f"format {record.format}, this version reads 1 and {FORMAT}; update the toolkit")
+        raise ValueError(f"format {record.format!r}, this version reads 1 and {FORMAT}; update the toolkit")
     if record.unit != PurePosixPath(name).name.removesuffix(".json"):
         raise ValueError(f"unit {record.unit!r} is not the name of the file")
     _check_types(record, {"unit": str, "stage": str, "config": str, "attempt": int, "seconds": (int, float)})

@@ -69,13 +69,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "bad.txt").write_text("\n<|endoftext|>\n".join(some_texts(40, 4)))
     example = Dataset(new).table(Dataset(new).files("documents")[0]).column("text")[20].as_py()
     (place / "benchmark.jsonl").write_text(json.dumps({"text": example}) + "\n")
-    model = place / "model.bin"
+    model, small = place / "model.bin", ["--held-out", "0.4", "--dim", "4", "--buckets", "1000"]
     for line in (
         ["dedup", place / "old", "-o", place / "published", "--against", index, "--update-index"],
         ["dedup", new, "-o", place / "unique", "--against", index, "--lines"],
         ["decontaminate", new, "-o", place / "clean", "--benchmarks", place / "benchmark.jsonl"],
-        ["classify", "train", "--positive", place / "good.txt", "--negative", place / "bad.txt", "-o", model]
-        + ["--held-out", "0.4", "--dim", "4", "--buckets", "1000"],
+        ["classify", "train", "--positive", place / "good.txt", "--negative", place / "bad.txt", "-o", model, *small],
         ["filter", new, "-o", place / "best", "--only", "classifier", "--classifier", model, "--keep-top", "50%"],
         ["mix", f"{new}=1", f"{place / 'old'}=1", "-o", place / "mixed"],
     ):

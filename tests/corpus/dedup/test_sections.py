@@ -47,7 +47,7 @@ def test_a_section_of_another_kind_or_of_impossible_length_is_refused(tmp_path: 
     path = tmp_path / "candidates"
     write_candidates([pa.RecordBatch.from_pylist([candidate(0)], schema=schema)], path, 1)
     other = candidates_schema(Config(bands=4, rows=2))
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:
 
         def read(start: int, length: int) -> bytes:
             stream.seek(start)
