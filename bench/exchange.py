@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 
 from bench.harness import print_json, print_row, ratios
 from corpus.dedup.components import components
-from corpus.dedup.exchange import PairFile, partition_edges, read_edges, write_edges, write_keys
+from corpus.dedup.exchange import partition_edges, read_edges, write_edges, write_keys
+from corpus.dedup.slots import PairFile
 
 BANDS = 14
 UNIT = 250_000  # documents in a pairs file

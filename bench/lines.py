@@ -24,7 +24,6 @@ from datatrove.pipeline.dedup.sentence_dedup import SentDedupConfig, SentenceDed
 from datatrove.utils.hashing import HashConfig
 
 from bench.harness import data_folder, median_seconds, print_json, print_row, ratios, utf8_bytes
-from corpus.dedup.exchange import PairFile
 from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.hashes import (
     open_repeated,
@@ -33,6 +32,7 @@ from corpus.dedup.lines.hashes import (
     write_line_hashes,
     write_repeated,
 )
+from corpus.dedup.slots import PairFile
 
 CONFIG = Config(documents=2, min_words=1, min_kept_words=1)
 PARTS = 4

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bpe.checksums import open_parquet
 from bpe.colours import visible
 from bpe.encode import Encoder
 from bpe.sources import TEXT_ENDINGS, read_texts
@@ -168,21 +168,22 @@ def _strings(texts: Iterable[Any]) -> Iterator[str]:
 
 
 def _parquet_batches(file: Path, column: str, by: str | None) -> Iterator[Batch]:
-    try:
-        with pq.ParquetFile(file) as parquet:
+    with file.open("rb") as stream:
+        try:
+            parquet = open_parquet(stream)
             present = parquet.schema_arrow.names
             for name in filter(None, (column, by)):
                 if name not in present:
                     raise ValueError(f"{file}: no column {name!r}, only {', '.join(present)}")
             group = by or (LANGUAGE if LANGUAGE in present else None)
-            for batch in parquet.iter_batches(ROWS, columns=[column, group] if group else [column]):
+            for batch in parquet.iter_batches(ROWS, columns=[column, group] if group else [column], use_threads=False):
                 texts = batch.column(column)
                 groups = batch.column(group).cast(pa.string()) if group else pa.array([ALL] * len(texts), pa.string())
                 kept = pc.is_valid(texts)
                 texts = texts.filter(kept).cast(pa.large_string())
                 yield Batch(texts, pc.fill_null(groups.filter(kept), ALL), True)
-    except pa.ArrowException as error:
-        raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
 
 def _ratios(row: NDArray[np.int64]) -> dict[str, Any]:

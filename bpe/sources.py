@@ -21,8 +21,8 @@ from typing import IO, Any, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from bpe.checksums import open_parquet, read_json
 from bpe.texts import utf8
 
 PACKED = ("", ".gz", ".zst")
@@ -127,7 +127,7 @@ def _limited(texts: Iterable[pa.Array | str], limit: int) -> Iterator[pa.Array |
 def _documents_of(record: Path) -> list[Path]:
     """The files of documents that a commit record names. Raises an error naming what is damaged or missing."""
     try:
-        outputs = json.loads(record.read_bytes())["outputs"]
+        outputs = read_json(record.read_bytes())["outputs"]
         paths = [output["path"] for output in outputs if output["kind"] == "documents"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{record}: not a commit record ({error!r}); run the stage again") from error
@@ -139,18 +139,19 @@ def _documents_of(record: Path) -> list[Path]:
 
 
 def _read_parquet(file: Path, column: str) -> Iterator[pa.Array]:
-    try:
-        with pq.ParquetFile(file) as parquet:
+    with file.open("rb") as stream:
+        try:
+            parquet = open_parquet(stream)
             if column not in parquet.schema_arrow.names:
                 raise ValueError(f"{file}: no column {column!r}, only {', '.join(parquet.schema_arrow.names)}")
             kind = parquet.schema_arrow.field(column).type
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             if kind not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
                 raise ValueError(f"{file}: column {column!r} holds {kind}, not text; name another or convert it")
-            for batch in parquet.iter_batches(ROWS, columns=[column]):
+            for batch in parquet.iter_batches(ROWS, columns=[column], use_threads=False):
                 yield batch.column(0)
-    except pa.ArrowException as error:
-        raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
 
 def _read_json_lines(file: Path, column: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe.checksums import add_checksums
 from bpe.texts import utf8
 from bpe.tokenizer import Tokenizer
 from bpe.whole import make_folder, whole
@@ -69,9 +70,10 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     tokenizer.save(Path(output, "tokenizer"))
     make_folder(folder)
     with whole(folder / SHARD) as partial:
-        pq.write_table(
-            pa.Table.from_arrays([pa.array(ids), tokens.cast(schema.field("tokens").type)], schema=schema), partial
-        )
+        table = pa.Table.from_arrays([pa.array(ids), tokens.cast(schema.field("tokens").type)], schema=schema)
+        pq.write_table(table, partial, write_page_checksum=True)
+        with partial.open("r+b") as file:
+            add_checksums(file)
     return folder
 
 

@@ -29,10 +29,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from bpe.checksums import open_parquet
 from bpe.whole import partial_path, put_in_place
-from corpus.store.shards import Dataset
+from corpus.store.shards import DAMAGED, Dataset
 
 IN_MEMORY_TOKENS = 64_000_000  # up to so many tokens (128 or 256 MB) the streams are packed in memory at every start
 HASHES = 2**64  # number of different hashes
@@ -121,11 +121,12 @@ def read_shards(directory: Path) -> list[TokenShard]:
 
 def _read_footer(path: Path, sha256: str | None) -> TokenShard:
     """A shard; the sha256 is computed if it is None. Raises ValueError naming the file if it is no TOKENS shard."""
-    try:
-        with pq.ParquetFile(path) as file:
+    with path.open("rb") as opened:
+        try:
+            file = open_parquet(opened)
             schema, rows, pairs = file.schema_arrow, file.metadata.num_rows, file.metadata.metadata
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
+        except DAMAGED as error:
+            raise ValueError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
     if schema.names != ["id", "tokens"]:
         raise ValueError(f"{path}: not a TOKENS shard, its columns are {', '.join(schema.names)}")
     metadata = {key.decode(): value.decode() for key, value in (pairs or {}).items() if key != b"ARROW:schema"}
@@ -313,11 +314,11 @@ def _record_batches(shard: TokenShard, columns: list[str]) -> Iterator[pa.Record
 
     Raises ValueError naming the shard if it is damaged.
     """
-    try:
-        with pq.ParquetFile(shard.path) as file:
-            yield from file.iter_batches(_READ, columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{shard.path}: damaged shard ({str(error).splitlines()[0]}); write it again") from error
+    with shard.path.open("rb") as opened:
+        try:
+            yield from open_parquet(opened).iter_batches(_READ, columns=columns, use_threads=False)
+        except DAMAGED as error:
+            raise ValueError(f"{shard.path}: damaged shard ({str(error).splitlines()[0]}); write it again") from error
 
 
 def _packed(documents: pa.ListArray, shard: TokenShard) -> tuple[Array, Int64]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from corpus.classifier.config import GRADE, SCORE, Config
 from corpus.classifier.linear import Linear, multiply_out, probabilities
 from corpus.schema import replace_column
+from corpus.store.files import sha256
 from corpus.text.fasttext_model import ALL, LABEL_PREFIX, load_model, predict
 
 _MAGIC = (793712314).to_bytes(4, "little")  # the first bytes of a model file (fasttext.cc, FASTTEXT_FILEFORMAT)
@@ -50,6 +51,15 @@ def load(config: Config) -> Model:
     if config.label not in model.labels and not model.grades:
         raise ValueError(f"label = {config.label!r}: {config.model} has {', '.join(sorted(model.labels))}")
     return model
+
+
+def _check_report(path: str) -> None:
+    """Raises ValueError if the report of `corpus classify train` is beside the model and was written about another."""
+    report = Path(path).with_suffix(".json")
+    text = report.read_text("utf-8", "replace") if report.is_file() else ""
+    written = re.search(r'"sha256": "([0-9a-f]{64})"', text)
+    if written and written[1] != sha256(path):
+        raise ValueError(f"{path}: its sha256 is not the one in {report.name}; train it again, or remove {report}")
 
 
 def check_file(path: str) -> None:
@@ -92,6 +102,7 @@ def _predicted(texts: pa.Array, labels: Sequence[str], binding: Any) -> NDArray[
 
 @lru_cache(maxsize=2)
 def _loaded(path: str) -> Model:
+    _check_report(path)
     binding = load_model.__wrapped__(Path(path), _FIX)
     labels, linear = list(binding.getLabels("strict")[0]), multiply_out(binding)
     return Model(labels, _grades(labels), linear, None if linear else binding)

@@ -52,8 +52,9 @@ class CutoffWork:
 
 def read_cutoff(dataset: Dataset) -> float:
     """The score that was committed. Raises ValueError if the file is damaged."""
-    path = find_output(dataset, "all", "cutoff").path
+    output = find_output(dataset, "all", "cutoff")
+    data = dataset.content(output)
     try:
-        return float(json.loads(dataset.storage.read(path) or b"")["cutoff"])
+        return float(json.loads(data)["cutoff"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{dataset.path}/{path}: not a cutoff ({error}); remove {dataset.path}") from None
+        raise ValueError(f"{dataset.path}/{output.path}: not a cutoff ({error}); remove {dataset.path}") from None

@@ -46,10 +46,10 @@ def decontaminate(inputs: tuple[str, ...], output: str, recipe: str | None, **fl
 
 def _contamination(folder: str, output: str) -> str:
     """Copies the report in `folder` beside the documents of `output`; returns its figures as lines."""
-    from corpus.decontaminate.work import committed
+    from corpus.run.commit import find_output
     from corpus.store.shards import Dataset
 
-    data = Dataset(folder).storage.read(committed(folder, "contamination").removeprefix(f"{folder}/")) or b""
+    data = Dataset(folder).content(find_output(Dataset(folder), "all", "contamination"))
     Dataset(output).storage.make_folder("")
     Dataset(output).storage.replace("contamination.json", data)
     report = json.loads(data)

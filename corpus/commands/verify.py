@@ -33,8 +33,13 @@ def verify(folders: tuple[str, ...], as_json: bool) -> int:
     units, files, size = (sum(getattr(result, name) for result in results) for name in ("units", "files", "bytes"))
     outcome = f"{len(problems)} problems" if problems else "all as committed"
     say(f"verify: {units:,} units, {files:,} files, {megabytes(size)}: {outcome}")
+    without = sum(result.without_checksums for result in results)
+    if without:
+        units_without = counted(without, "unit")
+        say(f"verify: {units_without} of an earlier version have no checksums: only this command finds damage in them")
     if as_json:
-        click.echo(json.dumps({"units": units, "files": files, "bytes": size, "problems": problems}, indent=1))
+        content = {"units": units, "files": files, "bytes": size, "problems": problems, "without_checksums": without}
+        click.echo(json.dumps(content, indent=1))
     return 1 if problems else 0
 
 

@@ -23,6 +23,7 @@ from corpus.decontaminate.overlaps import find, same
 from corpus.decontaminate.words import split_words
 from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.stage import Labels, Stage
+from corpus.store.files import check_name
 
 NAME = "decontaminate"
 PREFIX = "overlap_"
@@ -104,6 +105,7 @@ def _pieces(text: str, hits: Sequence[Hit], config: Removal, ignored: NDArray[np
 @functools.lru_cache(1)
 def _ignored(index: str, path: str) -> tuple[Any, Any]:
     """(for each n-gram, whether it is ignored; for each example, how many of its n-grams are not)."""
+    check_name(path)
     loaded, _ = load_index(index)
     ignored = np.frombuffer(Path(path).read_bytes(), np.uint8).astype(bool)
     if len(ignored) != len(loaded.hashes):

@@ -19,16 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from bpe.checksums import open_parquet
 from bpe.sources import JSON_ENDINGS, files_of
 from bpe.texts import from_arrow
 from bpe.whole import unreadable
 from corpus.decontaminate.config import Config
 from corpus.decontaminate.kernels import contain
 from corpus.decontaminate.words import split_words, word_table
-from corpus.store.files import Bounded
+from corpus.store.files import Bounded, check_name
 from corpus.text.words import scratch_for
 
 EXAMPLES = pa.schema([("benchmark", pa.string()), ("example", pa.int64()), ("text", pa.string())])
@@ -98,15 +98,15 @@ def _examples(file: Path, fields: Sequence[str]) -> Iterator[tuple[int, str]]:
 def _records(file: Path) -> Iterator[str | dict[str, Any]]:
     if file.name.endswith(".parquet"):
         size = 0
-        try:
-            with pq.ParquetFile(file) as parquet:
-                for batch in parquet.iter_batches(_BATCH, use_threads=False):
+        with file.open("rb") as stream:
+            try:
+                for batch in open_parquet(stream).iter_batches(_BATCH, use_threads=False):
                     size += batch.nbytes
                     if size > _MOST_BYTES:
                         raise ValueError(f"{file}: holds over {_MOST_BYTES >> 20:,} MiB; give a smaller file")
                     yield from batch.to_pylist()
-        except pa.ArrowException as error:
-            raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
         return
     try:
         with pa.input_stream(str(file), compression="detect") as stream:
@@ -207,6 +207,7 @@ def save_index(index: BenchmarkIndex, path: Path) -> None:
 @functools.lru_cache(maxsize=1)
 def load_index(path: str) -> tuple[BenchmarkIndex, contain.HashTable]:
     """(the index of a file of `save_index`, its hash table). Raises ValueError naming a file that is damaged."""
+    check_name(path)
     try:
         with pa.OSFile(path) as file:
             parts = pa.ipc.open_stream(file).read_all()

@@ -4,13 +4,9 @@ Map: `write_keys` writes the keys of a group's documents, partitioned by their f
 reads one partition from the files of all groups, so that equal keys come together, and joins the documents that have a
 key in common. Both work on any storage that can read a range of a file.
 
-A file of pairs is little-endian: SLOTS + 1 byte offsets, 8 bytes each, then for each slot its records of 12 bytes:
-
-    slot s      offsets[s] to offsets[s + 1]      key (8 bytes), row (4 bytes)
-
-A slot is an equal range of keys, and partition `part` of `parts` is SLOTS / parts neighbouring slots: one short read of
-their offsets, and one read of their records. A row counts within the group, so that a file depends on its own documents
-alone. Records of a slot stay in input order: the reducer groups them by hashing, in time linear in their number however
+A file of pairs is a file of records by slots (`corpus.dedup.slots`). A record has 12 bytes, little-endian: a key (8
+bytes) and a row (4 bytes). A row counts within the group, so that a file depends on its own documents alone. Records of
+a slot stay in input order: the reducer groups them by hashing, in time linear in their number however
 many of them are equal, so it would not be faster if they were sorted. The same files in the same order give the same
 edges, whatever the number of threads.
 """
@@ -19,36 +15,22 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corpus.dedup.kernels import exchange as kernels
-from corpus.dedup.sections import read_range, room
+from corpus.dedup.sections import room
+from corpus.dedup.slots import SLOTS, PairFile, read_records, read_slots, slot_words
 
-SLOTS = 1024
 EDGES_AT_A_TIME = 1 << 20  # edges of a portion of `read_edges`
 
-_HEADER = 8 * (SLOTS + 1)
 _RECORD = 12  # bytes
 _MOST = 2**31 - 1  # records of a slot: their numbers have 32 bits
-
-
-class PairFile(NamedTuple):
-    """A committed file of keys or hashes and the rows of their documents.
-
-    first_row  the number over all files of its first row
-    read       (start, length) -> the bytes of this range
-    name       for error messages
-    """
-
-    first_row: int
-    read: Callable[[int, int], bytes]
-    name: str = "pairs"
 
 
 def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]], target: Path) -> int:
@@ -58,7 +40,7 @@ def write_keys(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]],
     """
     records, starts = _partitioned(batches)
     with target.open("wb") as file:
-        file.write((_HEADER + _RECORD * starts).astype("<u8").data)
+        file.write(slot_words(records.astype("<u4", copy=False), starts).data)
         file.write(records.astype("<u4", copy=False).data)
     return len(records)
 
@@ -100,13 +82,13 @@ def partition_edges(files: Sequence[PairFile], part: int, parts: int, threads: i
     counts = [*(after.first_row - file.first_row for file, after in itertools.pairwise(files)), 2**32]
     key_range = part * (2**32 // parts), (part + 1) * (2**32 // parts)  # of the keys' high halves
     with ThreadPoolExecutor(threads) as pool:
-        offsets = list(pool.map(lambda file: _offsets(file, part * slots, slots), files))
-        starts = np.cumsum([0, *((bounds[-1] - bounds[0]) // _RECORD for bounds in offsets)], dtype=np.int64)
+        places = list(pool.map(lambda file: read_slots(file, part * slots, slots, _RECORD, "pairs"), files))
+        starts = np.cumsum([0, *(place.bounds[-1] - place.bounds[0] for place in places)], dtype=np.int64)
         records = room(starts, np.uint32, files)
 
         def fill(number: int) -> None:
-            file, (start, end) = files[number], offsets[number][[0, -1]]
-            data = read_range(file, int(start), int(end - start))
+            file = files[number]
+            data = read_records(file, places[number])
             pairs = np.frombuffer(data, "<u4").astype(np.uint32, copy=False).reshape(-1, 3)
             rows, least, most = kernels.copy_records(pairs, records[starts[number] : starts[number + 1]])
             if rows and not (key_range[0] <= least and most < key_range[1]):
@@ -118,8 +100,8 @@ def partition_edges(files: Sequence[PairFile], part: int, parts: int, threads: i
 
         list(pool.map(fill, range(len(files))))
     borders = np.empty((slots + 1, len(files)), np.int64)  # by slot and file, the first record
-    for number, bounds in enumerate(offsets):
-        borders[:, number] = starts[number] + (bounds - bounds[0]) // _RECORD
+    for number, place in enumerate(places):
+        borders[:, number] = starts[number] + place.bounds - place.bounds[0]
     first_rows = np.array([file.first_row for file in files], np.uint64)
     return np.concatenate([_slot_edges(records, *limits, first_rows) for limits in itertools.pairwise(borders)])
 
@@ -145,14 +127,6 @@ def read_edges(stream: BinaryIO) -> Iterator[NDArray[np.uint64]]:
         yield np.frombuffer(data, "<u8").astype(np.uint64, copy=False).reshape(-1, 2)
     if data or head != np.array([count, checksum], "<u8").tobytes():
         raise ValueError(f"{getattr(stream, 'name', 'edges')}: damaged edges; remove it to make it again")
-
-
-def _offsets(file: PairFile, first: int, slots: int) -> NDArray[np.int64]:
-    """The offsets at which neighbouring slots begin, and at last the end: int64[slots + 1], bytes."""
-    offsets = np.frombuffer(read_range(file, 8 * first, 8 * (slots + 1)), "<u8").astype(np.int64)
-    if np.diff(offsets).min() < 0 or offsets[0] < _HEADER or ((offsets - _HEADER) % _RECORD).any():
-        raise ValueError(f"{file.name}: not a file of pairs; remove it to make it again")
-    return offsets
 
 
 def _slot_edges(

@@ -20,6 +20,8 @@ from corpus.store.open import is_dir, split, storage
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset
 
+_OTHER = "name the same index, or another output folder"
+
 
 @dataclass(frozen=True)
 class IndexOptions:
@@ -43,10 +45,16 @@ class PublishedIndex:
     listed: str  # path of `index.json`
 
     def records(self) -> Iterator[CommitRecord]:
-        """The commit records of these units, in order."""
+        """The commit records of these units, in order. Raises ValueError if a unit is gone or has other contents."""
         place, key = split(self.listed)
-        names = set(json.loads(place.read(key) or b"[]"))
-        return (record for record in Dataset(self.path).scan() if record.unit in names)
+        listed = _listed(place.read(key) or b"", self.listed)
+        for record in Dataset(self.path).scan():
+            if record.unit in listed:
+                if _contents([record])[record.unit] != listed.pop(record.unit):
+                    raise ValueError(f"{self.listed}: differs from {self.path} in unit {record.unit}; {_OTHER}")
+                yield record
+        if listed:
+            raise ValueError(f"{self.listed}: lists unit {min(listed)}, which is not in {self.path}; {_OTHER}")
 
     def fingerprint(self) -> str:
         """A hash of the contents of all its units."""

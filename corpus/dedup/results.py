@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from bpe.checksums import open_parquet
 from bpe.terminal.text import readable_line
 from corpus.dedup.config import Config
 from corpus.dedup.labels import DECISIONS
-from corpus.dedup.sections import Sections, read_section
+from corpus.dedup.sections import Sections, offsets, read_section
 from corpus.store.open import is_dir, open_path
 from corpus.store.places import Places
 from corpus.store.records import Output
@@ -191,19 +191,20 @@ def label_of(done: Deduplication, place: Place) -> dict[str, Any]:
 def read_decisions(done: Deduplication, output: Output) -> Iterator[pa.RecordBatch]:
     """DECISIONS of all sections of a file, one after the other. The file is read once, from beginning to end."""
     dataset = Dataset(f"{done.work}/decisions")
+    name = f"{dataset.path}/{output.path}"
     with dataset.storage.open(output.path) as stream:
         first = stream.read(8)
-        begin = min(int.from_bytes(first, "little"), output.bytes)  # the first section begins where the offsets end
-        offsets = first + stream.read(max(begin - len(first), 0))
+        begin = min(*offsets(name, first), output.bytes)  # the first section begins where the words end
+        words = first + stream.read(max(begin - len(first), 0))
 
         def read(start: int, length: int) -> bytes:
-            if start + length <= len(offsets):
-                return offsets[start : start + length]
+            if start + length <= len(words):
+                return words[start : start + length]
             stream.seek(start)
             return stream.read(length)
 
-        sections = Sections(read, f"{dataset.path}/{output.path}")
-        for section in range(len(offsets) // 8 - 1):
+        sections = Sections(read, name)
+        for section in range(len(words) // 8 - 1):
             try:
                 yield from read_section(sections, section, DECISIONS)
             except (*DAMAGED, EOFError) as error:
@@ -243,7 +244,7 @@ def _read_rows(path: str, rows: Sequence[int], names: Sequence[str] | None) -> I
     """(row, its columns of these names, or all columns if there are no names), in order."""
     with open_path(path) as stream:
         try:
-            file = pq.ParquetFile(stream, pre_buffer=False)  # without threads: see `Dataset.batches`
+            file = open_parquet(stream)
             columns = [name for name in file.schema_arrow.names if not names or name in names]
             first = 0
             for group in range(file.num_row_groups):

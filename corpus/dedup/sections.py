@@ -1,10 +1,13 @@
-"""Files of sections: little-endian uint64 byte offsets, one for each section and one for the end, then the sections.
+"""Files of sections: little-endian uint64 words, one for each section and one for the end, then the sections.
 
-To read a section is to read two offsets and the bytes between them: two requests to any storage that can read a range,
-however many sections there are. A section is any number of Arrow record batches, one after the other, without their
-schema, which writer and reader both know; then a CRC-32 of the schema and the batches in 8 bytes. The checksum is
+To read a section is to read two words and the bytes between their offsets: two requests to any storage that can read a
+range, however many sections there are. A section is any number of Arrow record batches, one after the other, without
+their schema, which writer and reader both know; then a CRC-32 of the schema and the batches in 8 bytes. The checksum is
 needed because Arrow trusts the lengths in a message: a damaged message can crash the process. A section without batches
 is empty.
+
+The lower 48 bits of a word are a byte offset, the upper 16 bits are 1 and a hash of the offset in 15 bits: with another
+offset, a section would seem to be empty. The upper bits are 0 in files of earlier versions.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 _CHECK = 8  # bytes of a checksum
+_OFFSET = 48  # bits of an offset in a word
+_IS_HASHED = np.uint64(1 << 63)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: multiplicative hashing (Knuth, TAOCP 6.4)
 
 
 class Ranges(Protocol):
@@ -96,7 +102,7 @@ class SectionWriter:
         header = 8 * (self._count + 1)
         offsets = header + np.concatenate([[0], np.cumsum(sizes)])
         with self._spool, self._target.open("wb") as file:
-            file.write(offsets.astype("<u8").tobytes())
+            file.write(words(offsets).tobytes())
             for _, parts in itertools.groupby(sorted(self._spooled, key=lambda item: item[:2]), lambda item: item[0]):
                 checksum = _seed(self._schema)
                 for _, start, length in parts:
@@ -110,7 +116,7 @@ class SectionWriter:
 
 def read_section(file: Sections, section: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The record batches of a section. Raises ValueError naming a file that is damaged or has another schema."""
-    start, end = np.frombuffer(read_range(file, 8 * section, 16), "<u8").tolist()
+    start, end = offsets(file.name, read_range(file, 8 * section, 16))
     if start < 16 or end < start or (start | end) % 8:  # Arrow's messages are padded
         raise ValueError(_damaged(file, section, "its place"))
     data = memoryview(read_range(file, start, end - start))
@@ -120,6 +126,25 @@ def read_section(file: Sections, section: int, schema: pa.Schema) -> Iterator[pa
     stream = pa.BufferReader(body)
     while stream.tell() < len(body):
         yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), schema)
+
+
+def words(offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The words of byte offsets: uint64, little-endian."""
+    places = offsets.astype(np.uint64)
+    hashes = places * _SPREAD >> np.uint64(_OFFSET + 1)
+    return (_IS_HASHED | hashes << np.uint64(_OFFSET) | places).astype("<u8")
+
+
+def offsets(name: str, data: bytes) -> list[int]:
+    """The byte offsets in some words of a file. Raises ValueError with its `name` if they differ from their hashes."""
+    if not data or len(data) % 8:
+        raise ValueError(f"{name}: ends within its offsets; remove it to make it again")
+    found = np.frombuffer(data, "<u8").astype(np.uint64)
+    places = found & np.uint64((1 << _OFFSET) - 1)
+    # Offsets of earlier versions have no hash.
+    if (found >> np.uint64(_OFFSET)).any() and (words(places.astype(np.int64)) != found).any():
+        raise ValueError(f"{name}: offsets differ from their hashes; remove it to make it again")
+    return [int(place) for place in places]
 
 
 def _seed(schema: pa.Schema | None) -> int:

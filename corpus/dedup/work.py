@@ -85,7 +85,8 @@ class BandsWork:
         return 512 + (self.bytes * _PAIRS_HELD >> 20)
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
-        from corpus.dedup.exchange import PairFile, partition_edges, write_edges
+        from corpus.dedup.exchange import partition_edges, write_edges
+        from corpus.dedup.slots import PairFile
 
         with committing(self, unit, attempt) as ending:
             dataset = whole_input(unit, self.pairs, "pairs")

@@ -57,7 +57,7 @@ def sizes_of(dataset: Dataset) -> dict[str, float]:
     sizes: dict[str, float] = {}
     for output in dataset.files("groups"):
         try:
-            for name, size in json.loads(dataset.storage.read(output.path) or b"").items():
+            for name, size in json.loads(dataset.content(output)).items():
                 sizes[name] = sizes.get(name, 0) + size
         except ValueError as error:
             raise ValueError(f"{dataset.path}/{output.path}: no sizes ({error}); remove {dataset.path}") from None

@@ -17,8 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe.checksums import add_checksums, open_parquet
 from corpus.store.base import Entry
-from corpus.store.records import CommitRecord, Input, Output
+from corpus.store.records import CommitRecord, Input, Output, checked
 
 NAME = "_manifest.parquet"
 _ROWS = 1024  # records in a row group, and records held at a time
@@ -60,23 +61,23 @@ def to_bytes(records: Iterable[tuple[Entry, CommitRecord]]) -> bytes:
         remaining = iter(records)
         while rows := [_row(*item) for item in itertools.islice(remaining, _ROWS)]:
             writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+    add_checksums(data)
     return data.getvalue()
 
 
 def rows_of(data: bytes, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a manifest, in the order of their keys. Raises what Arrow raises for damaged Parquet."""
-    file = pq.ParquetFile(io.BytesIO(data), pre_buffer=False)  # no thread may read it: see `Dataset.batches`
-    for batch in file.iter_batches(_ROWS, columns=columns, use_threads=False):
+    for batch in open_parquet(io.BytesIO(data)).iter_batches(_ROWS, columns=columns, use_threads=False):
         yield from batch.to_pylist()
 
 
 def record_of(row: dict[str, Any]) -> CommitRecord:
-    """The record in a row."""
+    """The record in a row. Raises ValueError or TypeError if it cannot be one."""
     fields = {name: value for name, value in row.items() if name not in ("key", "stamp")}
     fields["inputs"] = tuple(Input(**item) for item in row["inputs"])
     fields["outputs"] = tuple(Output(**item) for item in row["outputs"])
     fields["counts"] = tuple(json.loads(row["counts"]))
-    return CommitRecord(**fields)
+    return checked(CommitRecord(**fields), row["key"])
 
 
 def _row(entry: Entry, record: CommitRecord) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 A commit record stands for one finished unit of work. It says which configuration made which output files from which
 input files, and how many documents each stage read, kept and dropped. It is written last and once: a file that no
 record names does not exist for a reader.
+
+A record may come from somebody else, or from a damaged disk. It has a checksum of its content, and is believed only
+when that is right, when its unit is the one that its file is named after, and when its outputs lie in the dataset.
 """
 
 from __future__ import annotations
@@ -12,12 +15,13 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bpe.checksums import json_checksum, read_json
 from corpus.store.files import sha256
 
-FORMAT = 1
+FORMAT = 2  # records of format 1 have no checksum
 UNREADABLE = ""  # the etag of an input that could not be read when a pass was planned; no record has it
 FOLDERS = {"dropped": "dropped", "audit": "audit"}  # kind of a file -> its folder; all other kinds lie in data/
 
@@ -75,19 +79,68 @@ class CommitRecord:
 
     def to_json(self) -> bytes:
         """The record as the file `_units/<unit>.json` holds it."""
-        return (json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n").encode()
+        fields = dataclasses.asdict(self)
+        if self.format > 1:
+            fields["checksum"] = json_checksum(fields)
+        return (json.dumps(fields, indent=1, ensure_ascii=False) + "\n").encode()
 
     @staticmethod
     def from_json(data: bytes, name: str) -> CommitRecord:
-        """The record in the bytes of the file `name`. Raises ValueError naming the file if it is no commit record."""
+        """The record in the bytes of the file `name`, which is called `<unit>.json`.
+
+        Raises ValueError naming the file if it is no commit record, is damaged, or is the record of another unit.
+        """
         try:
-            fields = json.loads(data)
+            fields = read_json(data)
             fields["inputs"] = tuple(Input(**item) for item in fields["inputs"])
             fields["outputs"] = tuple(Output(**item) for item in fields["outputs"])
             fields["counts"] = tuple(fields["counts"])
-            return CommitRecord(**fields)
-        except (ValueError, KeyError, TypeError) as error:
+            return checked(CommitRecord(**fields), name)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{name}: not a commit record ({error}); remove it to redo this unit") from None
+
+
+def checked(record: CommitRecord, name: str) -> CommitRecord:
+    """The record, which was read as the file `name`. Raises ValueError or TypeError saying what is wrong with it."""
+    if record.format not in (1, FORMAT):
+        raise ValueError(f"format {record.format!r}, this version reads 1 and {FORMAT}; update the toolkit")
+    if record.unit != PurePosixPath(name).name.removesuffix(".json"):
+        raise ValueError(f"unit {record.unit!r} is not the name of the file")
+    _check_types(record, {"unit": str, "stage": str, "config": str, "attempt": int, "seconds": (int, float)})
+    if "/" in record.config:
+        raise ValueError(f"config {record.config!r} is no hash")
+    for source in record.inputs:
+        _check_types(source, {"path": str, "size": int, "etag": str})
+    for output in record.outputs:
+        _check_types(output, {"path": str, "kind": str, "rows": int, "bytes": int, "sha256": str})
+        if not _lies_inside(output.path) or not _lies_inside(output.kind):
+            raise ValueError(f"output {output.path!r} of kind {output.kind!r} lies outside of the dataset")
+    for account in record.counts:
+        numbers = {"read": account["read"], "kept": account["kept"], **account["dropped"]}
+        if wrong := next((key for key, number in numbers.items() if not _is_count(number)), None):
+            raise ValueError(f"{wrong} is {numbers[wrong]!r} in an account, should be a number of documents")
+        if not isinstance(account["stage"], str):
+            raise ValueError(f"stage is {account['stage']!r} in an account, should be a name")
+    return record
+
+
+def _check_types(item: CommitRecord | Input | Output, types: dict[str, Any]) -> None:
+    """Raises ValueError if a field has another type, or is a negative number."""
+    for name, kind in types.items():
+        value = getattr(item, name)
+        is_right = isinstance(value, str) if kind is str else isinstance(value, kind) and not isinstance(value, bool)
+        if not is_right or (kind is not str and not value >= 0):
+            raise ValueError(f"{name} is {value!r}, should be {'a string' if kind is str else 'a number from 0'}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _lies_inside(path: str) -> bool:
+    """Whether a relative path leads to a place below the folder that it starts in."""
+    parts = path.split("/")
+    return "\0" not in path and not {"", ".", ".."} & set(parts)
 
 
 def output_of(path: Path, unit: str, kind: str, rows: int, suffix: str) -> Output:

@@ -16,6 +16,7 @@ nothing in a shard depends on when, where or in how many attempts it was made.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -27,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe.checksums import add_checksums, open_parquet
 from corpus.store import manifest
 from corpus.store.base import Entry, Storage
 from corpus.store.open import storage
@@ -80,7 +82,7 @@ class Dataset:
                     while row is not None and row["key"] < entry.key:
                         row = next(rows, None)
                     if row is not None and (row["key"], row["stamp"]) == (entry.key, entry.stamp):
-                        known[entry.key] = manifest.record_of(row)
+                        known[entry.key] = self._record_of(row)
                 read = pool.map(self._read, [entry.key for entry in part if entry.key not in known])
                 for entry in part:
                     yield entry, known.get(entry.key) or next(read)
@@ -116,10 +118,15 @@ class Dataset:
         """Rows of the manifest that carry the stamp of a record and differ from that record, a line each."""
         stamps = {entry.key: entry.stamp for entry in self._entries()}
         for row in self._manifest():
-            if stamps.get(row["key"]) == row["stamp"]:
-                data = self.storage.read(row["key"]) or b""
-                if manifest.record_of(row).to_json() != data:
-                    yield f"{manifest.NAME} differs from {row['key']}; remove it"
+            if stamps.get(row["key"]) == row["stamp"] and self._record_of(row) != self._read(row["key"]):
+                yield f"{manifest.NAME} differs from {row['key']}; remove it"
+
+    def _record_of(self, row: dict[str, Any]) -> CommitRecord:
+        """The record in a row of the manifest."""
+        try:
+            return manifest.record_of(row)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{self.path}/{manifest.NAME}: {row['key']}: {error}; remove it") from None
 
     def _entries(self) -> Iterator[Entry]:
         return (entry for entry in self.storage.entries("_units") if entry.key.endswith(".json"))
@@ -132,7 +139,7 @@ class Dataset:
         try:
             yield from manifest.rows_of(data, columns)
         except DAMAGED as error:
-            raise ValueError(f"{self.path}/{manifest.NAME}: damaged ({error}); remove it") from None
+            raise ValueError(f"{self.path}/{manifest.NAME}: damaged ({_one_line(error)}); remove it") from None
 
     def record(self, unit: str) -> CommitRecord | None:
         """The commit record of a unit, None if the unit is not committed."""
@@ -177,17 +184,10 @@ class Dataset:
         """
         path, expected = (shard, None) if isinstance(shard, str) else (shard.path, shard.rows)
         seen = 0
-        with self.storage.open(path) as stream:
-            try:
-                # Arrow's threads read ahead where `pre_buffer` and `use_threads` are left as they are. A thread that
-                # still holds a Python stream or its bytes when the interpreter ends aborts the process ("terminate
-                # called without an active exception"), https://github.com/apache/arrow/issues/50482
-                file = pq.ParquetFile(stream, pre_buffer=False)
-                for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-                    seen += batch.num_rows
-                    yield batch
-            except DAMAGED as error:
-                raise ValueError(f"{self.path}/{path}: damaged shard ({error})") from None
+        with self._parquet(path) as file:
+            for batch in file.iter_batches(rows, columns=columns, use_threads=False):
+                seen += batch.num_rows
+                yield batch
         if expected is not None and seen != expected:
             raise ValueError(f"{self.path}/{path}: {seen} rows, but its record says {expected}")
 
@@ -196,20 +196,47 @@ class Dataset:
         return self.footer(output).remove_metadata()
 
     def footer(self, output: Output) -> pa.Schema:
-        """A shard's columns with the key-value pairs of its footer."""
-        with self.storage.open(output.path) as stream:
-            return pq.read_schema(stream)
+        """A shard's columns with the key-value pairs of its footer. Raises ValueError naming a damaged shard."""
+        with self._parquet(output.path) as file:
+            return file.schema_arrow
 
     def table(self, output: Output) -> pa.Table:
-        """A whole shard."""
-        with self.storage.open(output.path) as stream:
-            # Without threads, see `batches`; `pq.read_table` reads by threads in any case.
-            return pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
+        """A whole shard. Raises ValueError naming a damaged shard."""
+        with self._parquet(output.path) as file:
+            return file.read(use_threads=False)
+
+    @contextlib.contextmanager
+    def _parquet(self, path: str) -> Iterator[pq.ParquetFile]:
+        """A shard, open for reading. What Arrow raises for damage becomes a ValueError that names the shard."""
+        with self.storage.open(path) as stream:
+            try:
+                yield open_parquet(stream)
+            except ConnectionError:
+                raise
+            except DAMAGED as error:
+                raise ValueError(f"{self.path}/{path}: damaged shard ({_one_line(error)})") from None
 
     def configuration(self, config_hash: str) -> dict[str, Any] | None:
-        """The configuration that a record's hash stands for, None if it was not kept."""
-        data = self.storage.read(f"_config/{config_hash[:12]}.json")
-        return None if data is None else json.loads(data)
+        """The configuration that a record's hash stands for, None if it was not kept.
+
+        Raises ValueError naming the file if the hash of its content is another.
+        """
+        key = f"_config/{config_hash[:12]}.json"
+        data = self.storage.read(key)
+        if data is None:
+            return None
+        if hashlib.sha256(data.removesuffix(b"\n")).hexdigest() != config_hash:
+            raise ValueError(f"{self.path}/{key}: not the configuration that its name stands for; remove it")
+        configuration: dict[str, Any] = json.loads(data)
+        return configuration
+
+    def content(self, output: Output) -> bytes:
+        """All bytes of a small file. Raises ValueError naming a file that is gone or differs from its sha256."""
+        data = self.storage.read(output.path)
+        if data is None or hashlib.sha256(data).hexdigest() != output.sha256:
+            state = "is missing" if data is None else "its sha256 is not the one in its record"
+            raise ValueError(f"{self.path}/{output.path}: {state}; remove {self.path} to make it again")
+        return data
 
     def begin(self, config: dict[str, Any]) -> str:
         """Write down the configuration whose units will be committed here; returns its hash."""
@@ -288,6 +315,11 @@ class Dataset:
         return winner
 
 
+def _one_line(error: Exception) -> str:
+    """The message of an error; some of Arrow's have several lines."""
+    return " ".join(str(error).split())
+
+
 class ShardWriter:
     """Writes rows into one local Parquet file, whose bytes depend on the rows alone.
 
@@ -308,6 +340,7 @@ class ShardWriter:
             use_dictionary=[name for name in schema.names if name in _DICTIONARY],
             use_byte_stream_split=[f"{name}.list.element" for name in schema.names if name in _IDS],
             write_statistics=True,
+            write_page_checksum=True,  # for other programs: `add_checksums` covers more than pages
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -334,6 +367,8 @@ class ShardWriter:
         if metadata:
             self._writer.add_key_value_metadata(metadata)
         self._writer.close()
+        with self.path.open("r+b") as file:
+            add_checksums(file)
 
     def output(self, unit: str, kind: str) -> Output:
         """What the record says of this file, which must be closed."""

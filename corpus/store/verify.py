@@ -2,8 +2,11 @@
 
 In: datasets in any storage. Out: problems, a line each, and orphans. Every committed file is read whole and must have
 the size, the sha256 and the rows that its record says. A DROPPED shard must hold the drops that the record counts, rule
-by rule. The accounts of the stages must add up, and the manifest must equal the records. One flipped byte anywhere in a
-committed file is found.
+by rule. The accounts of the stages must add up, the manifest must equal the records, and a configuration must have the
+hash that it is named after. One flipped byte anywhere in a committed file is found.
+
+Other readers find damage by checksums (`bpe.checksums`). Records of format 1 and their files have none; `verify` counts
+these units.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from bpe.checksums import open_parquet
 from corpus.store.base import Storage
 from corpus.store.open import storage
 from corpus.store.records import CommitRecord, Output, account_errors, unit_of
@@ -24,12 +27,13 @@ from corpus.store.shards import DAMAGED, Dataset
 
 
 class Verified(NamedTuple):
-    """How much was checked, and the problems that were found."""
+    """How much was checked, the problems that were found, and how many units have no checksums."""
 
     units: int
     files: int
     bytes: int
     problems: tuple[str, ...]
+    without_checksums: int
 
 
 class Orphan(NamedTuple):
@@ -63,7 +67,8 @@ def _datasets(place: Storage, folder: str) -> Iterator[str]:
 def verify(dataset: Dataset) -> Verified:
     """Check every committed unit of a dataset. A damaged record is reported as a problem, too."""
     problems: list[str] = []
-    files = size = units = 0
+    files = size = units = without = 0
+    configurations: set[str] = set()
     for key in dataset.storage.list("_units"):
         if not key.endswith(".json"):
             continue
@@ -74,14 +79,18 @@ def verify(dataset: Dataset) -> Verified:
             problems.append(str(error))
             continue
         problems += [f"{dataset.path}/{key}: {problem}" for problem in account_errors(record.counts)]
+        configurations.add(record.config)
+        without += record.format == 1
         for output in record.outputs:
             files, size = files + 1, size + output.bytes
             problems += [f"{dataset.path}/{output.path}: {problem}" for problem in _file(dataset, record, output)]
     try:
         problems += [f"{dataset.path}/{problem}" for problem in dataset.outdated()]
+        for config in sorted(configurations):
+            dataset.configuration(config)
     except ValueError as error:
         problems.append(str(error))
-    return Verified(units, files, size, tuple(problems))
+    return Verified(units, files, size, tuple(dict.fromkeys(problems)), without)
 
 
 def orphans(dataset: Dataset, min_age: float) -> list[Orphan]:
@@ -123,9 +132,9 @@ def _file(dataset: Dataset, record: CommitRecord, output: Output) -> Iterator[st
         if not output.path.endswith(".parquet"):
             return
         try:
-            with pq.ParquetFile(stream, pre_buffer=False) as file:  # without threads: see `Dataset.batches`
-                rows = file.metadata.num_rows
-                rules = file.read(["rule"], use_threads=False).column("rule") if output.kind == "dropped" else None
+            file = open_parquet(stream)
+            rows = file.metadata.num_rows
+            rules = file.read(["rule"], use_threads=False).column("rule") if output.kind == "dropped" else None
         except ConnectionError:
             raise
         except DAMAGED as error:

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.dedup import Config
-from corpus.dedup.exchange import PairFile, write_keys
+from corpus.dedup.exchange import write_keys
 from corpus.dedup.keys import keys
 from corpus.dedup.signatures import schema
+from corpus.dedup.slots import SLOTS, PairFile
 
 # A document in short: its text's hash as a number, its num_perm minima, its shingles, its dump.
 Row = tuple[int, Sequence[int], int, str | None]
@@ -57,6 +58,13 @@ def write_all_pairs(tables: Sequence[pa.Table], config: Config, folder: Path) ->
         sources.append(pairs_source(pairs, first_row))
         first_row += table.num_rows
     return sources
+
+
+def without_checksums(data: bytes, size: int) -> bytes:
+    """A file of records by slots as earlier versions wrote it: byte offsets and no checksums."""
+    header = 8 * (SLOTS + 1)
+    firsts = np.frombuffer(data[:header], "<u8") & np.uint64(2**32 - 1)
+    return (header + size * firsts).astype("<u8").tobytes() + data[header:]
 
 
 def candidate(row: int, **more: Any) -> dict[str, Any]:

@@ -27,9 +27,9 @@ space before the first line and after the last remains as well. With `keep_first
 first, in the first document that has it, and nowhere else, not even later in that document. A text without repeated
 lines is unchanged. A line that is repeated within too few documents stays: filters of repetition look for these.
 
-A file of line hashes is little-endian uint64 words: SLOTS + 1 byte offsets, then for each slot its records of two
-words: the hash, and documents << 32 | first row within the shard. A slot is an equal range of hashes, so partition
-`part` of `parts` is one short read and one long read of each file. One record stands for all documents of a shard, so
+A file of line hashes is a file of records by slots (`corpus.dedup.slots`), each of two words of 8 bytes: the hash, and
+documents << 32 | first row within the shard. A slot is an equal range of hashes, so partition `part` of `parts` is one
+short read and one long read of each file. One record stands for all documents of a shard, so
 that a line which a third of the corpus has makes no more than one record a shard.
 """
 
@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,21 +49,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bpe.texts import from_arrow, utf8
-from corpus.dedup.exchange import PairFile
 from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.kernels import lines as line_kernels
 from corpus.dedup.lines.kernels import repeated as kernels
 from corpus.dedup.lines.kernels.repeated import Repeated
-from corpus.dedup.sections import read_range, room
+from corpus.dedup.sections import room
+from corpus.dedup.slots import SLOTS, PairFile, read_records, read_slots, slot_words
 from corpus.schema import Drop, Outcome, dropped_rows, replace_column
 
 NAME = "lines"
 LINES_REMOVED = pa.field("lines_removed", pa.int32())  # the column that the stage adds to DOCUMENTS
-SLOTS = 1024
 
-_HEADER = 8 * (SLOTS + 1)
 _RECORD = 16  # bytes
 _BUCKET = 8192  # records that are grouped at a time, on average: they and their hash table fit into a core's own cache
+_HAS_CHECKSUM = 1 << 63  # in the last word of a table: a CRC-32 of the table is before the last two words
+_READ = 4 << 20  # bytes of a file that are read at a time
 _PIECE = 1 << 20  # prefixes that are looked up in the table of repeated lines at a time
 
 
@@ -74,7 +75,7 @@ def write_line_hashes(texts: Iterable[pa.RecordBatch], target: Path, config: Con
     documents, records, starts = line_records(texts, config)
     packed = np.stack([records[:, 0], records[:, 2] << np.uint64(32) | records[:, 1]], axis=1)
     with target.open("wb") as file:
-        file.write((_HEADER + _RECORD * starts).astype("<u8").data)
+        file.write(slot_words(packed.astype("<u8", copy=False), starts).data)
         file.write(packed.astype("<u8", copy=False).data)
     return documents, len(records)
 
@@ -122,14 +123,14 @@ def repeated_lines(
     if not 0 <= part < parts <= SLOTS or parts & (parts - 1):
         raise ValueError(f"partition {part} of {parts}: the number of partitions is a power of two up to {SLOTS}")
     with ThreadPoolExecutor(threads) as pool:
-        ranges = list(pool.map(lambda file: _range(file, part, parts), files))
-        starts = np.cumsum([0, *((end - start) // _RECORD for start, end in ranges)])
+        slots = SLOTS // parts
+        places = list(pool.map(lambda file: read_slots(file, part * slots, slots, _RECORD, "line hashes"), files))
+        starts = np.cumsum([0, *(place.bounds[-1] - place.bounds[0] for place in places)])
         records = room(starts, np.uint64, files)
         first, last = part * (2**64 // parts), (part + 1) * (2**64 // parts) - 1
 
         def fill(number: int) -> None:
-            start, end = ranges[number]
-            words = np.frombuffer(read_range(files[number], start, end - start), "<u8").reshape(-1, 2)
+            words = np.frombuffer(read_records(files[number], places[number]), "<u8").reshape(-1, 2)
             target = records[starts[number] : starts[number + 1]]
             target[:, 0] = words[:, 0]
             if len(target) and not (first <= target[:, 0].min() and target[:, 0].max() <= last):
@@ -177,22 +178,36 @@ def write_repeated(parts: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint64]]
         for piece in _starts(written):
             file.write(piece.astype("<u8").data)
             starts += len(piece)
-        file.write(np.array([count, starts], "<u8").data)
+        file.flush()
+        file.write(np.array([_checksum(target, file.tell()), count, starts | _HAS_CHECKSUM], "<u8").data)
     return count
 
 
 def open_repeated(path: Path) -> Repeated:
     """The table that `write_repeated` wrote, mapped into the address space: it may be larger than the memory.
 
-    Raises ValueError naming a file that is no such table.
+    It is read once from beginning to end. Raises ValueError naming a file that is no such table, or is damaged.
     """
     size = path.stat().st_size
     words = np.memmap(path, "<u8", "r") if size and not size % 8 else np.zeros(1, np.uint64)
-    count, starts = words[-2:].tolist() if len(words) > 2 else (0, 0)
-    whole = starts >= 3 and not (starts - 1) & (starts - 2) and len(words) == 2 * count + starts + 2
-    if not whole or words[2 * count] != 0 or words[-3] != count:
+    count, last = words[-2:].tolist() if len(words) > 3 else (0, 0)
+    starts = last & ~_HAS_CHECKSUM
+    end = len(words) - (3 if last & _HAS_CHECKSUM else 2)  # a table of an earlier version has no checksum
+    whole = starts >= 3 and not (starts - 1) & (starts - 2) and end == 2 * count + starts
+    if not whole or words[2 * count] != 0 or words[end - 1] != count:
         raise ValueError(f"{path}: not a table of repeated lines; remove it to make it again")
-    return Repeated(words[:count], words[count : 2 * count], words[2 * count : -2].view("<i8"))
+    if last & _HAS_CHECKSUM and words[end] != _checksum(path, 8 * end):
+        raise ValueError(f"{path}: differs from its checksum; remove it to make it again")
+    return Repeated(words[:count], words[count : 2 * count], words[2 * count : end].view("<i8"))
+
+
+def _checksum(path: Path, size: int) -> int:
+    """The CRC-32 of the first `size` bytes of a file."""
+    checksum = 0
+    with path.open("rb") as file:
+        while data := file.read(min(_READ, size - file.tell())):
+            checksum = zlib.crc32(data, checksum)
+    return checksum
 
 
 def repeated_table(hashes: NDArray[np.uint64], first: NDArray[np.uint64]) -> Repeated:
@@ -279,12 +294,3 @@ def _starts(hashes: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
         firsts = np.arange(begin, min(begin + _PIECE, 1 << bits), dtype=np.uint64) << np.uint64(64 - bits)
         yield np.searchsorted(hashes, firsts).astype(np.int64)
     yield np.array([len(hashes)], np.int64)
-
-
-def _range(file: PairFile, part: int, parts: int) -> tuple[int, int]:
-    """(begin, end) of a partition's records in a file, in bytes."""
-    slots = SLOTS // parts
-    header = np.frombuffer(read_range(file, 8 * part * slots, 8 * (slots + 1)), "<u8").astype(np.int64)
-    if np.diff(header).min() < 0 or header[0] < _HEADER or ((header - _HEADER) % _RECORD).any():
-        raise ValueError(f"{file.name}: not a file of line hashes; remove it to make it again")
-    return int(header[0]), int(header[-1])

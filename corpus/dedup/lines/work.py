@@ -56,8 +56,8 @@ class RepeatedWork:
     def run(self, unit: Unit, attempt: Attempt) -> None:
         import numpy as np
 
-        from corpus.dedup.exchange import PairFile
         from corpus.dedup.lines.hashes import repeated_lines
+        from corpus.dedup.slots import PairFile
 
         with committing(self, unit, attempt) as ending:
             dataset = whole_input(unit, self.hashes, "hashes")
@@ -99,7 +99,7 @@ def _repeated(dataset: Dataset) -> Iterator[tuple[Any, Any]]:
     import numpy as np
 
     for output in dataset.files("repeated"):
-        data = dataset.storage.read(output.path) or b""
+        data = dataset.content(output)
         if len(data) != 16 * output.rows:
             raise ValueError(f"{dataset.path}/{output.path}: {len(data)} bytes of {16 * output.rows}; make it again")
         words = np.frombuffer(data, "<u8").astype(np.uint64, copy=False)

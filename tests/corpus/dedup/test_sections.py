@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corpus.dedup import Config
 from corpus.dedup.candidates import candidates_schema, write_candidates
 from corpus.dedup.labels import DECISIONS
-from corpus.dedup.sections import Sections, read_section
+from corpus.dedup.sections import Sections, offsets, read_section, words
 from tests.support.dedup_files import SMALL, candidate
 
 
@@ -44,7 +47,7 @@ def test_a_section_of_another_kind_or_of_impossible_length_is_refused(tmp_path: 
     path = tmp_path / "candidates"
     write_candidates([pa.RecordBatch.from_pylist([candidate(0)], schema=schema)], path, 1)
     other = candidates_schema(Config(bands=4, rows=2))
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=0) as stream:
 
         def read(start: int, length: int) -> bytes:
             stream.seek(start)
@@ -54,7 +57,21 @@ def test_a_section_of_another_kind_or_of_impossible_length_is_refused(tmp_path: 
         for wrong in (other, DECISIONS):
             with pytest.raises(ValueError, match=r"candidates: section 0 is damaged \(its checksum\)"):
                 list(read_section(Sections(read, "candidates"), 0, wrong))
-        for end in (2**50, 2**64 - 8):
-            path.write_bytes(path.read_bytes()[:8] + end.to_bytes(8, "little") + path.read_bytes()[16:])
+        header, body = np.frombuffer(path.read_bytes()[:16], "<u8"), path.read_bytes()[16:]
+        path.write_bytes((header & np.uint64(2**48 - 1)).astype("<u8").tobytes() + body)  # of an earlier version
+        assert len(list(read_section(Sections(read, "candidates"), 0, schema))) == 1
+        path.write_bytes(header.tobytes()[:8] + (2**47).to_bytes(8, "little") + body)
+        with pytest.raises(ValueError, match="candidates: offsets differ from their hashes; remove it"):
+            list(read_section(Sections(read, "candidates"), 0, schema))
+        for end in (2**44, 2**48 - 8):
+            path.write_bytes(words(np.array([16, end])).tobytes() + body)
             with pytest.raises(ValueError, match=r"candidates: no memory for .* if it is not that long, remove it"):
                 list(read_section(Sections(read, "candidates"), 0, schema))
+
+
+@given(st.integers(0, 2**48 - 1), st.integers(0, 63))
+def test_every_flipped_bit_of_an_offset_is_refused(offset: int, bit: int) -> None:
+    word = int(words(np.array([offset]))[0])
+    assert offsets("x", word.to_bytes(8, "little")) == [offset]
+    with pytest.raises(ValueError, match="x: offsets differ from their hashes"):
+        offsets("x", (word ^ 1 << bit).to_bytes(8, "little"))

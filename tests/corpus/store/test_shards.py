@@ -118,7 +118,7 @@ def test_a_manifest_that_lies_is_found(tmp_path: Path) -> None:
     dataset.compact()
     path = tmp_path / "_units" / "u.json"
     before = path.stat()
-    path.write_bytes(record.to_json().replace(b'"rows": 1', b'"rows": 7'))
+    path.write_bytes(dataclasses.replace(record, seconds=7.0).to_json())
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert list(dataset.outdated()) == ["_manifest.parquet differs from _units/u.json; remove it"]
     (tmp_path / "_manifest.parquet").write_bytes(b"PAR1")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bpe.checksums import json_checksum
 from corpus.schema import DOCUMENTS, DROPPED
 from corpus.store.open import storage
 from corpus.store.records import CommitRecord
@@ -93,7 +97,8 @@ def test_missing_cut_and_swapped_files(dataset: Dataset) -> None:
 )
 def test_accounts_that_do_not_add_up(dataset: Dataset, counts: list[dict[str, object]], problem: str) -> None:
     path = Path(dataset.path, "_units", "a.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"counts": counts}))
+    record = CommitRecord.from_json(path.read_bytes(), path.name)
+    path.write_bytes(dataclasses.replace(record, counts=tuple(counts)).to_json())
     assert any(problem in found for found in verify(dataset).problems)
 
 
@@ -101,6 +106,65 @@ def test_a_damaged_record(dataset: Dataset) -> None:
     Path(dataset.path, "_units", "a.json").write_text("{")
     (problem,) = verify(dataset).problems
     assert "a.json: not a commit record" in problem
+
+
+def test_a_dataset_of_an_earlier_version(dataset: Dataset) -> None:
+    for path in Path(dataset.path, "_units").iterdir():
+        record = dataclasses.replace(CommitRecord.from_json(path.read_bytes(), path.name), format=1)
+        path.write_bytes(record.to_json())
+        assert b"checksum" not in path.read_bytes()
+    for shard in Path(dataset.path).rglob("*.parquet"):
+        pq.write_table(pq.read_table(shard), shard)
+    assert [row["text"] for row in dataset.rows()] == ["kept a", "kept b"]
+    assert verify(dataset).without_checksums == 2
+    said = command("corpus", "verify", dataset.path, code=1).stderr
+    assert "2 units of an earlier version have no checksums: only this command finds damage in them" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"unit": "../../../evil/owned"}, r"unit '../../../evil/owned' is not the name of the file"),
+        ({"unit": "b"}, "unit 'b' is not the name of the file"),
+        ({"format": 3}, "format 3, this version reads 1 and 2; update the toolkit"),
+        ({"format": "2"}, "format '2', this version reads 1 and 2"),
+        ({"config": "../../x"}, "config '../../x' is no hash"),
+        ({"attempt": "one"}, "attempt is 'one', should be a number from 0"),
+        ({"stage": 5}, "stage is 5, should be a string"),
+        ({"counts": [5]}, "not a commit record"),
+        ({"counts": [{"stage": "s", "read": -1, "kept": 0, "dropped": {}}]}, "read is -1 in an account"),
+        ({"counts": [{"stage": "s", "read": 1, "kept": 0, "dropped": {"x": "1"}}]}, "x is '1' in an account"),
+        ({"outputs": {}, "inputs": 3}, "not a commit record"),
+        *(
+            ({"outputs": [{"path": path, "kind": "documents", "rows": 1, "bytes": 1, "sha256": "0"}]}, "lies outside")
+            for path in ("../x", "/etc/passwd", "data/../../x", "data//x", "data/./x", "", "data/x\0")
+        ),
+        ({"outputs": [{"path": "data/x", "kind": "../x", "rows": 1, "bytes": 1, "sha256": "0"}]}, "lies outside"),
+        ({"outputs": [{"path": "data/x", "kind": "x", "rows": 1.5, "bytes": 1, "sha256": "0"}]}, "rows is 1.5"),
+    ],
+)
+def test_a_record_of_somebody_else_is_refused(dataset: Dataset, changes: dict[str, Any], problem: str) -> None:
+    path = Path(dataset.path, "_units", "a.json")
+    fields = {name: value for name, value in json.loads(path.read_bytes()).items() if name != "checksum"} | changes
+    path.write_text(json.dumps(fields | {"checksum": json_checksum(fields)}))
+    assert any(f"{path}: not a commit record" in found and problem in found for found in verify(dataset).problems)
+    for read in (dataset.records, lambda: dataset.record("a"), lambda: list(dataset.stream())):
+        with pytest.raises(ValueError, match=re.escape(problem)):
+            read()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "null", '"x"', "5", '{"format": 2}', '{"format": 1}', ""])
+def test_json_that_is_no_record_is_refused(dataset: Dataset, text: str) -> None:
+    Path(dataset.path, "_units", "a.json").write_text(text)
+    (problem,) = verify(dataset).problems
+    assert "a.json: not a commit record" in problem
+
+
+def test_a_configuration_that_was_changed(dataset: Dataset) -> None:
+    (path,) = Path(dataset.path, "_config").iterdir()
+    path.write_text('{"other": 1}\n')
+    (problem,) = verify(dataset).problems
+    assert problem == f"{path}: not the configuration that its name stands for; remove it"
 
 
 def test_orphans_are_what_no_record_names_and_is_old_enough(dataset: Dataset) -> None:
