@@ -15,6 +15,7 @@ from corpus.engine.base import Engine, Limits
 from corpus.engine.start import DEFAULT, ENGINES, start_engine
 
 DUPLICATES = Heading("Duplicates")
+_INTERRUPTED = "interrupted; committed units are kept, the same command goes on from there"
 
 inputs_argument = click.argument("inputs", nargs=-1, required=True)
 folders_argument = click.argument("folders", nargs=-1, required=True)
@@ -223,6 +224,8 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
         except Waiting as reason:
             waiting = str(reason)
             say(f"waiting: {waiting}")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_INTERRUPTED) from None
     if report and complete and not waiting and status == 0:
         from corpus.report.gather import write_report
 

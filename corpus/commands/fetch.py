@@ -41,6 +41,8 @@ def fetch(crawl: str, output: str, as_json: bool, **settings: Any) -> int:
     try:
         with FetchProgress().shown_live() as progress:
             summary = fetch(crawl, Path(output), config, progress.on_event)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command resumes the downloads where they ended") from None
     except download.Forbidden as error:
         raise Forbidden(str(error)) from None
     except download.FetchError as error:

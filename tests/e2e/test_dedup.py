@@ -299,7 +299,7 @@ def test_a_shard_that_vanished_is_named_and_what_was_done_stays(few: Path, tmp_p
     (gone,) = (tmp_path / "docs/data").glob("s1-*")
     shutil.move(gone, tmp_path / "aside")
     done = command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "out", code=1)
-    assert f"FAILED s1: [Errno 2] No such file or directory: '{gone}'" in done.stderr
+    assert f"FAILED s1: {gone}: No such file or directory; check the name" in done.stderr
     assert "corpus: " not in done.stderr
     line = command("corpus", "clusters", tmp_path / "out", "--largest", "1", code=1).stderr
     assert line == f"corpus: {tmp_path}/out: the deduplication is not finished; run it again, and it goes on\n"
