@@ -55,6 +55,13 @@ rank_file_pattern_option = pattern_option(
 column_option = TEXTS.option(
     "--column", default="text", show_default=True, help="column of Parquet files, field of JSON lines"
 )
+errors_option = FILES.option(
+    "--errors",
+    type=click.Choice(["strict", "replace"]),
+    default="strict",
+    show_default=True,
+    help="bytes that are not UTF-8: refuse the text, or replace them by U+FFFD",
+)
 overwrite_option = FILES.option("--overwrite", is_flag=True, help="replace an output that is there and differs")
 
 

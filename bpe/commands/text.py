@@ -18,6 +18,7 @@ from bpe.commands.common import (
     TOKENIZER,
     column_option,
     encoder_of,
+    errors_option,
     facts_of,
     names_of,
     rank_file_pattern_option,
@@ -36,13 +37,6 @@ if TYPE_CHECKING:
 
 IDS_SHOWN = 100  # tokens up to which `inspect` prints the ids below the colours
 file_option = FILES.option("--file", type=PATH, help="file with the text; - is standard input")
-errors_option = FILES.option(
-    "--errors",
-    type=click.Choice(["strict", "replace"]),
-    default="strict",
-    show_default=True,
-    help="bytes that are not UTF-8: refuse the text, or replace them by U+FFFD",
-)
 
 
 @command()
@@ -156,6 +150,8 @@ def decode(tokenizer: Path, words: tuple[str, ...], file: Path | None, pattern: 
     vocabulary = load_vocabulary(tokenizer, pattern)
     if len(words) == 1 and not re.fullmatch(r"[\d,\s\[\]]*", words[0]):
         file = Path(words[0])
+        if words[0] != "-" and not file.exists():
+            raise FileNotFoundError(f"{words[0]}: neither ids nor the name of a file; give whole numbers, or a file")
     ids = _numbers("the ids", " ".join(words).encode()) if words and not file else _ids_in(file, vocabulary)
     click.echo(vocabulary.decode(ids), nl=False)
 
@@ -296,6 +292,7 @@ def _written(token: bytes) -> str:
     "--by", show_default="language, if there is one", help="column; the table has a row for each of its values"
 )
 @TEXTS.option("--limit", type=SIZE, help="stop after so much text, such as 100MB")
+@errors_option
 @json_option
 @rank_file_pattern_option
 def compare(
@@ -304,6 +301,7 @@ def compare(
     column: str,
     by: str | None,
     limit: int | None,
+    errors: str,
     as_json: bool,
     pattern: str | None,
 ) -> None:
@@ -324,6 +322,6 @@ def compare(
     encoders = [encoder_of(vocabulary) for vocabulary in vocabularies]
     from bpe.compare import LANGUAGE, count, figures, read_batches, report
 
-    usage = count(encoders, read_batches(files, column, by, limit))
+    usage = count(encoders, read_batches(files, column, by, limit, errors))
     measured = figures(names_of(tokenizers), vocabularies, usage, by or LANGUAGE)
     click.echo(json.dumps(measured) if as_json else report(measured, by or LANGUAGE))

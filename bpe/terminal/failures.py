@@ -24,7 +24,7 @@ _ON_PURPOSE = (ValueError, OSError, FloatingPointError)
 # What to do, by errno. What is wrong says the system itself.
 _FIXES = {
     errno.ENOENT: "check the name, and that all folders before it are there",
-    errno.ENOTDIR: "a part of this path is a file; check the path",
+    errno.ENOTDIR: "a file is where a folder should be; check the path",
     errno.EISDIR: "name a file",
     errno.EEXIST: "remove it, or choose another name",
     errno.ENOTEMPTY: "empty the folder, or choose another name",

@@ -112,6 +112,8 @@ def _parsed(file: Path, number: int, line: str) -> str | dict[str, Any]:
         record = json.loads(line)
     except ValueError as error:
         raise ValueError(f"{file}, line {number}: not JSON ({error})") from None
+    except RecursionError:
+        raise ValueError(f"{file}, line {number}: nested too deeply; each line should be a JSON object") from None
     if not isinstance(record, dict):
         raise ValueError(f"{file}, line {number}: not a JSON object")
     return record

@@ -174,7 +174,7 @@ def test_errors_of_the_system_name_the_file_and_the_fix(name: str) -> None:
 def test_errors_of_the_system_as_they_come(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
-    cases = {"none": "that all folders", "file/below": "a part of this path is a file", "": "name a file"}
+    cases = {"none": "that all folders", "file/below": "a file is where a folder should be", "": "name a file"}
     cases |= {"loop": "lead in a circle", "n" * 300: "at most 255 bytes"}
     for name, fix in cases.items():
         with pytest.raises(OSError, match="Errno") as caught:
