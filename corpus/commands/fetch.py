@@ -10,7 +10,7 @@ import click
 
 from bpe.terminal.help import Heading, command, json_option
 from bpe.terminal.program import Forbidden
-from bpe.terminal.text import say
+from bpe.terminal.text import counted, say
 from corpus.commands.common import output_option
 from corpus.commands.flags import config_from_flags, config_options
 from corpus.crawl.fetch import FetchConfig
@@ -48,7 +48,7 @@ def fetch(crawl: str, output: str, as_json: bool, **settings: Any) -> int:
     except download.FetchError as error:
         raise ValueError(str(error)) from None
     say(
-        f"fetch: {len(summary.finished)} files downloaded, {len(summary.skipped)} there before, "
+        f"fetch: {counted(len(summary.finished), 'file')} downloaded, {len(summary.skipped)} there before, "
         f"{len(summary.failed)} failed -> {output}"
     )
     if as_json:

@@ -31,8 +31,8 @@ def verify(folders: tuple[str, ...], as_json: bool) -> int:
     for problem in problems:
         say(f"verify: {problem}")
     units, files, size = (sum(getattr(result, name) for result in results) for name in ("units", "files", "bytes"))
-    outcome = f"{len(problems)} problems" if problems else "all as committed"
-    say(f"verify: {units:,} units, {files:,} files, {megabytes(size)}: {outcome}")
+    outcome = counted(len(problems), "problem") if problems else "all as committed"
+    say(f"verify: {counted(units, 'unit')}, {counted(files, 'file')}, {megabytes(size)}: {outcome}")
     if as_json:
         click.echo(json.dumps({"units": units, "files": files, "bytes": size, "problems": problems}, indent=1))
     return 1 if problems else 0
@@ -77,7 +77,7 @@ def gc(folders: tuple[str, ...], min_age: float, dry_run: bool, as_json: bool) -
             say(f"gc: {aborted} the unfinished upload of {uploads[-1]}")
         if not dry_run:
             dataset.storage.sweep()
-    say(f"gc: {len(files)} files, {megabytes(size)}; {counted(len(uploads), 'unfinished upload')}")
+    say(f"gc: {counted(len(files), 'file')}, {megabytes(size)}; {counted(len(uploads), 'unfinished upload')}")
     if as_json:
         click.echo(json.dumps({"files": files, "bytes": size, "uploads": uploads}, indent=1))
     return 0
