@@ -16,6 +16,7 @@ from bpe.commands.common import (
     PATH,
     TEXTS,
     TOKENIZER,
+    check_apart,
     column_option,
     encoder_of,
     errors_option,
@@ -80,6 +81,7 @@ def encode(
         raise click.BadParameter(f"{output}: how to write it? Let it end in .npy, .bin or .txt", param_hint="-o")
     from bpe.files import load_vocabulary
 
+    check_apart((tokenizer, file, Path(words[0]) if len(words) == 1 else None), output)
     vocabulary = load_vocabulary(tokenizer, pattern)
     text = text_of(words, file, errors)
     ids = _ids(vocabulary, text, allow_special)
@@ -208,6 +210,7 @@ def inspect(
     """
     from bpe.files import load_vocabulary
 
+    check_apart((file,), html)
     alone = len(arguments) == 1
     paths, words = (arguments, ()) if file or alone else (arguments[:-1], arguments[-1:])
     if words and os.path.exists(words[0]):

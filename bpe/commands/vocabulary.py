@@ -14,6 +14,7 @@ from bpe.commands.common import (
     PATH,
     TEXTS,
     TOKENIZER,
+    check_apart,
     column_option,
     errors_option,
     facts_of,
@@ -128,6 +129,7 @@ def train(
 
     files = [file for source in sources for file in files_of(source)]
     special = (special_tokens + special_tokens_too) or (END_OF_TEXT,)
+    check_apart(sources, output)
     check_folder(output)
     start_numba()
     if not overwrite:

@@ -34,7 +34,7 @@ def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any)
     from corpus.store.open import exists
     from corpus.tokens.passes import tokens_pass
 
+    source = documents_source("tokenize", inputs, output)
     if not exists(tokenizer):
         raise click.UsageError(f"-t {tokenizer}: no such tokenizer; give a folder made by bpe train, or a file")
-    source = documents_source("tokenize", inputs, output)
     return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)

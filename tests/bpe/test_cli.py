@@ -123,6 +123,22 @@ def test_training_on_text_that_is_not_utf8(tmp_path: Path) -> None:
     assert bpe(*compare, "--errors", "replace").exit_code == 0
 
 
+def test_the_input_is_no_output(tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Some text.")
+    for arguments in (
+        ["encode", "-t", tokenizer, "--file", tmp_path / "a.txt", "-o", tmp_path / "a.txt"],
+        ["encode", "-t", tokenizer, tmp_path / "a.txt", "-o", tmp_path / "a.txt"],
+        ["inspect", tokenizer, "--file", tmp_path / "a.txt", "--html", tmp_path / "a.txt"],
+        ["train", tmp_path, "-o", tmp_path],
+    ):
+        result = bpe(*arguments)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            f"bpe: {arguments[-1]}: is the input too; name another output\n",
+        )
+    assert (tmp_path / "a.txt").read_text() == "Some text."
+
+
 def test_ids_that_are_none(tokenizer: Path) -> None:
     result = bpe("decode", "-t", tokenizer, "x")
     assert (result.exit_code, result.stdout) == (1, "")
