@@ -200,3 +200,11 @@ def test_json_lines_of_another_shape(line: str, why: str, tmp_path: Path) -> Non
     (tmp_path / "a.jsonl").write_text(line + "\n")
     with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'a.jsonl'}, {why}")):
         documents_of(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("record", ["[" * 100_000, "[]", "{}", '{"outputs": 1}', '{"outputs": [1]}', "\0"])
+def test_records_of_another_shape(record: str, tmp_path: Path) -> None:
+    (tmp_path / "_units").mkdir()
+    (tmp_path / "_units/u.json").write_text(record)
+    with pytest.raises(ValueError, match=r"u\.json: not a commit record .*; run the stage again"):
+        files_of(tmp_path)
