@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bpe.checksums import open_parquet
 from bpe.colours import visible
 from bpe.encode import Encoder
-from bpe.sources import TEXT_ENDINGS, read_texts
+from bpe.sources import TEXT_ENDINGS, checked, read_texts
 from bpe.texts import utf8
 from bpe.vocabulary import Vocabulary
 
@@ -112,15 +112,18 @@ def _text_batches(group: str, texts: Iterable[Any]) -> Iterator[Batch]:
         yield _batch(chunk, [group] * len(chunk))
 
 
-def read_batches(files: Iterable[Path], column: str, by: str | None, limit: int | None) -> Iterator[Batch]:
+def read_batches(
+    files: Iterable[Path], column: str, by: str | None, limit: int | None, errors: str = "strict"
+) -> Iterator[Batch]:
     """The texts of the files, grouped by the column `by`, until `limit` bytes of text have been read.
 
     A null text is no document, a null group is ALL. A text file is one document. With `by=None` the groups are the
-    languages of a file that has the column. Raises ValueError naming the file for a column that is missing.
+    languages of a file that has the column. Raises ValueError naming the file for a column that is missing, and for
+    bytes that are not UTF-8 unless `errors` is "replace".
     """
     read = 0
     for file in files:
-        for batch in _batches(file, column, by):
+        for batch in _batches(file, column, by, errors):
             sizes = pc.binary_length(batch.texts).to_numpy(zero_copy_only=False)
             before = read + np.cumsum(sizes) - sizes
             if limit is not None and len(before) and int(before[-1]) >= limit:
@@ -131,16 +134,17 @@ def read_batches(files: Iterable[Path], column: str, by: str | None, limit: int 
             yield batch
 
 
-def _batches(file: Path, column: str, by: str | None) -> Iterator[Batch]:
+def _batches(file: Path, column: str, by: str | None, errors: str) -> Iterator[Batch]:
     if file.name.endswith(".parquet"):
-        yield from _parquet_batches(file, column, by)
+        yield from _parquet_batches(file, column, by, errors)
     elif file.name.endswith(TEXT_ENDINGS):
-        for i, text in enumerate(_strings(read_texts([file]))):
+        for i, text in enumerate(_strings(read_texts([file], errors=errors))):
             yield _batch([text], [ALL], is_start=i == 0)
     else:
-        texts = _strings(read_texts([file], column))
-        groups = _strings(read_texts([file], by or LANGUAGE)) if _has_field(file, by) else itertools.repeat(ALL)
-        rows = zip(texts, groups, strict=False)
+        texts = _strings(read_texts([file], column, errors=errors))
+        named = _has_field(file, by, errors)
+        groups = _strings(read_texts([file], by or LANGUAGE, errors=errors)) if named else itertools.repeat(ALL)
+        rows = ((text, group or ALL) for text, group in zip(texts, groups, strict=False) if text is not None)
         while chunk := list(itertools.islice(rows, ROWS)):
             yield _batch([text for text, _ in chunk], [group for _, group in chunk])
 
@@ -149,10 +153,10 @@ def _batch(texts: list[str], groups: list[str], is_start: bool = True) -> Batch:
     return Batch(pa.array(map(utf8, texts), pa.large_binary()).cast(pa.large_string()), pa.array(groups), is_start)
 
 
-def _has_field(file: Path, by: str | None) -> bool:
+def _has_field(file: Path, by: str | None, errors: str) -> bool:
     """Whether the first JSON line has the field of the groups. Raises ValueError if `by` names it and it is missing."""
     try:
-        next(_strings(read_texts([file], by or LANGUAGE)), None)
+        next(_strings(read_texts([file], by or LANGUAGE, errors=errors)), None)
     except ValueError:
         if by:
             raise
@@ -167,7 +171,7 @@ def _strings(texts: Iterable[Any]) -> Iterator[str]:
         yield from [item] if isinstance(item, str) else item.to_pylist()
 
 
-def _parquet_batches(file: Path, column: str, by: str | None) -> Iterator[Batch]:
+def _parquet_batches(file: Path, column: str, by: str | None, errors: str) -> Iterator[Batch]:
     with file.open("rb") as stream:
         try:
             parquet = open_parquet(stream)
@@ -177,7 +181,7 @@ def _parquet_batches(file: Path, column: str, by: str | None) -> Iterator[Batch]
                     raise ValueError(f"{file}: no column {name!r}, only {', '.join(present)}")
             group = by or (LANGUAGE if LANGUAGE in present else None)
             for batch in parquet.iter_batches(ROWS, columns=[column, group] if group else [column], use_threads=False):
-                texts = batch.column(column)
+                texts = checked(batch.column(column), file, errors)
                 groups = batch.column(group).cast(pa.string()) if group else pa.array([ALL] * len(texts), pa.string())
                 kept = pc.is_valid(texts)
                 texts = texts.filter(kept).cast(pa.large_string())

@@ -33,6 +33,7 @@ FORMAT = 2
 OLD_HEADER_FILE, OLD_RANKS_FILE = "vocabulary.json", "vocabulary.tiktoken"  # of format 1, which had no merges
 HEADERS = (HEADER_FILE, OLD_HEADER_FILE, "tokenizer.json", "encoder.json")  # in the order in which they are looked for
 _KINDS = "give a folder made by `bpe train`, a tokenizer.json, a vocab.json beside merges.txt, or a .tiktoken rank file"
+_AS_GPT2 = ("GPT2", "Roberta", "Bart", "Longformer", "LED", "CodeGen")  # tokenizer_class begins so
 
 # tiktoken_ext/openai_public.py, tiktoken 0.14 (MIT): file stem -> (split rule, special tokens).
 PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
@@ -56,7 +57,8 @@ def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
 
     - a directory written by `save_vocabulary`;
     - a directory with `tokenizer.json`, with `vocab.json` and `merges.txt`, or with `encoder.json` and `vocab.bpe`, or
-      such a `.json` file itself (`bpe.imports` says what is read);
+      such a `.json` file itself (`bpe.imports` says what is read). Where `tokenizer.json` lies beside GPT-2's files, it
+      counts, because it alone says how text is split;
     - a tiktoken rank file. One called gpt2, cl100k_base or o200k_base has its published split rule and special tokens.
       Any other needs `pattern`, and its `<|endoftext|>` is the id after the last.
 
@@ -86,18 +88,11 @@ def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bo
     directory holds another vocabulary, unless `overwrite`.
     """
     directory = Path(directory)
-    headers = [directory / HEADER_FILE, directory / OLD_HEADER_FILE]
-    if not overwrite and any(header.exists() for header in headers):
-        try:
-            present = load_vocabulary(directory).hash
-        except (ValueError, OSError):
-            present = ""
-        if present == vocabulary.hash:
+    if not overwrite and (present := vocabulary_in(directory)):
+        if present.hash == vocabulary.hash:
             return False
-        shown = present[:12] or "damaged"
-        raise FileExistsError(
-            f"{directory} holds another tokenizer ({shown}): choose another directory or overwrite it"
-        )
+        raise another(directory, present.hash[:12])
+    headers = [directory / HEADER_FILE, directory / OLD_HEADER_FILE]
     make_folder(directory)
     for old in (*headers, directory / MERGES_FILE, directory / OLD_RANKS_FILE):
         old.unlink(missing_ok=True)
@@ -106,6 +101,24 @@ def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bo
         write_whole(directory / MERGES_FILE, merges_file(vocabulary))
     write_whole(headers[0], (json.dumps(_header(vocabulary), indent=1) + "\n").encode("ascii"))
     return True
+
+
+def vocabulary_in(directory: Path) -> Vocabulary | None:
+    """The vocabulary that `save_vocabulary` would replace, None if there is none.
+
+    Raises FileExistsError if it is damaged.
+    """
+    if not any((directory / name).exists() for name in (HEADER_FILE, OLD_HEADER_FILE)):
+        return None
+    try:
+        return load_vocabulary(directory)
+    except (ValueError, OSError):
+        raise another(directory, "damaged") from None
+
+
+def another(directory: Path, shown: str) -> FileExistsError:
+    """The error for a directory that holds another vocabulary than the one to be saved; `shown` describes that one."""
+    return FileExistsError(f"{directory} holds another tokenizer ({shown}): choose another directory or overwrite it")
 
 
 def _header(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -134,21 +147,42 @@ def _load_directory(path: Path, pattern: str | None) -> Vocabulary:
     header = next((directory / name for name in names if (directory / name).is_file()), None)
     if header is None:
         raise FileNotFoundError(f"{path}: no such tokenizer or no {HEADER_FILE} in it; {_KINDS}")
-    content = read_whole(header, MOST_BYTES)
-    try:
-        facts = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"{header} is damaged ({error}): train or copy the tokenizer again") from error
-    if not isinstance(facts, dict):
-        raise ValueError(f"{header} holds a {type(facts).__name__}, no tokenizer; {_KINDS}")
+    facts = _read_json(header)
     if isinstance(facts.get("hash"), str):
         return _read_own(header, facts)
     if "model" in facts and not isinstance(facts["model"], int):
         return read_hugging_face(header, facts)
+    fuller = directory / "tokenizer.json"
+    if fuller.is_file() and path.is_dir():
+        return read_hugging_face(fuller, _read_json(fuller))
     for merges in (MERGES_FILE, "vocab.bpe"):
         if (directory / merges).is_file():
-            return read_gpt2(header, facts, directory / merges, pattern or "gpt2")
+            return read_gpt2(header, facts, directory / merges, pattern or _rule_beside(header, fuller))
     raise ValueError(f"{header} is damaged or lacks {MERGES_FILE} beside it: train or copy the tokenizer again")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises ValueError naming the file if it holds none."""
+    try:
+        facts = json.loads(read_whole(path, MOST_BYTES))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): train or copy the tokenizer again") from error
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply, no tokenizer; {_KINDS}") from None
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path} holds a {type(facts).__name__}, no tokenizer; {_KINDS}")
+    return facts
+
+
+def _rule_beside(header: Path, fuller: Path) -> str:
+    """The split rule of GPT-2's files: GPT-2's. Raises ValueError if a file beside them speaks for another one."""
+    if fuller.is_file():
+        raise ValueError(f"{header}: {fuller.name} beside it says how text is split; give that file, or pass --pattern")
+    config = header.parent / "tokenizer_config.json"
+    kind = str(_read_json(config).get("tokenizer_class") or "") if config.is_file() else ""
+    if kind and not kind.startswith(_AS_GPT2):
+        raise ValueError(f"{header}: which split rule? {config.name} names {kind}, not GPT-2's; pass --pattern")
+    return "gpt2"
 
 
 def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:

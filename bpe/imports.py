@@ -126,7 +126,9 @@ def _added(path: Path, added: Iterable[dict[str, Any]], ids: dict[str, int]) -> 
     """The ids of the added tokens by name. Raises ValueError for one that has no counterpart here."""
     special: dict[str, int] = {}
     for token in added:
-        name, token_id = str(token["content"]), int(token["id"])
+        name, token_id = token["content"], token["id"]
+        if not isinstance(name, str) or not isinstance(token_id, int):
+            raise TypeError(f"added token {name!r} with the id {token_id!r}")
         for flag in ("lstrip", "rstrip", "single_word"):
             if token.get(flag):
                 raise ValueError(f"{path}: added token {name!r} with {flag} has no counterpart here")

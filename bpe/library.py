@@ -74,15 +74,18 @@ def read_texts(
     limit: int | None = None,
     sample: float | None = None,
     seed: int = 0,
+    errors: str = "strict",
 ) -> Iterator[str | pa.Array]:
     """The texts of files, for `train_tokenizer` and `compare_tokenizers`: strings, or Arrow arrays of strings.
 
     A source is a Parquet file, JSON lines (.jsonl) or a text file (.txt), also as .gz or .zst; a folder of such files;
     or a dataset made by `corpus`. `column` is the column of Parquet and the field of JSON lines. A text file comes in
     runs of lines of about 1 MB. `limit` (bytes of text) ends the reading after the document that reaches it. `sample`
-    (above 0, at most 1) is the share of documents to keep, drawn by a hash of the text and `seed`.
+    (above 0, at most 1) is the share of documents to keep, drawn by a hash of the text and `seed`. `errors="replace"`
+    puts U+FFFD in the place of bytes that are not UTF-8.
 
-    Raises FileNotFoundError or ValueError, naming the file, for a source that is missing, unknown or damaged.
+    Raises FileNotFoundError or ValueError, naming the file, for a source that is missing, unknown, damaged or not
+    UTF-8.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -94,7 +97,8 @@ def read_texts(
     """
     if not sources:
         raise TypeError("sources: name at least one file or folder")
-    return read_files([file for source in sources for file in files_of(Path(source))], column, limit, sample, seed)
+    files = [file for source in sources for file in files_of(Path(source))]
+    return read_files(files, column, limit, sample, seed, errors)
 
 
 def compare_tokenizers(tokenizers: Mapping[str, Tokenizer], texts: Texts | Mapping[str, Texts]) -> dict[str, Any]:

@@ -4,10 +4,14 @@ In goes a path, out come Arrow arrays or strings, in pieces, so that no file is 
 JSON lines may be compressed with gzip or Zstandard (.gz, .zst; the latter needs the package `zstandard`).
 
 A Parquet column may hold string, large_string or string_view, dictionary-encoded or not. Binary is not text.
+
+Text is UTF-8. Bytes that are not are refused, or replaced by U+FFFD where the caller asks for it. The byte order mark
+with which some programs begin a file is no part of the text. A null is an empty text.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import io
@@ -31,6 +35,9 @@ JSON_ENDINGS = tuple(f".jsonl{packed}" for packed in PACKED)
 ROWS = 4096  # of Parquet, read at a time
 RUN_BYTES = 1 << 20  # of a text file, read at a time
 PACKED_BYTES = 1 << 14  # of Zstandard, unpacked at a time
+_NULL = pa.nulls(1, pa.string())  # a null in JSON lines
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_REPLACE = "or replace such bytes by U+FFFD (bpe: --errors replace)"
 
 
 def files_of(source: Path) -> list[Path]:
@@ -58,35 +65,40 @@ def files_of(source: Path) -> list[Path]:
 
 
 def read_texts(
-    files: Iterable[Path], column: str = "text", limit: int | None = None, sample: float | None = None, seed: int = 0
+    files: Iterable[Path],
+    column: str = "text",
+    limit: int | None = None,
+    sample: float | None = None,
+    seed: int = 0,
+    errors: str = "strict",
 ) -> Iterator[pa.Array | str]:
     """The texts of the files, in order: a column of Parquet or JSON lines, or runs of lines of a text file.
 
     `sample` (0 to 1) is the share of documents that are kept. The bytes of a document and `seed` alone decide, not the
     files or their order. Of a text file, each run of lines of about 1 MB is kept or left out. `limit` is in bytes of
-    text; the document that reaches it is the last.
+    text; the document that reaches it is the last. `errors` is "strict" or "replace", for bytes that are not UTF-8.
 
-    Raises ValueError naming file (and line) for a column that is missing or holds no text, and for compressed data
-    that are cut short or damaged.
+    Raises ValueError naming file (and line) for a column that is missing or holds no text, for bytes that are not UTF-8
+    unless `errors` is "replace", and for compressed data that are cut short or damaged.
     """
     if sample is not None and not 0 < sample <= 1:
         raise ValueError(f"sample = {sample}: should be above 0 and at most 1")
     if limit is not None and limit < 1:
         raise ValueError(f"limit = {limit}: should be at least 1 byte")
-    texts = _all_texts(files, column)
+    texts = _all_texts(files, column, errors)
     if sample is not None:
         texts = sampled(texts, sample, seed)
     return texts if limit is None else _limited(texts, limit)
 
 
-def _all_texts(files: Iterable[Path], column: str) -> Iterator[pa.Array | str]:
+def _all_texts(files: Iterable[Path], column: str, errors: str) -> Iterator[pa.Array | str]:
     for file in files:
         if file.name.endswith(".parquet"):
-            yield from _read_parquet(file, column)
+            yield from _read_parquet(file, column, errors)
         elif file.name.endswith(JSON_ENDINGS):
-            yield from _read_json_lines(file, column)
+            yield from _read_json_lines(file, column, errors)
         else:
-            yield from _read_text(file)
+            yield from _read_text(file, errors)
 
 
 def sampled(texts: Iterable[pa.Array | str], share: float, seed: int = 0) -> Iterator[pa.Array | str]:
@@ -129,7 +141,7 @@ def _documents_of(record: Path) -> list[Path]:
     try:
         outputs = read_json(record.read_bytes())["outputs"]
         paths = [output["path"] for output in outputs if output["kind"] == "documents"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{record}: not a commit record ({error!r}); run the stage again") from error
     files = [record.parent.parent / path for path in paths]
     for file in files:
@@ -138,7 +150,7 @@ def _documents_of(record: Path) -> list[Path]:
     return files
 
 
-def _read_parquet(file: Path, column: str) -> Iterator[pa.Array]:
+def _read_parquet(file: Path, column: str, errors: str) -> Iterator[pa.Array]:
     with file.open("rb") as stream:
         try:
             parquet = open_parquet(stream)
@@ -149,41 +161,85 @@ def _read_parquet(file: Path, column: str) -> Iterator[pa.Array]:
             if kind not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
                 raise ValueError(f"{file}: column {column!r} holds {kind}, not text; name another or convert it")
             for batch in parquet.iter_batches(ROWS, columns=[column], use_threads=False):
-                yield batch.column(0)
+                yield checked(batch.column(0), file, errors)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
 
-def _read_json_lines(file: Path, column: str) -> Iterator[str]:
+def checked(texts: pa.Array, file: Path, errors: str) -> pa.Array:
+    """The texts, after a check that they are UTF-8: Parquet files can hold other bytes as strings."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if errors == "strict":
+            raise ValueError(f"{file}: a text is not UTF-8 ({error}); convert it, {_REPLACE}") from None
+        binary = (texts.dictionary_decode() if pa.types.is_dictionary(texts.type) else texts).cast(pa.large_binary())
+        decoded = [None if text is None else text.decode("utf-8", "replace") for text in binary.to_pylist()]
+        return pa.array(decoded, pa.large_string())
+    return texts
+
+
+def _read_json_lines(file: Path, column: str, errors: str) -> Iterator[pa.Array | str]:
     with _opened(file) as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                try:
-                    text = json.loads(line)[column]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise ValueError(f"{file}, line {number}: no JSON object with {column!r}") from error
-                if not isinstance(text, str):
-                    raise ValueError(f"{file}, line {number}: {column!r} is not a string")
-                yield text
+                text = _field(line.removeprefix(codecs.BOM_UTF8), column, f"{file}, line {number}", errors)
+                yield _NULL if text is None else text
 
 
-def _read_text(file: Path) -> Iterator[str]:
+def _field(line: bytes, column: str, where: str, errors: str) -> str | None:
+    """The text in the field `column` of a JSON line. Raises ValueError, with `where` in front, if there is none."""
+    decoded = _decoded(line, where, errors)
+    try:
+        content = json.loads(decoded)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else f"not JSON ({error})"
+        raise ValueError(f"{where}: {why}; each line should be an object with {column!r}") from None
+    if not isinstance(content, dict) or column not in content:
+        names = f", only {', '.join(map(repr, content))}" if content and isinstance(content, dict) else ""
+        raise ValueError(f"{where}: no JSON object with {column!r}{names}")
+    text = content[column]
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"{where}: {column!r} is not a string")
+    return text
+
+
+def _read_text(file: Path, errors: str) -> Iterator[str]:
     """The file in runs of whole lines of about 1 MB, which have the pretokens of the whole file.
 
     So a run ends with a single end of line between two characters that are not white space; if there is none within
     16 MB, with any end of line.
     """
     held: list[bytes] = []
-    size = 0
+    size = start = 0  # bytes of the run; of the runs before it
     with _opened(file) as lines:
         for line in lines:
             if size >= RUN_BYTES and (_may_cut(held[-1], line) or size >= 16 * RUN_BYTES):
-                yield b"".join(held).decode("utf-8", "replace")
-                held, size = [], 0
+                yield _run(held, start, file, errors)
+                held, size, start = [], 0, start + size
             held.append(line)
             size += len(line)
     if held:
-        yield b"".join(held).decode("utf-8", "replace")
+        yield _run(held, start, file, errors)
+
+
+def _run(lines: list[bytes], start: int, file: Path, errors: str) -> str:
+    """The lines as text; `start` is the place of the first one in the file."""
+    content = b"".join(lines)
+    return _decoded(content if start else content.removeprefix(codecs.BOM_UTF8), str(file), errors, start)
+
+
+def _decoded(content: bytes, where: str, errors: str, start: int = 0) -> str:
+    """The bytes as text. Raises ValueError for bytes that are not UTF-8, or are UTF-16, unless `errors` is "replace".
+
+    UTF-16 without a byte order mark is valid UTF-8 if all its characters are ASCII, but a quarter of it is NUL.
+    """
+    if errors == "strict" and (content[:2] in _UTF_16 or 4 * content[:4096].count(0) > len(content[:4096])):
+        raise ValueError(f"{where}: seems to be UTF-16; convert it to UTF-8: iconv -f UTF-16 -t UTF-8")
+    try:
+        return content.decode("utf-8", errors)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: not UTF-8 at byte {start + error.start}; convert it, {_REPLACE}") from None
 
 
 def _may_cut(line: bytes, following: bytes) -> bool:

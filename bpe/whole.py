@@ -61,11 +61,14 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield partial
         put_in_place(partial, path)
-    except BaseException:
+    except BaseException as error:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
         else:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a name that is too long, for one
+                partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(partial):
+            raise type(error)(error.errno, error.strerror, str(path)) from None  # the name that the caller knows
         raise
 
 
@@ -97,6 +100,18 @@ def no_link(path: str, flags: int) -> int:
         if error.errno != errno.ELOOP:
             raise
         raise OSError(f"{path}: is a link, and nothing is written through a link; remove it") from None
+
+
+def check_folder(path: Path) -> None:
+    """Check that a folder is at `path` or can be made there, and can be written to: before long work, not after it.
+
+    Raises NotADirectoryError or PermissionError, with the path that is in the way as its file name.
+    """
+    present = next((place for place in (path, *path.absolute().parents) if os.path.lexists(place)), Path("/"))
+    if not present.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(present))
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(present))
 
 
 def partial_path(path: Path) -> Path:

@@ -44,6 +44,5 @@ main = Program(
       corpus report out/
     """,
     extra="[data]",
-    interrupted="interrupted; committed units are kept, the same command goes on from there",
     signals=(signal.SIGINT, signal.SIGTERM),  # SIGINT too: a shell that starts us in the background has it ignored
 )

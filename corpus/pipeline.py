@@ -36,7 +36,7 @@ from corpus.store.local import check_below
 from corpus.store.open import check_name, expand, fingerprint, is_dir, storage
 from corpus.store.records import UNREADABLE, Input
 from corpus.store.shards import Dataset
-from corpus.tokens.passes import tokenizer_pass, tokens_pass
+from corpus.tokens.passes import check_tokenizer, tokenizer_pass, tokens_pass
 from corpus.warc.source import WarcPages, warc_files
 
 _WARC_NAME = re.compile(r"\.(warc|wet)(\.gz|\.zst)?$|\.(gz|zst)$")
@@ -84,7 +84,13 @@ def passes(
     `memory` is `BarrierJob.memory`; `options` holds the `BarrierJob.options` of a barrier by its stage.
     Raises Waiting where this task's share ends for now, Conflict if `output` holds units of other inputs.
     """
+    if not recipe.steps and not recipe.tokenizer:
+        raise ValueError(
+            f"recipe {recipe.name}: names no stage, so there is nothing to run; add one, such as [extract]"
+        )
     source = find_source(inputs)
+    if recipe.tokenizer and recipe.tokenizer.path:
+        check_tokenizer(recipe.tokenizer.path)
     place = storage(output)
     place.make_folder("")
     place.sweep()  # of what a killed call left beside the datasets
@@ -98,7 +104,6 @@ def passes(
     parts = _cut_at_barriers(recipe.steps)
     folders = [f"{output}/{_folder(part[0])}" for part in parts[:-1]]
     folders += [f"{output}/clean"] if parts else []
-    _check_barriers(recipe)
     if folders:
         check_no_others(folders[0], keys)
     documents = source.dataset or ""  # as they are, for a recipe of a tokenizer alone
@@ -130,15 +135,6 @@ def _cut_at_barriers(steps: Sequence[Step]) -> list[Sequence[Step]]:
     return [steps[start:end] for start, end in itertools.pairwise(cuts)] if steps else []
 
 
-def _check_barriers(recipe: Recipe) -> None:
-    """Raises ValueError if a barrier stands before a barrier that it follows."""
-    barriers = [(step.stage, barrier) for step in recipe.steps if (barrier := barrier_of(step))]
-    for at, (stage, barrier) in enumerate(barriers):
-        behind = [name for name, _ in barriers[at + 1 :]]
-        if wrong := [name for name in barrier.follows if name in behind]:
-            raise ValueError(f"recipe {recipe.name}: [{stage}]{barrier.when} should come after [{wrong[0]}]")
-
-
 def _folder(first: Step) -> str:
     """Where the part that begins with this stage goes, if it is not the last one."""
     barrier = barrier_of(first)
@@ -150,7 +146,7 @@ def documents_pass(
 ) -> Pass:
     """Fused per-document stages from WARC files or documents to documents."""
     limits = [step.contract.time_limit(step.config) for step in recipe.steps if step.contract.time_limit]
-    reader = WarcPages() if source.warcs else Documents(source.dataset or "")
+    reader = WarcPages() if source.warcs else Documents.of(source.dataset or "")
     return Pass(
         name,
         output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -54,6 +54,13 @@ rank_file_pattern_option = pattern_option(
 )
 column_option = TEXTS.option(
     "--column", default="text", show_default=True, help="column of Parquet files, field of JSON lines"
+)
+errors_option = FILES.option(
+    "--errors",
+    type=click.Choice(["strict", "replace"]),
+    default="strict",
+    show_default=True,
+    help="bytes that are not UTF-8: refuse the text, or replace them by U+FFFD",
 )
 overwrite_option = FILES.option("--overwrite", is_flag=True, help="replace an output that is there and differs")
 
@@ -120,6 +127,12 @@ def read(file: Path | None) -> tuple[str, bytes]:
     if file is None or str(file) == "-":
         return "standard input", sys.stdin.buffer.read()
     return str(file), file.read_bytes()
+
+
+def check_apart(inputs: Iterable[Path | None], output: Path | None) -> None:
+    """Raises UsageError if the output is one of the inputs, before any work."""
+    if output and any(path and os.path.realpath(path) == os.path.realpath(output) for path in inputs):
+        raise click.UsageError(f"{output}: is the input too; name another output")
 
 
 def names_of(paths: Sequence[str]) -> list[str]:

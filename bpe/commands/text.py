@@ -16,8 +16,10 @@ from bpe.commands.common import (
     PATH,
     TEXTS,
     TOKENIZER,
+    check_apart,
     column_option,
     encoder_of,
+    errors_option,
     facts_of,
     names_of,
     rank_file_pattern_option,
@@ -36,13 +38,6 @@ if TYPE_CHECKING:
 
 IDS_SHOWN = 100  # tokens up to which `inspect` prints the ids below the colours
 file_option = FILES.option("--file", type=PATH, help="file with the text; - is standard input")
-errors_option = FILES.option(
-    "--errors",
-    type=click.Choice(["strict", "replace"]),
-    default="strict",
-    show_default=True,
-    help="bytes that are not UTF-8: refuse the text, or replace them by U+FFFD",
-)
 
 
 @command()
@@ -86,6 +81,7 @@ def encode(
         raise click.BadParameter(f"{output}: how to write it? Let it end in .npy, .bin or .txt", param_hint="-o")
     from bpe.files import load_vocabulary
 
+    check_apart((tokenizer, file, Path(words[0]) if len(words) == 1 else None), output)
     vocabulary = load_vocabulary(tokenizer, pattern)
     text = text_of(words, file, errors)
     ids = _ids(vocabulary, text, allow_special)
@@ -156,6 +152,8 @@ def decode(tokenizer: Path, words: tuple[str, ...], file: Path | None, pattern: 
     vocabulary = load_vocabulary(tokenizer, pattern)
     if len(words) == 1 and not re.fullmatch(r"[\d,\s\[\]]*", words[0]):
         file = Path(words[0])
+        if words[0] != "-" and not file.exists():
+            raise FileNotFoundError(f"{words[0]}: neither ids nor the name of a file; give whole numbers, or a file")
     ids = _numbers("the ids", " ".join(words).encode()) if words and not file else _ids_in(file, vocabulary)
     click.echo(vocabulary.decode(ids), nl=False)
 
@@ -212,6 +210,7 @@ def inspect(
     """
     from bpe.files import load_vocabulary
 
+    check_apart((file,), html)
     alone = len(arguments) == 1
     paths, words = (arguments, ()) if file or alone else (arguments[:-1], arguments[-1:])
     if words and os.path.exists(words[0]):
@@ -297,6 +296,7 @@ def _written(token: bytes) -> str:
     "--by", show_default="language, if there is one", help="column; the table has a row for each of its values"
 )
 @TEXTS.option("--limit", type=SIZE, help="stop after so much text, such as 100MB")
+@errors_option
 @json_option
 @rank_file_pattern_option
 def compare(
@@ -305,6 +305,7 @@ def compare(
     column: str,
     by: str | None,
     limit: int | None,
+    errors: str,
     as_json: bool,
     pattern: str | None,
 ) -> None:
@@ -325,6 +326,6 @@ def compare(
     encoders = [encoder_of(vocabulary) for vocabulary in vocabularies]
     from bpe.compare import LANGUAGE, count, figures, read_batches, report
 
-    usage = count(encoders, read_batches(files, column, by, limit))
+    usage = count(encoders, read_batches(files, column, by, limit, errors))
     measured = figures(names_of(tokenizers), vocabularies, usage, by or LANGUAGE)
     click.echo(json.dumps(measured) if as_json else readable(report(measured, by or LANGUAGE)))

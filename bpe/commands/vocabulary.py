@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from bpe.commands.common import (
     PATH,
     TEXTS,
     TOKENIZER,
+    check_apart,
     column_option,
+    errors_option,
     facts_of,
     overwrite_option,
     pattern_option,
@@ -26,6 +29,8 @@ from bpe.terminal.program import cores
 from bpe.terminal.text import duration, say
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from bpe.vocabulary import Vocabulary
 
 END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep --help light
@@ -68,6 +73,7 @@ END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep
     show_default=True,
     help="another seed samples other documents",
 )
+@errors_option
 @TOKENIZER.option(
     "--ties",
     type=click.Choice(["bytes", "hf", "ids"]),
@@ -98,6 +104,7 @@ def train(
     limit: int | None,
     sample: float | None,
     seed: int,
+    errors: str,
     ties: str,
     min_count: int,
     memory: int | None,
@@ -118,18 +125,24 @@ def train(
     threads or the memory.
     """
     from bpe.sources import files_of, read_texts
+    from bpe.whole import check_folder
 
     files = [file for source in sources for file in files_of(source)]
+    special = (special_tokens + special_tokens_too) or (END_OF_TEXT,)
+    check_apart(sources, output)
+    check_folder(output)
     start_numba()
+    if not overwrite:
+        _check_free(output, vocab_size, pattern, special, lambda: next(read_texts(files, column, errors=errors), ""))
     from bpe import train as trainer
 
     start = time.perf_counter()
     with progress_bar() as progress:
         vocabulary = trainer.train(
-            read_texts(files, column, limit=limit, sample=sample, seed=seed),
+            read_texts(files, column, limit=limit, sample=sample, seed=seed, errors=errors),
             vocab_size,
             pattern,
-            (special_tokens + special_tokens_too) or (END_OF_TEXT,),
+            special,
             ties=ties,
             progress=progress,
             threads=threads or cores(),
@@ -143,6 +156,37 @@ def train(
     if as_json:
         summary = {"output": str(output), "written": written, "seconds": round(seconds, 3), "files": len(files)}
         click.echo(json.dumps(summary | facts_of(vocabulary)))
+
+
+def _check_free(
+    output: Path, vocab_size: int, pattern: str, special: Sequence[str], first: Callable[[], str | pa.Array]
+) -> None:
+    """Raises FileExistsError if `output` holds a vocabulary that this training cannot give, before the training.
+
+    Equal settings and other texts show only afterwards: a line says that nothing will be replaced then. A vocabulary
+    that is smaller than asked for is the right one only where the text ran out of pairs: then each pretoken of the
+    texts, of which `first` gives a part, is one token.
+    """
+    from bpe.encode import split
+    from bpe.files import another, vocabulary_in
+    from bpe.patterns import canonical, is_named
+
+    try:
+        present = vocabulary_in(output)
+    except FileExistsError as error:
+        raise FileExistsError(f"{error} (--overwrite)") from error
+    if present is None:
+        return
+    differs = present.pattern != canonical(pattern) or tuple(present.special_tokens) != tuple(special)
+    if not differs and present.size < vocab_size and is_named(present.pattern):
+        item = first()
+        texts = [item] if isinstance(item, str) else item.to_pylist()
+        plain = [text for text in texts if text and not any(name in text for name in special)]
+        known = set(present.tokens)
+        differs = any(pretoken not in known for text in plain for pretoken in split(text, present.pattern))
+    if differs or present.size > vocab_size:
+        raise FileExistsError(f"{another(output, present.hash[:12])} (--overwrite)")
+    say(f"{output} holds a tokenizer already: if these texts give another one, it stays (--overwrite replaces it)")
 
 
 def _save(vocabulary: Vocabulary, output: Path, overwrite: bool, note: str = "") -> bool:
@@ -205,8 +249,8 @@ def import_(source: Path, output: Path, pattern: str | None, overwrite: bool) ->
       bpe import tokenizer.json -o tokenizer/
       bpe import mine.tiktoken --pattern cl100k -o tokenizer/
 
-    FILE is Hugging Face's tokenizer.json, a .tiktoken file, or a folder with GPT-2's vocab.json and merges.txt. A
-    tokenizer that this package would apply differently from its library is refused.
+    FILE is Hugging Face's tokenizer.json, a .tiktoken file, or a folder with tokenizer.json, else with GPT-2's
+    vocab.json and merges.txt. A tokenizer that this package would apply differently from its library is refused.
     """
     from bpe.files import load_vocabulary
 

@@ -8,7 +8,8 @@ give it a line in the table of `<package>/cli.py`:
 The module is imported when the command is called, so that `--help` of the program answers at once.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 4 a server forbids to go on, 130 interrupted. Data and
-summaries in JSON go to standard output, everything else to standard error; an error is one line, `corpus: ...`.
+summaries in JSON go to standard output, everything else to standard error. An error is one line, `corpus: ...`, which
+names the file and the fix (`bpe.terminal.failures`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from typing import Any
 
 import click
 
+from bpe.terminal.failures import OURS, said, unexpected
 from bpe.terminal.help import Context, verbatim_examples, write_options
 from bpe.terminal.text import say
 
 DISTRIBUTION = "corpus-toolkit"
 FAILED, WRONG_USAGE, FORBIDDEN, INTERRUPTED = 1, 2, 4, 130
-_OURS = ("bpe", "corpus", "model")
 _AGAIN = 0.05  # seconds
 _NO_FIX = (click.MissingParameter, click.NoSuchOption, click.BadOptionUsage, click.BadArgumentUsage)
 
@@ -83,9 +84,9 @@ class Commands(click.Group):
 class Program(Commands):
     """A whole program; calling it is the entry point.
 
-    `extra` is the part of the distribution that brings the program's packages (`[model]`). `interrupted` is what is
-    said after Ctrl-C. `signals` become KeyboardInterrupt, as Ctrl-C is; SIGTERM is Ctrl-C from a machine. `start` is
-    called before a command runs.
+    `extra` is the part of the distribution that brings the program's packages (`[model]`). `signals` become
+    KeyboardInterrupt, as Ctrl-C is; SIGTERM is Ctrl-C from a machine. A command that says what Ctrl-C leaves behind
+    raises KeyboardInterrupt with that text. `start` is called before a command runs.
     """
 
     def __init__(
@@ -95,14 +96,12 @@ class Program(Commands):
         *,
         help: str,
         extra: str = "",
-        interrupted: str = "interrupted",
         signals: Sequence[signal.Signals] = (signal.SIGTERM,),
         start: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name, table, help=help, callback=start)
         click.version_option(package_name=DISTRIBUTION, prog_name=name)(self)
         self.extra = extra
-        self.interrupted = interrupted
         self.signals = signals
 
     def main(  # type: ignore[override]
@@ -125,18 +124,22 @@ class Program(Commands):
             return super().main(args, self.name, standalone_mode=False, **extra) or 0
         except click.ClickException as error:
             return self._end(_explained(error), error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            return self._end(self.interrupted, INTERRUPTED)
+        except (click.Abort, KeyboardInterrupt) as error:
+            cause = error.__cause__ if isinstance(error, click.Abort) else error
+            if isinstance(cause, EOFError):  # which click takes for Ctrl-D; none of our commands asks a person
+                return self._end(unexpected(cause, f"{self.name}"), FAILED)
+            return self._end(str(cause or "") or "interrupted", INTERRUPTED)
         except BrokenPipeError:  # whoever read the output has left: `corpus records a.warc.gz | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
-        except ModuleNotFoundError as error:
-            if error.name and error.name.partition(".")[0] in _OURS:
-                raise
-            install = f"pip install '.{self.extra}' brings what {self.name} needs"
-            return self._end(f"{error.name} is not installed; {install}", FAILED)
-        except (ValueError, OSError, FloatingPointError) as error:
-            return self._end(str(error), FAILED)
+        except Exception as error:  # noqa: BLE001 - the last net: a line, and the traceback in a file
+            return self._end(self._missing(error) or said(error) or unexpected(error, f"{self.name}"), FAILED)
+
+    def _missing(self, error: Exception) -> str | None:
+        """The line for a package of others that is not installed; None for every other exception."""
+        if not isinstance(error, ModuleNotFoundError) or not error.name or error.name.partition(".")[0] in OURS:
+            return None
+        return f"{error.name} is not installed; pip install '.{self.extra}' brings what {self.name} needs"
 
     def _end(self, message: str, code: int) -> int:
         say(f"{self.name}: {' '.join(line.strip() for line in message.splitlines())}")

@@ -12,6 +12,7 @@ from bpe.terminal.help import FILES, Heading, command, json_option
 from bpe.terminal.program import Commands
 from bpe.terminal.text import say, table
 from corpus.classifier.train import Config
+from corpus.commands.common import check_apart
 from corpus.commands.flags import config_from_flags, config_options
 
 TRAINING = Heading("Training")
@@ -47,6 +48,7 @@ def train(positive: tuple[str, ...], negative: tuple[str, ...], output: str, as_
     """
     from corpus.classifier.train import train_classifier
 
+    check_apart((*positive, *negative), output)
     facts = train_classifier(positive, negative, Path(output), config_from_flags(Config, flags))
     say("\n".join(_summary(facts, output)))
     if as_json:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +18,7 @@ from corpus.engine.base import Engine, Limits
 from corpus.engine.start import DEFAULT, ENGINES, start_engine
 
 DUPLICATES = Heading("Duplicates")
+_INTERRUPTED = "interrupted; committed units are kept, the same command goes on from there"
 
 inputs_argument = click.argument("inputs", nargs=-1, required=True)
 folders_argument = click.argument("folders", nargs=-1, required=True)
@@ -31,8 +35,27 @@ def _folder(context: click.Context, option: click.Parameter, value: str | None) 
     return value and (value.rstrip("/") or "/")
 
 
+def _output(context: click.Context, option: click.Parameter, value: str) -> str:
+    """The output folder. Raises BadParameter if no folder can be made or written to at this path."""
+    from bpe.terminal.failures import said
+    from bpe.whole import check_folder
+    from corpus.store.open import is_remote
+
+    if not value:
+        raise click.BadParameter("is empty; name a folder", context, option)
+    if not is_remote(value):
+        path = Path(value.removeprefix("file://"))
+        if path.is_file():
+            raise click.BadParameter(f"{value}: is a file; name a folder", context, option)
+        try:
+            check_folder(path)
+        except OSError as error:
+            raise click.BadParameter(f"{said(error)}", context, option) from None
+    return value.rstrip("/") or "/"
+
+
 output_option = FILES.option(
-    "-o", "--output", required=True, metavar="DIR", callback=_folder, help="folder to write to"
+    "-o", "--output", required=True, metavar="DIR", callback=_output, help="folder to write to"
 )
 recipe_option = FILES.option("--recipe", metavar="FILE", help="take the settings of the stages from this recipe")
 keep_text_option = FILES.option("--keep-dropped-text", is_flag=True, help="also keep the text of dropped documents")
@@ -184,10 +207,27 @@ def bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
     return Recipe("command line", tuple(steps), keep_dropped_text=flags["keep_dropped_text"])
 
 
-def documents_source(name: str, inputs: tuple[str, ...]) -> Any:
-    """The dataset of documents in `inputs`. Raises ValueError if it holds none; `name` is the command that asks."""
+def check_apart(inputs: Iterable[str], output: str) -> None:
+    """Raises UsageError if the output is one of the inputs, which paths and patterns name."""
+    from corpus.store.open import is_remote
+
+    def place(path: str) -> str:
+        return path.rstrip("/") if is_remote(path) else os.path.realpath(path.removeprefix("file://"))
+
+    for path in inputs:
+        named = glob.glob(path) if glob.has_magic(path) and not is_remote(path) else [path]
+        if any(place(one) == place(output) for one in named):
+            raise click.UsageError(f"{output}: is the input too; name another output")
+
+
+def documents_source(name: str, inputs: tuple[str, ...], output: str) -> Any:
+    """The dataset of documents in `inputs`. Raises ValueError if it holds none; `name` is the command that asks.
+
+    Raises UsageError if `output`, where the command writes, is one of the inputs.
+    """
     from corpus.pipeline import find_source
 
+    check_apart(inputs, output)
     source = find_source(inputs)
     if not source.dataset:
         raise ValueError(f"{inputs[0]}: {name} reads documents; run corpus extract first")
@@ -198,7 +238,7 @@ def documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], outp
     """Run the pass `name`, documents to documents; returns the exit code."""
     from corpus.pipeline import documents_pass, source_keys
 
-    source = documents_source(name, inputs)
+    source = documents_source(name, inputs, output)
     keys = source_keys(source)
     return execute([documents_pass(name, source, keys, steps, output, bare_recipe(steps, flags))], flags)
 
@@ -209,13 +249,14 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
     Stops at the first pass with a failed unit, or where results of other tasks are needed. When all is done, writes
     the report of the folder `report`.
     """
-    from corpus.commands.console import Progress, say_summary, summary_json
+    from corpus.commands.console import Progress, say_nothing_kept, say_summary, summary_json
     from corpus.run.execute import run_pass
     from corpus.run.plan import Waiting
     from corpus.store.local import check_below
 
     output = click.get_current_context().params["output"]
     summaries: list[dict[str, Any]] = []
+    outputs: list[str] = []
     status, waiting, complete = 0, None, False
     with started_engine(flags) as engine:
         try:
@@ -225,6 +266,7 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
                     summary = run_pass(plan, engine, progress.on_event, flags["share"])
                 say_summary(summary)
                 complete = summary.complete
+                outputs.append(summary.output)
                 if flags["as_json"]:
                     summaries.append(summary_json(summary))
                 if summary.failures:
@@ -233,11 +275,14 @@ def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = No
         except Waiting as reason:
             waiting = str(reason)
             say(f"waiting: {waiting}")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_INTERRUPTED) from None
     if report and complete and not waiting and status == 0:
         from corpus.report.gather import write_report
 
         path, _ = write_report([report])
         say(f"report: {path}")
+    say_nothing_kept(outputs)
     if flags["as_json"]:
         click.echo(json.dumps({"passes": summaries, "ok": status == 0, "waiting": waiting}, indent=1))
     return status

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bpe.terminal.progress import Live
@@ -15,6 +16,7 @@ from corpus.engine.base import Event
 from corpus.run.chain import Account
 from corpus.run.execute import PassSummary
 from corpus.run.plan import Pass
+from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset
 
 
@@ -68,8 +70,9 @@ class Progress(Live):
         # The rows of committed units come from their records, the rows of units in work from the event.
         read, kept = self.read + event.read, self.kept + event.kept
         seconds = max(time.monotonic() - self.began, 1e-9)
-        share = f"{kept / read:.0%}" if read else "-"
-        return f"{read:,} documents, {read / seconds:,.0f}/s, {share} kept"
+        # Rows wait for others before the last stage judges them: until one is kept or a unit is done, nothing is known.
+        share = f", {kept / read:.0%} kept" if read and (kept or self.done) else ""
+        return f"{read:,} documents, {read / seconds:,.0f}/s{share}"
 
     def _time_left(self, reached: float) -> str:
         if not reached:
@@ -124,12 +127,43 @@ def say_summary(summary: PassSummary) -> None:
         say(f"{summary.name}: no unit is in the share of this task")
         return
     if not summary.done and not summary.failures:
-        say(f"{summary.name}: nothing to do, all {summary.units} units are done in {summary.output}")
+        done = "its only unit is done" if summary.units == 1 else f"all {summary.units:,} units are done"
+        say(f"{summary.name}: nothing to do, {done} in {summary.output}")
         return
     before = f", {summary.skipped} done before" if summary.skipped else ""
-    say(f"{summary.name}: {summary.done} of {summary.units} units done{before} -> {summary.output}{_flow(summary)}")
+    units = counted(summary.units, "unit")
+    say(f"{summary.name}: {summary.done} of {units} done{before} -> {summary.output}{_flow(summary)}")
     for failure in summary.failures:
         say(f"{summary.name}: FAILED {failure.unit}: {failure.reason}")
+
+
+def say_nothing_kept(outputs: Sequence[str]) -> None:
+    """Say so if the last of these datasets that holds documents or tokens has none; and where and why they were lost.
+
+    They were lost in the last dataset that read any.
+    """
+    empty = ""
+    for output in reversed(outputs):
+        judged = [record.counts for record in Dataset(output).records() if record.counts and _holds_documents(record)]
+        if not judged:
+            continue
+        if any(counts[-1]["kept"] for counts in judged):
+            return
+        empty = empty or output
+        if read := sum(counts[0]["read"] for counts in judged):
+            dropped: Counter[str] = Counter()
+            for account in itertools.chain.from_iterable(judged):
+                dropped.update(account["dropped"])
+            rules = ", ".join(f"{rule} {number:,}" for rule, number in dropped.most_common(3))
+            lost = f"{counted(read, 'document')} read, dropped most by {rules}; change these settings"
+            say(f"NOTHING IS KEPT in {output}: {lost}")
+            return
+    if empty:
+        say(f"NOTHING IS KEPT in {empty}: no document was read; check the input")
+
+
+def _holds_documents(record: CommitRecord) -> bool:
+    return any(output.kind in ("documents", "tokens") for output in record.outputs)
 
 
 def _flow(summary: PassSummary) -> str:

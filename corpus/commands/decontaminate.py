@@ -31,7 +31,7 @@ def decontaminate(inputs: tuple[str, ...], output: str, recipe: str | None, **fl
     from corpus.run.barrier import BarrierJob
 
     steps = stage_steps(("decontaminate",), recipe)
-    source = documents_source("decontaminate", inputs)
+    source = documents_source("decontaminate", inputs, output)
     work = f"{output}/_decontaminate"
     job = BarrierJob(source.dataset, source_keys(source), bare_recipe(steps, flags), work, flags["share"])
 

@@ -55,7 +55,7 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
     if not flags["lines"] and (given := given_option("lines__")):
         raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
     dedup, lines = stage_steps(("dedup", "lines"), recipe)
-    source = documents_source("dedup", inputs)
+    source = documents_source("dedup", inputs, output)
     job = BarrierJob(
         source.dataset,
         source_keys(source),

@@ -7,6 +7,7 @@ from typing import Any
 from bpe.terminal.help import command
 from corpus.commands.common import (
     bare_recipe,
+    check_apart,
     documents_options,
     execute,
     stage_steps,
@@ -33,6 +34,7 @@ def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: A
     from corpus.pipeline import documents_pass, find_source, source_keys
 
     steps = stage_steps(STAGES, recipe)
+    check_apart(inputs, output)
     source = find_source(inputs)
     if source.dataset:
         raise ValueError(f"{source.dataset}: holds documents already; extract reads WARC files")

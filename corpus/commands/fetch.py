@@ -10,7 +10,7 @@ import click
 
 from bpe.terminal.help import Heading, command, json_option
 from bpe.terminal.program import Forbidden
-from bpe.terminal.text import say
+from bpe.terminal.text import counted, say
 from corpus.commands.common import output_option
 from corpus.commands.flags import config_from_flags, config_options
 from corpus.crawl.fetch import FetchConfig
@@ -42,12 +42,14 @@ def fetch(crawl: str, output: str, as_json: bool, **settings: Any) -> int:
     try:
         with FetchProgress().shown_live() as progress:
             summary = fetch(crawl, Path(output), config, progress.on_event)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; the same command resumes the downloads where they ended") from None
     except download.Forbidden as error:
         raise Forbidden(str(error)) from None
     except download.FetchError as error:
         raise ValueError(str(error)) from None
     say(
-        f"fetch: {len(summary.finished)} files downloaded, {len(summary.skipped)} there before, "
+        f"fetch: {counted(len(summary.finished), 'file')} downloaded, {len(summary.skipped)} there before, "
         f"{len(summary.failed)} failed -> {output}"
     )
     if as_json:

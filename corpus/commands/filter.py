@@ -61,7 +61,7 @@ def _keep_top(before: list[Any], last: Any, inputs: tuple[str, ...], output: str
     from corpus.pipeline import barrier_of, documents_pass, source_keys
     from corpus.run.barrier import BarrierJob
 
-    source = documents_source("filter", inputs)
+    source = documents_source("filter", inputs, output)
     keys, plans = source_keys(source), []
     documents = source.dataset
     if before:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple
 
 import click
@@ -11,6 +12,22 @@ from bpe.terminal.help import Heading, command, json_option
 from bpe.terminal.text import say, table
 from corpus.commands.common import documents_source, execute, output_option, work_options
 from corpus.mix.draw import FINEWEB2
+
+
+class _Amount(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """How much to take: a number of at least 1."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            amount = float(value)
+        except ValueError:
+            amount = math.nan
+        if not (amount >= 1 and math.isfinite(amount)):
+            self.fail(f"{value!r} should be a number of at least 1, as in 1000000 or 1e6", param, ctx)
+        return amount
+
 
 WEIGHTS = Heading("Weights")
 AMOUNT = Heading("Amount")
@@ -31,9 +48,9 @@ AMOUNT = Heading("Amount")
     metavar="[SIZE:WEIGHT,...]",
     help=f"repeat documents by the size of their cluster of duplicates; without a value as FineWeb-2: {FINEWEB2}",
 )
-@AMOUNT.option("--documents", type=click.FloatRange(1), metavar="N", help="take so many documents in all")
-@AMOUNT.option("--tokens", type=click.FloatRange(1), metavar="N", help="take so many tokens in all")
-@AMOUNT.option("--bytes", type=click.FloatRange(1), metavar="N", help="take so many bytes in all")
+@AMOUNT.option("--documents", type=_Amount(), metavar="N", help="take so many documents in all")
+@AMOUNT.option("--tokens", type=_Amount(), metavar="N", help="take so many tokens in all")
+@AMOUNT.option("--bytes", type=_Amount(), metavar="N", help="take so many bytes in all")
 @AMOUNT.option(
     "--max-repeats",
     type=click.FloatRange(0, 1000, min_open=True),
@@ -79,7 +96,7 @@ def mix(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     for path in weighed.paths:
-        documents_source("mix", (path,))
+        documents_source("mix", (path,), output)
     measure, total = next(iter(totals.items()), ("documents", None))
     grouping = Grouping(tuple(weighed.weights), by or "", measure, cluster_weights)
     mixture = Mixture(weighed.named, grouping, weighed.weights, output, total, max_repeats, seed, flags["share"])

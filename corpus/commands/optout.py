@@ -9,7 +9,7 @@ import click
 
 from bpe.terminal.help import FILES, Heading, command, json_option
 from bpe.terminal.text import say
-from corpus.commands.common import inputs_argument
+from corpus.commands.common import check_apart, inputs_argument
 
 CRAWLERS = Heading("Crawlers")
 
@@ -41,6 +41,7 @@ def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_jso
     from corpus.filters.optout_build import build_hosts
     from corpus.pipeline import find_source
 
+    check_apart(inputs, output)
     source = find_source(inputs)
     if source.dataset:
         raise ValueError(f"{source.dataset}: holds documents; optout reads WARC files with robots.txt records")

@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from bpe.terminal.help import FILES, Heading, command, json_option
-from corpus.commands.common import execute, index_options, output_option, partition_memory_option, work_options
+from corpus.commands.common import (
+    check_apart,
+    execute,
+    index_options,
+    output_option,
+    partition_memory_option,
+    work_options,
+)
 
 RECIPE = Heading("Changes of the recipe")
 
@@ -56,6 +63,9 @@ def run(
         loaded = load_recipe(recipe, overrides)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    check_apart(inputs, output)
+    if not loaded.steps and not loaded.tokenizer:
+        raise click.UsageError(f"{recipe}: names no stage, so nothing can run; add one, such as [extract]")
     options = {"dedup": IndexOptions(flags["against"], flags["update_index"])}
     plans = passes(loaded, inputs, output, flags["share"], flags["memory"], options)
     return execute(plans, flags, report=output)

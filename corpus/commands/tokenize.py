@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from bpe.terminal.help import FILES, command, json_option
 from corpus.commands.common import documents_source, execute, inputs_argument, output_option, work_options
 
@@ -29,7 +31,10 @@ def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any)
     `bpe train` makes the vocabulary; `model pretrain` reads the shards.
     """
     from corpus.pipeline import source_keys
+    from corpus.store.open import exists
     from corpus.tokens.passes import tokens_pass
 
-    source = documents_source("tokenize", inputs)
+    source = documents_source("tokenize", inputs, output)
+    if not exists(tokenizer):
+        raise click.UsageError(f"-t {tokenizer}: no such tokenizer; give a folder made by bpe train, or a file")
     return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)

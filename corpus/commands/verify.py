@@ -31,8 +31,8 @@ def verify(folders: tuple[str, ...], as_json: bool) -> int:
     for problem in problems:
         say(f"verify: {problem}")
     units, files, size = (sum(getattr(result, name) for result in results) for name in ("units", "files", "bytes"))
-    outcome = f"{len(problems)} problems" if problems else "all as committed"
-    say(f"verify: {units:,} units, {files:,} files, {megabytes(size)}: {outcome}")
+    outcome = counted(len(problems), "problem") if problems else "all as committed"
+    say(f"verify: {counted(units, 'unit')}, {counted(files, 'file')}, {megabytes(size)}: {outcome}")
     without = sum(result.without_checksums for result in results)
     if without:
         units_without = counted(without, "unit")
@@ -88,7 +88,7 @@ def gc(folders: tuple[str, ...], min_age: float, dry_run: bool, as_json: bool) -
         except LinkError as error:
             links.append(str(error))
             say(f"gc: {error}")
-    say(f"gc: {len(files)} files, {megabytes(size)}; {counted(len(uploads), 'unfinished upload')}")
+    say(f"gc: {counted(len(files), 'file')}, {megabytes(size)}; {counted(len(uploads), 'unfinished upload')}")
     if as_json:
         click.echo(json.dumps({"files": files, "bytes": size, "uploads": uploads, "links": links}, indent=1))
     return 1 if links else 0

@@ -128,8 +128,10 @@ def _parsed(file: Path, number: int, line: str) -> str | dict[str, Any]:
         return ""
     try:
         record = json.loads(line)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{file}, line {number}: not JSON ({error})") from None
+    except RecursionError:
+        raise ValueError(f"{file}, line {number}: nested too deeply; each line should be a JSON object") from None
     if not isinstance(record, dict):
         raise ValueError(f"{file}, line {number}: not a JSON object")
     return record

@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bpe.terminal.failures import said
 from corpus.engine.base import Quarantine, TimeLimit, Work
 
 # The numbers that a worker shares: guard start (monotonic seconds, 0 = no guard), the processor seconds that it had
@@ -123,11 +124,12 @@ def outcome(pickled: bytes, unit: Any, attempt: LocalAttempt) -> tuple[str | Non
         todo = pickle.loads(pickled)
         todo.run(unit, attempt)
     except (ValueError, FileNotFoundError) as error:  # the input or the settings are wrong
-        return str(error) or type(error).__name__, ""
+        return said(error) or str(error) or type(error).__name__, ""
     except OSError as error:
         if error.errno in _NO_WRITING:
-            return f"{getattr(todo, 'output', unit.key)}: {os.strerror(error.errno)}", "person"
-        return str(error) or type(error).__name__, "retry"  # a lost mount, a network
+            error = OSError(error.errno, os.strerror(error.errno), getattr(todo, "output", unit.key))
+            return f"{said(error)}", "person"
+        return said(error) or str(error) or type(error).__name__, "retry"  # a lost mount, a network
     except Exception as error:  # noqa: BLE001 - reported to the supervisor, which fails the unit loudly
         where = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})", "retry"

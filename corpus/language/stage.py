@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from corpus.config import setting
-from corpus.language.models import LanguageModel, load_model, resources
+from corpus.language.models import LanguageModel, check_labels, load_model, resources
 from corpus.run.recipe import step_with
 from corpus.schema import Drop, Outcome, outcome, replace_column
 from corpus.stage import Rule, Stage
@@ -56,6 +56,8 @@ class Config:
             object.__setattr__(self, "languages", ())  # an empty list, too, means every language
         elif isinstance(languages, tuple | list) and ALL in languages:
             raise ValueError(f"languages = {list(languages)!r}: should be all alone, or labels without it")
+        elif isinstance(languages, tuple | list) and isinstance(self.model, str | None):
+            check_labels([label for label in languages if isinstance(label, str)], self.model)
 
 
 class Language(NamedTuple):

@@ -19,6 +19,7 @@ from corpus.stage import output_folders
 from corpus.store.open import is_dir, is_remote, storage
 from corpus.store.shards import Dataset
 
+_WARC = "warc"  # the first stage in the accounts of what was made of WARC files
 _EXAMPLES = 3  # dropped documents shown for a rule
 _SHARDS = 16  # DROPPED shards read for them
 
@@ -30,20 +31,34 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     documents (`corpus dedup --lines`, `corpus filter --keep-top`) keep the result of the first pass below their output;
     it comes before the output.
 
-    Raises ValueError naming a folder that holds no dataset.
+    Raises ValueError naming a folder that holds no dataset, and folders that no documents went through in this order:
+    two whole runs, or a second folder that was made of WARC files.
     """
     named: list[tuple[str, Dataset]] = []
+    runs = []
     for folder in folders:
+        alone = is_dir(f"{folder}/_units")
         inside = (
             [f"{folder}/_scores/filtered", f"{folder}/_dedup/unique", folder]
-            if is_dir(f"{folder}/_units")
+            if alone
             else [f"{folder}/{name}" for name in output_folders()]
         )
         present = [(PurePosixPath(path).name, Dataset(path)) for path in inside if is_dir(f"{path}/_units")]
         if not present:
             raise ValueError(f"{folder}: holds no committed units; it should be an output folder of corpus")
+        runs += [] if alone else [folder]
+        first = next(present[0][1].scan(), None)
+        if named and first and first.counts and first.counts[0].get("stage") == _WARC:
+            raise ValueError(f"{folder}: was made of WARC files, and not of {folders[0]}; {_each_alone(folders)}")
         named += present
+    if len(runs) > 1:
+        raise ValueError(f"{runs[0]} and {runs[1]}: no documents went through two whole runs; {_each_alone(folders)}")
     return named
+
+
+def _each_alone(folders: Sequence[str]) -> str:
+    """What to do with folders that one report cannot be about."""
+    return "report each alone: " + "; ".join(f"corpus report {folder}" for folder in dict.fromkeys(folders))
 
 
 def write_report(folders: Sequence[str], training: str | None = None) -> tuple[str, Funnel]:
@@ -100,4 +115,13 @@ def _samples(metrics: Sequence[dict[str, Any]]) -> list[str]:
 def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [row for line in path.read_text("utf-8", "replace").splitlines() if (row := _row(line))]
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """The object in a line of a training run's metrics; None for a line that a crash has damaged."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -65,7 +65,7 @@ def shard_pass(job: BarrierJob, step: Step, output: str, kind: str, config: dict
         job.keys,
         document_units(job.documents),
         config,
-        lambda digest: ChainWork(step.stage, (step,), output, digest, Documents(job.documents), kind=kind),
+        lambda digest: ChainWork(step.stage, (step,), output, digest, Documents.of(job.documents), kind=kind),
     )
 
 
@@ -98,7 +98,7 @@ def documents_behind(
             (first, *steps[1:]),
             output,
             digest,
-            Documents(job.documents, labels),
+            Documents.of(job.documents, labels),
             keep_dropped_text=job.recipe.keep_dropped_text,
         ),
         sums_of(steps),

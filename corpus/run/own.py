@@ -24,6 +24,7 @@ import inspect
 import os
 import sys
 import typing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,6 +36,7 @@ from corpus.schema import Drop, Outcome, outcome
 from corpus.stage import Stage
 
 _TYPES = (int, float, str, bool)
+_MAKERS = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool_"}  # of pyarrow, by type
 
 
 def declared(name: str, module: str) -> Stage:
@@ -50,7 +52,37 @@ def declared(name: str, module: str) -> Stage:
     added = tuple(getattr(loaded, "COLUMNS", ()))
     if wrong := next((column for column in added if not isinstance(column, pa.Field)), None):
         raise ValueError(f"module = {module!r}: COLUMNS has {wrong!r}; should be pa.field(name, type)")
-    return Stage(name, loaded.Config, process, columns=columns or (lambda config: added), resources=resources)
+    columns = columns or (lambda config: added)
+    judge = functools.partial(_with_its_columns, name, module, process, columns)
+    return Stage(name, loaded.Config, judge, columns=columns, resources=resources)
+
+
+def _with_its_columns(
+    stage: str,
+    module: str,
+    process: Callable[[pa.RecordBatch, Any], Any],
+    columns: Callable[[Any], Sequence[pa.Field]],
+    batch: pa.RecordBatch,
+    settings: Any,
+) -> Any:
+    """The answer of the module's process. Raises ValueError if it adds other columns than COLUMNS names.
+
+    A column that COLUMNS does not name would be lost, because a shard has the columns that are declared.
+    """
+    answer = process(batch, settings)
+    if not isinstance(answer, Outcome):
+        return answer  # which the caller refuses
+    declared, names = [field.name for field in columns(settings)], answer.kept.schema.names
+    for column in (name for name in names if name not in (*batch.schema.names, *declared)):
+        kind = str(answer.kept.schema.field(column).type)
+        field = (
+            f'pa.field("{column}", pa.{ {"double": "float64", "float": "float32", "bool": "bool_"}.get(kind, kind) }())'
+        )
+        raise ValueError(f"[{stage}] {module}.process adds the column {column}; add COLUMNS = ({field},) to the module")
+    missing = [name for name in declared if name not in names]
+    if missing and answer.kept.num_rows:
+        raise ValueError(f"[{stage}] {module}.process should add the column {missing[0]}, which its COLUMNS names")
+    return answer
 
 
 def _ask(stage: str, module: str, batch: pa.RecordBatch, settings: Any) -> Outcome:

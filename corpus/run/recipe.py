@@ -170,6 +170,10 @@ def load_recipe(
         raise ValueError(f"{path}: no such recipe") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: not TOML that can be read: it is nested too deeply") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: is a folder; name the file of the recipe in it") from None
     top = {"name": str, "keep_dropped_text": bool}
     steps: list[Step] = []
     for key, value in data.items():
@@ -179,6 +183,8 @@ def load_recipe(
                 raise ValueError(
                     f"{where}: {key} = {value!r}: should be {'a string' if top[key] is str else 'true or false'}"
                 )
+        elif isinstance(value, list) and key in STAGES:
+            raise ValueError(f"{where}: {key}: should be one table, [{key}], and neither a list nor [[{key}]]")
         elif not isinstance(value, dict) or (key not in STAGES and "module" not in value):
             raise ValueError(f"{where}: {key}: no such stage or setting{_suggestion(key, [*top, *STAGES])}")
         elif not re.fullmatch(r"\w+", key):
@@ -194,6 +200,7 @@ def load_recipe(
         if stage not in stages:
             raise ValueError(f"{stage}.{name}: {path} has no stage [{stage}]")
     _check_order(str(path), text, stages)
+    _check_barriers(str(path), text, in_force(steps))
     tokenizer = next((step.config for step in steps if step.stage == "tokenizer"), None)
     written = tuple(step for step in steps if step.stage != "tokenizer")
     return Recipe(
@@ -267,7 +274,7 @@ def parse_override(text: str) -> tuple[str, str, Any]:
     stage, name, value = match.groups()
     try:
         return stage, name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return stage, name, value
 
 
@@ -303,6 +310,16 @@ def _check_order(path: str, text: str, stages: list[str]) -> None:
         for stage in stages[:at]:
             if not _reads_pages(stage):
                 refuse("extract", f"come before [{stage}]")
+
+
+def _check_barriers(path: str, text: str, steps: Sequence[Step]) -> None:
+    """Check that no barrier stands before a barrier that it follows."""
+    barriers = [(step.stage, barrier) for step in steps if (barrier := step.contract.barrier_of(step.config))]
+    for at, (stage, barrier) in enumerate(barriers):
+        behind = [name for name, _ in barriers[at + 1 :]]
+        if wrong := [name for name in barrier.follows if name in behind]:
+            line = _line(text, None, stage)
+            raise ValueError(f"{path}:{line}: [{stage}]{barrier.when} should come after [{wrong[0]}]")
 
 
 def _reads_pages(stage: str) -> bool:

@@ -40,15 +40,36 @@ class Reader(Protocol):
 class Documents:
     """A shard of a dataset of documents, with what the first stage of the chain wants attached to its rows.
 
-    labels  the dataset whose rows are attached (`Stage.labels`); its shard is the unit's second input
+    labels   the dataset whose rows are attached (`Stage.labels`); its shard is the unit's second input
+    columns  the columns of the first shard, which every shard should have; none: they are not compared
     """
 
     dataset: str
     labels: str | None = None
+    columns: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(dataset: str, labels: str | None = None) -> Documents:
+        """The documents of a dataset whose shards should have the columns of the first one."""
+        source = Dataset(dataset)
+        first = next((shard for record in source.scan() if (shard := record.output("documents"))), None)
+        return Documents(dataset, labels, tuple(source.schema(first).names) if first else ())
 
     def schema(self, unit: Unit) -> pa.Schema:
+        """Raises ValueError naming the shard and the columns that it has and the first shard lacks, or vice versa."""
         source = Dataset(self.dataset)
-        return source.schema(find_output(source, unit.key, "documents"))
+        shard = find_output(source, unit.key, "documents")
+        schema = source.schema(shard)
+        lacks = [name for name in self.columns if name not in schema.names]
+        more = [name for name in schema.names if self.columns and name not in self.columns]
+        if lacks or more:
+            differs = [f"lacks {', '.join(lacks)}"] if lacks else []
+            differs += [f"has {', '.join(more)}"] if more else []
+            raise ValueError(
+                f"{self.dataset}/{shard.path}: {' and '.join(differs)}, unlike the first shard; "
+                "all shards should have the same columns: make this dataset again"
+            )
+        return schema
 
     def read(self, unit: Unit, chain: Chain) -> Iterator[Rows]:
         source = Dataset(self.dataset)

@@ -48,7 +48,7 @@ def split(path: str | Path) -> tuple[Storage, str]:
     """The storage that holds the file at `path`, and the file's key there."""
     folder, slash, name = _plain(path).rpartition("/")
     if not name or folder.endswith(":/"):
-        raise ValueError(f"{path}: names a folder or a bucket, not a file in it")
+        raise ValueError(f"{path}: names a folder or a bucket, not a file in it; add the file's name")
     return storage(folder or slash or "."), name
 
 
@@ -122,7 +122,7 @@ def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
         else:
             matches = sorted(glob.glob(pattern, recursive=True))
         if not matches:
-            raise FileNotFoundError(f"{pattern}: no such file or directory")
+            raise FileNotFoundError(f"{pattern}: no such file or directory; check the name")
         paths.update(dict.fromkeys(matches))
     return list(paths)
 

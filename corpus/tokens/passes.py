@@ -8,8 +8,10 @@ tokens      a shard     the ids of the shard's documents
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from bpe.files import load_vocabulary
+from bpe.formats import naming
 from corpus.run.chain import Step
 from corpus.run.plan import Pass, document_units, global_pass
 from corpus.run.recipe import describe
@@ -34,16 +36,27 @@ def tokenizer_pass(documents: str, config: Config, output: str) -> Pass:
     )
 
 
+def check_tokenizer(tokenizer: str) -> str:
+    """The hash of a vocabulary that documents can be tokenized with: a run asks for it before any work.
+
+    Raises ValueError naming the file if the vocabulary is damaged or has no end of text.
+    """
+    with local_path(tokenizer) as path:
+        vocabulary = load_vocabulary(path)
+    with naming(Path(tokenizer)):
+        _ = vocabulary.end_of_text
+    return vocabulary.hash
+
+
 def tokens_pass(documents: str, keys: Sequence[str], tokenizer: str, output: str) -> Pass:
     """The pass that turns DOCUMENTS into TOKENS, shard by shard. `tokenizer` is the folder of the vocabulary."""
     step = Step("tokens", "corpus.tokens.ids", ids.Config(tokenizer))
-    with local_path(tokenizer) as path:
-        digest = load_vocabulary(path).hash
+    digest = check_tokenizer(tokenizer)
     return Pass(
         "tokens",
         output,
         keys,
         document_units(documents),
         {"order": ["tokens"], "tokens": {"tokenizer": digest}},
-        lambda config: ChainWork("tokens", (step,), output, config, Documents(documents), kind="tokens"),
+        lambda config: ChainWork("tokens", (step,), output, config, Documents.of(documents), kind="tokens"),
     )

@@ -74,6 +74,77 @@ def test_train_says_when_pairs_run_out(tmp_path: Path) -> None:
     assert "the text ran out of pairs: 259 ids instead of 400" in result.stderr
 
 
+def test_another_vocabulary_is_refused_before_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, small = write_parquet(tmp_path / "a.parquet", DOCUMENTS), tmp_path / "small.txt"
+    small.write_text("ab ab")
+    command = ["train", source, "-o", tmp_path / "t", "--vocab-size"]
+    assert bpe(*command, 300).exit_code == 0
+    assert bpe("train", small, "-o", tmp_path / "few").exit_code == 0
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it trains")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bpe.train.train", never)
+        others = [
+            [*command, 290],
+            [*command, 310],
+            [*command, 300, "--pattern", "gpt2"],
+            [*command, 300, "--special", "x"],
+        ]
+        others += [["train", source, "-o", tmp_path / "few"]]
+        for other in others:
+            result = bpe(*other)
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert "holds another tokenizer" in result.stderr
+            assert result.stderr.endswith("(--overwrite)\n")
+        (tmp_path / "t/vocab.json").write_text("{}")
+        assert "holds another tokenizer (damaged)" in bpe(*command, 300).stderr
+        file = bpe("train", source, "-o", small)
+        assert (file.exit_code, file.stderr) == (
+            1,
+            f"bpe: {small}: Not a directory; a file is where a folder should be; check the path\n",
+        )
+    again = bpe("train", small, "-o", tmp_path / "few")
+    assert again.exit_code == 0
+    assert "holds a tokenizer already" in again.stderr
+    assert "already there, nothing to do" in again.stderr
+
+
+def test_training_on_text_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Grüße aus Köln\n".encode("latin-1") * 9)
+    command = ["train", tmp_path / "a.txt", "--vocab-size", 280, "-o", tmp_path / "t"]
+    refused = bpe(*command)
+    assert (refused.exit_code, (tmp_path / "t").exists()) == (1, False)
+    assert "a.txt: not UTF-8 at byte 2; convert it" in refused.stderr
+    assert bpe(*command, "--errors", "replace").exit_code == 0
+    compare = ["compare", tmp_path / "t", "--data", tmp_path / "a.txt"]
+    assert "not UTF-8 at byte 2" in bpe(*compare).stderr
+    assert bpe(*compare, "--errors", "replace").exit_code == 0
+
+
+def test_the_input_is_no_output(tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Some text.")
+    for arguments in (
+        ["encode", "-t", tokenizer, "--file", tmp_path / "a.txt", "-o", tmp_path / "a.txt"],
+        ["encode", "-t", tokenizer, tmp_path / "a.txt", "-o", tmp_path / "a.txt"],
+        ["inspect", tokenizer, "--file", tmp_path / "a.txt", "--html", tmp_path / "a.txt"],
+        ["train", tmp_path, "-o", tmp_path],
+    ):
+        result = bpe(*arguments)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            f"bpe: {arguments[-1]}: is the input too; name another output\n",
+        )
+    assert (tmp_path / "a.txt").read_text() == "Some text."
+
+
+def test_ids_that_are_none(tokenizer: Path) -> None:
+    result = bpe("decode", "-t", tokenizer, "x")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "bpe: x: neither ids nor the name of a file; give whole numbers, or a file\n"
+
+
 def test_every_kind_of_source(tmp_path: Path) -> None:
     expected = train(DOCUMENTS, 300).hash
     lines = "".join(json.dumps({"text": text}) + "\n" for text in DOCUMENTS)
@@ -288,7 +359,7 @@ def test_compare(tokenizer: Path, tmp_path: Path) -> None:
     shown = bpe(*compare).stdout
     assert "A and B share" in shown
     assert "A never used" in shown
-    assert bpe(*compare, "--by", "source").stderr.endswith("no JSON object with 'source'\n")
+    assert bpe(*compare, "--by", "source").stderr.endswith("no JSON object with 'source', only 'text', 'language'\n")
     assert bpe(*compare, "--limit", "much").exit_code == 2
 
 

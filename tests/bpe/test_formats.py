@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from bpe.encode import Encoder
 from bpe.export import TARGETS, export_files
 from bpe.files import load_vocabulary, save_vocabulary
 from bpe.patterns import ONIGURUMA, REGEX, canonical, from_oniguruma, regex, to_oniguruma
+from bpe.terminal.failures import said
 from bpe.vocabulary import Vocabulary, all_cuts
 from tests.oracles import bpe_merges, bpe_naive
 from tests.support.bpe_texts import LLAMA, QWEN, RUSTBPE, texts
@@ -386,3 +389,74 @@ def _tiktoken(vocabulary: Vocabulary) -> tiktoken.Encoding:
             "t", pat_str=rule, mergeable_ranks=ranks, special_tokens=vocabulary.special_tokens
         )
     return _CACHE[key]
+
+
+def test_tokenizer_json_counts_where_it_lies_beside_gpt2s_files(small: Vocabulary, tmp_path: Path) -> None:
+    """As in the folders of Qwen and others: only tokenizer.json says how text is split."""
+    own = Vocabulary(small.tokens, "cl100k", small.special_tokens, all_cuts(small.tokens))
+    for name, content in export_files(Vocabulary(own.tokens, "gpt2", own.special_tokens, own.merges), "gpt2").items():
+        (tmp_path / name).write_bytes(content)
+    assert load_vocabulary(tmp_path).pattern == "gpt2"
+    (beside,) = export_files(own, "hf").items()
+    (tmp_path / beside[0]).write_bytes(beside[1])
+    assert load_vocabulary(tmp_path) == own
+    with pytest.raises(ValueError, match=r"vocab\.json: tokenizer\.json beside it says how text is split; give that"):
+        load_vocabulary(tmp_path / "vocab.json")
+    assert load_vocabulary(tmp_path / "vocab.json", "gpt2").pattern == "gpt2"
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "Qwen2Tokenizer"}')
+    with pytest.raises(
+        ValueError, match=r"which split rule\? tokenizer_config\.json names Qwen2Tokenizer, not GPT-2's"
+    ):
+        load_vocabulary(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2TokenizerFast"}')
+    assert load_vocabulary(tmp_path).pattern == "gpt2"
+
+
+WRONG: list[Any] = [None, True, -1, 10**30, 1e300, "x", "", [], {}, [[1]], {"x": [None]}, ["a b c"]]
+
+
+def shapes(value: Any) -> Any:
+    """The value with one part of another shape, for each part and each shape; of long lists, the first two parts."""
+    yield from WRONG
+    if isinstance(value, dict):
+        for name in list(value)[:8]:
+            yield {key: item for key, item in value.items() if key != name}
+            yield from (value | {name: other} for other in shapes(value[name]))
+    elif isinstance(value, list):
+        for at in range(min(len(value), 2)):
+            yield from ([*value[:at], other, *value[at + 1 :]] for other in shapes(value[at]))
+
+
+@contextlib.contextmanager
+def _said_with(folder: Path) -> Iterator[None]:
+    """An exception of the block has a message for the user, which names the folder."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if str(folder) not in (said(error) or ""):
+            raise AssertionError("no message for the user") from error
+        raise
+
+
+def test_json_of_another_shape_is_an_error_that_names_the_file(small: Vocabulary, tmp_path: Path) -> None:
+    vocabulary = Vocabulary(small.tokens, "cl100k", small.special_tokens, all_cuts(small.tokens))
+    for to, name in (("hf", "tokenizer.json"), ("gpt2", "vocab.json"), ("", "vocab.json")):
+        folder = tmp_path / f"of_{to}"
+        folder.mkdir()
+        if to:
+            exported = vocabulary if to == "hf" else Vocabulary(vocabulary.tokens, "gpt2", {}, vocabulary.merges)
+            for file, content in export_files(exported, to).items():
+                (folder / file).write_bytes(content)
+        else:
+            save_vocabulary(vocabulary, folder)
+        header = folder / name
+        content = json.loads(header.read_bytes())
+        for shape in shapes(content):
+            header.write_text(json.dumps(shape))
+            with contextlib.suppress(ValueError, FileNotFoundError), _said_with(folder):
+                load_vocabulary(folder)
+        for deep in ("[" * 100_000, '{"a":' * 100_000, "\0", ""):
+            header.write_text(deep)
+            with pytest.raises(ValueError, match=re.escape(f"{header} is ")):
+                load_vocabulary(folder)

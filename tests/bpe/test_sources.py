@@ -143,3 +143,68 @@ def test_zstandard_frames_of_any_size_are_read_one_after_the_other(tmp_path: Pat
     skipped = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"  # a frame that holds no data, RFC 8878, 3.1.2
     (tmp_path / "a.txt.zst").write_bytes(skipped.join(map(zstandard.compress, parts)))
     assert "".join(documents_of(tmp_path / "a.txt.zst")).encode() == b"".join(parts)
+
+
+GERMAN = "Grüße aus Köln\n" * 3
+NOT_UTF8: dict[str, tuple[bytes, str]] = {
+    "latin1.txt": (GERMAN.encode("latin-1"), r"latin1\.txt: not UTF-8 at byte 2; convert it, or .* \(bpe: --errors"),
+    "late.txt": (b"a b\n" * 600_000 + b"\xff\n", r"late\.txt: not UTF-8 at byte 2400000; convert"),
+    "utf16.txt": (GERMAN.encode("utf-16"), r"utf16\.txt: seems to be UTF-16; convert it to UTF-8: iconv"),
+    "nomark.txt": (b"Hello\n".decode().encode("utf-16-be") * 9, r"nomark\.txt: seems to be UTF-16"),
+    "latin1.jsonl": (
+        '{"text": "a"}\n{"text": "Köln"}\n'.encode("latin-1"),
+        r"line 2: not UTF-8 at byte 11; convert",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_UTF8)
+def test_what_is_not_utf8_is_refused_with_the_place_or_replaced(name: str, tmp_path: Path) -> None:
+    content, message = NOT_UTF8[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        documents_of(tmp_path / name)
+    assert "\N{REPLACEMENT CHARACTER}" in "".join(documents_of(tmp_path / name, errors="replace")) or "nomark" in name
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_parquet_strings_that_are_not_utf8(kind: pa.DataType, tmp_path: Path) -> None:
+    values = pa.array([b"K\xf6ln", b"plain"]).view(pa.string())
+    column: pa.Array = pa.DictionaryArray.from_arrays(pa.array([0, None, 1], pa.int32()), values)
+    column = column if kind != pa.string() else values.take(pa.array([0, None, 1]))
+    pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet", use_dictionary=False)
+    with pytest.raises(ValueError, match=r"a\.parquet: a text is not UTF-8 .*; convert it, or replace"):
+        documents_of(tmp_path / "a.parquet")
+    assert documents_of(tmp_path / "a.parquet", errors="replace") == ["K\ufffdln", "", "plain"]
+
+
+def test_a_byte_order_mark_is_no_text_and_a_null_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfHello world\n")
+    (tmp_path / "b.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "x"}\n{"text": null}\n{"text": "y"}\n')
+    assert documents_of(tmp_path / "a.txt") == ["Hello world\n"]
+    assert documents_of(tmp_path / "b.jsonl") == ["x", "", "y"]
+    assert documents_of(tmp_path / "b.jsonl", sample=0.999999) == ["x", "", "y"]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("[" * 100_000, "line 1: nested too deeply; each line should be an object with 'text'"),
+        ("[1, 2]", "line 1: no JSON object with 'text'"),
+        ('{"body": "x"}', "line 1: no JSON object with 'text', only 'body'"),
+        ('{"text": ["x"]}', "line 1: 'text' is not a string"),
+        ("{", "line 1: not JSON (Expecting property name"),
+    ],
+)
+def test_json_lines_of_another_shape(line: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'a.jsonl'}, {why}")):
+        documents_of(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("record", ["[" * 100_000, "[]", "{}", '{"outputs": 1}', '{"outputs": [1]}', "\0"])
+def test_records_of_another_shape(record: str, tmp_path: Path) -> None:
+    (tmp_path / "_units").mkdir()
+    (tmp_path / "_units/u.json").write_text(record)
+    with pytest.raises(ValueError, match=r"u\.json: not a commit record .*; run the stage again"):
+        files_of(tmp_path)

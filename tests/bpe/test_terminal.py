@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import click
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
+from bpe.terminal.failures import said, unexpected
 from bpe.terminal.help import FILES, SIZE, WIDTH, Heading, command
 from bpe.terminal.program import Forbidden, Program
 from bpe.terminal.text import counted, duration, readable, readable_line, say, size_of, table
@@ -24,6 +28,12 @@ ERRORS: dict[str, BaseException] = {
     "usage": click.UsageError("give --a or --b, not both"),
     "forbidden": Forbidden("403: the server forbids it"),
     "interrupt": KeyboardInterrupt(),
+    "stopped": KeyboardInterrupt("interrupted; half is there"),
+    "ended": EOFError("the data end early"),
+    "deep": RecursionError("maximum recursion depth exceeded"),
+    "memory": MemoryError(),
+    "bug": KeyError("tokens"),
+    "ours": ModuleNotFoundError("No module named 'bpe.typo'", name="bpe.typo"),
 }
 MORE = Heading("More")
 # What a terminal obeys: an escape sequence in 7 and in 8 bits, a title, back to the start of the line, the direction of
@@ -55,7 +65,7 @@ def act(error: str | None, code: int, size: int | None, fast: bool, name: tuple[
 
 
 TABLE = {"act": (f"{__name__}:act", "Do something."), "gone": ("no.such.module:gone", "Never loaded.")}
-TOOL = Program("tool", TABLE, help="A tool.\n\nExamples:\n  tool act -o here", extra="[tools]", interrupted="stopped")
+TOOL = Program("tool", TABLE, help="A tool.\n\nExamples:\n  tool act -o here", extra="[tools]")
 
 
 def tool(*arguments: str) -> Result:
@@ -66,12 +76,13 @@ def tool(*arguments: str) -> Result:
     ("error", "code", "line"),
     [
         ("value", 1, "tool: a.txt: no text; give another file"),
-        ("file", 1, "tool: [Errno 2] No such file or directory: 'a.txt'"),
+        ("file", 1, "tool: a.txt: No such file or directory; check the name, and that all folders before it are there"),
         ("diverged", 1, "tool: the loss is nan"),
         ("missing", 1, "tool: abacus is not installed; pip install '.[tools]' brings what tool needs"),
         ("usage", 2, "tool: give --a or --b, not both"),
         ("forbidden", 4, "tool: 403: the server forbids it"),
-        ("interrupt", 130, "tool: stopped"),
+        ("interrupt", 130, "tool: interrupted"),
+        ("stopped", 130, "tool: interrupted; half is there"),
     ],
 )
 def test_an_error_is_one_line_and_an_exit_code(error: str, code: int, line: str) -> None:
@@ -97,20 +108,91 @@ def test_wrong_usage_names_the_fix(arguments: list[str], line: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_mistake_of_ours_shows_its_traceback() -> None:
-    ours = ModuleNotFoundError("No module named 'bpe.typo'", name="bpe.typo")
-    ERRORS["ours"] = ours
-    try:
-        assert isinstance(act.params[0].type, click.Choice)
-        broken = Program("tool", {"act": (f"{__name__}:broken", "")}, help="A tool.")
-        assert CliRunner().invoke(broken, ["act"]).exception is ours
-    finally:
-        del ERRORS["ours"]
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("bug", "unexpected KeyError: 'tokens'; check the input"),
+        ("ended", "unexpected EOFError: the data end early; check the input"),
+        ("ours", "unexpected ModuleNotFoundError: No module named 'bpe.typo'; check the input"),
+        ("deep", "the input is nested too deeply to be read; give another file"),
+        ("memory", "not enough memory; use fewer --workers or a smaller input"),
+    ],
+)
+def test_the_last_net_keeps_the_traceback_in_a_file(
+    error: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = tool("act", "-o", "x", "--raise", error)
+    (file,) = tmp_path.iterdir()
+    expected = f"tool: {line}; its traceback is in {file}"
+    assert (result.exit_code, result.stdout, result.stderr.strip("\n")) == (1, "", expected)
+    trace = file.read_text()
+    assert trace.startswith("Traceback")
+    assert type(ERRORS[error]).__name__ in trace
 
 
-@command()
-def broken() -> None:
-    raise ERRORS["ours"]
+def test_a_librarys_words_are_not_for_users(tmp_path: Path) -> None:
+    """A ValueError that no `raise` of ours made: the line names the file that was at work."""
+    damaged = tmp_path / "tokenizer.json"
+    damaged.write_text("{}")
+    with pytest.raises(ValueError, match="char 0") as caught:
+        _as_ours(damaged)
+    assert said(caught.value) is None
+    line = unexpected(caught.value, "tool")
+    assert line.startswith(f"{damaged}: unexpected JSONDecodeError: Expecting value: line 1 column 1 (char 0); check")
+    Path(line.rpartition(" ")[2]).unlink()
+
+
+def _as_ours(path: Path) -> None:
+    """`json.loads("")` in a function of a module of ours, which has the path among its variables."""
+    scope = {"__name__": "corpus.some"}
+    exec("import json\ndef read(path):\n    return json.loads('')", scope)
+    scope["read"](path)  # type: ignore[operator]
+
+
+USER_ERRNOS = [
+    "ENOENT",
+    "ENOTDIR",
+    "EISDIR",
+    "EACCES",
+    "EPERM",
+    "ENAMETOOLONG",
+    "EMFILE",
+    "ELOOP",
+    "EROFS",
+    "ENOSPC",
+    "EDQUOT",
+    "EEXIST",
+    "EIO",
+]
+
+
+@pytest.mark.parametrize("name", USER_ERRNOS)
+def test_errors_of_the_system_name_the_file_and_the_fix(name: str) -> None:
+    number = getattr(errno, name)
+    line = said(OSError(number, os.strerror(number), "some/file")) or ""
+    assert line.startswith(f"some/file: {os.strerror(number)}; ")
+    assert len(line.rpartition("; ")[2]) > 8
+    assert "Errno" not in line
+
+
+def test_errors_of_the_system_as_they_come(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    cases = {"none": "that all folders", "file/below": "a file is where a folder should be", "": "name a file"}
+    cases |= {"loop": "lead in a circle", "n" * 300: "at most 255 bytes"}
+    for name, fix in cases.items():
+        with pytest.raises(OSError, match="Errno") as caught:
+            (tmp_path / name).read_bytes()
+        line = said(caught.value) or ""
+        assert line.startswith(f"{tmp_path / name}: ")
+        assert fix in line
+    with pytest.raises(OSError, match="local file") as caught:
+        pa.OSFile(str(tmp_path / "none"))
+    assert said(caught.value) == (
+        f"Failed to open local file '{tmp_path}/none': No such file or directory; "
+        "check the name, and that all folders before it are there"
+    )
 
 
 def test_what_a_command_returns_is_the_exit_code() -> None:

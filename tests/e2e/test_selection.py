@@ -109,8 +109,8 @@ def test_a_recipe_with_a_share(folder: Path, model: Path) -> None:
     assert [stage for stage, _, _ in stages] == ["gopher_quality", "dedup", "classifier", "decontaminate", "scrub"]
     assert stages[2][2] == pytest.approx(stages[2][1] / 5, abs=1)
     recipe.write_text(f'name = "x"\n[classifier]\nmodel = "{model}"\nkeep_top = "20%"\n[dedup]\n')
-    failed = command("corpus", "run", recipe, "--input", folder / "docs", "-o", folder / "out2", code=1)
-    assert "[classifier] with keep_top should come after [dedup]" in failed.stderr
+    failed = command("corpus", "run", recipe, "--input", folder / "docs", "-o", folder / "out2", code=2)
+    assert f"{recipe}:2: [classifier] with keep_top should come after [dedup]" in failed.stderr
     recipe.write_text(f'name = "x"\n[classifier]\nmodel = "{model}"\nkeep_top = "20%"\n[c4]\n')
     failed = command("corpus", "filter", folder / "docs", "-o", folder / "early", "--recipe", recipe, code=2)
     assert "[classifier] needs all documents: make it the last stage, or use corpus run" in failed.stderr

@@ -131,7 +131,7 @@ def test_what_one_node_cannot_do_another_does(tmp_path: Path) -> None:
         sessions = [node.process.pid for node in (left, right)]
         with ray_cluster.environment(left), RayEngine(None) as engine:
             assert engine.run(FullDiskWork(str(output), sessions[1:]), todo, events.append) == []
-            with pytest.raises(OSError, match=r"No space left on device \(node 127\.0\.0\.[23]\)$"):
+            with pytest.raises(OSError, match=r"No space left on device; .* \(node 127\.0\.0\.[23]\)$"):
                 engine.run(FullDiskWork(str(output), sessions), todo, lambda event: None)
     assert sorted(path.stem for path in output.iterdir()) == [f"u{index}" for index in range(6)]
     moved = [event.unit for event in events if event.kind == "retry" and event.detail.endswith("(node 127.0.0.3)")]

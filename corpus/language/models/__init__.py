@@ -41,12 +41,16 @@ class ModelKind:
     find       (path, or None) -> the file of the model; FileNotFoundError says how to get one
     load       (file) -> the model. Loads a file once a process; ValueError says what is wrong with it
     libraries  the distributions whose versions show in its answers; they become part of the config hash
+    labels     (path, or None) -> the labels of the model; empty where they are not known, and any label is accepted
+    suggest    (a label that is none, the labels) -> the label that is probably meant, or None
     """
 
     suffixes: tuple[str, ...]
     find: Callable[[str | None], Path]
     load: Callable[[Path], LanguageModel]
     libraries: tuple[str, ...] = ()
+    labels: Callable[[str | None], frozenset[str]] = lambda path: frozenset()
+    suggest: Callable[[str, frozenset[str]], str | None] = lambda label, labels: None
 
 
 def load_model(path: str | None) -> LanguageModel:
@@ -56,6 +60,21 @@ def load_model(path: str | None) -> LanguageModel:
     """
     kind = kind_of(path)
     return kind.load(kind.find(path))
+
+
+def check_labels(labels: Collection[str], path: str | None) -> None:
+    """Raises ValueError, which suggests the right one, if one of the labels is none of the model's.
+
+    Without this check, all documents would be dropped for another language.
+    """
+    kind = kind_of(path)
+    known = kind.labels(path)
+    for label in labels if known else ():
+        if label not in known:
+            meant = kind.suggest(label, known)
+            listed = ", ".join(sorted(known)) if len(known) < 20 else f"{len(known)} labels, such as en, de or zh"
+            fix = f"did you mean {meant}?" if meant else f"the language model knows {listed}"
+            raise ValueError(f"languages = {label!r}: no such language; {fix}")
 
 
 def kind_of(path: str | None) -> ModelKind:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.language.models import ModelKind
+from corpus.language.models.lid176_labels import NAMES, right_label
 from corpus.text import fasttext_model
 from corpus.text.fasttext_model import ALL, DISTRIBUTION, LABEL_PREFIX, predict
 
@@ -74,4 +75,17 @@ def find(path: str | None) -> Path:
     )
 
 
-KIND = ModelKind((".bin", ".ftz"), find, load, libraries=(DISTRIBUTION,))
+def labels(path: str | None) -> frozenset[str]:
+    """The labels of a file: of lid.176 without a look at it, of another file of fastText by loading it.
+
+    Empty if the file is not there or no model: whoever loads it says so.
+    """
+    if path is None or Path(path).name.startswith("lid.176."):
+        return frozenset(NAMES)
+    try:
+        return frozenset(label.removeprefix(LABEL_PREFIX) for label in load(find(path)).binding.getLabels("strict")[0])
+    except (OSError, ValueError):
+        return frozenset()
+
+
+KIND = ModelKind((".bin", ".ftz"), find, load, libraries=(DISTRIBUTION,), labels=lru_cache(labels), suggest=right_label)

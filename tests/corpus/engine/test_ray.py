@@ -96,7 +96,8 @@ def test_faults_end_as_on_one_machine(
 def test_bad_input_is_not_tried_again_and_names_node_and_path(engine: RayEngine, tmp_path: Path) -> None:
     missing = str(tmp_path / "nothing.warc")
     (failure,), events = told(engine, FileWork(str(tmp_path), missing), units("u0"))
-    assert failure.reason == f"[Errno 2] No such file or directory: '{missing}' (node 127.0.0.2)"
+    assert failure.reason.startswith(f"{missing}: No such file or directory; check the name")
+    assert failure.reason.endswith("(node 127.0.0.2)")
     assert [event.kind for event in events] == ["failed"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from corpus.language.models import MODELS, kind_of, lid176, load_model
+from corpus.language.models.lid176_labels import NAMES
 from corpus.run.recipe import describe, in_force, make_step
 from corpus.store.files import sha256
 from tests.support.web_pages import documents, html, pages
@@ -92,3 +93,26 @@ def test_the_description_names_the_content_of_a_model_that_no_setting_names(tmp_
         assert describe([make_step(stage)])[stage]["resources"] == {"model": content}
     named = describe([make_step("language", {"model": str(tmp_path / "a.ftz")})])["language"]
     assert (named["model"], named["resources"]) == (content, {})
+
+
+def test_the_list_of_labels_is_that_of_the_model() -> None:
+    (labels, _) = lid176.load(lid176.find(None)).binding.getLabels("strict")
+    assert {label.removeprefix("__label__") for label in labels} == set(NAMES) == lid176.labels("x/lid.176.bin")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("EN", "en"), ("German", "de"), ("Deutsch", "de"), ("pt-BR", "pt"), ("zh_CN", "zh"), ("eng_Latn", "en")],
+)
+def test_a_language_that_the_model_does_not_know_is_refused_with_the_right_label(wrong: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"^languages = '{wrong}': no such language; did you mean {meant}\?$"):
+        make_step("language", {"languages": ["fr", wrong]})
+
+
+def test_a_language_that_no_name_suggests(word_list: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^languages = 'xx': no such language; the language model knows 176 labels"):
+        make_step("language", {"languages": ["xx"]})
+    (tmp_path / "own.bin").write_bytes(lid176.find(None).read_bytes())
+    with pytest.raises(ValueError, match=r"did you mean de\?$"):
+        make_step("language", {"languages": ["German"], "model": str(tmp_path / "own.bin")})
+    make_step("language", {"languages": ["xx"], "model": word_list})  # a kind that does not say its labels

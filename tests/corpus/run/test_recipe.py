@@ -85,6 +85,7 @@ def test_our_recipes_load(path: Path) -> None:
         ("[extract]\n[urls]", ":2: [urls] should come before [extract]"),
         ("[extract]\n[prescreen]", ":2: [prescreen] should come before [extract]"),
         ("[prescreen]\nlanguages = ['en']", ":2: [prescreen] languages: unknown setting of [prescreen]"),
+        ("[language]\nlanguages = ['EN']", ":2: [language] languages = 'EN': no such language; did you mean en?"),
         ("[language]\nlanguages = ['all', 'en']", ":2: [language] languages = ['all', 'en']: should be all alone"),
         ("[token_count]", ":1: [token_count] tokenizer = '': should name a vocabulary"),
         ("[tokenizer]\n[c4]", ":1: [tokenizer] should be the last stage"),
@@ -147,7 +148,7 @@ def test_the_description_follows_the_content_of_files_not_their_names(tmp_path: 
 PRESCREENED = [
     ("[extract]\n[language]\nlanguages = ['de', 'en']", ("de", "en")),
     ("[urls]\n[prescreen]\nthreshold = 0.2\n[extract]\n[language]", ("en",)),
-    ("[extract]\n[language]\nlanguages = ['a', 'b', 'c', 'd', 'e']", ("a", "b", "c", "d", "e")),
+    ("[extract]\n[language]\nlanguages = ['en', 'de', 'fr', 'it', 'es']", ("en", "de", "fr", "it", "es")),
 ]
 NOT_PRESCREENED = [
     "[extract]",
@@ -155,7 +156,7 @@ NOT_PRESCREENED = [
     "[extract]\n[language]\nlanguages = 'all'",
     "[extract]\n[language]\nlanguages = ['all']",
     "[extract]\n[language]\nlanguages = []",
-    "[extract]\n[language]\nlanguages = ['a', 'b', 'c', 'd', 'e', 'f']",
+    "[extract]\n[language]\nlanguages = ['en', 'de', 'fr', 'it', 'es', 'pl']",
     "[prescreen]\nenabled = false\n[extract]\n[language]",
 ]
 
