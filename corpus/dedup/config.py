@@ -7,7 +7,8 @@ fewer duplicates are missed, and no document is dropped that resembles a kept on
 
 The preset `fineweb` decides as FineWeb does (Penedo et al. 2024, arXiv:2406.17557, appendix E.1): 14 bands of 8 hashes
 (.56 at .7, .77 at .75, .92 at .8), unverified. All documents that candidates connect are one cluster, and the first of
-them in input order is kept. Each dump is deduplicated by itself.
+them in input order is kept. Each dump is deduplicated by itself. A document that is less similar to the kept one than
+`Config.limit` is dropped as dedup.chain.
 """
 
 from __future__ import annotations
