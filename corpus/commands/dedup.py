@@ -21,7 +21,6 @@ from corpus.commands.common import (
     stage_steps,
 )
 
-
 _MATCHES = ("folded", "numbers", "exact")
 
 

@@ -13,6 +13,7 @@ them in input order is kept. Each dump is deduplicated by itself. A document tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from corpus.config import setting
@@ -41,7 +42,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.keep not in ("longest", "first") and not (self.keep[:6] == "score:" and self.keep[6:]):
+        if self.keep not in ("longest", "first") and not re.fullmatch("score:.+", str(self.keep), re.DOTALL):
             raise ValueError(f"keep = {self.keep!r}: should be longest, first or score:COLUMN")
         if not self.exact and not self.minhash:
             raise ValueError("minhash = False: without exact there is nothing to find; leave one of the two on")

@@ -26,8 +26,9 @@ better ones. Hence `documents = 7`: boilerplate is in many documents, a quotatio
 around the removed lines, the stretch with the most newlines remains, so that no paragraph runs into another. White
 space before the first line and after the last remains as well. With `keep_first`, a repeated line stays where it comes
 first, in the first document that has it, and nowhere else, not even later in that document. A text without repeated
-lines is unchanged. A line that is repeated within too few documents stays: filters of repetition look for these. A document that lost lines and has fewer
-than `min_kept_words` words left is dropped; with 0, a document of which nothing is left stays, with an empty text.
+lines is unchanged. A line that is repeated within too few documents stays: filters of repetition look for these. A
+document that lost lines and has fewer than `min_kept_words` words left is dropped; with 0, a document of which nothing
+is left stays, with an empty text.
 
 A file of line hashes is little-endian uint64 words: SLOTS + 1 byte offsets, then for each slot its records of two
 words: the hash, and documents << 32 | first row within the shard. A slot is an equal range of hashes, so partition
