@@ -148,10 +148,8 @@ def _decision(answer: Answer) -> str:
     if config.verify:
         similar = f"{asked.similarity:.4f} similar to {kept} (threshold {asked.threshold:g})"
         return f"dropped by {asked.rule}: {similar}{grams}"
-    estimated = f"MinHash estimates a similarity of {asked.similarity:.4f}"
-    if answer.common and answer.common[1]:
-        estimated += f", in truth {answer.common[0] / answer.common[1]:.4f}"
-    return f"dropped by {asked.rule}, unverified: bands connect it with {kept}; {estimated}{grams}"
+    similar = f"their similarity is {asked.similarity:.4f}{grams}"
+    return f"dropped by {asked.rule}, unverified: bands connect it with {kept}; {similar}"
 
 
 def _not_similar(answer: Answer) -> str:
@@ -274,12 +272,13 @@ def _show_largest(deduplication: Deduplication, sizes: Sequence[Size], as_json: 
         ]
         click.echo(readable(json.dumps({"clusters": rows_json, "missing": missing}, indent=1, ensure_ascii=False)))
         return
-    rows = [("size", "exact", "minhash", "similarity", "kept")]
+    names = ["exact", "minhash"] + ["chain"] * any(size.rules["dedup.chain"] for size in sizes)
+    rows = [("size", *names, "similarity", "kept")]
     for size, url in zip(sizes, urls, strict=True):
-        exact, minhash = (f"{size.rules[rule]:,}" for rule in ("dedup.exact", "dedup.minhash"))
         name = readable_line(url or size.representative) + ("" if size.kept else " (in the index)")
-        rows.append((f"{size.size:,}", exact, minhash, _range(*size.similarity) if size.similarity else "", name))
-    for number, line in enumerate(table(rows, ">>>><")):
+        counts = [f"{size.rules[f'dedup.{rule}']:,}" for rule in names]
+        rows.append((f"{size.size:,}", *counts, _range(*size.similarity) if size.similarity else "", name))
+    for number, line in enumerate(table(rows, ">" * (len(names) + 2) + "<")):
         click.echo(paint(line, "" if number else GREY, colours))
     if not sizes:
         click.echo("no document has a duplicate")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bpe.terminal.help import command
+from bpe.terminal.help import Command
 from corpus.commands.common import (
     DUPLICATES,
     bare_recipe,
@@ -21,10 +21,25 @@ from corpus.commands.common import (
     stage_steps,
 )
 
+_MATCHES = ("folded", "numbers", "exact")
 
-@command()
+
+class _Dedup(Command):
+    """The command, whose option --lines may have a value: `--lines` alone, or `--lines exact`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        bare = [arg == "--lines" and following not in _MATCHES for arg, following in itertools.pairwise([*args, ""])]
+        return super().parse_args(ctx, ["--lines=" if alone else arg for arg, alone in zip(args, bare, strict=True)])
+
+
+@click.command(cls=_Dedup)
 @index_options
-@DUPLICATES.option("--lines", is_flag=True, help="then remove lines that many of the remaining documents have")
+@DUPLICATES.option(
+    "--lines",
+    type=click.Choice(("", *_MATCHES)),
+    metavar="[exact]",
+    help="then remove lines that many of the remaining documents have; --lines exact: compare all their bytes",
+)
 @DUPLICATES.option(
     "--labels-only", is_flag=True, help="instead of documents, write a row for each: kept, or whose duplicate it is"
 )
@@ -40,6 +55,7 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
       corpus dedup new/ -o unique-new/ --against index/ --update-index
       corpus dedup docs/ -o labels/ --labels-only
       corpus dedup docs/ -o unique/ --lines
+      corpus dedup docs/ -o unique/ --lines exact
 
     A document is dropped only if it is itself similar enough to one that stays. OUTPUT/_dedup keeps the intermediate
     results, such as signatures and decisions.
@@ -50,11 +66,16 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
     from corpus.pipeline import source_keys
     from corpus.run.barrier import BarrierJob
 
-    if flags["lines"] and flags["labels_only"]:
+    wanted: str | None = flags["lines"]
+    if wanted is not None and flags["labels_only"]:
         raise click.UsageError("give --labels-only or --lines, not both: labels are about whole documents")
-    if not flags["lines"] and (given := given_option("lines__")):
+    if wanted is None and (given := given_option("lines__")):
         raise click.UsageError(f"{given}: is a setting of --lines; say --lines as well")
+    if wanted and given_option("lines__match"):
+        raise click.UsageError(f"give --lines {wanted} or --line-match, not both")
     dedup, lines = stage_steps(("dedup", "lines"), recipe)
+    if wanted:
+        lines = lines._replace(config=dataclasses.replace(lines.config, match=wanted))
     source = documents_source("dedup", inputs, output)
     job = BarrierJob(
         source.dataset,
@@ -65,7 +86,7 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
         flags["memory"],
         IndexOptions(flags["against"], flags["update_index"], flags["labels_only"]),
     )
-    if not flags["lines"]:
+    if wanted is None:
         return execute(dedup_passes(job, [dedup], output), flags)
     unique = f"{output}/_dedup/unique"
     plans = (

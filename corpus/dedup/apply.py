@@ -2,7 +2,7 @@
 
 In: DOCUMENTS and, row by row, columns of LABELS with `dedup_` before their names. Out: the documents that stay, without
 these columns and with `minhash_cluster_size`, by which FineWeb-2 repeats documents. A dropped document names the rule
-(`dedup.exact` or `dedup.minhash`), its similarity, the threshold, and the document that it duplicates.
+(`dedup.exact`, `dedup.minhash` or `dedup.chain`), its similarity, the threshold, and the document that it duplicates.
 """
 
 from __future__ import annotations

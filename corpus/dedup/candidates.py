@@ -60,14 +60,13 @@ def candidates_schema(config: Config) -> pa.Schema:
     """CANDIDATES for `config`.
 
     `row` over all units, `block`, `published` (whether the document comes from the index), PRIORITY, `text_hash`; with
-    MinHash `signature`, and with MinHash and verification `ngrams`, the sorted set of hashes of the text's n-grams.
+    MinHash `signature` and `ngrams`, the sorted set of hashes of the text's n-grams.
     """
     fields = [pa.field("row", pa.uint64()), pa.field("block", pa.uint64()), pa.field("published", pa.bool_())]
     fields += [*PRIORITY, pa.field("text_hash", pa.binary(16))]
     if config.minhash:
         fields.append(pa.field("signature", pa.binary(4 * config.num_perm)))
-        if config.verify:
-            fields.append(pa.field("ngrams", pa.large_list(pa.uint32())))
+        fields.append(pa.field("ngrams", pa.large_list(pa.uint32())))
     return pa.schema(fields)
 
 

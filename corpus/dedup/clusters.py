@@ -136,11 +136,12 @@ class Nearest(NamedTuple):
 def nearest(done: Deduplication, place: Place, count: int) -> Nearest | None:
     """The `count` documents most similar to a document without duplicates, among all documents of its block.
 
-    None if the n-grams of the candidates are not known: unverified, or their files have been removed.
+    None if the n-grams of the candidates are not known, because their files have been removed, or if unverified: then
+    no similarity decided.
     """
     schema, row = candidates_schema(done.config), done.row(place)
     number = pa.scalar(row, pa.uint64())
-    if "ngrams" not in schema.names:
+    if "ngrams" not in schema.names or not done.config.verify:
         return None
     part = next(
         part

@@ -7,11 +7,13 @@ fewer duplicates are missed, and no document is dropped that resembles a kept on
 
 The preset `fineweb` decides as FineWeb does (Penedo et al. 2024, arXiv:2406.17557, appendix E.1): 14 bands of 8 hashes
 (.56 at .7, .77 at .75, .92 at .8), unverified. All documents that candidates connect are one cluster, and the first of
-them in input order is kept. Each dump is deduplicated by itself.
+them in input order is kept. Each dump is deduplicated by itself. A document that is less similar to the kept one than
+`Config.limit` is dropped as dedup.chain.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from corpus.config import setting
@@ -40,7 +42,7 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.keep not in ("longest", "first") and not (self.keep[:6] == "score:" and self.keep[6:]):
+        if self.keep not in ("longest", "first") and not re.fullmatch("score:.+", str(self.keep), re.DOTALL):
             raise ValueError(f"keep = {self.keep!r}: should be longest, first or score:COLUMN")
         if not self.exact and not self.minhash:
             raise ValueError("minhash = False: without exact there is nothing to find; leave one of the two on")

@@ -36,8 +36,9 @@ class Duplicate(NamedTuple):
 
     dropped     the text that goes
     kept        the text that stays
-    similarity  Jaccard similarity of the sets of word n-grams, 1.0 for equal texts; MinHash's estimate if unverified
-    rule        "dedup.exact" (equal but for case and white space) or "dedup.minhash"
+    similarity  Jaccard similarity of the sets of word n-grams, 1.0 for equal texts
+    rule        "dedup.exact" (equal but for case and white space), "dedup.minhash", or if unverified "dedup.chain": a
+                chain of other texts connects the two, or they are similar only without numbers and punctuation
 
     >>> from corpus import Duplicate
     >>> Duplicate(dropped=2, kept=0, similarity=0.9, rule="dedup.minhash").kept

@@ -6,7 +6,9 @@ in which they are to be kept. Each is compared with the kept documents before it
 Jaccard similarity of their sets of n-grams. The decision about a document depends on these alone. So a corpus that is
 deduplicated in two parts, the second against the index of the first, keeps what it would keep in one.
 
-Unverified, as in FineWeb, all documents that shared bands connect are dropped but for the first of them.
+Unverified, as in FineWeb, all documents that shared bands connect are dropped but for the first of them. Such a
+document may resemble the first only through a chain of others, or only when both are folded. So its similarity to the
+first is computed as well, and the rule says what it is: `dedup.minhash` from `Config.limit` on, else `dedup.chain`.
 
 LABELS are the decisions about all documents, row by row with their shards.
 """
@@ -37,8 +39,8 @@ DECISIONS = pa.schema(
         ("cluster_id", pa.int64()),  # row of the representative
         ("cluster_size", pa.int32()),  # documents with this representative, itself included
         ("representative", pa.string()),  # id of the kept document
-        ("rule", pa.string()),  # dedup.exact or dedup.minhash; null where the document is kept
-        ("similarity", pa.float64()),  # to the representative: exact, or MinHash's estimate if unverified; null if kept
+        ("rule", pa.string()),  # dedup.exact, dedup.minhash or dedup.chain; null where the document is kept
+        ("similarity", pa.float64()),  # to the representative, exact; null if kept
         ("threshold", pa.float64()),  # null if kept
     ]
 )
@@ -86,8 +88,8 @@ def _contents(batches: Sequence[pa.RecordBatch], published: NDArray[np.bool_], c
         hashes = np.arange(2 * count, dtype=np.uint64).reshape(-1, 2)
     signatures = _stacked(batches, "signature", np.uint32, config.num_perm if config.minhash else 0)
     keys, sets = np.empty((count, 0), np.uint64), []
-    if config.verify and config.minhash:
-        keys = band_keys(signatures, config)
+    if config.minhash:
+        keys = band_keys(signatures, config) if config.verify else keys
         sets = [batch.column("ngrams") for batch in batches]
     ngrams = np.concatenate([np.empty(0, np.uint32), *(column.flatten().to_numpy() for column in sets)])
     lengths = [pc.list_value_length(column).to_numpy() for column in sets] or [np.zeros(count, np.int64)]
@@ -118,6 +120,7 @@ def _decisions(light: pa.Table, twins: compare.Twins, config: Config) -> pa.Tabl
     representative = twins.representative
     keep = representative == np.arange(len(representative))
     exact = twins.similarity == compare.SAME
+    near = np.where(twins.similarity < config.limit, "dedup.chain", "dedup.minhash")  # verified, none is below it
     rows = light.column("row").to_numpy()
     ids = light.column("id").combine_chunks()
     sizes = np.bincount(representative, minlength=len(representative))
@@ -128,7 +131,7 @@ def _decisions(light: pa.Table, twins: compare.Twins, config: Config) -> pa.Tabl
         pa.array(rows[representative].astype(np.int64)),
         pa.array(sizes[representative].astype(np.int32)),
         ids.take(pa.array(representative)),
-        pa.array(np.where(exact, "dedup.exact", "dedup.minhash"), pa.string(), mask=keep),
+        pa.array(np.where(exact, "dedup.exact", near), pa.string(), mask=keep),
         pa.array(np.where(exact, 1.0, twins.similarity), mask=keep),
         pa.array(np.where(exact, 1.0, config.limit), mask=keep),
     ]

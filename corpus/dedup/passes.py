@@ -225,5 +225,5 @@ def _candidate_bytes(signatures: Dataset, config: Config) -> int:
     """About how many bytes a candidate takes in the files of the pass `candidates`."""
     counts = [record.counts[-1] for record in signatures.scan()]
     documents = max(1, sum(count["kept"] for count in counts))
-    ngrams = sum(count.get("shingles", 0) for count in counts) // documents if config.verify else 0
+    ngrams = sum(count.get("shingles", 0) for count in counts) // documents
     return int(_CANDIDATE + 4 * config.num_perm * config.minhash + 4 * ngrams)

@@ -17,10 +17,17 @@ STAGE = Stage(
         ),
         Rule(
             "minhash",
-            "Jaccard similarity of the sets of word n-grams to a kept document; MinHash's estimate if unverified",
+            "Jaccard similarity of the sets of word n-grams to a kept document",
             "above",
             "threshold",
             "MinHash: Broder 1997; 14 bands of 8 hashes, unverified: FineWeb (Penedo et al. 2024, arXiv:2406.17557)",
+        ),
+        Rule(
+            "chain",
+            "unverified: shared bands connect it with a kept document, whose similarity is lower than the threshold of "
+            "dedup.minhash; that similarity",
+            "listed",
+            source="FineWeb (Penedo et al. 2024, arXiv:2406.17557), which drops such documents",
         ),
     ),
     command="dedup",

@@ -4,10 +4,16 @@ In: batches of PAGES or DOCUMENTS, each row with its ordinal (its place in the s
 keeps, the dropped rows in input order, and an account for each stage. Stages that declare `alone` are given one page at
 a time, because a page may hang them; the others are given batches. A batch in which a row hangs is run again row by
 row. The result does not depend on that: rows are independent, and dropped rows are put into input order at the end.
+
+A row at which a stage raises an exception is set aside: it is dropped as STAGE.error, and its traceback is reported.
+How many rows fail decides whether the stage itself is at fault; then the unit fails. Three kinds of errors never count
+as a row's: what the machine has run out of (space, file handles), an OSError or a wrong answer where no row passes the
+stage, and a ValueError or OSError of a stage of this package, which names its settings or a file by it.
 """
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +30,12 @@ from corpus.stage import Stage
 BATCH = 64  # rows of text that go through a stage together
 _ERRORS = 1000  # rows of a shard that may make a stage fail; with more, the stage is at fault
 _FEW = 10  # rows that may make a stage fail where no row passes it
+# What the machine, and no row, is to blame for.
+_MACHINE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ESTALE", "ENOTCONN")
+    if hasattr(errno, name)
+}
 
 
 class Step(NamedTuple):
@@ -49,7 +61,7 @@ class Step(NamedTuple):
             raise ValueError(f"stage {self.stage}: {self.module} declares no process, so it cannot judge row by row")
         answer = process(batch, self.config)
         if not isinstance(answer, Outcome):
-            raise ValueError(f"stage {self.stage}: process answered {type(answer).__name__}; should be an Outcome")
+            raise own.WrongAnswer(f"stage {self.stage}: process answered {type(answer).__name__}; should be an Outcome")
         return answer
 
     def counted(self, batch: pa.RecordBatch) -> Mapping[str, int]:
@@ -99,7 +111,7 @@ class Chain:
         self.accounts = [Account(step.stage) for step in self.steps]
         self.audits: list[pa.RecordBatch] = []  # rows for review, in input order
         self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
-        self._errors: dict[int, tuple[int, Exception]] = {}  # by stage: how many rows failed, and the first error
+        self._errors: dict[int, tuple[int, BaseException]] = {}  # by stage: how many rows failed, and the first error
 
     def warm_up(self, nothing: pa.RecordBatch) -> None:
         """Send an empty batch through all stages: it loads models and compiles kernels before any row's time runs."""
@@ -119,10 +131,20 @@ class Chain:
     def _check_stages(self, errors: int) -> None:
         """Raise the first error of a stage that itself seems to be at fault: it failed at more than `errors` rows, and
         either at all rows that it read or at more than _ERRORS.
+
+        Where no row passes it, an OSError (a missing file) or an answer of the wrong form is its own fault even if it
+        read few rows.
         """
         for index, (count, first) in self._errors.items():
-            if count > errors and (count > _ERRORS or count == self.accounts[index].read):
-                raise first
+            read = self.accounts[index].read
+            few = 0 if errors == _FEW and isinstance(first, OSError | own.WrongAnswer) else errors
+            if count > few and (count > _ERRORS or count == read):
+                if isinstance(first, OSError | own.WrongAnswer):
+                    raise first
+                stage = self.steps[index].stage
+                raise ValueError(
+                    f"stage {stage} failed at {count:,} of {read:,} rows, at the first with {_in_one_line(first)}"
+                ) from first
 
     def drop(self, ordinal: int, row: pa.RecordBatch) -> None:
         """Add a DROPPED row that a reader made, for a record that no stage can be given."""
@@ -172,10 +194,12 @@ class Chain:
         with self.attempt.guard(step.stage, rows.ordinals[0], len(rows.ordinals), self.seconds):
             try:
                 result = step.process(rows.batch)
-            except Exception as error:
-                if isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError):
-                    raise  # the settings or the machine are at fault, and no row
-                raise _RowError(error) from error  # a bug that some row brought to light
+            except (KeyboardInterrupt, GeneratorExit, TimeLimit):
+                raise
+            except BaseException as error:  # sys.exit() in a rule, and panics of libraries in Rust, are no Exception
+                if not _is_of_a_row(error, step.module):
+                    raise
+                raise _RowError(error) from error
         if result.kept.num_rows + result.dropped.num_rows != len(rows.ordinals):
             raise RuntimeError(
                 f"stage {step.stage} read {len(rows.ordinals)} rows, kept {result.kept.num_rows} "
@@ -208,7 +232,7 @@ class Chain:
     def _give_up(self, index: int, row: Rows, why: Quarantine, error: BaseException) -> None:
         """Drop a row that failed in this process, and report it to the engine."""
         self._note(index, row, why)
-        self.attempt.note(row.ordinals[0], why, "".join(traceback.format_exception(error)))
+        self.attempt.note(row.ordinals[0], why, _storable("".join(traceback.format_exception(error))))
 
     def _note(self, index: int, rows: Rows, why: Quarantine) -> None:
         drop = Drop(f"{why.stage}.{why.kind}", why.detail, _THRESHOLDS.get(why.kind, why.detail))
@@ -223,13 +247,31 @@ _THRESHOLDS = {"crash": "exit", "error": "exception"}
 class _RowError(Exception):
     """A stage raised `cause` for the rows that it was given."""
 
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(str(cause))
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(type(cause).__name__)
         self.cause = cause
 
 
-def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+def _is_of_a_row(error: BaseException, module: str) -> bool:
+    """Whether an error of the stage in `module` may be a row's: not the machine's, and not that of settings."""
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return False
+    if own.is_own(module) or isinstance(error, UnicodeError):
+        return True
+    return not isinstance(error, ValueError | OSError)
+
+
+def _in_one_line(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception of the user's, whose text cannot be made
+        text = "(its text cannot be shown)"
+    return _storable(" ".join(f"{type(error).__name__}: {text}".split())[:200])
+
+
+def _storable(text: str) -> str:
+    """`text` with lone surrogates, which UTF-8 does not have, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _sides(stage: str, ordinals: list[int], result: Outcome) -> tuple[list[int], list[int]]:

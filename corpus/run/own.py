@@ -7,7 +7,8 @@
 The module has a frozen dataclass `Config`, and either `rule(text, config)`, which is called for each document, or,
 where a rule needs other columns or adds columns, `process(batch, config)`, as in our own stages. A rule answers None
 where the document stays, and else `Drop(rule, value, threshold)` or `(keep, rule, value, threshold)`. A module may
-declare a `STAGE` (corpus.stage.Stage) as our own stages do, and then needs nothing else.
+declare a `STAGE` (corpus.stage.Stage) as our own stages do, and then needs nothing else. Whatever a rule or a process
+raises at a document sets this one document aside (corpus.run.chain).
 
 The source code of the module is part of the config hash, so that a changed rule is a changed recipe: all Python files
 of its package, or the file of a module that is in no package.
@@ -37,6 +38,10 @@ from corpus.stage import Stage
 
 _TYPES = (int, float, str, bool)
 _MAKERS = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool_"}  # of pyarrow, by type
+
+
+class WrongAnswer(ValueError):
+    """A rule or a process answered something that is no answer."""
 
 
 def declared(name: str, module: str) -> Stage:
@@ -86,7 +91,7 @@ def _with_its_columns(
 
 
 def _ask(stage: str, module: str, batch: pa.RecordBatch, settings: Any) -> Outcome:
-    """Call the module's rule for each document. Raises ValueError for an answer of the wrong form."""
+    """Call the module's rule for each document. Raises WrongAnswer for an answer of the wrong form."""
     rule = importlib.import_module(module).rule
     drops = {}
     for row, text in enumerate(batch.column("text").to_pylist()):
@@ -117,6 +122,11 @@ def load(module: Any) -> ModuleType:
     if not isinstance(getattr(loaded, "STAGE", None), Stage):
         _check(module, loaded)
     return loaded
+
+
+def is_own(module: str) -> bool:
+    """Whether the module is a user's own, and no stage of this package."""
+    return module.partition(".")[0] != __package__.partition(".")[0]
 
 
 def source_hash(module: str) -> str:
@@ -168,7 +178,7 @@ def _drop(answer: Any, stage: str, module: str) -> Drop | None:
         if keep:
             return None
     else:
-        raise ValueError(
+        raise WrongAnswer(
             f"[{stage}] {module}.rule answered {answer!r:.100}; "
             "should be None, Drop(rule, value, threshold) or (keep, rule, value, threshold)"
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import answer, command, commit_rows
+from tests.support.command import answer, command, commit_documents, commit_rows
 from tests.support.paths import REPOSITORY
 
 STORY = """It was the best of gardens, it was the worst of gardens. Nobody who passed the gate in the summer of that
@@ -110,6 +110,24 @@ def test_the_largest_clusters_in_a_table(unique: Path) -> None:
     (cluster,) = answer("corpus", "clusters", unique, "--largest", "5")["clusters"]
     assert cluster["rules"] == {"dedup.exact": 1, "dedup.minhash": 1}
     assert (cluster["url"], cluster["representative"]) == ("https://example.org/story", "<urn:0>")
+
+
+def test_unverified_a_chain_is_called_a_chain(tmp_path: Path) -> None:
+    """Two reports with other numbers: folded, they are one text, and unverified, one of them goes."""
+    days = [f"{word} came and {word} went with" for word in re.findall(r"\w+", STORY)]
+    reports = [" ".join(f"{day} {at * number} mm" for at, day in enumerate(days)) for number in (11, 13)]
+    commit_documents(tmp_path / "docs", [*reports, reports[0] + " That was all."])
+    command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique", "--preset", "fineweb")
+    told = answer("corpus", "clusters", tmp_path / "unique", "--id", "<1>")
+    assert (told["rule"], told["representative"]) == ("dedup.chain", "<0>")
+    assert told["similarity"] == told["ngrams_in_common"] / told["ngrams"] < 0.3
+    assert lines(tmp_path / "unique", "--id", "<1>")[1].startswith(
+        f"dropped by dedup.chain, unverified: bands connect it with <0>; their similarity is {told['similarity']:.4f}, "
+    )
+    assert lines(tmp_path / "unique", "--id", "<2>")[1].startswith("dropped by dedup.minhash, unverified: bands ")
+    head, row = lines(tmp_path / "unique", "--largest", "5")
+    assert head.split()[:4] == ["size", "exact", "minhash", "chain"]
+    assert row.split()[:4] == ["3", "0", "1", "1"]
 
 
 def test_json_for_programs(unique: Path) -> None:

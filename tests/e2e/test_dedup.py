@@ -200,6 +200,19 @@ def test_lines_go_from_all_documents_but_the_first(few: Path, tmp_path: Path) ->
         assert row["lines_removed"] >= ("Read our notice" in before[row["id"]] and row["id"] != first)
 
 
+def test_lines_exact_compares_digits_and_may_keep_what_becomes_empty(tmp_path: Path) -> None:
+    texts = [f"Here is page {page} of it{end}" for page, end in ((1, ""), (2, ""), (3, ""), (3, "\n\n!"))]
+    commit_documents(tmp_path / "docs", texts)
+    flags = ["--line-documents", "2", "--line-min-kept-words", "0"]
+
+    def left(name: str, *more: str) -> list[str]:
+        command("corpus", "dedup", *flags, *more, tmp_path / "docs", "-o", tmp_path / name)
+        return [row["text"] for row in rows(tmp_path / name)]
+
+    assert left("folded", "--lines") == [texts[0], "", "", "!"]
+    assert left("exact", "--lines", "exact") == [*texts[:3], "!"]
+
+
 def test_a_recipe_of_both_and_an_index(few: Path, tmp_path: Path) -> None:
     given = with_notice(few, tmp_path / "docs")
     (tmp_path / "mine.toml").write_text('[dedup]\npreset = "fineweb"\n[lines]\ndocuments = 7\n')
@@ -263,6 +276,8 @@ def test_another_setting_needs_another_folder(few: Path, tmp_path: Path) -> None
         (["--no-exact", "--no-minhash"], "leave one of the two on"),
         (["--memory", "1"], "1 is not in the range x>=16"),
         (["--labels-only", "--lines"], "give --labels-only or --lines, not both"),
+        (["--line-match", "exact"], "--line-match: is a setting of --lines; say --lines as well"),
+        (["--lines", "exact", "--line-match", "numbers"], "give --lines exact or --line-match, not both"),
     ],
 )
 def test_flags_that_make_no_sense_are_wrong_usage(few: Path, tmp_path: Path, flags: list[str], message: str) -> None:

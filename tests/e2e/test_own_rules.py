@@ -89,6 +89,47 @@ def test_a_run_asks_the_rule_and_its_settings_are_set(tmp_path: Path) -> None:
     assert "loud.max_uper: unknown setting of [loud]; did you mean max_upper?" in refused
 
 
+PRICE = """from dataclasses import dataclass
+@dataclass(frozen=True)
+class Config:
+    most: float = 100.0
+def rule(text, config):
+    price = float(text.split()[-1])
+    return (price <= config.most, "price", price, config.most)
+"""
+
+
+def test_a_document_at_which_a_rule_fails_is_set_aside_with_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "price.py").write_text(PRICE)
+    (tmp_path / "mine.toml").write_text('[price]\nmodule = "price"\n')
+    commit_documents(tmp_path / "docs", [*(f"It costs {price}" for price in range(98, 104)), "It costs 12,5", ""])
+    corpus(tmp_path, "filter", "docs", "-o", "cheap", "--recipe", "mine.toml")
+    dataset = Dataset(tmp_path / "cheap")
+    (kept,) = dataset.files("documents")
+    assert dataset.table(kept).column("text").to_pylist() == ["It costs 98", "It costs 99", "It costs 100"]
+    assert [row[2:] for row in dropped(tmp_path / "cheap")] == [
+        ("price.price", "101", "100"),
+        ("price.price", "102", "100"),
+        ("price.price", "103", "100"),
+        ("price.error", "ValueError: could not convert string to float: '12,5'", "exception"),
+        ("price.error", "IndexError: list index out of range", "exception"),
+    ]
+    log = "".join(
+        path.read_text()
+        for path in (tmp_path / "cheap").rglob("*")
+        if path.is_file() and b"Traceback" in path.read_bytes()
+    )
+    assert 'price.py", line 6, in rule' in log
+
+
+def test_a_rule_that_fails_at_every_document_fails_the_unit(tmp_path: Path) -> None:
+    (tmp_path / "price.py").write_text(PRICE)
+    (tmp_path / "mine.toml").write_text('[price]\nmodule = "price"\n')
+    commit_documents(tmp_path / "docs", [f"It costs {number},5" for number in range(20)])
+    said = corpus(tmp_path, "filter", "docs", "-o", "cheap", "--recipe", "mine.toml", code=1)
+    assert "stage price failed at 20 of 20 rows, at the first with ValueError: could not convert" in said
+
+
 def test_a_rule_works_on_ray(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     from tests.faults import ray_cluster

@@ -34,6 +34,16 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word for word in spaced.split(" ") if word)
 
 
+def key(line: str, config: Config) -> tuple[str, ...]:
+    """What two lines must have in common to be equal."""
+    if config.match == "exact":
+        return (line,)
+    if config.match == "numbers":  # characters of private use stand for the digits
+        hidden = line.translate({ord(digit): 0xE000 + int(digit) for digit in "0123456789"})
+        return tuple(word.translate({0xE000 + digit: str(digit) for digit in range(10)}) for word in words(hidden))
+    return words(line)
+
+
 def line_hash(line: tuple[str, ...]) -> int:
     """The 64-bit hash of a line's words, by its definition."""
     mask, odd, multiplier = 2**64 - 1, 0x94D049BB133111EB, 0x9E3779B97F4A7C15
@@ -79,7 +89,7 @@ def pieces(text: str, config: Config) -> Pieces:
 def _considered(text: str, config: Config) -> Iterator[tuple[str, ...]]:
     for line in pieces(text, config).lines:
         if len(words(line)) >= config.min_words:
-            yield words(line)
+            yield key(line, config)
 
 
 def documents_of_lines(texts: Sequence[str | None], config: Config) -> dict[tuple[str, ...], list[int]]:
@@ -114,10 +124,10 @@ def _left(text: str | None, row: int, repeated: dict[tuple[str, ...], int], conf
     lines, spaces = pieces(text, config)
     stays, seen = [], set()
     for line in lines:
-        key = words(line)
-        is_first = config.keep_first and repeated.get(key) == row and key not in seen
-        stays.append(key not in repeated or is_first)
-        seen.add(key)
+        found = key(line, config)
+        is_first = config.keep_first and repeated.get(found) == row and found not in seen
+        stays.append(found not in repeated or is_first)
+        seen.add(found)
     gone = stays.count(False)
     count = sum(len(words(line)) for line, stay in zip(lines, stays, strict=True) if stay)
     if gone == 0:

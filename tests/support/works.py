@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,21 @@ def misbehave(how: str) -> None:
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "asked for")
     if how == "value":
         raise ValueError("asked for")
+    if how == "missing":
+        Path("nothere").read_text()
+    if how == "quit":
+        sys.exit("asked for")
+    if how == "surrogate":
+        raise ValueError("\ud800")
+    if how == "unprintable":
+        raise Unprintable
+
+
+class Unprintable(Exception):
+    """An error whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("asked for")
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ class _Kept(NamedTuple):
 def keep_first(blocks: Any, documents: Any, twins: Any) -> None:
     """The first document of each block stays, and every published one; all others duplicate the first.
 
-    Takes Blocks and Contents, writes Twins. The similarity is the share of equal minima, MinHash's estimate.
+    Takes Blocks and Contents, writes Twins, with the Jaccard similarity of the sets of n-grams, which may be low: the
+    block connects a document with the first by way of others. It is 0 without MinHash, which has no sets.
     """
     for block in range(blocks.starts.size - 1):
         first = blocks.order[blocks.starts[block]]
@@ -64,9 +65,9 @@ def keep_first(blocks: Any, documents: Any, twins: Any) -> None:
                 twins.representative[i] = first
                 if _same_hash(documents.hashes, i, first):
                     twins.similarity[i] = SAME
-                else:
-                    equal = _equal_minima(documents.signatures, i, first)
-                    twins.similarity[i] = equal / max(1, documents.signatures.shape[1])
+                elif documents.signatures.shape[1] > 0:
+                    ngrams, ends = documents.ngrams, documents.ends
+                    twins.similarity[i] = _jaccard(ngrams, ends[i], ends[i + 1], ends[first], ends[first + 1], 0.0)
 
 
 @kernel

@@ -24,13 +24,20 @@ class Config:
         choices=("line", "paragraph"),
         flag="--line-unit",
     )
+    match: str = setting(
+        "folded",
+        "when two lines are equal: folded (case, digits and punctuation make no difference, as in CCNet), numbers "
+        "(digits make one) or exact (byte for byte, but for white space at the end)",
+        choices=("folded", "numbers", "exact"),
+        flag="--line-match",
+    )
     min_words: int = setting(
         3, "ignore lines with fewer words than this: short lines recur by nature", low=1, flag="--line-min-words"
     )
     min_kept_words: int = setting(
         50,
-        "drop a document that lost lines and has fewer words left (datatrove: 50)",
-        low=1,
+        "drop a document that lost lines and has fewer words left (datatrove: 50); 0 keeps an empty one, too",
+        low=0,
         flag="--line-min-kept-words",
     )
 

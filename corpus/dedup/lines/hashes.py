@@ -10,8 +10,9 @@ Lines are equal if their words are equal. Words are runs of letters and digits, 
 between them (of ASCII, and of the blocks U+0080-00BF, U+2000-206F, U+3000-303F, U+FF00-FF20 and U+FF5B-FF65). Letters
 of ASCII, Latin-1, Greek and Cyrillic are compared in lower case, ASCII digits as 0, and all other characters as they
 are, so that accents make a difference. In scripts without spaces (Thai, Lao, Myanmar, Khmer, Kana, Han) each character
-is a word. Words are hashed as the text is read, and a line is known by 64 bits: among 10^9 different lines, any two
-have one hash with a probability of 3 %.
+is a word. With `match = "numbers"`, digits are compared as they are; with `match = "exact"`, lines are equal if all
+their bytes are, but for white space at the end. Words are hashed as the text is read, and a line is known by 64 bits:
+among 10^9 different lines, any two have one hash with a probability of 3 %.
 
 **Where this comes from.** CCNet (Wenzek et al. 2019, arXiv:1911.00359) hashes paragraphs in lower case, with digits as
 0 and without punctuation. It drops every paragraph whose hash occurs twice in a few shards, the first one too. C4
@@ -25,7 +26,9 @@ better ones. Hence `documents = 7`: boilerplate is in many documents, a quotatio
 around the removed lines, the stretch with the most newlines remains, so that no paragraph runs into another. White
 space before the first line and after the last remains as well. With `keep_first`, a repeated line stays where it comes
 first, in the first document that has it, and nowhere else, not even later in that document. A text without repeated
-lines is unchanged. A line that is repeated within too few documents stays: filters of repetition look for these.
+lines is unchanged. A line that is repeated within too few documents stays: filters of repetition look for these. A
+document that lost lines and has fewer than `min_kept_words` words left is dropped; with 0, a document of which nothing
+is left stays, with an empty text.
 
 A file of line hashes is a file of records by slots (`corpus.dedup.slots`), each of two words of 8 bytes: the hash, and
 documents << 32 | first row within the shard. A slot is an equal range of hashes, so partition `part` of `parts` is one
@@ -269,7 +272,8 @@ def _column(texts: pa.Array) -> _Column:
 
 
 def _rule(config: Config) -> line_kernels.LineRule:
-    return line_kernels.LineRule(config.unit == "paragraph", config.min_words)
+    digits = np.uint64(0 if config.match == "folded" else 2**64 - 1)
+    return line_kernels.LineRule(config.unit == "paragraph", config.min_words, digits, config.match == "exact")
 
 
 def _merged(records: NDArray[np.uint64], skipped: int, buckets: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

@@ -63,12 +63,13 @@ def drop_repeated_lines(texts: Iterable[str], *, documents: int = 7, **settings:
     texts      strings, or an Arrow array of strings
     documents  a line is repeated if so many texts have it, such as a menu or a cookie notice (Llama 3: 7)
     settings   other settings of [lines] by their names: keep_first=False, unit="paragraph", min_words=3 (shorter lines
-               are ignored), min_kept_words=50
+               are ignored), min_kept_words=50, match="numbers" or "exact"
 
-    A text that lost lines and has fewer than `min_kept_words` words left is None. A repeated line stays in the first
-    text that has it, unless keep_first=False. Case, digits, punctuation and white space make no difference between
-    lines. `corpus.dedup.lines.hashes` has the sources. Raises ValueError naming a setting that is wrong, TypeError for
-    what is no text.
+    A text that lost lines and has fewer than `min_kept_words` words left is None; with 0, one of which nothing is left
+    is "". A repeated line stays in the first text that has it, unless keep_first=False. Case, digits, punctuation and
+    white space make no difference between lines; with match="numbers" digits do, and with match="exact" all of them do
+    (but for white space at the end). `corpus.dedup.lines.hashes` has the sources. Raises ValueError naming a setting
+    that is wrong, TypeError for what is no text.
 
     >>> from corpus import drop_repeated_lines
     >>> texts = ["Menu: home, news, about us\\nA ship came home.", "Menu: home, news, about us\\nIt rained all day."]

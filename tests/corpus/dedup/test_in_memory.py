@@ -95,6 +95,7 @@ def test_near_duplicates_are_what_corpus_dedup_drops(tmp_path: Path, settings: d
         {"min_kept_words": 1},
         {"documents": 2, "keep_first": False, "min_words": 1},
         {"documents": 3, "unit": "paragraph", "min_kept_words": 10},
+        {"documents": 2, "min_words": 1, "min_kept_words": 0, "match": "exact"},
     ],
     ids=str,
 )
@@ -165,3 +166,18 @@ def test_what_is_no_list_of_texts_is_named(function: str) -> None:
 def test_texts_have_no_column_that_could_decide() -> None:
     with pytest.raises(ValueError, match="keep = 'score:likes': should be longest or first"):
         corpus.near_duplicates(["a"], keep="score:likes")
+
+
+def test_lines_that_differ_in_digits_are_two_if_digits_count_and_an_empty_text_may_stay() -> None:
+    texts = ["Page 3 of 7", "page 1, of 9", "Page 3 of 7  ", "page 3, of 7"]
+
+    def left(match: str, least: int = 0) -> list[str | None]:
+        return corpus.drop_repeated_lines(texts, documents=2, match=match, min_kept_words=least)
+
+    assert left("folded") == [texts[0], "", "  ", ""]
+    assert left("folded", 1) == [texts[0], None, None, None]
+    assert left("numbers") == [texts[0], texts[1], "  ", ""]
+    assert left("exact") == [texts[0], texts[1], "  ", texts[3]]
+    assert [(line.line, line.texts) for line in corpus.find_repeated_lines(texts, documents=2, match="exact")] == [
+        ("Page 3 of 7", 2)
+    ]

@@ -71,6 +71,24 @@ def test_likeness_through_a_third_drops_nothing() -> None:
     assert kept(chain, Config(bands=3, rows=2, verify=False)) == ["d0"]
 
 
+def test_unverified_a_row_says_what_connects_it_with_the_kept_document() -> None:
+    """The estimate of the signatures is 1 for all of them, because their minima are those of folded text."""
+    config = Config(bands=3, rows=2, verify=False)  # limit .577
+    rows = [
+        candidate(0, ngrams=list(range(0, 20)), length=9),
+        candidate(1, ngrams=list(range(4, 20)), length=8),
+        candidate(2, ngrams=list(range(11, 31)), length=7),
+        candidate(3, text_hash=b"x" * 16, ngrams=[], length=6),
+    ]
+    assert [(row["representative"], row["rule"], row["similarity"]) for row in decisions(rows, config)] == [
+        ("d0", None, None),
+        ("d0", "dedup.minhash", 16 / 20),
+        ("d0", "dedup.chain", 9 / 31),
+        ("d0", "dedup.chain", 0.0),
+    ]
+    assert [row["threshold"] for row in decisions(rows, config)] == [None, *[config.limit] * 3]
+
+
 def test_documents_without_a_band_in_common_are_not_compared() -> None:
     assert kept([candidate(0, minima=[1] * 6), candidate(1, minima=[2] * 6)]) == ["d0", "d1"]
 

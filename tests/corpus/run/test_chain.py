@@ -97,11 +97,46 @@ def test_a_row_at_which_a_stage_fails_is_set_aside() -> None:
 
 @pytest.mark.parametrize(("bad", "good"), [(11, 0), (1001, 3000)])
 def test_a_stage_that_fails_everywhere_is_at_fault_itself(bad: int, good: int) -> None:
-    with pytest.raises(RuntimeError, match="asked for"):
+    with pytest.raises(ValueError, match=rf"stage works failed at {bad:,} of .* with RuntimeError: asked for"):
         run(Chain([STEP], NotingAttempt(), 1.0), ["good"] * good + ["raise"] * bad, 64)
 
 
-def test_what_the_settings_or_the_machine_are_to_blame_for_is_no_row_s_fault() -> None:
+@pytest.mark.parametrize("size", [1, 64])
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("value", "ValueError: asked for"),
+        ("missing", "FileNotFoundError: [Errno 2] No such file or directory: 'nothere'"),
+        ("quit", "SystemExit: asked for"),
+        ("surrogate", r"ValueError: \ud800"),
+        ("unprintable", "Unprintable: (its text cannot be shown)"),
+    ],
+)
+def test_whatever_a_stage_of_a_user_raises_is_the_row_s(how: str, error: str, size: int) -> None:
+    attempt = NotingAttempt()
+    chain = Chain([STEP], attempt, 1.0)
+    kept, dropped = run(chain, ["good", how, "good"], size)
+    assert kept == ["good", "good"]
+    assert dropped == [("<1>", "works.error", error)]
+    ((row, why, trace),) = attempt.notes
+    assert (row, why.kind) == (1, "error")
+    assert "in misbehave" in trace
+    trace.encode()
+
+
+def test_what_the_machine_is_to_blame_for_is_no_row_s_fault() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        run(Chain([STEP], NotingAttempt(), 1.0), ["good", "full"], 64)
+
+
+def test_a_file_that_is_missing_for_every_row_is_the_stage_s_fault() -> None:
+    with pytest.raises(FileNotFoundError, match="nothere"):
+        run(Chain([STEP], NotingAttempt(), 1.0), ["missing", "missing"], 64)
+
+
+def test_a_value_error_of_a_stage_of_this_package_names_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as labels that belong to other documents: to drop these would lose them."""
+    monkeypatch.setattr("corpus.run.own.is_own", lambda module: False)
     with pytest.raises(ValueError, match="asked for"):
         run(Chain([STEP], NotingAttempt(), 1.0), ["good", "value"], 64)
 

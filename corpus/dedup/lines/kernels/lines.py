@@ -55,16 +55,18 @@ def _classify(typing_context: Any, address: Any) -> Any:
 
 
 class LineRule(NamedTuple):
-    """What is compared: paragraphs or lines, of so many words at least."""
+    """What is compared: paragraphs or lines, of so many words at least, and what makes a difference."""
 
     paragraphs: Any  # bool
     min_words: Any  # int
+    digits: Any  # uint64: 0 where each digit counts as 0, all bits set where digits make a difference
+    exact: Any  # bool: every byte makes a difference
 
 
 class Lines(NamedTuple):
     """Room for the lines of one text of n bytes: n // 2 + 1 lines, because a line has a letter and a newline."""
 
-    hashes: Any  # uint64: of the line's words
+    hashes: Any  # uint64: of the line's words, or of its bytes
     words: Any  # int32: how many words it has
     begins: Any  # int64: where it begins in the text
     stops: Any  # int64: where it ends, without the white space after it
@@ -95,8 +97,9 @@ def _step(h: Any, chunk: Any) -> Any:
 
 
 @kernel
-def _ascii_word(h: Any, p: int, size: int) -> Any:
-    """Hash a word of ASCII letters and digits into `h`: in lower case, each digit as 0, eight bytes at a time.
+def _ascii_word(h: Any, p: int, size: int, digits: Any) -> Any:
+    """Hash a word of ASCII letters and digits into `h`: in lower case, each digit as 0 or (`digits` of LineRule) as it
+    is, eight bytes at a time.
 
     The last chunk has less than eight bytes, maybe none, so that the end of the word counts.
     """
@@ -105,12 +108,26 @@ def _ascii_word(h: Any, p: int, size: int) -> Any:
         if size < 8:
             chunk &= (uint64(1) << uint64(8 * size)) - uint64(1)
         letters = chunk >> uint64(6) & _EACH  # bit 6 is set in letters and not in digits
-        chunk = (chunk | letters << uint64(5)) & ((letters << uint64(4)) - letters | _HIGH_NIBBLES)
+        chunk = (chunk | letters << uint64(5)) & ((letters << uint64(4)) - letters | _HIGH_NIBBLES | digits)
         h = _step(h, chunk)
         if size < 8:
             return h
         p += 8
         size -= 8
+
+
+@kernel
+def _line_hash(h: Any, begin: int, stop: int, exact: bool) -> Any:
+    """The hash of a line between two addresses: `h` is that of its words, and of its bytes where `exact`."""
+    if exact:
+        h = MULTIPLIER
+        while True:
+            chunk = uint64(load64(begin))
+            if stop - begin < 8:
+                return _mix64(_step(h, chunk & ((uint64(1) << uint64(8 * (stop - begin))) - uint64(1))))
+            h = _step(h, chunk)
+            begin += 8
+    return _mix64(h)
 
 
 @kernel
@@ -142,7 +159,7 @@ def _lower(code: Any) -> Any:
 
 
 @kernel
-def _wide_words(h: Any, p: int, stop: int) -> Any:
+def _wide_words(h: Any, p: int, stop: int, digits: Any) -> Any:
     """Hash the words of a run of letters, digits and bytes that are not ASCII into `h`; returns (`h`, words).
 
     Bytes that are not UTF-8 count as letters.
@@ -155,7 +172,7 @@ def _wide_words(h: Any, p: int, stop: int) -> Any:
         size, code = 1, int64(0xC0)
         if lead < uint64(0x80):
             letter = lead >> uint64(6)
-            bytes_ = (lead | letter << uint64(5)) & (uint64(0x0F) * letter | uint64(0xF0))
+            bytes_ = (lead | letter << uint64(5)) & (uint64(0x0F) * letter | uint64(0xF0) | digits)
         elif lead >= uint64(0xC0):
             second = int64(bytes_ >> uint64(8) & uint64(0x3F))
             third = int64(bytes_ >> uint64(16) & uint64(0x3F))
@@ -208,9 +225,10 @@ def _run_end(p: int, end: int) -> int:
 
 
 @kernel
-def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
+def scan(text: int, end: int, rule: Any, lines: Any) -> Any:
     """Write the lines, or paragraphs, that are not blank of the text between two addresses; returns how many."""
     hashes, words, begins, stops = lines
+    paragraphs, _, digits, exact = rule
     n = 0
     h, count = MULTIPLIER, 0
     begin, stop = -1, -1  # of the line or paragraph that is not finished; begin is -1 if there is none
@@ -228,7 +246,7 @@ def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
                 if begin < 0:
                     begin = line
                 blank, stop = False, _run_end(p + _BLOCK, end)
-                h, more = _wide_words(h, p, stop)
+                h, more = _wide_words(h, p, stop, digits)
                 count += more
                 p = stop
                 continue
@@ -249,15 +267,16 @@ def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
                 runs &= after
                 size = trailing_zeros(int64(after)) - first
                 if run & wide:
-                    h, more = _wide_words(h, p + first, p + first + size)
+                    h, more = _wide_words(h, p + first, p + first + size, digits)
                     count += more
                 else:
-                    h = _ascii_word(h, p + first, size)
+                    h = _ascii_word(h, p + first, size, digits)
                     count += 1
             if not newlines:
                 break
             if begin >= 0 and (blank or not paragraphs):
-                hashes[n], words[n], begins[n], stops[n] = _mix64(h), count, begin - text, stop - text
+                hashes[n], words[n] = _line_hash(h, begin, stop, exact), count
+                begins[n], stops[n] = begin - text, stop - text
                 n += 1
                 h, count, begin = MULTIPLIER, 0, -1
             line, blank = p + trailing_zeros(int64(newlines)) + 1, True
@@ -266,7 +285,8 @@ def scan(text: int, end: int, paragraphs: bool, lines: Any) -> Any:
             newlines &= newlines - uint64(1)
         p += advance
     if begin >= 0:
-        hashes[n], words[n], begins[n], stops[n] = _mix64(h), count, begin - text, stop - text
+        hashes[n], words[n] = _line_hash(h, begin, stop, exact), count
+        begins[n], stops[n] = begin - text, stop - text
         n += 1
     return n
 
@@ -290,7 +310,7 @@ def hash_lines(texts: Any, rule: Any, first_row: Any, lines: Any, records: Any) 
     for text in range(texts.offsets.size - 1):
         start, end = texts.offsets[text], texts.offsets[text + 1]
         p = readable(texts, start, end)
-        count = scan(p, p + end - start, rule.paragraphs, lines)
+        count = scan(p, p + end - start, rule, lines)
         for i in range(count):
             if lines.words[i] >= rule.min_words:
                 records[n, 0], records[n, 1], records[n, 2] = lines.hashes[i], first_row + uint64(text), 1

@@ -188,7 +188,7 @@ def remove_lines(
     for text in range(texts.offsets.size - 1):
         start, end = texts.offsets[text], texts.offsets[text + 1]
         p = readable(texts, start, end)
-        n = scan(p, p + end - start, rule.paragraphs, lines)
+        n = scan(p, p + end - start, rule, lines)
         gone = total = 0
         any_first = False
         for i in range(n):

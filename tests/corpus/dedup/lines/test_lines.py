@@ -72,7 +72,8 @@ CONFIGS = st.builds(
     keep_first=st.booleans(),
     unit=st.sampled_from(["line", "paragraph"]),
     min_words=st.integers(1, 3),
-    min_kept_words=st.integers(1, 4),
+    min_kept_words=st.integers(0, 4),
+    match=st.sampled_from(["folded", "numbers", "exact"]),
 )
 
 
