@@ -70,7 +70,7 @@ def _with_its_columns(
     batch: pa.RecordBatch,
     settings: Any,
 ) -> Any:
-    """The answer of the module's process. Raises ValueError if it adds other columns than COLUMNS names.
+    """The answer of the module's process. Raises WrongAnswer if it adds other columns than COLUMNS names.
 
     A column that COLUMNS does not name would be lost, because a shard has the columns that are declared.
     """
@@ -83,10 +83,12 @@ def _with_its_columns(
         field = (
             f'pa.field("{column}", pa.{ {"double": "float64", "float": "float32", "bool": "bool_"}.get(kind, kind) }())'
         )
-        raise ValueError(f"[{stage}] {module}.process adds the column {column}; add COLUMNS = ({field},) to the module")
+        raise WrongAnswer(
+            f"[{stage}] {module}.process adds the column {column}; add COLUMNS = ({field},) to the module"
+        )
     missing = [name for name in declared if name not in names]
     if missing and answer.kept.num_rows:
-        raise ValueError(f"[{stage}] {module}.process should add the column {missing[0]}, which its COLUMNS names")
+        raise WrongAnswer(f"[{stage}] {module}.process should add the column {missing[0]}, which its COLUMNS names")
     return answer
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.model.test_parallel import ONE_THREAD, torchruns_variables
+from tests.support.model_processes import ONE_THREAD, torchruns_variables
 
 TRAIN = """
 import sys

@@ -7,9 +7,7 @@ start as a process that trains.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 import torch
 
 from model.checkpoint import checkpoints, newest
+from tests.support.model_processes import ONE_THREAD, torchruns_variables
 from tests.support.model_shards import random_documents, write_shard
 
 STEPS = ["--steps", "8", "--context", "64", "--batch-tokens", "512", "--micro-batch-tokens", "256"]
@@ -26,7 +25,6 @@ QUIET = ["--device", "cpu", "--validate-every", "4", "--sample-every", "0", "--l
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
 TORCHRUN += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--no-python"]
 MODEL = str(Path(sys.executable).with_name("model"))
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as torchrun sets it; two would sum in another order
 
 
 # Copies give the same bits. The norm of shards is summed in another order, and single weights whose gradient is almost
@@ -58,15 +56,6 @@ def train(processes: int, data: Path, run: Path, *more: str, launcher: list[str]
         output += answer  # of the first process only
     summary: dict[str, Any] = json.loads(output)
     return summary
-
-
-def torchruns_variables(processes: int) -> list[dict[str, str]]:
-    if processes == 1:
-        return [{}]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
 def state_of(run: Path) -> dict[str, Any]:
