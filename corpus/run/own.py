@@ -37,7 +37,6 @@ from corpus.schema import Drop, Outcome, outcome
 from corpus.stage import Stage
 
 _TYPES = (int, float, str, bool)
-_MAKERS = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool_"}  # of pyarrow, by type
 
 
 class WrongAnswer(ValueError):
