@@ -79,10 +79,7 @@ def make_folder(path: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         for place in (path, *path.parents):
             if place.is_symlink() and not place.exists():
-                target = os.readlink(place)
-                raise FileExistsError(
-                    f"{place}: is a link to {target}, which is not there; remove the link, or make {target}"
-                ) from None
+                raise _link_to_nothing(place) from None
             if place.exists() and not place.is_dir():
                 raise FileExistsError(f"{place}: is a file, where a folder is needed; name another folder") from None
         raise
@@ -90,6 +87,11 @@ def make_folder(path: Path) -> None:
         if error.errno != errno.ENAMETOOLONG:
             raise
         raise OSError(f"{path}: a name in this path is too long for its file system; use a shorter name") from None
+
+
+def _link_to_nothing(place: Path) -> FileExistsError:
+    target = os.readlink(place)
+    return FileExistsError(f"{place}: is a link to {target}, which is not there; remove the link, or make {target}")
 
 
 def no_link(path: str, flags: int) -> int:
@@ -105,13 +107,17 @@ def no_link(path: str, flags: int) -> int:
 def check_folder(path: Path) -> None:
     """Check that a folder is at `path` or can be made there, and can be written to: before long work, not after it.
 
-    Raises NotADirectoryError or PermissionError, with the path that is in the way as its file name.
+    Raises FileExistsError for a link to nothing, NotADirectoryError or PermissionError, with the path that is in the
+    way as its file name.
     """
     present = next((place for place in (path, *path.absolute().parents) if os.path.lexists(place)), Path("/"))
+    if present.is_symlink() and not present.exists():
+        raise _link_to_nothing(present)
     if not present.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(present))
     if not os.access(present, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(present))
+        number = errno.EROFS if os.statvfs(present).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number), str(present))
 
 
 def partial_path(path: Path) -> Path:

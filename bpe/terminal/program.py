@@ -30,7 +30,7 @@ from bpe.terminal.text import say
 
 DISTRIBUTION = "corpus-toolkit"
 FAILED, WRONG_USAGE, FORBIDDEN, INTERRUPTED = 1, 2, 4, 130
-_AGAIN = 0.05  # seconds
+_AGAIN = 0.5  # seconds
 _NO_FIX = (click.MissingParameter, click.NoSuchOption, click.BadOptionUsage, click.BadArgumentUsage)
 
 Table = Mapping[str, tuple[str, str]]  # name -> (module:function, one line of help)

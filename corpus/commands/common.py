@@ -39,18 +39,20 @@ def _output(context: click.Context, option: click.Parameter, value: str) -> str:
     """The output folder. Raises BadParameter if no folder can be made or written to at this path."""
     from bpe.terminal.failures import said
     from bpe.whole import check_folder
-    from corpus.store.open import is_remote
+    from corpus.store.open import check_name, is_remote
 
     if not value:
         raise click.BadParameter("is empty; name a folder", context, option)
     if not is_remote(value):
         path = Path(value.removeprefix("file://"))
-        if path.is_file():
-            raise click.BadParameter(f"{value}: is a file; name a folder", context, option)
         try:
+            check_name(value)
+            if path.is_file():
+                raise ValueError(f"{value}: is a file; name a folder")
             check_folder(path)
-        except OSError as error:
-            raise click.BadParameter(f"{said(error)}", context, option) from None
+        except (ValueError, FileExistsError, NotADirectoryError) as error:
+            message = said(error) if isinstance(error, OSError) else str(error)
+            raise click.BadParameter(f"{message}", context, option) from None
     return value.rstrip("/") or "/"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.command import command
 from tests.support.commands import PROGRAMS, commands
+from tests.support.model_shards import random_documents, write_shard
 from tests.support.paths import REPOSITORY
 
 # What the user gets whose input does not exist: arguments, exit code, and what the one line names. `{out}` is a folder.
@@ -120,7 +121,8 @@ def test_help_loads_nothing_heavy(program: str) -> None:
 
 def test_without_pytorch_the_way_to_it_is_named(tmp_path: Path) -> None:
     script = "import sys; sys.modules['torch'] = None; from model.cli import main; main()"
-    arguments = ["pretrain", "--data", str(tmp_path), "-o", str(tmp_path / "run")]
+    write_shard(tmp_path / "tokens/a.parquet", random_documents(9))
+    arguments = ["pretrain", "--data", str(tmp_path / "tokens"), "-o", str(tmp_path / "run")]
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, cwd=REPOSITORY
     )

@@ -61,9 +61,12 @@ def test_recipes_are_found_by_their_names(installed: Path, tmp_path: Path) -> No
     arguments = ("--input", "none.warc.gz", "-o", "out")
     for name in ("demo", "fineweb", "fineweb2"):
         done = run(installed, tmp_path, "-m", "corpus", "run", name, *arguments)
-        assert (done.returncode, done.stderr) == (1, "corpus: none.warc.gz: no such file or directory\n")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "corpus: none.warc.gz: no such file or directory; check the name\n",
+        )
     done = run(installed, tmp_path, "-m", "corpus", "filter", "none", "-o", "out", "--recipe", "fineweb")
-    assert (done.returncode, done.stderr) == (1, "corpus: none: no such file or directory\n")
+    assert (done.returncode, done.stderr) == (1, "corpus: none: no such file or directory; check the name\n")
     for command in (("run", "fineweb3", *arguments), ("filter", "none", "-o", "out", "--recipe", "fineweb3")):
         done = run(installed, tmp_path, "-m", "corpus", *command)
         assert done.returncode == 2

@@ -77,7 +77,7 @@ def test_gc_goes_on_with_the_other_datasets(tmp_path: Path, outside: Path) -> No
     assert contents(outside) == before
     assert (tmp_path / "out" / "labels" / "data" / "left-over.parquet").exists()
     assert not (tmp_path / "out" / "unique" / "data" / "left-over.parquet").exists()
-    assert "gc: 1 files" in told
+    assert "gc: 1 file" in told
 
 
 def test_links_to_files_are_removed_and_the_files_stay(docs: Path, outside: Path) -> None:

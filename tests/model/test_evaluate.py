@@ -330,7 +330,7 @@ def test_errors_are_one_line(root: Path, tmp_path: Path) -> None:
         assert len(result.stderr.splitlines()) == 1
         assert result.stdout == ""
     result = run_eval(root / "run", "--data", root / "other", "--stride", 99)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "stride = 99: should be at most the context, 16" in result.stderr
     result = run_eval(root / "run")
     assert result.exit_code == 2

@@ -106,8 +106,8 @@ def test_a_prompt_longer_than_the_context_is_reported(trained: Path) -> None:
         (["--prompts", "{tmp}/empty.txt"], 1, "empty.txt: holds no prompt; give one a line"),
         (["--few-shot", "{tmp}/empty.txt"], 1, "empty.txt: holds no example"),
         (["--few-shot", "{tmp}/good.jsonl"], 1, "an input is needed; give it by --prompt"),
-        (["--max-tokens", "0"], 1, "max_tokens = 0: should be at least 1"),
-        (["--stop", ""], 1, "a stop text is empty"),
+        (["--max-tokens", "0"], 2, "max_tokens = 0: should be at least 1"),
+        (["--stop", ""], 2, "a stop text is empty"),
     ],
 )
 def test_errors_are_one_line(trained: Path, tmp_path: Path, arguments: list[Any], code: int, message: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
-import json
 import signal
 import subprocess
 import sys
@@ -27,6 +27,7 @@ from corpus.crawl.fetch import (
     user_agent,
 )
 from corpus.crawl.part import SEAM
+from corpus.store.records import CommitRecord
 from corpus.warc.pages import Page, read_pages
 from tests.support.crawl_server import (
     Busy,
@@ -239,9 +240,9 @@ def test_a_receipt_of_another_file_is_not_overwritten(tmp_path: Path) -> None:
     with CrawlServer(ONE) as server:
         run(server, tmp_path)
         file = tmp_path / "_units" / f"{NAME}.json"
-        receipt = json.loads(file.read_text())
-        receipt["inputs"][0]["path"] = "s3://elsewhere/x"
-        file.write_text(json.dumps(receipt))
+        receipt = CommitRecord.from_json(file.read_bytes(), file.name)
+        other = dataclasses.replace(receipt.inputs[0], path="s3://elsewhere/x")
+        file.write_bytes(dataclasses.replace(receipt, inputs=(other,)).to_json())
         with pytest.raises(ValueError, match="is the receipt of s3://elsewhere/x"):
             run(server, tmp_path)
         file.write_text("{}")

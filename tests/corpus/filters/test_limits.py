@@ -236,7 +236,7 @@ def test_benchmarks_of_too_many_bytes(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_benchmark_nested_too_deep_is_named(tmp_path: Path) -> None:
     (tmp_path / "deep.jsonl").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"deep\.jsonl, line 1: not JSON"):
+    with pytest.raises(ValueError, match=r"deep\.jsonl, line 1: nested too deeply"):
         read_examples([str(tmp_path / "deep.jsonl")], [])
 
 
