@@ -293,7 +293,7 @@ def test_table_reads_well(root: Path) -> None:
 
 
 def test_run_that_is_imported_or_has_no_tokenizer(root: Path, tmp_path: Path, vocabulary: Vocabulary) -> None:
-    save_run(tmp_path / "run", root / "mixed", vocabulary, train=None, data=None)
+    save_run(tmp_path / "run", root / "mixed", vocabulary, train=None, data={})
     answer = eval_json(tmp_path / "run", "--data", root / "mixed")
     assert {row["part"] for row in answer["data"]} == {"all"}
     for path in (tmp_path / "run/tokenizer").iterdir():
