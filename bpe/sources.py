@@ -141,7 +141,7 @@ def _documents_of(record: Path) -> list[Path]:
     try:
         outputs = read_json(record.read_bytes())["outputs"]
         paths = [output["path"] for output in outputs if output["kind"] == "documents"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{record}: not a commit record ({error!r}); run the stage again") from error
     files = [record.parent.parent / path for path in paths]
     for file in files:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bpe.parse import parse_json
 from bpe.whole import whole, write_whole
 from model.config import ModelConfig
-from model.parse import parse_json
 
 if TYPE_CHECKING:
     import torch

@@ -37,11 +37,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bpe.parse import parse_json
 from bpe.texts import utf8
 from model.attention import kernels
 from model.device import autocast, micro_batch_tokens, to_device
 from model.gpt import GPT
-from model.parse import parse_json
 from model.table import table
 from model.tokenizer import Tokenizer
 

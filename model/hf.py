@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bpe.files import HEADERS, load_vocabulary, save_vocabulary
+from bpe.parse import parse_json
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
 from bpe.whole import make_folder, whole, write_whole
 from corpus.store.local import check_below
@@ -26,7 +27,6 @@ from model.config import ModelConfig, as_dict
 from model.device import check_memory
 from model.gpt import GPT, parameter_count
 from model.hf_shapes import ARCHITECTURES, Architecture, architecture_of, to_ours, to_theirs
-from model.parse import parse_json
 from model.tokenizer import Tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

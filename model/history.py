@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bpe.parse import parse_json
 from model.config import VOCABULARY_TILE
-from model.parse import parse_json
 from model.presets import PRESETS
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.parse import parse_json
+from bpe.parse import parse_json
 from model.tokenizer import Tokenizer
 
 JSON_LINES = (".jsonl", ".ndjson")

@@ -51,8 +51,7 @@ def _output(context: click.Context, option: click.Parameter, value: str) -> str:
                 raise ValueError(f"{value}: is a file; name a folder")
             check_folder(path)
         except (ValueError, FileExistsError, NotADirectoryError) as error:
-            message = said(error) if isinstance(error, OSError) else str(error)
-            raise click.BadParameter(f"{message}", context, option) from None
+            raise click.BadParameter(said(error) or str(error), context, option) from None
     return value.rstrip("/") or "/"
 
 

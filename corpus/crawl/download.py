@@ -188,8 +188,8 @@ class Client:
         """Fetch `url` to `target`, going on with `target`.part if it is there; returns (bytes, ETag).
 
         `on_bytes(done, total)` is called during the transfer, `on_retry(failures, seconds, reason)` before each wait.
-        Raises FetchError, Forbidden, Stopped, and OSError for the local disk; the .part file stays, unless its bytes
-        are not those of the file.
+        Raises FetchError, Forbidden, Stopped, and OSError for the local disk; the .part file stays, unless it
+        holds bytes that the file does not have.
         """
         part, most = part_of(target), 0
         transfer = _Transfer(url, limits, on_bytes)

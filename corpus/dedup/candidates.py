@@ -88,7 +88,7 @@ def write_blocks(root: NDArray[Any], sizes: NDArray[Any], starts: Sequence[int],
 
 
 def blocks_of(root: NDArray[Any], sizes: NDArray[Any], start: int, end: int) -> pa.RecordBatch:
-    """BLOCKS of the rows from `start` to `end`; `root` and `sizes` are those of `write_blocks`."""
+    """BLOCKS of the rows from `start` to `end`; `root` and `sizes` are described at `write_blocks`."""
     roots = root[start:end]
     connected = np.flatnonzero(sizes[roots] > 1)
     rows = connected.astype(np.uint64) + np.uint64(start)

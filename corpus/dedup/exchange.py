@@ -56,7 +56,10 @@ def edges_in_memory(batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint3
 def _partitioned(
     batches: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint32]]],
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """(records uint32[n, 3], where those of each slot begin, int64[SLOTS + 1]) of batches of (keys, row of each)."""
+    """The records of batches of (keys, row of each key), sorted by slot.
+
+    Returns (records uint32[n, 3], the first record of each slot int64[SLOTS + 1]).
+    """
     portions = [(np.empty(0, np.uint64), np.empty(0, np.uint32)), *batches]
     keys, rows = (np.concatenate(columns) for columns in zip(*portions, strict=True))
     del portions  # the records take as much memory again

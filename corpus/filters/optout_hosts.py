@@ -8,7 +8,6 @@ that speaks of AI. The file is mapped into memory, so that all workers share one
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from bpe.parse import parse_json
 from corpus.filters.robots import Rule, allowed, matches, normal, parse_robots, path_of
 
 KINDS = ("robots", "ai", "tdm")
@@ -100,8 +100,8 @@ def tdm_rules(text: str) -> list[dict[str, Any]]:
     [] if the text is no such file.
     """
     try:
-        rules = json.loads(text)
-    except (ValueError, RecursionError):
+        rules = parse_json(text)
+    except ValueError:
         return []
     return [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
 

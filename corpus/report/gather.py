@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bpe.parse import parse_json
 from corpus.report.funnel import Funnel, funnel
 from corpus.report.page import page
 from corpus.stage import output_folders
@@ -121,7 +122,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def _row(line: str) -> dict[str, Any] | None:
     """The object in a line of a training run's metrics; None for a line that a crash has damaged."""
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parse_json(line)
+    except ValueError:
         return None
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

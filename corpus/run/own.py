@@ -37,6 +37,7 @@ from corpus.schema import Drop, Outcome, outcome
 from corpus.stage import Stage
 
 _TYPES = (int, float, str, bool)
+_MAKERS = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool_"}  # of pyarrow, by type
 
 
 class WrongAnswer(ValueError):
@@ -79,9 +80,7 @@ def _with_its_columns(
     declared, names = [field.name for field in columns(settings)], answer.kept.schema.names
     for column in (name for name in names if name not in (*batch.schema.names, *declared)):
         kind = str(answer.kept.schema.field(column).type)
-        field = (
-            f'pa.field("{column}", pa.{ {"double": "float64", "float": "float32", "bool": "bool_"}.get(kind, kind) }())'
-        )
+        field = f'pa.field("{column}", pa.{_MAKERS.get(kind, kind)}())'
         raise WrongAnswer(
             f"[{stage}] {module}.process adds the column {column}; add COLUMNS = ({field},) to the module"
         )

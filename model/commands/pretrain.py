@@ -12,12 +12,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from bpe.parse import parse_json
 from bpe.terminal.help import FILES, WORK, Heading, command, json_option
 from bpe.terminal.program import INTERRUPTED
 from bpe.terminal.text import say
 from model.commands.common import PATH, device_option, usage
 from model.config import OPTIMIZERS, SCHEDULES, SHARDINGS, TRACKERS, ModelConfig, RunOptions, TrainConfig
-from model.parse import parse_json
 from model.presets import PRESETS, from_preset
 
 TRAINING = Heading("Model and training (defaults are those of the preset)")

@@ -9,7 +9,7 @@ from typing import Any
 def parse_json(text: bytes | str) -> Any:
     """The value of a JSON text. Raises ValueError for a text that is no JSON, no UTF-8, or nested too deep.
 
-    >>> from model.parse import parse_json
+    >>> from bpe.parse import parse_json
     >>> parse_json("[" * 100_000)
     Traceback (most recent call last):
     ValueError: brackets are nested too deep
