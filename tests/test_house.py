@@ -38,7 +38,9 @@ ROOMS = {
     "tokens": MACHINERY,
     "report": MACHINERY,
     "sample": MACHINERY,
-    "pipeline": MACHINERY | {"tokens", "warc", "report"},
+    "sources": MACHINERY,
+    "inputs": MACHINERY | {"sources", "warc", "language"},
+    "pipeline": MACHINERY | {"inputs", "sources", "tokens", "report"},
 }
 ABOVE = {"commands", "cli", "__main__"}  # may import everything; nothing imports them
 OF_CORPUS_FOR_MODEL = {"schema", "store"}

@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from bpe.terminal.help import FILES, command, json_option
-from corpus.commands.common import documents_source, execute, inputs_argument, output_option, work_options
+from corpus.commands.common import (
+    columns_of,
+    columns_options,
+    documents_source,
+    execute,
+    inputs_argument,
+    output_option,
+    work_options,
+)
 
 
 @command()
@@ -20,6 +28,7 @@ from corpus.commands.common import documents_source, execute, inputs_argument, o
     metavar="PATH",
     help="folder made by bpe train, gpt2/cl100k_base/o200k_base.tiktoken, or a tokenizer.json",
 )
+@columns_options
 @work_options
 @json_option
 def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any) -> int:
@@ -27,14 +36,15 @@ def tokenize(inputs: tuple[str, ...], output: str, tokenizer: str, **flags: Any)
 
     Examples:
       corpus tokenize clean/ -t tokenizer/ -o tokens/
+      corpus tokenize fineweb/ -t llama3/ -o tokens/
 
     `bpe train` makes the vocabulary; `model pretrain` reads the shards.
     """
-    from corpus.pipeline import source_keys
+    from corpus.inputs import source_keys
     from corpus.store.open import exists
     from corpus.tokens.passes import tokens_pass
 
-    source = documents_source("tokenize", inputs, output)
+    source = documents_source("tokenize", inputs, output, columns_of(flags))
     if not exists(tokenizer):
         raise click.UsageError(f"-t {tokenizer}: no such tokenizer; give a folder made by bpe train, or a file")
-    return execute([tokens_pass(source.dataset, source_keys(source), tokenizer, output)], flags)
+    return execute([tokens_pass(source, source_keys(source), tokenizer, output)], flags)

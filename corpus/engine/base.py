@@ -41,12 +41,13 @@ class Quarantine(NamedTuple):
 @dataclass(frozen=True)
 class Unit:
     """A piece of work: its key, the files that it reads, and the number of its first row over all units (0 where
-    nobody counts rows over all units).
+    nobody counts rows over all units). `part` says which part of its file it reads; None: all of it.
     """
 
     key: str
     inputs: tuple[Any, ...]
     first_row: int = 0
+    part: Any = None
 
 
 class Attempt(Protocol):

@@ -8,6 +8,7 @@ groups        a shard     the size of each group in the shard, in documents, tok
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -55,7 +56,7 @@ def name_sources(paths: Sequence[str]) -> dict[str, str]:
     """Sources by their names, the last parts of their paths. Raises ValueError if two sources have one name."""
     named: dict[str, str] = {}
     for path in paths:
-        name = PurePosixPath(path).name or path
+        name = re.sub(r"[*?\[\]]", "_", PurePosixPath(path).name) or path
         if name in named:
             raise ValueError(f"{path}: has the name of {named[name]}; rename one of the folders")
         named[name] = path.rstrip("/") or "/"

@@ -13,7 +13,7 @@ from pathlib import Path
 from bpe.files import load_vocabulary
 from bpe.formats import naming
 from corpus.run.chain import Step
-from corpus.run.plan import Pass, document_units, global_pass
+from corpus.run.plan import Pass, Source, document_units, global_pass
 from corpus.run.recipe import describe
 from corpus.run.work import ChainWork, Documents
 from corpus.store.open import local_path
@@ -48,15 +48,20 @@ def check_tokenizer(tokenizer: str) -> str:
     return vocabulary.hash
 
 
-def tokens_pass(documents: str, keys: Sequence[str], tokenizer: str, output: str) -> Pass:
-    """The pass that turns DOCUMENTS into TOKENS, shard by shard. `tokenizer` is the folder of the vocabulary."""
+def tokens_pass(source: Source, keys: Sequence[str], tokenizer: str, output: str) -> Pass:
+    """The pass that turns DOCUMENTS into TOKENS, unit by unit. `tokenizer` is the folder of the vocabulary.
+
+    `source` is a dataset of documents, or other people's files of them.
+    """
     step = Step("tokens", "corpus.tokens.ids", ids.Config(tokenizer))
     digest = check_tokenizer(tokenizer)
+    more = {"files": source.files.config()} if source.files else {}
+    reader = source.files.reader() if source.files else Documents.of(source.dataset or "")
     return Pass(
         "tokens",
         output,
         keys,
-        document_units(documents),
-        {"order": ["tokens"], "tokens": {"tokenizer": digest}},
-        lambda config: ChainWork("tokens", (step,), output, config, Documents.of(documents), kind="tokens"),
+        source.files.units if source.files else document_units(source.dataset or ""),
+        {"order": ["tokens"], "tokens": {"tokenizer": digest}} | more,
+        lambda config: ChainWork("tokens", (step,), output, config, reader, kind="tokens"),
     )
