@@ -26,6 +26,7 @@ ROOMS = {
     "engine": set(),
     "run": MACHINERY,
     "crawl": MACHINERY,
+    "sources": MACHINERY,
     "warc": MACHINERY,
     "extract": MACHINERY,
     "language": MACHINERY,
@@ -38,7 +39,7 @@ ROOMS = {
     "tokens": MACHINERY,
     "report": MACHINERY,
     "sample": MACHINERY,
-    "pipeline": MACHINERY | {"tokens", "warc", "report"},
+    "pipeline": MACHINERY | {"tokens", "sources", "warc", "report"},
 }
 ABOVE = {"commands", "cli", "__main__"}  # may import everything; nothing imports them
 OF_CORPUS_FOR_MODEL = {"schema", "store"}
