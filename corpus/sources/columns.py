@@ -137,7 +137,7 @@ def _text_column(schema: pa.Schema, named: str, where: str) -> str:
         return named
     if known := next((name for name in TEXTS if name in schema.names), None):
         return known
-    strings = [field.name for field in schema if is_string(field.type)]
+    strings: list[str] = [field.name for field in schema if is_string(field.type)]
     if len(strings) == 1:
         return strings[0]
     raise ValueError(

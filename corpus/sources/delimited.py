@@ -21,13 +21,14 @@ from corpus.sources.packed import check_content, unpacked
 
 BATCH_BYTES, BATCH_ROWS = 256 << 10, 1024  # of a table: characters, rows
 _FIELD = 2 * LARGEST  # characters of a field, from which on a quote seems not to be closed
-_HEAD = 16
+_HEAD = 16  # bytes that tell what a file holds
+_BUFFER = 1 << 16
 
 
 def look(file: File, columns: Columns) -> Look:
     """The columns that the header names. Raises Unreadable for a file without a header, or of another kind."""
     with unpacked(file.stream, file.path) as stream:
-        head = io.BufferedReader(stream, 1 << 16) if not isinstance(stream, io.BufferedReader) else stream
+        head = io.BufferedReader(_Unclosed(stream), _BUFFER)
         check_content(head.peek(_HEAD)[:_HEAD], file.path)
         return Look(_schema(_header(_rows(head, file.path), file.path), file.path))
 
@@ -59,7 +60,7 @@ def read(file: File, columns: Columns, kept: pa.Schema) -> Iterator[Table]:
 def _rows(stream: Any, path: str) -> Iterator[list[str]]:
     """The rows that are not empty; bytes that are not UTF-8 are lone surrogates."""
     csv.field_size_limit(_FIELD)
-    text = io.TextIOWrapper(_Unclosed(stream), "utf-8-sig", "surrogateescape", newline="")
+    text = io.TextIOWrapper(io.BufferedReader(_Unclosed(stream), _BUFFER), "utf-8-sig", "surrogateescape", newline="")
     rows = csv.reader(text, delimiter="\t" if ".tsv" in path.lower()[-8:] else ",")
     while True:
         try:

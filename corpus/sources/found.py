@@ -9,6 +9,7 @@ relative to the deepest folder above all inputs.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections import Counter
@@ -20,10 +21,7 @@ from corpus.store.base import Storage, join_key
 from corpus.store.open import check_name, expand, is_dir, is_remote, split, storage
 
 _NO_DATA = re.compile(r"(readme|licen[sc]e|notice|sha256sums)\b|.*\.md$", re.IGNORECASE)
-_CARDS = frozenset(
-    "dataset_info.json dataset_infos.json dataset_dict.json state.json croissant.json config.json package.json "
-    "tokenizer.json tokenizer_config.json special_tokens_map.json generation_config.json manifest.json".split()
-)
+_CARDS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "croissant.json", "config.json"}
 
 
 class Found(NamedTuple):
@@ -102,6 +100,6 @@ def _place(path: str) -> str:
 
 def _from_above(files: dict[str, Found]) -> list[Found]:
     """The files, named relative to the deepest folder above all of them."""
-    folders = [place.split("/")[:-1] for place in files]
-    depth = len(os.path.commonprefix(folders))
+    levels = zip(*(place.split("/")[:-1] for place in files), strict=False)
+    depth = sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, levels))
     return [file._replace(name="/".join(place.split("/")[depth:])) for place, file in files.items()]

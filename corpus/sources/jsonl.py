@@ -221,7 +221,8 @@ def _encodable(row: _Row | Drop) -> _Row | Drop:
     """The row; a value with lone surrogates, which UTF-8 does not have, is null, and the row is dropped."""
     if isinstance(row, Drop):
         return row
-    for place in (row.values, row.late):
+    places: tuple[Any, ...] = (row.values, row.late)
+    for place in places:
         for at, value in list(enumerate(place) if isinstance(place, list) else place.items()):
             try:
                 if isinstance(value, str):

@@ -20,15 +20,18 @@ import pyarrow as pa
 from corpus.sources.columns import Unreadable
 from corpus.sources.formats import PACKED
 
-try:
-    from isal import igzip, isal_zlib
 
-    _GZIP: Callable[[Any], Any] = igzip.IGzipFile
-    _GZIP_ERRORS: tuple[type[Exception], ...] = (isal_zlib.error,)
-except ImportError:  # no wheel for this machine
-    _GZIP, _GZIP_ERRORS = gzip.GzipFile, ()
+def _gzip() -> tuple[Any, tuple[Any, ...]]:
+    """The class that reads gzip, and the errors that it raises beside those of `gzip`."""
+    try:
+        from isal import igzip, isal_zlib
+    except ImportError:  # no wheel for this machine
+        return gzip.GzipFile, ()
+    return igzip.IGzipFile, (isal_zlib.error,)
 
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, *_GZIP_ERRORS)
+
+_GzipFile, _errors = _gzip()
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, *_errors)
 _MAGIC = {
     b"PAR1": "Parquet",
     b"\x1f\x8b": "gzip",
@@ -69,13 +72,13 @@ def _zstd(stream: BufferedReader) -> Any:
 
 
 def _gz(stream: BufferedReader) -> Any:
-    return _GZIP(fileobj=stream, mode="rb")  # type: ignore[call-arg]
+    return _GzipFile(fileobj=stream, mode="rb")
 
 
-_OPENERS: dict[str, Callable[[BufferedReader], Any]] = {
+_OPENERS: dict[str, Callable[[Any], Any]] = {
     "": lambda stream: stream,
     ".gz": _gz,
     ".zst": _zstd,
-    ".bz2": lambda stream: bz2.BZ2File(stream),
-    ".xz": lambda stream: lzma.LZMAFile(stream),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
 }

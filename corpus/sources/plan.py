@@ -214,7 +214,8 @@ def _unified(one: _Kept | None, other: _Kept, name: str) -> _Kept:
 
 
 def _pieces(files: Sequence[Found], looks: Mapping[str, Look], columns: Columns) -> dict[str, _Piece]:
-    small, large = [], []
+    small: list[Found] = []
+    large: list[Found] = []
     for file in files:
         (small if format_of(file.path) == "text" and columns.by == "file" else large).append(file)
     cuts = {file: _cuts(file, looks.get(file.path), columns) for file in large}

@@ -46,11 +46,12 @@ class FileRows:
         chain.warm_up(_empty(self.documents))
         part: Part = unit.part
         for number, (source, name) in enumerate(zip(unit.inputs, part.names, strict=True)):
-            for batch, drops, share in self._batches(source, part._replace(names=(name,))):
+            for batch, drops, share, has_ids in self._batches(source, part._replace(names=(name,))):
                 first, rows = account.read, batch.num_rows
                 account.read += rows
                 account.kept += rows - len(drops)
-                ids.add(batch.column("id"))
+                if has_ids:  # those that are made are all different
+                    ids.add(batch.column("id"))
                 ordinals = list(range(first, first + rows))
                 if drops:
                     account.dropped.update(Counter(drop.rule for drop in drops.values()))
@@ -63,12 +64,12 @@ class FileRows:
         if equal := ids.equal():
             account.sums["equal_ids"] = equal
 
-    def _batches(self, source: Input, part: Part) -> Iterator[tuple[pa.RecordBatch, dict[int, Drop], float]]:
+    def _batches(self, source: Input, part: Part) -> Iterator[tuple[pa.RecordBatch, dict[int, Drop], float, bool]]:
         kind = FORMATS[format_of(part.names[0])]
         kept = pa.schema(list(self.documents)[len(DOCUMENTS) + len(SOURCE) :])
         with _readable(source) as stream:
             for table in kind.load().read(File(stream, source.path, source.size, part), self.columns, kept):
-                yield *documents(table, part.names[0], kind.mark, kept, source.path), table.share
+                yield *documents(table, part.names[0], kind.mark, kept, source.path), table.share, "id" in table.columns
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

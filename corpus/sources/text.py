@@ -30,7 +30,7 @@ def look(file: File, columns: Columns) -> Look:
 
 
 def read(file: File, columns: Columns, kept: pa.Schema) -> Iterator[Table]:
-    """The texts of the file's part, with the byte at which each begins. Raises Unreadable for a file of another kind."""
+    """The texts of the file's part, with the byte at which each begins. Raises Unreadable for another kind of file."""
     with unpacked(file.stream, file.path) as stream:
         if not file.part.start:
             check_content(stream.read(_HEAD), file.path)
@@ -43,12 +43,13 @@ def read(file: File, columns: Columns, kept: pa.Schema) -> Iterator[Table]:
         for offset, text in _texts(stream, file.part, columns.by):
             if isinstance(text, int):
                 drops[len(texts)] = too_large(text)
-                text = None
-            elif not text.strip():
+                texts.append(None)
+            elif text.strip():
+                texts.append(text)
+                size += len(text)
+            else:
                 continue
-            texts.append(text)
             offsets.append(offset)
-            size += len(text or b"")
             if size >= BATCH_BYTES or len(texts) >= BATCH_ROWS:
                 yield _table(texts, offsets, drops, file)
                 texts, offsets, drops, size = [], [], {}, 0
