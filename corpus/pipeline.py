@@ -34,13 +34,14 @@ from corpus.run.recipe import Recipe, describe, load_recipe, make_step
 from corpus.run.work import ChainWork
 from corpus.schema import DOCUMENTS
 from corpus.sources.columns import Columns
+from corpus.sources.stage import Config
 from corpus.stage import Barrier
 from corpus.store.local import check_below
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
 from corpus.tokens.passes import check_tokenizer, tokenizer_pass, tokens_pass
 
-_IMPORT = Step("import", "corpus.sources.stage", None)  # takes documents as they are
+_IMPORT = Step("import", "corpus.sources.stage", Config())  # takes documents as they are
 ROW_SECONDS = 30.0  # for one guarded piece of work, if no stage of the recipe has a time limit
 
 

@@ -26,6 +26,7 @@ ROOMS = {
     "engine": set(),
     "run": MACHINERY,
     "crawl": MACHINERY,
+    "sources": MACHINERY,
     "warc": MACHINERY,
     "extract": MACHINERY,
     "language": MACHINERY,
@@ -38,7 +39,6 @@ ROOMS = {
     "tokens": MACHINERY,
     "report": MACHINERY,
     "sample": MACHINERY,
-    "sources": MACHINERY,
     "inputs": MACHINERY | {"sources", "warc", "language"},
     "pipeline": MACHINERY | {"inputs", "sources", "tokens", "report"},
 }

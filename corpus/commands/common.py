@@ -105,9 +105,7 @@ def columns_of(flags: dict[str, Any]) -> Any:
     from corpus.sources.columns import Columns
 
     try:
-        return Columns(
-            flags["text_column"], flags["id_column"], flags["mapped"], flags["keep_columns"], flags["split"]
-        )
+        return Columns(flags["text_column"], flags["id_column"], flags["mapped"], flags["keep_columns"], flags["split"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

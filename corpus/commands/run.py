@@ -26,7 +26,11 @@ RECIPE = Heading("Changes of the recipe")
 @command()
 @click.argument("recipe")
 @FILES.option(
-    "--input", "inputs", multiple=True, required=True, help="WARC files or documents: file, pattern or folder (repeatable)"
+    "--input",
+    "inputs",
+    multiple=True,
+    required=True,
+    help="WARC files or documents: file, pattern or folder (repeatable)",
 )
 @output_option
 @keep_text_option

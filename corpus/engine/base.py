@@ -40,8 +40,8 @@ class Quarantine(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work: its key, the files that it reads, and the number of its first row over all units (0 where
-    nobody counts rows over all units). `part` says which part of its file it reads; None: all of it.
+    """A piece of work: its key, the files that it reads, the number of its first row over all units (0 where nobody
+    counts rows over all units), and which part of the files it reads (None: all of them).
     """
 
     key: str

@@ -152,9 +152,9 @@ class Chain:
                     f"stage {stage} failed at {count:,} of {read:,} rows, at the first with {_in_one_line(first)}"
                 ) from first
 
-    def drop(self, ordinal: int, row: pa.RecordBatch) -> None:
-        """Add a DROPPED row that a reader made, for a record that no stage can be given."""
-        self._dropped.append(([ordinal], row))
+    def drop(self, ordinals: list[int], rows: pa.RecordBatch) -> None:
+        """Add DROPPED rows that a reader made, for records that no stage can be given."""
+        self._dropped.append((ordinals, rows))
 
     def dropped(self) -> pa.Table:
         """All DROPPED rows in input order."""
