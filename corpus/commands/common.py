@@ -87,7 +87,7 @@ columns_options = together(
         metavar="OURS=THEIRS",
         multiple=True,
         callback=_mapped,
-        help="take a column of ours, such as url or date, from this one of theirs; meta.url reaches inside (repeatable)",
+        help="take our column, such as url or date, from this one; meta.url reaches into a struct (repeatable)",
     ),
     COLUMNS.option("--keep-columns", is_flag=True, help="keep all other columns as well"),
     COLUMNS.option(

@@ -41,10 +41,9 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
       corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-above 0.5
       corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-top 10%
 
-    INPUTS are the output folder of an earlier command, or files of yours: Parquet, JSON lines, CSV, text, or folders and
-    patterns of them. A threshold that is "off" drops nothing. The classifier runs
-    after the rules, if --classifier names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe,
-    the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
+    INPUTS are the output folder of an earlier command, or files of your own: Parquet, JSON lines, CSV, text, or folders
+    and patterns of them. A threshold that is "off" drops nothing. The classifier runs after the rules, if --classifier
+    names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe, the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
     loud.py in this folder decides.
     """
     from corpus.pipeline import barrier_of

@@ -44,9 +44,7 @@ def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_jso
     check_apart(inputs, output)
     source = find_source(inputs)
     if not source.warcs:
-        raise ValueError(
-            f"{source.dataset or inputs[0]}: holds documents; optout reads WARC files with robots.txt records"
-        )
+        raise ValueError(f"{source.dataset or inputs[0]}: holds documents; optout reads WARC files of robots.txt")
     target = Path(output)
     if target.is_dir():
         raise ValueError(f"{output}: is a folder; name the file to write, such as {output}/optout.arrow")

@@ -30,7 +30,7 @@ RECIPE = Heading("Changes of the recipe")
     "inputs",
     multiple=True,
     required=True,
-    help="WARC files or documents: file, pattern or folder (repeatable)",
+    help="WARC files or documents: a file, pattern, folder (repeatable)",
 )
 @output_option
 @keep_text_option

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from corpus.dedup.config import Config
 from corpus.dedup.published import IndexOptions, index_key, published_index, scheme
 from corpus.dedup.shards import SignedShards

@@ -28,7 +28,7 @@ class Config:
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
-    """The batch with `language` and `language_score` where `language` was null; the sum `labelled` counts these rows."""
+    """The batch with `language` and `language_score` where `language` was null; the sum `labelled` counts the rows."""
     model = load_model(config.model)
     labels, scores = (batch.column(name).to_pylist() for name in ("language", "language_score"))
     texts = batch.column("text")
@@ -47,5 +47,5 @@ STAGE = Stage(
     process,
     libraries=_LIBRARIES,
     resources=lambda config: resources(config.model, _LIBRARIES),
-    sums={"labelled": "documents without a language, which was identified"},
+    sums={"labelled": "documents without a language; it was identified"},
 )
