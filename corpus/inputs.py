@@ -71,6 +71,25 @@ def find_sources(inputs: Sequence[str], columns: Columns | None = None) -> list[
     return sources + [Source(dataset=path) for path in datasets]
 
 
+def find_warcs(inputs: Sequence[str], command: str) -> Source:
+    """The WARC files that the command line names, for a command that reads nothing else.
+
+    Raises FileNotFoundError or ValueError naming the input.
+    """
+    warcs: dict[str, None] = {}
+    for path in expand(list(inputs)):
+        is_folder = is_dir(path)
+        inside = warc_files(path) if is_folder else [path]
+        if not inside and is_dir(f"{path}/_units") or (not is_folder and is_source(path)):
+            raise ValueError(f"{path}: holds documents already; {command} reads WARC files")
+        if not inside:
+            raise ValueError(f"{path}: holds no .warc or .wet files (.gz, .zst)")
+        warcs.update(dict.fromkeys(inside))
+    for path in warcs:
+        check_name(path)
+    return Source(warcs=tuple(warcs))
+
+
 def _kind(path: str) -> str:
     """warc, file or dataset. Raises ValueError for a folder that holds no documents, or a whole run."""
     if not is_dir(path):

@@ -43,8 +43,8 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
 
     INPUTS are the output folder of an earlier command, or files of your own: Parquet, JSON lines, CSV, text, or folders
     and patterns of them. A threshold that is "off" drops nothing. The classifier runs after the rules, if --classifier
-    names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe, the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
-    loud.py in this folder decides.
+    names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe, the stages of the recipe run in
+    its order, including rules of your own: for a table [loud] with module = "loud", loud.py in this folder decides.
     """
     from corpus.pipeline import barrier_of
 

@@ -67,8 +67,20 @@ def check_content(head: bytes, path: str) -> None:
         raise Unreadable(f"{path}: holds {kind}, which is not what its name says; {fix}")
 
 
+class _Lent:
+    """A stream that stays open when Arrow, which closes what it is given, has read it."""
+
+    closed = False
+
+    def __init__(self, stream: BufferedReader) -> None:
+        self.read = stream.read
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def _zstd(stream: BufferedReader) -> Any:
-    return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+    return pa.CompressedInputStream(pa.PythonFile(_Lent(stream), mode="r"), "zstd")
 
 
 def _gz(stream: BufferedReader) -> Any:
