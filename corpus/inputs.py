@@ -80,7 +80,7 @@ def find_warcs(inputs: Sequence[str], command: str) -> Source:
     for path in expand(list(inputs)):
         is_folder = is_dir(path)
         inside = warc_files(path) if is_folder else [path]
-        if not inside and is_dir(f"{path}/_units") or (not is_folder and is_source(path)):
+        if (not inside and is_dir(f"{path}/_units")) or (not is_folder and is_source(path)):
             raise ValueError(f"{path}: holds documents already; {command} reads WARC files")
         if not inside:
             raise ValueError(f"{path}: holds no .warc or .wet files (.gz, .zst)")

@@ -21,6 +21,7 @@ MISSING_INPUT = {
     "corpus records": ("none.warc.gz", 1, "none.warc.gz"),
     "corpus fetch": ("CC-MAIN-2026-43 -o {out} --base http://127.0.0.1:9 --retries 0", 1, "http://127.0.0.1:9/"),
     "corpus optout": ("none.warc.gz -o {out}", 1, "none.warc.gz"),
+    "corpus import": ("none -o {out}", 1, "none"),
     "corpus extract": ("none.warc.gz -o {out}", 1, "none.warc.gz"),
     "corpus filter": ("none -o {out}", 1, "none"),
     "corpus classify train": ("--positive none --negative recipes -o {out}.bin", 1, "none"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-_WORDS = "the river and a town that have bridges of stone with boats to the old harbour be in winter light".split()
+_WORDS = re.split(" ", "the river and a town that have bridges of stone with boats to the old harbour be in winter")
 
 
 def text(number: int) -> str:
