@@ -90,7 +90,7 @@ def passes(
         )
     source = find_source(inputs)
     if recipe.tokenizer and recipe.tokenizer.path:
-        check_tokenizer(recipe.tokenizer.path)
+        check_tokenizer(recipe.tokenizer.path, recipe.tokenizer.end_of_text)
     place = storage(output)
     place.make_folder("")
     place.sweep()  # of what a killed call left beside the datasets
@@ -121,7 +121,7 @@ def passes(
             wait_for(documents, keys, share)
             yield tokenizer_pass(documents, recipe.tokenizer, tokenizer)
             wait_for(tokenizer, ["vocabulary"], share)
-        yield tokens_pass(documents, keys, tokenizer, f"{output}/tokens")
+        yield tokens_pass(documents, keys, tokenizer, f"{output}/tokens", recipe.tokenizer.end_of_text)
 
 
 def barrier_of(step: Step) -> Barrier | None:
