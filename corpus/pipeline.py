@@ -66,7 +66,7 @@ def passes(
         )
     source = find_source(inputs, columns)
     if recipe.tokenizer and recipe.tokenizer.path:
-        check_tokenizer(recipe.tokenizer.path)
+        check_tokenizer(recipe.tokenizer.path, recipe.tokenizer.end_of_text)
     place = storage(output)
     place.make_folder("")
     place.sweep()  # of what a killed call left beside the datasets
@@ -102,7 +102,8 @@ def passes(
             wait_for(documents, keys, share)
             yield tokenizer_pass(documents, recipe.tokenizer, tokenizer)
             wait_for(tokenizer, ["vocabulary"], share)
-        yield tokens_pass(Source(dataset=documents), keys, tokenizer, f"{output}/tokens")
+        end = recipe.tokenizer.end_of_text
+        yield tokens_pass(Source(dataset=documents), keys, tokenizer, f"{output}/tokens", end)
 
 
 def barrier_of(step: Step) -> Barrier | None:
