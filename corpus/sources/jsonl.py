@@ -29,7 +29,7 @@ LONGEST = 2 * LARGEST  # bytes of a line: escapes make a text longer
 BATCH_BYTES, BATCH_ROWS = 256 << 10, 1024  # of a table
 _HEAD_BYTES, _HEAD_LINES = 1 << 20, 100  # what is read of a file to learn its fields
 _NUMBERS = frozenset(field.name for field in DOCUMENTS if field.type != pa.string())
-_INTEGER = 2.0**63  # orjson makes a float of an integer beyond
+_INTEGER = 2**63  # orjson makes a float of an integer beyond
 
 
 class _Inexact(ValueError):
@@ -187,11 +187,13 @@ class _Rows:
 
     def _made(self, value: Any, name: str, offset: int, is_exact: bool) -> Any:
         """A value, which is not null, as the column `name` holds it."""
-        if not isinstance(value, str):
-            if not is_exact:
-                _check_exact(value)
-            value = _as_text(value)
-        return _number(value, name, f"{self._where}, byte {offset}") if name in _NUMBERS else value
+        if name in _NUMBERS:
+            return _number(value, name, f"{self._where}, byte {offset}")
+        if isinstance(value, str):
+            return value
+        if not is_exact:
+            _check_exact(value)
+        return _as_text(value)
 
     def _rest(self, value: dict[str, Any], is_exact: bool) -> str:
         """The fields that are not taken, as JSON."""
@@ -272,21 +274,25 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _number(text: str, name: str, where: str) -> float | int | None:
-    """The number in the text of a field, None for an empty text. Raises ValueError naming file, place and column."""
+def _number(value: Any, name: str, where: str) -> float | int | None:
+    """The number in a field, or in its text; None for an empty text. Raises ValueError naming file, place, column."""
+    is_float = DOCUMENTS.field(name).type == pa.float64()
+    if type(value) is float if is_float else type(value) is int and abs(value) < _INTEGER:
+        return value  # type: ignore[no-any-return]
+    text = value.strip() if isinstance(value, str) else str(value)
     try:
-        if not text.strip():
+        if not text:
             return None
-        if DOCUMENTS.field(name).type == pa.float64():
-            return float(text)
-        number = int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
-        if number != math.floor(number) or abs(number) >= 2**63:
+        number = int(text) if text.lstrip("+-").isdecimal() else float(text)
+        if is_float:
+            return float(number)
+        if number != math.floor(number) or abs(number) >= _INTEGER:
             raise ValueError
         return int(number)
     except (ValueError, OverflowError):
-        wanted = DOCUMENTS.field(name).type
         raise ValueError(
-            f"{where}: column {name}: {text[:40]!r} cannot become {wanted}; take another or none: --map '{name}='"
+            f"{where}: column {name}: {text[:40]!r} cannot become {DOCUMENTS.field(name).type}; "
+            f"take another or none: --map '{name}='"
         ) from None
 
 
