@@ -42,7 +42,8 @@ def look(file: File, columns: Columns) -> Look:
         head = _head(stream, file.path)
     lines = [line for line in head.split(b"\n")[:_HEAD_LINES] if line.strip()]
     objects = [value for line in lines if isinstance(value := _parsed_or_none(line), dict)]
-    if lines and not objects:
+    is_cut = bool(lines) and lines[0].lstrip().startswith(b"[") and _parsed_or_none(lines[0]) is None
+    if is_cut or (lines and not objects):  # the last item of a list over several lines is an object
         raise Unreadable(f"{file.path}: {_what(lines[0])}")
     merged: dict[str, pa.DataType] = {}
     for one in objects:
@@ -336,12 +337,12 @@ def _what(line: bytes) -> str:
 
 
 def _merge(fields: dict[str, pa.DataType], value: dict[str, Any]) -> None:
-    """Add the fields of an object; a field is a string if one of its values is, and objects are structs."""
+    """Add the fields of an object: a struct if one of the values is an object, else a string if one of them is."""
     for name, item in value.items():
         known = fields.get(name, pa.null())
         if isinstance(item, dict):
             inner = {field.name: field.type for field in known} if pa.types.is_struct(known) else {}
             _merge(inner, item)
             fields[name] = pa.struct(list(inner.items()))
-        elif isinstance(item, str) or name not in fields:
+        elif not pa.types.is_struct(known):
             fields[name] = pa.string() if isinstance(item, str) else known
