@@ -10,11 +10,13 @@ import pytest
 
 from corpus.schema import DOCUMENTS
 from corpus.sources.columns import Columns
+from corpus.sources.documents import NAME, RULES
 from corpus.sources.formats import ENDINGS
 from corpus.sources.keys import unit_keys
 from corpus.sources.plan import is_source, open_sources
 from corpus.store.open import STORAGES
 from tests.corpus.store.test_backends import MemoryStorage
+from tests.support.paths import REPOSITORY
 from tests.support.sources import read_files
 
 LINE = b'{"text": "t"}\n'
@@ -157,3 +159,9 @@ def test_files_in_any_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_files("mem://bucket/*/*.txt").ids == ["data/b.txt@0"]
     assert read_files("mem://bucket/data/x/a.jsonl").ids == ["a.jsonl@0"]
     MemoryStorage.objects.clear()
+
+
+def test_every_rule_is_in_the_guide() -> None:
+    guide = (REPOSITORY / "docs/your-data.md").read_text()
+    assert all(f"| `{NAME}.{rule.name}` |" in guide for rule in RULES)
+    assert {rule.setting for rule in RULES} == {None}
