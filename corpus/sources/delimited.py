@@ -16,7 +16,7 @@ import pyarrow as pa
 from corpus.schema import DOCUMENTS, Drop
 from corpus.sources.columns import Choice, Columns, Unreadable, choose
 from corpus.sources.documents import not_utf8
-from corpus.sources.formats import LARGEST, File, Look, Table
+from corpus.sources.formats import LARGEST, File, Look, Table, ending_of
 from corpus.sources.packed import Unclosed, check_content, unpacked
 
 BATCH_BYTES, BATCH_ROWS = 256 << 10, 1024  # of a table: characters, rows
@@ -61,7 +61,7 @@ def _rows(stream: Any, path: str) -> Iterator[list[str]]:
     """The rows that are not empty; bytes that are not UTF-8 are lone surrogates."""
     csv.field_size_limit(_FIELD)
     text = io.TextIOWrapper(io.BufferedReader(Unclosed(stream), _BUFFER), "utf-8-sig", "surrogateescape", newline="")
-    rows = csv.reader(text, delimiter="\t" if ".tsv" in path.lower()[-8:] else ",")
+    rows = csv.reader(text, delimiter="\t" if ending_of(path).startswith(".tsv") else ",")
     while True:
         try:
             row = next(rows, None)

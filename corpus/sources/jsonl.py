@@ -8,6 +8,7 @@ no object with a text is dropped by name; blank lines are no rows. A byte order 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import json
 import math
@@ -121,9 +122,12 @@ class _Rows:
     def add(self, offset: int, line: bytes) -> None:
         """The row of a line."""
         try:
-            row = self._row(orjson.loads(line), offset)
-        except ValueError:  # orjson's too
-            row = self._slowly(line, offset)
+            try:
+                row = self._row(orjson.loads(line), offset)
+            except ValueError:  # orjson's too
+                row = self._slowly(line, offset)
+        except RecursionError:  # of Python's own writer
+            row = _not_json("brackets are nested too deep")
         if isinstance(row, Drop):
             self.drop(offset, row, len(line))
             return
@@ -199,10 +203,11 @@ class _Rows:
     def _rest(self, value: dict[str, Any], is_exact: bool) -> str:
         """The fields that are not taken, as JSON."""
         rest = {name: item for name, item in value.items() if name not in self._whole}
-        if is_exact:
-            return json.dumps(rest, ensure_ascii=True)
-        _check_exact(rest)
-        return orjson.dumps(rest).decode()
+        if not is_exact:
+            _check_exact(rest)
+            with contextlib.suppress(orjson.JSONEncodeError):  # nested deeper than it writes
+                return orjson.dumps(rest).decode()
+        return json.dumps(rest)
 
 
 class _Row(NamedTuple):
@@ -257,15 +262,14 @@ def _reach(value: Any, path: tuple[str, ...]) -> Any:
 
 def _check_exact(value: Any) -> None:
     """Raises _Inexact if there is a float in the value that may have been a large integer."""
-    if isinstance(value, float):
-        if abs(value) >= _INTEGER:
-            raise _Inexact
-    elif isinstance(value, dict):
-        for item in value.values():
-            _check_exact(item)
-    elif isinstance(value, list):
-        for item in value:
-            _check_exact(item)
+    open_values = [value]
+    while open_values:
+        value = open_values.pop()
+        if isinstance(value, float):
+            if abs(value) >= _INTEGER:
+                raise _Inexact
+        elif isinstance(value, dict | list):
+            open_values += value.values() if isinstance(value, dict) else value
 
 
 def _as_text(value: Any) -> str:
@@ -336,13 +340,13 @@ def _what(line: bytes) -> str:
     return f"no line at its beginning is a JSON object; it begins with {shown!r}; check what it holds"
 
 
-def _merge(fields: dict[str, pa.DataType], value: dict[str, Any]) -> None:
+def _merge(fields: dict[str, pa.DataType], value: dict[str, Any], levels: int = 16) -> None:
     """Add the fields of an object: a struct if one of the values is an object, else a string if one of them is."""
     for name, item in value.items():
         known = fields.get(name, pa.null())
-        if isinstance(item, dict):
+        if isinstance(item, dict) and levels:
             inner = {field.name: field.type for field in known} if pa.types.is_struct(known) else {}
-            _merge(inner, item)
+            _merge(inner, item, levels - 1)
             fields[name] = pa.struct(list(inner.items()))
         elif not pa.types.is_struct(known):
             fields[name] = pa.string() if isinstance(item, str) else known

@@ -278,3 +278,18 @@ def test_what_well_known_data_sets_look_like(tmp_path: Path) -> None:
     assert by_file["dolma.json.gz"]["id"] == "d"
     kept = read_files(tmp_path / "dolma.json.gz", Columns(keep=True)).documents[0]["metadata"]
     assert json.loads(kept) == {name: value for name, value in dolma.items() if name not in ("id", "text")}
+
+
+@pytest.mark.parametrize("depth", [10, 300, 980, 1010, 1100])
+def test_deep_values_are_kept_or_their_rows_dropped(tmp_path: Path, depth: int) -> None:
+    for opening, closing in (("[", "]"), ('{"x": ', "}")):
+        deep = opening * depth + "1" + closing * depth
+        write(
+            tmp_path / "a.jsonl", f'{{"text": "t", "deep": {deep}}}', '{"text": "u"}', f'{{"text": "v", "url": {deep}}}'
+        )
+        read = read_files(tmp_path, Columns(keep=True))
+        assert len(read.texts) + len(read.dropped) == 3
+        assert set(read.rules.values()) <= {"import.not_json"}
+        if depth < 900:
+            assert read.texts == ["t", "u", "v"]
+            assert read.documents[0]["metadata"].count(opening.strip()) >= depth

@@ -292,3 +292,23 @@ def test_a_file_that_vanished_fails_its_unit(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match=r"a.parquet"):
         list(files.reader().read(unit, Chain([], NotingAttempt(), 1.0)))
+
+
+def test_kept_texts_are_utf8_too(tmp_path: Path) -> None:
+    bad = pa.array([b"ok", b"\xff"], pa.binary()).view(pa.string())
+    read = read_files(write(tmp_path / "a.parquet", {"text": ["t", "u"], "title": bad}), Columns(keep=True))
+    assert [(d["text"], d["title"]) for d in read.documents] == [("t", "ok")]
+    assert [row["value"] for row in read.dropped] == ["title: byte 0"]
+    nested = pa.StructArray.from_arrays([bad], ["inner"])
+    path = write(tmp_path / "b.parquet", {"text": ["t", "u"], "title": nested})
+    assert read_files(path).texts == ["t", "u"]
+    with pytest.raises(ValueError, match=r"b.parquet: column title: .*UTF8"):
+        read_files(path, Columns(keep=True))
+
+
+def test_a_struct_is_kept_whole_where_a_field_of_it_is_taken(tmp_path: Path) -> None:
+    meta = [{"url": "u", "n": 1}, {"url": None, "n": 2}]
+    path = write(tmp_path / "a.parquet", {"text": ["t", "v"], "meta": meta, "url": ["no", "no"]})
+    read = read_files(path, Columns(keep=True, rename=(("url", "meta.url"),)))
+    assert [(d["url"], d["meta"]) for d in read.documents] == list(zip(["u", None], meta, strict=True))
+    assert read.files.left_out == ["url"]
