@@ -240,16 +240,19 @@ def run_recipe(
     engine: str = DEFAULT,
     limits: Limits | None = None,
     progress: Callable[[str], object] | None = None,
+    columns: Columns | None = None,
 ) -> RunSummary:
     r"""Run a whole recipe, as `corpus run` does: the files in `output` are the same, byte for byte.
 
     recipe    a recipe of `load_recipe`, or what that reads: a file, or the name of a recipe of the toolkit
-    inputs    WARC or WET files, folders of them, patterns; or one folder of documents that a command has written
+    inputs    WARC or WET files, folders of them, patterns; or files of documents as `read_documents` reads them; or
+              one folder of documents that a command has written
     output    the folder to write to; a run that was interrupted goes on when the call is repeated
     workers   processes, by default as many as this process may use cores; with engine="ray", units at a time
     engine    "local": processes on this machine; "ray": the Ray cluster that RAY_ADDRESS names
     limits    the memory of a worker, the time of a unit and more: a `corpus.engine.base.Limits`
     progress  is called with a line of text when a pass begins or ends, and when a page or a unit fails: `print`
+    columns   which column of a file of documents is the text, and so on, where the names do not say it
 
     Worker processes are spawned, and they never import the script or notebook that calls this. So it needs no
     `if __name__ == "__main__"`; a rule of one's own should be in a module, and not in the script. Ctrl-C stops the
@@ -287,7 +290,7 @@ def run_recipe(
         raise ValueError(f"workers = {workers}: should be at least 1, or None for as many as there are cores")
     say = progress or (lambda line: None)
     with start_engine(engine, workers, limits or Limits()) as started:
-        for plan in passes(loaded, [os.fspath(path) for path in paths], folder):
+        for plan in passes(loaded, [os.fspath(path) for path in paths], folder, columns=columns):
             check_below(folder, plan.output)
             say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")
             done = run_pass(plan, started, functools.partial(_say_event, say))
