@@ -138,7 +138,7 @@ def test_without_pytorch_the_way_to_it_is_named(tmp_path: Path) -> None:
         (["extract", "README.md", "-o", "{out}"], 1, "README.md"),
         (["extract", "recipes", "-o", "{out}"], 1, "recipes: holds no .warc or .wet files (.gz, .zst)"),
         (["extract", "README.md"], 2, "Missing option '-o'"),
-        (["filter", "README.md", "-o", "{out}"], 1, "filter reads documents; run corpus extract first"),
+        (["filter", "README.md", "-o", "{out}"], 1, "for WARC files run corpus extract first"),
         (["filter", "README.md", "-o", "{out}", "--only", "classifier"], 2, "corpus: --classifier: model = ''"),
         (["filter", "README.md", "-o", "{out}", "--only", "x"], 2, "--only x: should be one of gopher_repetition,"),
         (["filter", "README.md", "-o", "{out}", "--min-words", "many"], 2, "'many' is not a valid integer"),
