@@ -181,9 +181,8 @@ def load_recipe(
         where = f"{path}:{_line(text, None, key)}"
         if key in top:
             if not isinstance(value, top[key]):
-                raise ValueError(
-                    f"{where}: {key} = {brief(repr(value))}: should be {'a string' if top[key] is str else 'true or false'}"
-                )
+                kind = "a string" if top[key] is str else "true or false"
+                raise ValueError(f"{where}: {key} = {brief(repr(value))}: should be {kind}")
         elif isinstance(value, list) and key in STAGES:
             raise ValueError(f"{where}: {key}: should be one table, [{key}], and neither a list nor [[{key}]]")
         elif not isinstance(value, dict) or (key not in STAGES and "module" not in value):
