@@ -29,7 +29,7 @@ def test_sound_files_are_read(kind: str, tmp_path: Path) -> None:
         ("recipes", 1, 800),
         ("tokenizers", 1, 500),
         ("checkpoints", 1, 280),
-        ("models", 1, 200),
+        ("models", 1, 500),
     ],
 )
 def test_mutated_files_are_accepted_or_refused_in_one_line(kind: str, seed: int, cases: int, tmp_path: Path) -> None:
