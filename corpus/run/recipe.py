@@ -33,7 +33,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bpe.parse import brief
+from bpe.parse import brief, parse_toml
 from bpe.whole import read_whole, unreadable
 from corpus import __version__
 from corpus.config import check
@@ -166,15 +166,16 @@ def load_recipe(
     path, overrides = _recipe_file(path), _overrides(overrides)
     try:
         text = read_whole(Path(path), _MOST_TEXT).decode("utf-8")
-        data = _toml(text)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such recipe") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML: {brief(error)}") from None
-    except RecursionError:
-        raise ValueError(f"{path}: not TOML that can be read: it is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder; name the file of the recipe in it") from None
+    try:
+        data = parse_toml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not TOML: {brief(error)}") from None
     top = {"name": str, "keep_dropped_text": bool}
     steps: list[Step] = []
     for key, value in data.items():
@@ -211,16 +212,6 @@ def load_recipe(
         keep_dropped_text=data.get("keep_dropped_text", False),
         text=text,
     )
-
-
-def _toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises TOMLDecodeError, for a number of more than 4,300 digits too."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
-    except ValueError as error:
-        raise tomllib.TOMLDecodeError(str(error)) from None
 
 
 def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
