@@ -39,7 +39,8 @@ ROOMS = {
     "tokens": MACHINERY,
     "report": MACHINERY,
     "sample": MACHINERY,
-    "pipeline": MACHINERY | {"tokens", "sources", "warc", "report"},
+    "inputs": MACHINERY | {"sources", "warc", "language"},
+    "pipeline": MACHINERY | {"inputs", "sources", "tokens", "report"},
 }
 ABOVE = {"commands", "cli", "__main__"}  # may import everything; nothing imports them
 OF_CORPUS_FOR_MODEL = {"schema", "store"}

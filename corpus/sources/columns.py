@@ -36,6 +36,10 @@ class Columns:
     by      how plain text is cut into documents: "file", "line", or a separator
 
     Raises ValueError for names that are no column of DOCUMENTS, and for a column that is named twice.
+
+    >>> from corpus import Columns
+    >>> Columns(text="content", rename=(("url", "meta.url"),)).named()
+    {'url': 'meta.url', 'text': 'content'}
     """
 
     text: str = ""

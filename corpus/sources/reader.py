@@ -60,9 +60,15 @@ class FileRows:
                     batch = batch.take(pa.array([ordinal - first for ordinal in ordinals], pa.int64()))
                 yield from _cut(Rows(ordinals, batch))
                 done = (number + share) / len(part.names)
-                chain.attempt.progress(account.read, chain.accounts[-1].kept if chain.accounts else 0, done)
+                chain.attempt.progress(account.read, chain.kept, done)
         if equal := ids.equal():
             account.sums["equal_ids"] = equal
+
+    def batches(self, unit: Unit) -> Iterator[tuple[pa.RecordBatch, dict[int, Drop]]]:
+        """The rows of a unit, in order, and by row the reason why it is no document."""
+        for source, name in zip(unit.inputs, unit.part.names, strict=True):
+            for batch, drops, _, _ in self._batches(source, unit.part._replace(names=(name,))):
+                yield batch, drops
 
     def _batches(self, source: Input, part: Part) -> Iterator[tuple[pa.RecordBatch, dict[int, Drop], float, bool]]:
         kind = FORMATS[format_of(part.names[0])]

@@ -67,7 +67,7 @@ class WarcPages:
                     account.dropped[item.drop.rule] += 1
                     chain.drop([ordinal], _dropped_record(item))
                 share = stream.tell() / max(unit.inputs[0].size, 1)
-                chain.attempt.progress(account.read, chain.accounts[-1].kept, share)
+                chain.attempt.progress(account.read, chain.kept, share)
         account.sums.update({f"skipped_{kind}": count for kind, count in sorted(skipped.items())})
 
 
