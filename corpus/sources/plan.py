@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from corpus.engine.base import Unit
 from corpus.schema import DOCUMENTS
-from corpus.sources.columns import METADATA, SOURCE, Choice, Columns, Unreadable, choose
+from corpus.sources.columns import METADATA, SOURCE, Choice, Columns, Unreadable, choose, names_of
 from corpus.sources.documents import plain_type
 from corpus.sources.formats import FORMATS, LARGEST, PIECE, File, Look, Part, ending_of, format_of, is_packed
 from corpus.sources.found import Found, find_files
@@ -167,7 +167,7 @@ def _check_named(choices: Mapping[str, Choice], schemas: Mapping[str, pa.Schema]
         if theirs and choices and not any(ours in choice.paths for choice in choices.values()):
             path = next(iter(choices))
             flag = f"--{ours}-column {theirs}" if ours in ("text", "id") else f"--map {ours}={theirs}"
-            raise ValueError(f"{flag}: no file has this column; {path} has {', '.join(schemas[path].names)}")
+            raise ValueError(f"{flag}: no file has this column; {path} has {names_of(schemas[path])}")
 
 
 class _Kept(NamedTuple):
