@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from corpus.store.verify import datasets_below, orphans
-from tests.support.command import answer, command, shard_hashes
+from tests.support.command import answer, command, inside, shard_hashes
 from tests.support.paths import REPOSITORY
 
 
@@ -44,7 +44,7 @@ class Task:
 
     def finish(self, output: Path, workers: int = 2) -> None:
         """Run to the end, and check that the output does not show what happened before."""
-        command("corpus", *self.line(output, workers))
+        inside("corpus", *self.line(output, workers))
         self.check(output)
 
     def check(self, output: Path) -> None:
