@@ -42,8 +42,8 @@ class Task:
             start_new_session=True,
         )
 
-    def finish(self, output: Path, workers: int = 2) -> None:
-        """Run to the end, and check that the output does not show what happened before."""
+    def finish(self, output: Path, workers: int = 1) -> None:
+        """Run to the end with another number of workers, and check that the output shows nothing of what happened."""
         inside("corpus", *self.line(output, workers))
         self.check(output)
 
