@@ -80,7 +80,7 @@ def documents(
     strings: dict[str, pa.Array] = {}
     for ours, values in table.columns.items():
         if DOCUMENTS.field(ours).type == pa.string():
-            strings[ours], bad = as_strings(values)
+            strings[ours], bad = (values, {}) if table.is_utf8 else as_strings(values)
             drops |= {row: not_utf8(ours, byte) for row, byte in bad.items() if row not in drops}
     others = []
     for field in kept:
