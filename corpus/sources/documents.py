@@ -30,6 +30,10 @@ RULES = (
 )
 
 
+# What the account of the rows counts besides documents.
+SUMS = {"equal_ids": "rows with the id of an earlier row"}
+
+
 def no_text() -> Drop:
     return Drop("import.no_text", "null", "a text")
 

@@ -24,8 +24,8 @@ from corpus.sources.formats import FORMATS, LARGEST, PIECE, File, Look, Part, en
 from corpus.sources.found import Found, find_files
 from corpus.sources.keys import unit_keys
 from corpus.sources.reader import FileRows
-from corpus.store.open import fingerprint, open_path
-from corpus.store.records import UNREADABLE, Input
+from corpus.store.inputs import input_at
+from corpus.store.open import open_path
 
 FORMAT = 1  # of what is made of files; it is part of the configuration
 GATHERED = 1000  # small text files in a unit, at most
@@ -63,7 +63,7 @@ class SourceFiles:
         """
         paths = list(dict.fromkeys(path for key in keys for path in self.pieces[key].paths))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            inputs = dict(zip(paths, pool.map(_input, paths), strict=True))
+            inputs = dict(zip(paths, pool.map(input_at, paths), strict=True))
         return [
             Unit(key, tuple(inputs[path] for path in self.pieces[key].paths), part=self.pieces[key].part)
             for key in keys
@@ -254,12 +254,3 @@ def _gathered(files: Iterable[Found]) -> Iterator[list[Found]]:
         size += file.size
     if group:
         yield group
-
-
-def _input(path: str) -> Input:
-    try:
-        return Input(path, *fingerprint(path))
-    except ConnectionError:
-        raise
-    except OSError:
-        return Input(path, 0, UNREADABLE)
