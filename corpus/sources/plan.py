@@ -107,27 +107,18 @@ def open_sources(paths: Sequence[str], columns: Columns = Columns()) -> SourceFi
     choices = {path: choose(schema, columns, path) for path, schema in schemas.items() if schema.names}
     _check_named(choices, schemas, columns)
     kept = _kept(files, schemas, choices) if columns.keep else {}
-    has_lines = any(format_of(file.path) == "jsonl" for file in files)
-    if columns.keep and has_lines:
-        if METADATA in kept:
-            raise ValueError(
-                f"{kept[METADATA].path}: has a column {METADATA!r}, where the other fields of JSON lines go; "
-                "read these files and the JSON lines each alone"
-            )
-        kept[METADATA] = _Kept(pa.string(), "")
     schema = pa.schema([*DOCUMENTS, *SOURCE, *(pa.field(name, one.type) for name, one in kept.items())])
-    left = dict.fromkeys(name for choice in choices.values() for name in choice.rest)
-    is_left = [name for name in left if name not in kept] if not (columns.keep and has_lines) else []
-    return SourceFiles(columns, schema, is_left, _pieces(files, looks, columns))
+    # The fields of JSON lines that are kept are in `metadata`, all of them.
+    lose = [choice for path, choice in choices.items() if not (columns.keep and format_of(path) == "jsonl")]
+    left_out = dict.fromkeys(name for choice in lose for name in choice.rest if name not in kept)
+    return SourceFiles(columns, schema, list(left_out), _pieces(files, looks, columns))
 
 
 def _looks(files: Sequence[Found], columns: Columns) -> Iterator[tuple[str, Look]]:
     """(path, look) of the files that are looked at and can be read; the units of the others say why not."""
     wanted: list[Found] = []
-    for name, group in itertools.groupby(
-        sorted(files, key=lambda file: format_of(file.path)), lambda file: format_of(file.path)
-    ):
-        wanted += itertools.islice(group, FORMATS[name].looks)
+    for name, one in FORMATS.items():
+        wanted += itertools.islice((file for file in files if format_of(file.path) == name), one.looks)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         looks = pool.map(lambda file: _look(file, columns), wanted)
         shared: dict[pa.Schema, pa.Schema] = {}  # the files of a data set have few schemas
@@ -178,7 +169,7 @@ class _Kept(NamedTuple):
 
 
 def _kept(files: Sequence[Found], schemas: Mapping[str, pa.Schema], choices: Mapping[str, Choice]) -> dict[str, _Kept]:
-    """The columns that are kept, with types that hold the values of all files.
+    """The columns that are kept, with types that hold the values of all files; `metadata` if there are JSON lines.
 
     Raises ValueError naming column and both files where there is no such type.
     """
@@ -194,6 +185,13 @@ def _kept(files: Sequence[Found], schemas: Mapping[str, pa.Schema], choices: Map
             if (schema, field.name) not in seen:
                 seen.add((schema, field.name))
                 kept[field.name] = _unified(kept.get(field.name), _Kept(plain_type(field.type), file.path), field.name)
+    if any(format_of(file.path) == "jsonl" for file in files):
+        if METADATA in kept:
+            raise ValueError(
+                f"{kept[METADATA].path}: has a column {METADATA!r}, where the other fields of JSON lines go; "
+                "read these files and the JSON lines each alone"
+            )
+        kept[METADATA] = _Kept(pa.string(), "")
     return kept
 
 
