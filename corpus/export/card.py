@@ -43,6 +43,7 @@ class Facts(NamedTuple):
     languages    documents by language
     licence      an identifier of the Hub; "" if none is stated
     repeat       the command that makes the folder again
+    vocabulary   of tokens: tokenizer_hash, vocab_size, end_of_text; else empty
     """
 
     name: str
@@ -58,6 +59,7 @@ class Facts(NamedTuple):
     inputs: Sequence[str]
     versions: Mapping[str, str]
     repeat: str
+    vocabulary: Mapping[str, str]
 
 
 def card(facts: Facts) -> str:
@@ -96,7 +98,8 @@ def _about(facts: Facts) -> str:
     size = f"{facts.rows:,} documents{tokens}; {facts.files:,} {'file' if facts.files == 1 else 'files'} of data."
     lines = [f"# {_plain(facts.name)}", "", size]
     if facts.kind == "tokens":
-        lines += ["Each document is the ids of its tokens by a byte-level BPE vocabulary."]
+        ids = ", ".join(f"{name} {_plain(value)}" for name, value in sorted(facts.vocabulary.items()))
+        lines += [f"Each document is the ids of its tokens by a byte-level BPE vocabulary: {ids}."]
     lines += [f"Documents by language: {languages}."] if languages else []
     stated = f"Licence: {facts.licence}." if facts.licence else "No licence is stated for this corpus."
     return "\n".join([*lines, stated, "", "`SHA256SUMS` has a checksum of every file: `sha256sum -c SHA256SUMS`."])

@@ -1,10 +1,10 @@
 """Publishes a folder to a repository of datasets on the Hugging Face Hub: hf://datasets/OWNER/NAME[@BRANCH][/PREFIX].
 
-In: the files of `corpus.export.publish.items_of`. Out: commits on a branch of the repository, `_BATCH` files each;
-it is made if it does not exist. A call that was interrupted goes on where the commits end, because files that the branch
+In: the files of `corpus.export.publish.items_of`. Out: commits on a branch of the repository, `_BATCH` files each; it
+is made if it does not exist. A call that was interrupted goes on where the commits end, because files that the branch
 has with an equal checksum are not sent: the sha256 of a large file, git's own hash of a small one. These checksums are
-compared once more when all is sent. The token is HF_TOKEN, or the one of `hf auth login`; HF_ENDPOINT names
-another Hub.
+compared once more when all is sent. The token is HF_TOKEN, or the one of `hf auth login`; HF_ENDPOINT names another
+Hub.
 """
 
 from __future__ import annotations
@@ -127,15 +127,14 @@ def _explained(address: str) -> Iterator[None]:
     """Errors of huggingface_hub as one line that names the address and the fix."""
     try:
         yield
-    except (ValueError, OSError) as error:
-        response = getattr(error, "response", None)
-        if response is None:
-            raise
-        raise _answered(address, response.status_code, str(error)) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore"):
-            raise
-        raise ConnectionError(f"{address}: {error}; check HF_ENDPOINT and the network") from None
+        # An upload that fails is a RuntimeError, and what the Hub or the network said is its cause.
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+        if (response := getattr(cause, "response", None)) is not None:
+            raise _answered(address, response.status_code, str(cause)) from None
+        if type(cause).__module__.startswith(("httpx", "httpcore")):
+            raise ConnectionError(f"{address}: {cause}; check HF_ENDPOINT and the network") from None
+        raise
 
 
 def _answered(address: str, status: int, message: str) -> Exception:

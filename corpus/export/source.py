@@ -22,6 +22,7 @@ from corpus.store.records import Output
 from corpus.store.shards import Dataset
 
 _BATCH = 1024  # rows
+_VOCABULARY = ("tokenizer_hash", "vocab_size", "end_of_text")  # in the footer of a shard of tokens
 _RUN = {"documents": "clean", "tokens": "tokens"}  # kind -> the folder of a run that holds it
 
 
@@ -73,7 +74,7 @@ def _source(folder: str, kinds: Sequence[str], run: str | None) -> Source:
         raise ValueError(f"{folder}: holds {holds} and no committed {' or '.join(kinds)}{fix}")
     shards = dataset.files(kind)
     pairs = dataset.pairs(shards[0]) if kind == "tokens" else {}
-    footer = {key: pairs[key] for key in ("tokenizer_hash", "vocab_size", "end_of_text") if key in pairs}
+    footer = {key: value for key, value in pairs.items() if key in _VOCABULARY}
     return Source(dataset, kind, shards, dataset.schema(shards[0]), footer, run)
 
 

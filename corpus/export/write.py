@@ -210,4 +210,5 @@ def _facts(source: Source, plan: Plan, form: Format, schema: pa.Schema, files: i
         inputs_of(source),
         {"python": platform.python_version(), **versions_of(source), **_versions()},
         plan.repeat,
+        source.footer,
     )
