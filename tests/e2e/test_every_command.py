@@ -30,6 +30,8 @@ MISSING_INPUT = {
     "corpus scrub": ("none -o {out}", 1, "none"),
     "corpus mix": ("none=1 -o {out}", 1, "none"),
     "corpus tokenize": ("none -t none -o {out}", 1, "none"),
+    "corpus export": ("none -o {out}", 1, "none"),
+    "corpus publish": ("none {out}", 1, "none"),
     "corpus clusters": ("none --largest 3", 1, "none"),
     "corpus run": ("none.toml --input recipes -o {out}", 2, "none.toml"),
     "corpus warm-up": ("none", 2, "none"),
