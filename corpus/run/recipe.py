@@ -26,7 +26,6 @@ import difflib
 import importlib.metadata
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -274,8 +273,8 @@ def parse_override(text: str) -> tuple[str, str, Any]:
         raise ValueError(f"{text}: should be STAGE.SETTING=VALUE, as in language.threshold=0.5")
     stage, name, value = match.groups()
     try:
-        return stage, name, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return stage, name, parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return stage, name, value
 
 
