@@ -221,14 +221,14 @@ def _extremes(curve: Curve) -> tuple[Floats, Floats]:
 
 
 def _cross(run: int, x: float, text: str, x_axis: Axis) -> str:
-    left = float(x_axis.place(np.array([x]))[0]) * INNER[0]
+    left = float(np.clip(x_axis.place(np.array([x])), -1, 2)[0]) * INNER[0]
     shape = f"M{left - 3:.1f} {INNER[1] - 9}l6 6m0 -6l-6 6"
     return f'<path class="cross r{run}" d="{shape}"><title>{escape(text)}</title></path>'
 
 
 def _path(run: int, kind: str, x_N: Floats, y_N: Floats, x_axis: Axis, y_axis: Axis) -> str:
     # Coordinates far outside the plot area are cut off, so that they have few digits.
-    left_N = x_axis.place(x_N) * INNER[0]
+    left_N = np.clip(x_axis.place(x_N), -1, 2) * INNER[0]
     top_N = np.clip((1 - y_axis.place(y_N)) * INNER[1], -2 * HEIGHT, 3 * HEIGHT)
     points = [f"{left:.1f} {top:.1f}" for left, top in zip(left_N.tolist(), top_N.tolist(), strict=True)]
     if kind == "dots":  # each dot is a line without length, whose ends are round

@@ -331,3 +331,10 @@ def test_missing_package_is_reported_in_a_line(tmp_path: Path, monkeypatch: pyte
     result = run_command("plot", tmp_path / "a", "-o", tmp_path / "page.html")
     assert result.exit_code == 1
     assert result.stderr == "model: jinja2 is not installed; pip install '.[model]' brings what model needs\n"
+
+
+def test_numbers_of_tokens_that_do_not_rise_have_short_coordinates(tmp_path: Path) -> None:
+    rows = steps(3)
+    rows[0]["tokens"], rows[1]["tokens"], rows[2]["tokens"] = 1e308, -1e308, 64
+    html = page(read_runs([make_run(tmp_path / "run", rows)]))
+    assert not re.search(r"\d{20}|\binf\b", html)
