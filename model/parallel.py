@@ -27,6 +27,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from bpe.parse import brief
 from model.device import compute_dtype
 from model.gpt import GPT
 
@@ -159,16 +160,21 @@ def unsharded_model(model: GPT) -> GPT:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an unsharded state into `optimizer`, sharded as the optimizer's weights are. Changes `state`."""
+    """Load an unsharded state into `optimizer`, sharded as the optimizer's weights are. Changes `state`.
+
+    The settings of `optimizer` stay, because they follow from those of the run. Raises ValueError for a tensor that is
+    neither of its weight's shape nor one number, and what a state without tensors makes Python raise.
+    """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, values in state["state"].items():
         weight = weights[index]
-        if isinstance(weight, DTensor):
-            for name, value in values.items():
-                if isinstance(value, Tensor) and value.shape == weight.shape:
-                    on_device = value.to(weight.device)
-                    values[name] = distribute_tensor(on_device, weight.device_mesh, weight.placements)
-    optimizer.load_state_dict(state)
+        for name, value in values.items():
+            if value.dim() and value.shape != weight.shape:
+                raise ValueError(f"{brief(name)} of weight {index} has another shape than the weight")
+            if isinstance(weight, DTensor) and value.shape == weight.shape:
+                on_device = value.to(weight.device)
+                values[name] = distribute_tensor(on_device, weight.device_mesh, weight.placements)
+    optimizer.load_state_dict({"state": state["state"], "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def clip(model: nn.Module, most: float) -> Tensor:

@@ -149,6 +149,17 @@ def test_a_guard_is_not_restored_from_another_state(guard: dict[str, Any]) -> No
         Guard(6.0).restore({**Guard(6.0).state(), **guard} if guard else guard)
 
 
+@pytest.mark.parametrize("value", [torch.zeros(3, 3), "x", None, [1.0]])
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq"])
+def test_an_optimizer_is_not_restored_from_another_state(run: Path, name: str, value: Any) -> None:
+    state = newest(run, print)
+    assert state is not None
+    path = checkpoints(run)[0]
+    state[1]["optimizers"][0]["state"][1][name] = value
+    sealed(path, state[1])
+    one_line(run_command("pretrain", "--resume", run, "--steps", 5), str(path), "no checkpoint of this program")
+
+
 def test_bytes_that_are_no_archive_are_named(run: Path) -> None:
     path = checkpoints(run)[0]
     path.write_bytes(b"not an archive" + bytes(2))
