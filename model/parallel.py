@@ -166,6 +166,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     neither of its weight's shape nor one number, and what a state without tensors makes Python raise.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    kinds = [{name: value.dim() > 0 for name, value in values.items()} for values in state["state"].values()]
+    if any(kind != kinds[0] for kind in kinds):
+        raise ValueError("its optimizer has other values for some weights than for others")
     for index, values in state["state"].items():
         weight = weights[index]
         for name, value in values.items():

@@ -149,7 +149,7 @@ def test_a_guard_is_not_restored_from_another_state(guard: dict[str, Any]) -> No
         Guard(6.0).restore({**Guard(6.0).state(), **guard} if guard else guard)
 
 
-@pytest.mark.parametrize("value", [torch.zeros(3, 3), "x", None, [1.0]])
+@pytest.mark.parametrize("value", [torch.zeros(3, 3), torch.zeros(()), "x", None, [1.0]])
 @pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq"])
 def test_an_optimizer_is_not_restored_from_another_state(run: Path, name: str, value: Any) -> None:
     state = newest(run, print)

@@ -204,7 +204,11 @@ def read_checkpoint(folder: Path) -> None:
     assert loaded.tokenizer is not None
     point = find_resume_point(folder, _identity(loaded.tokenizer.vocabulary.hash), lambda line: None)
     if point is not None:
-        restore(point, _learner())
+        learner = _learner()
+        restore(point, learner)
+        for optimizer in learner.optimizers:
+            optimizer.step()
+        learner.guard.judge(5.0, 1.0)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "metrics.jsonl")
         copy.write_bytes((folder / "metrics.jsonl").read_bytes())
