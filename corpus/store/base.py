@@ -25,9 +25,9 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from corpus.store.ranges import READ_AHEAD
 from corpus.store.scratch import scratch_in, sweep_in
 
-READ_AHEAD = 4 << 20  # bytes of a read when an object is read from its beginning to its end
 
 
 class Entry(NamedTuple):

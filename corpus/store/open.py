@@ -21,6 +21,9 @@ from corpus.store.base import Storage, join_key
 STORAGES = {
     "file": "corpus.store.local:LocalStorage",
     "s3": "corpus.store.s3:S3Storage",
+    "gs": "corpus.store.google:GoogleStorage",
+    "az": "corpus.store.azure:AzureStorage",
+    "abfs": "corpus.store.azure:AzureStorage",
 }
 _LOCAL = "file"
 _NAME_BYTES = 255  # of a file or folder, in all usual file systems

@@ -12,10 +12,10 @@ import io
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -38,7 +38,8 @@ from corpus.store.open import (
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import verify
-from tests.support.object_server import BUCKET, ObjectServer, object_server
+from tests.support.cloud_servers import azure_server, azurite_missing, google_server
+from tests.support.object_server import BUCKET, ObjectServer, forget, object_server
 
 
 class MemoryStorage(Storage):
@@ -101,23 +102,41 @@ class MemoryStorage(Storage):
         self.objects[self._address(key)] = data, Entry(key, len(data), str(next(self.writes)), time.time())
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectServer]:
-    with object_server() as running:
-        yield running
+SERVERS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
+    "s3": object_server,
+    "gs": google_server,
+    "az": azure_server,
+}
 
 
-@pytest.fixture(params=["local", "mem", "s3"])
-def root(request: pytest.FixtureRequest, server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "local":
+@pytest.fixture(scope="module", params=["local", "mem", *SERVERS])
+def kind(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+    """A kind of storage, and the environment that names its server."""
+    name = request.param
+    if name == "az" and (reason := azurite_missing()):
+        pytest.skip(reason)
+    if name not in SERVERS:
+        yield name, {}
+        return
+    with SERVERS[name]() as running:
+        yield name, running.environment if isinstance(running, ObjectServer) else running
+
+
+@pytest.fixture
+def root(kind: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    name, environment = kind
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    forget()
+    if name == "local":
         (tmp_path / "out").mkdir()
-        return str(tmp_path / "out")
-    if request.param == "mem":
+        yield str(tmp_path / "out")
+    elif name == "mem":
         monkeypatch.setitem(STORAGES, "mem", f"{__name__}:MemoryStorage")
-        return f"mem://memory/{tmp_path.name}/out"
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/{tmp_path.name}/out"
+        yield f"mem://memory/{tmp_path.name}/out"
+    else:
+        yield f"{name}://{BUCKET}/{tmp_path.name}/out"
+    forget()
 
 
 @pytest.fixture
@@ -226,7 +245,8 @@ def test_size_and_fingerprint(place: Storage) -> None:
     before = place.fingerprint("x")
     assert (before[0], place.size("x")) == (3, 3)
     place.replace("x", b"one")
-    assert place.fingerprint("x") == before
+    if not place.root.startswith("az://"):  # there, each write has an ETag of its own
+        assert place.fingerprint("x") == before
     place.replace("x", b"two")
     assert place.fingerprint("x") != before
     assert place.size("nothing") is None
@@ -298,8 +318,8 @@ def test_nothing_is_unfinished(place: Storage) -> None:
 
 
 def test_addresses_that_make_no_sense() -> None:
-    with pytest.raises(ValueError, match=r"gs://bucket/x: no storage for gs:// here; .* one of file://, s3://"):
-        storage("gs://bucket/x")
+    with pytest.raises(ValueError, match=r"ftp://host/x: no storage for ftp:// here; .* one of file://, s3://, gs://"):
+        storage("ftp://host/x")
     with pytest.raises(ValueError, match=r"s3:///x: names no bucket; use s3://bucket/prefix"):
         storage("s3:///x")
     with pytest.raises(ValueError, match="s3://bucket: names a folder or a bucket"):
