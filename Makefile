@@ -52,13 +52,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 # What the tests and the checks need on top.
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "Installing what tests and checks need: pytest, ruff, mypy, Ray, moto, transformers, spaCy and more (about 350 MB) ..."
-	@$(INSTALL) -e '.[data,model,s3,ray,dev]'
+	@$(INSTALL) -e '.[data,model,cloud,hub,ray,dev]'
 	@touch $@
 
 # What the benchmarks compare us with.
 $(VENV)/.ready-bench: $(VENV)/.ready-dev
 	@echo "Installing the peers that the benchmarks run beside us (about 50 MB) ..."
-	@$(INSTALL) -e '.[data,model,s3,ray,dev,bench]'
+	@$(INSTALL) -e '.[data,model,cloud,hub,ray,dev,bench]'
 	@touch $@
 
 ## make demo       WARC files -> clean text -> vocabulary -> tokens -> a tiny trained model -> report

@@ -33,11 +33,11 @@ class AzureStorage(CloudStorage):
         container, _, host = bucket.partition("@")
         account = host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
         endpoint = os.environ.get("AZURE_STORAGE_ENDPOINT", "")
-        options = {"account_name": account} if account else {}
+        options: dict[str, Any] = {"account_name": account} if account else {}
         if endpoint:
             options["endpoint"] = endpoint
 
-        def make(client_options: dict[str, Any], retry_config: dict[str, Any]) -> Any:
+        def make(client_options: Any, retry_config: Any) -> Any:
             return AzureStore(container, client_options=client_options, retry_config=retry_config, **options)
 
         return make, endpoint or f"https://{account}.blob.core.windows.net"

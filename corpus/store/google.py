@@ -39,7 +39,7 @@ class GoogleStorage(CloudStorage):
             nobody = {"client_email": "", "private_key": "", "private_key_id": "", "disable_oauth": True}
             options["service_account_key"] = json.dumps(nobody | {"gcs_base_url": endpoint})
 
-        def make(client_options: dict[str, Any], retry_config: dict[str, Any]) -> Any:
+        def make(client_options: Any, retry_config: Any) -> Any:
             return GCSStore(bucket, client_options=client_options, retry_config=retry_config, **options)
 
         return make, endpoint

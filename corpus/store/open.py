@@ -24,8 +24,12 @@ STORAGES = {
     "gs": "corpus.store.google:GoogleStorage",
     "az": "corpus.store.azure:AzureStorage",
     "abfs": "corpus.store.azure:AzureStorage",
+    "https": "corpus.store.http:HttpStorage",
+    "http": "corpus.store.http:HttpStorage",
+    "hf": "corpus.store.hub:HubStorage",
 }
 _LOCAL = "file"
+_WEB = ("https://", "http://")  # in these addresses, ? begins a query
 _NAME_BYTES = 255  # of a file or folder, in all usual file systems
 
 
@@ -49,10 +53,12 @@ def is_remote(path: str | Path) -> bool:
 
 def split(path: str | Path) -> tuple[Storage, str]:
     """The storage that holds the file at `path`, and the file's key there."""
-    folder, slash, name = _plain(path).rpartition("/")
+    plain = _plain(path)
+    plain, mark, query = plain.partition("?") if plain.startswith(_WEB) else (plain, "", "")
+    folder, slash, name = plain.rpartition("/")
     if not name or folder.endswith(":/"):
         raise ValueError(f"{path}: names a folder or a bucket, not a file in it; add the file's name")
-    return storage(folder or slash or "."), name
+    return storage(folder or slash or "."), name + mark + query
 
 
 def open_path(path: str | Path) -> BufferedReader:
@@ -115,13 +121,16 @@ def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
     """
     paths: dict[str, None] = {}
     for pattern in map(_plain, patterns):
-        if not glob.has_magic(pattern):
+        if pattern.startswith(_WEB) and "*" in pattern:
+            raise ValueError(f"{pattern}: a web server has no listing; name each file")
+        if not glob.has_magic(pattern) or pattern.startswith(_WEB):
             matches = [pattern] if exists(pattern) else []
         elif "://" in pattern:
             scheme, _, rest = pattern.partition("://")
-            bucket, *parts = rest.split("/")
-            root = f"{scheme}://{bucket}"
-            matches = sorted(f"{root}/{key}" for key in _matches(storage(root), "", parts))
+            parts = rest.split("/")
+            first = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+            root = f"{scheme}://{'/'.join(parts[:first])}"
+            matches = sorted(f"{root}/{key}" for key in _matches(storage(root), "", parts[first:]))
         else:
             matches = sorted(glob.glob(pattern, recursive=True))
         if not matches:

@@ -45,12 +45,14 @@ class S3Storage(CloudStorage):
         if os.environ.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true", "yes"):
             options["skip_signature"] = True
         elif session.get_credentials() is None:
-            raise ValueError(f"s3://{bucket}: no credentials; set {cls.names.keys} (AWS_SKIP_SIGNATURE=true asks as nobody)")
+            raise ValueError(
+                f"s3://{bucket}: no credentials; set {cls.names.keys} (AWS_SKIP_SIGNATURE=true asks as nobody)"
+            )
         else:
             options["credential_provider"] = Boto3CredentialProvider(session, ttl=timedelta(minutes=5))
         bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
 
-        def make(client_options: dict[str, Any], retry_config: dict[str, Any]) -> Any:
+        def make(client_options: Any, retry_config: Any) -> Any:
             more = {"root_certificate": Path(bundle).read_bytes()} if bundle else {}
             return S3Store(bucket, client_options=client_options | more, retry_config=retry_config, **options)
 
@@ -71,9 +73,7 @@ class S3Storage(CloudStorage):
 
     def abort(self, upload: Upload) -> None:
         with contextlib.suppress(FileNotFoundError), self._boto_errors(upload.key) as client:
-            client.abort_multipart_upload(
-                Bucket=self._bucket.name, Key=self._prefix + upload.key, UploadId=upload.id
-            )
+            client.abort_multipart_upload(Bucket=self._bucket.name, Key=self._prefix + upload.key, UploadId=upload.id)
 
     @contextlib.contextmanager
     def _boto_errors(self, key: str) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """Servers of the other clouds for tests: fake-gcs-server for Google, behind a layer, and Azurite for Azure.
 
-fake-gcs-server knows no PUT, no condition and no upload in parts of Google's XML API, by which obstore writes. The layer
-in front of it translates them to the JSON API, whose condition it keeps. Azurite is a package of npm: `make test-stores`
-installs it into `node_modules` of this repository.
+fake-gcs-server knows no PUT, no condition and no upload in parts of Google's XML API, by which obstore writes. The
+layer in front of it translates them to the JSON API, whose condition it keeps. Azurite is a package of npm:
+`make test-stores` installs it into `node_modules` of this repository.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class _GoogleLayer(BaseHTTPRequestHandler):
             self._write(body, self.headers.get("x-goog-if-generation-match"))
 
     def do_POST(self) -> None:
-        query, body = self._query(), self._body()
+        query = self._query()
+        self._body()  # what completes an upload names its parts again
         if "uploads" in query:
             upload = str(len(self.uploads))
             self.uploads[upload] = {}

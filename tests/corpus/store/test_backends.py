@@ -335,7 +335,8 @@ def test_file_addresses_are_local_paths(tmp_path: Path) -> None:
 
 def test_what_is_remote(root: str) -> None:
     assert is_remote(f"{root}/x") == ("://" in root)
-    assert not any(is_remote(path) for path in ("file:///x", "https://example.org/x", "s3", "", Path("s3:/x")))
+    assert not any(is_remote(path) for path in ("file:///x", "ftp://example.org/x", "s3", "", Path("s3:/x")))
+    assert all(is_remote(path) for path in ("https://example.org/x", "hf://datasets/a/b/c", "abfs://a/b"))
 
 
 def test_a_dataset_is_written_and_read_back(root: str) -> None:
