@@ -23,10 +23,11 @@ from bench import harness
 from bench.encode import english
 from bpe.files import load_vocabulary
 from corpus.engine.base import Quarantine
-from corpus.pipeline import tokens_pass
+from corpus.run.plan import Source
 from corpus.schema import DOCUMENTS
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
+from corpus.tokens.passes import tokens_pass
 
 NAME = "cl100k_base"
 UNITS = ("a", "b")
@@ -89,7 +90,7 @@ def commit(folder: Path, unit: str, texts: list[str]) -> None:
 
 def tokenize(clean: Path, tokenizer: Path, output: Path) -> Iterator[float]:
     """Seconds for each shard, of ours."""
-    plan = tokens_pass(str(clean), UNITS, str(tokenizer), str(output))
+    plan = tokens_pass(Source(dataset=str(clean)), UNITS, str(tokenizer), str(output))
     work = plan.work(Dataset(output).begin(plan.config))
     for unit in plan.units(UNITS):
         start = time.perf_counter()

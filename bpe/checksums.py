@@ -61,8 +61,11 @@ def add_checksums(file: BinaryIO) -> None:
     file.write(np.array(checksums, "<u4").tobytes() + _mark(footer.data) + footer.data)
 
 
-def open_parquet(file: BinaryIO) -> pq.ParquetFile:
+def open_parquet(file: BinaryIO, buffer: int = 0) -> pq.ParquetFile:
     """The Parquet file in an open file. What is read from it is compared with its checksums.
+
+    `buffer` is the number of bytes of a column chunk that are read at a time, 0 for all of it; a file that has our
+    checksums is always read by whole column chunks.
 
     Read it with `use_threads=False`: an Arrow thread that still reads a Python file when the process ends kills the
     process (https://github.com/apache/arrow/issues/34314). If the file is damaged, this and every
@@ -71,7 +74,7 @@ def open_parquet(file: BinaryIO) -> pq.ParquetFile:
     footer = _read_footer(file)
     if not footer.has_checksums:
         file.seek(0)
-        return pq.ParquetFile(file, pre_buffer=False, page_checksum_verification=True)
+        return pq.ParquetFile(file, pre_buffer=False, buffer_size=buffer, page_checksum_verification=True)
     metadata = footer.metadata
     places = _places(metadata)
     end = file.seek(0, io.SEEK_END) - len(footer.data) - _MARK

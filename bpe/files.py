@@ -3,7 +3,8 @@
 Ours is a directory of up to three files. `ranks.tiktoken` is a rank file, which tiktoken and its relatives read as it
 is. `merges.txt`, if the vocabulary lists merges, is a list as GPT-2 writes it (`bpe.formats`). `vocab.json`, the
 header, names the split rule, the special tokens and the vocabulary's hash. It is written last and read first, so a
-damaged or half-written directory is detected.
+damaged or half-written directory is detected. Where a text ends with another special token than `<|endoftext|>`, the
+header has its name (`end`) and its id (`end_of_text`): the hash says nothing about them, so they vouch for each other.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bpe.formats import (
     read_merges,
     read_ranks,
 )
-from bpe.imports import read_gpt2, read_hugging_face
+from bpe.imports import end_beside, read_gpt2, read_hugging_face
 from bpe.patterns import REGEX, canonical, regex
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
 from bpe.whole import make_folder, read_whole, write_whole
@@ -58,7 +59,7 @@ def load_vocabulary(path: str | Path, pattern: str | None = None) -> Vocabulary:
     - a directory written by `save_vocabulary`;
     - a directory with `tokenizer.json`, with `vocab.json` and `merges.txt`, or with `encoder.json` and `vocab.bpe`, or
       such a `.json` file itself (`bpe.imports` says what is read). Where `tokenizer.json` lies beside GPT-2's files, it
-      counts, because it alone says how text is split;
+      counts, because it alone says how text is split. `bpe.imports.end_beside` says which token then ends a text;
     - a tiktoken rank file. One called gpt2, cl100k_base or o200k_base has its published split rule and special tokens.
       Any other needs `pattern`, and its `<|endoftext|>` is the id after the last.
 
@@ -85,13 +86,17 @@ def save_vocabulary(vocabulary: Vocabulary, directory: str | Path, overwrite: bo
     """Write `vocabulary` to `directory`; False if it is there already. Equal vocabularies give equal bytes.
 
     Each file appears whole or not at all, and the header, which holds the hash, last. Raises FileExistsError if the
-    directory holds another vocabulary, unless `overwrite`.
+    directory holds another vocabulary, or this one with another end of text, unless `overwrite`. An end of text is
+    added to an equal vocabulary that has none, and stays where `vocabulary` has none.
     """
     directory = Path(directory)
     if not overwrite and (present := vocabulary_in(directory)):
-        if present.hash == vocabulary.hash:
+        if present.hash != vocabulary.hash:
+            raise another(directory, present.hash[:12])
+        if vocabulary.ending in (None, present.ending):
             return False
-        raise another(directory, present.hash[:12])
+        if present.ending is not None:
+            raise another(directory, f"{present.hash[:12]} with the end of text {present.ending}")
     headers = [directory / HEADER_FILE, directory / OLD_HEADER_FILE]
     make_folder(directory)
     for old in (*headers, directory / MERGES_FILE, directory / OLD_RANKS_FILE):
@@ -133,6 +138,7 @@ def _header(vocabulary: Vocabulary) -> dict[str, Any]:
         # These classes of a regular expression are pinned; all others are those of the regex package.
         "unicode": {"version": VERSION, "classes": "L Lu Lt Ll Lm Lo M N \\s"},
         "special_tokens": dict(vocabulary.special_tokens),
+        **({} if vocabulary.end is None else {"end": vocabulary.end, "end_of_text": vocabulary.end_of_text}),
         "merges": None if vocabulary.merges is None else len(vocabulary.merges),
         "ignore_merges": vocabulary.ignore_merges,
         "size": vocabulary.size,
@@ -150,6 +156,15 @@ def _load_directory(path: Path, pattern: str | None) -> Vocabulary:
     facts = _read_json(header)
     if isinstance(facts.get("hash"), str):
         return _read_own(header, facts)
+    vocabulary = _read_foreign(path, header, facts, pattern)
+    if vocabulary.ending is not None:
+        return vocabulary
+    return vocabulary.with_end(end_beside(vocabulary.special_tokens, directory, _read_json))
+
+
+def _read_foreign(path: Path, header: Path, facts: dict[str, Any], pattern: str | None) -> Vocabulary:
+    """Reads the files of another program: `header`, which has the content `facts`, and the files beside it."""
+    directory = header.parent
     if "model" in facts and not isinstance(facts["model"], int):
         return read_hugging_face(header, facts)
     fuller = directory / "tokenizer.json"
@@ -195,6 +210,13 @@ def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
     ids = list(special_tokens.values()) if isinstance(special_tokens, dict) else [None]
     if not isinstance(rule, str) or not all(isinstance(token_id, int) for token_id in ids):
         raise ValueError(f"{header} is damaged (pattern or special_tokens): train or copy the tokenizer again")
+    end = facts.get("end")
+    named = end is None or (isinstance(end, str) and end in special_tokens)
+    if not named or special_tokens.get(end) != facts.get("end_of_text"):
+        raise ValueError(
+            f"{header} is damaged (end {end!r} and end_of_text {facts.get('end_of_text')!r} should be the name and the "
+            "id of a special token): train or copy the tokenizer again"
+        )
     if version not in (1, FORMAT):
         raise ValueError(f"{header} has format {version}, this version reads {FORMAT}: update the toolkit")
     ranks = header.parent / (OLD_RANKS_FILE if version == 1 else RANKS_FILE)
@@ -203,7 +225,8 @@ def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
         by_letters = {letters(token): token_id for token_id, token in enumerate(tokens) if token}
         merges = tuple(read_merges(header.parent / MERGES_FILE, by_letters))
     with naming(ranks):
-        vocabulary = Vocabulary(tuple(tokens), rule, special_tokens, merges, facts.get("ignore_merges", False))
+        ignore_merges = facts.get("ignore_merges", False)
+        vocabulary = Vocabulary(tuple(tokens), rule, special_tokens, merges, ignore_merges, facts.get("end"))
     if vocabulary.hash != expected:
         files = f"{ranks} and {MERGES_FILE} do" if has_merges else f"{ranks} does"
         raise ValueError(f"{files} not match the hash in {header.name}: train or copy the tokenizer again")

@@ -7,11 +7,13 @@ A `tokenizer.json` may name added tokens, special or not. Its own library takes 
 Here they become special tokens: `Tokenizer.encode(text, allowed_special="all")` gives the library's ids, and ordinary
 encoding takes no name for a token. What a post-processor adds around a text, such as Llama's beginning of text, is not
 added; the library leaves it out too with `add_special_tokens=False`.
+
+The files beside a vocabulary say which special token ends a text (`end_beside`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,26 @@ from bpe.patterns import ANYTHING, from_oniguruma, is_named
 from bpe.vocabulary import Vocabulary, all_cuts
 
 _BYTES = {letter: byte for byte, letter in LETTERS.items()}
+
+
+def end_beside(special: Mapping[str, int], folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> str | None:
+    """The special token that ends a text according to the files in `folder`; None if they name none of `special`.
+
+    It is for vocabularies without `<|endoftext|>`. config.json goes first: of several ids in `eos_token_id`, the first
+    ends a text, as in Llama 3.1, whereas the `eos_token` of a chat model's tokenizer_config.json ends an answer.
+    generation_config.json comes last. `read` reads the JSON object in a file.
+    """
+    names = {token_id: name for name, token_id in special.items()}
+    for file in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        facts = read(folder / file) if special and (folder / file).is_file() else {}
+        ids = facts.get("eos_token_id")
+        token = facts.get("eos_token")
+        tokens = [names.get(one) for one in (ids if isinstance(ids, list) else [ids]) if type(one) is int]
+        tokens.append(token.get("content") if isinstance(token, dict) else token)
+        for name in tokens:
+            if isinstance(name, str) and name in special:
+                return name
+    return None
 
 
 def read_gpt2(path: Path, vocab: dict[str, Any], merges: Path, pattern: str = "gpt2") -> Vocabulary:

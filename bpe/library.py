@@ -28,6 +28,7 @@ def train_tokenizer(
     *,
     pattern: str = "cl100k",
     special_tokens: Sequence[str] = (END_OF_TEXT,),
+    end_of_text: str | None = None,
     ties: str = "bytes",
     min_count: int = 1,
     memory: int | None = None,
@@ -40,14 +41,15 @@ def train_tokenizer(
     the vocabulary depends on them alone, not on their order, `threads` or `memory`.
 
     `vocab_size` is the number of ids, the 256 bytes and the special tokens included; the vocabulary is smaller if the
-    texts run out of pairs. `pattern` is the split rule: a name in `PATTERNS`, or a regular expression (slower). `ties`
+    texts run out of pairs. `pattern` is the split rule: a name in `PATTERNS`, or a regular expression (slower).
+    `end_of_text` names the special token that ends a text, by default `<|endoftext|>` if it is a special token. `ties`
     says which of equally frequent pairs merges first: "bytes" (as GPT-2), "hf" or "ids" (as Hugging Face, rustbpe).
     Pretokens that occur less than `min_count` times are left out. `memory` (bytes) bounds the tables of counts;
     counts that do not fit go to temporary files. `threads` count side by side, by default one for each core.
     `progress` is called with ("counting", bytes so far, None), then with ("merging", tokens so far, tokens wanted).
 
     Raises TypeError if `texts` is a single string, and ValueError, naming the argument, for texts without any text, for
-    an unknown pattern or tie rule, and for sizes out of bounds.
+    an unknown pattern or tie rule, for an `end_of_text` that is no special token, and for sizes out of bounds.
 
     >>> from bpe import train_tokenizer
     >>> tokenizer = train_tokenizer(["low low lower", "lowest"], vocab_size=260, special_tokens=["<|end|>"])
@@ -62,10 +64,12 @@ def train_tokenizer(
         raise TypeError(f"texts is a {type(texts).__name__}: pass several texts, such as a list of strings")
     if isinstance(special_tokens, str):
         raise TypeError(f"special_tokens is a string: pass a list of names, [{special_tokens!r}]")
+    if end_of_text is not None and end_of_text not in special_tokens:
+        raise ValueError(f"end_of_text = {end_of_text!r}: should be one of special_tokens, {list(special_tokens)}")
     threads = cores() if threads is None else threads
-    return Tokenizer(
-        train(texts, vocab_size, pattern, tuple(special_tokens), ties, progress, threads, memory, min_count)
-    )
+    special = tuple(special_tokens)
+    vocabulary = train(texts, vocab_size, pattern, special, ties, progress, threads, memory, min_count)
+    return Tokenizer(vocabulary.with_end(end_of_text))
 
 
 def read_texts(
@@ -154,16 +158,23 @@ def export_tokenizer(
 
 
 def import_tokenizer(
-    source: str | Path, output: str | Path, *, pattern: str | None = None, overwrite: bool = False
+    source: str | Path,
+    output: str | Path,
+    *,
+    pattern: str | None = None,
+    end_of_text: str | None = None,
+    overwrite: bool = False,
 ) -> Tokenizer:
     """Make a tokenizer folder of another library's files, as `bpe import` does. Returns the tokenizer.
 
     `source` is Hugging Face's tokenizer.json, a .tiktoken file, or a folder with GPT-2's vocab.json and merges.txt.
-    `pattern` is the split rule of a .tiktoken file whose name does not tell it. (`Tokenizer.load` reads all these files
-    too, without a copy.)
+    `pattern` is the split rule of a .tiktoken file whose name does not tell it. `end_of_text` names the special token
+    that ends a text; without it, that is `<|endoftext|>`, or else the token that config.json or tokenizer_config.json
+    beside the file names. (`Tokenizer.load` reads all these files too, without a copy.)
 
     Raises FileNotFoundError or ValueError, naming file and fix, for a file that is missing or that this package would
-    apply differently from its library, and FileExistsError if `output` holds another tokenizer, unless `overwrite`.
+    apply differently from its library, ValueError for an `end_of_text` that is no special token, and FileExistsError if
+    `output` holds another tokenizer, unless `overwrite`.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -174,6 +185,7 @@ def import_tokenizer(
     ...     import_tokenizer(ranks, Path(folder, "tokenizer"), pattern="cl100k").encode("low")
     [257]
     """
-    tokenizer = Tokenizer(load_vocabulary(source, pattern))
+    vocabulary = load_vocabulary(source, pattern)
+    tokenizer = Tokenizer(vocabulary if end_of_text is None else vocabulary.with_end(end_of_text))
     tokenizer.save(output, overwrite=overwrite)
     return tokenizer

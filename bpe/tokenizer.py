@@ -173,7 +173,7 @@ class Tokenizer:
 
     @property
     def eot_token(self) -> int:
-        """Id of `<|endoftext|>`. Raises ValueError if the vocabulary has none."""
+        """Id of the token that ends a text (`Vocabulary.end`). Raises ValueError if the vocabulary names none."""
         return self.vocabulary.end_of_text
 
     @cached_property

@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from bpe.patterns import canonical
 
 END_OF_TEXT = "<|endoftext|>"
+NAMES_SHOWN = 8  # special tokens that an error lists; Llama 3 has 256
 
 # GPT-2 numbers the bytes that print as themselves first (bytes_to_unicode in openai/gpt-2, encoder.py).
 PRINTABLE = bytes([*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)])
@@ -35,8 +36,11 @@ class Vocabulary:
     With `ignore_merges` too, a pretoken that is a token becomes that token without any merging. (Both are as in
     Hugging Face's tokenizers; by tiktoken's rule such a pretoken always becomes the token.)
 
+    `end` is the name of the special token that ends a text, None for `<|endoftext|>`. No id of a text depends on it.
+
     Raises ValueError for tokens that lack a byte or name bytes twice, for special tokens that share an id with another
-    token, and for merges that are named twice, of an id that is no token, or into bytes that are no token.
+    token, for merges that are named twice, of an id that is no token, or into bytes that are no token, and for an `end`
+    that is no special token.
 
     >>> from bpe import Tokenizer, Vocabulary
     >>> tokens = [bytes([byte]) for byte in range(256)] + [b"ab", b"abab"]
@@ -49,6 +53,7 @@ class Vocabulary:
     special_tokens: dict[str, int]
     merges: tuple[tuple[int, int], ...] | None = None
     ignore_merges: bool = False
+    end: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pattern", canonical(self.pattern))
@@ -71,6 +76,10 @@ class Vocabulary:
             object.__setattr__(self, "merges", _checked(self.merges, self.tokens))
         elif self.ignore_merges:
             raise ValueError("ignore_merges without merges: leave it out, tiktoken's rule takes whole tokens anyway")
+        if self.end is not None and self.end not in self.special_tokens:
+            raise ValueError(f"end = {self.end!r}: the vocabulary has no such special token, only {self.some_specials}")
+        if self.end == END_OF_TEXT:  # vocabularies that end alike should be equal
+            object.__setattr__(self, "end", None)
 
     @property
     def size(self) -> int:
@@ -78,15 +87,37 @@ class Vocabulary:
         return max(len(self.tokens), *(token_id + 1 for token_id in self.special_tokens.values()), 0)
 
     @property
+    def ending(self) -> str | None:
+        """The name of the token that ends a text: `end`, or else `<|endoftext|>` if there is one, or else None."""
+        return self.end or (END_OF_TEXT if END_OF_TEXT in self.special_tokens else None)
+
+    @property
     def end_of_text(self) -> int:
-        """Id of `<|endoftext|>`. Raises ValueError if the vocabulary has none."""
-        if END_OF_TEXT not in self.special_tokens:
-            raise ValueError(f"the vocabulary has no {END_OF_TEXT}: train it with that special token")
-        return self.special_tokens[END_OF_TEXT]
+        """Id of the token that ends a text. Raises ValueError, listing the special tokens, if none is known to."""
+        if self.ending is None:
+            fix = "name the special token that ends a text (--end-of-text NAME)"
+            if not self.special_tokens:
+                fix = "train it with that special token"
+            raise ValueError(f"the vocabulary has no {END_OF_TEXT}, only {self.some_specials}: {fix}")
+        return self.special_tokens[self.ending]
+
+    def with_end(self, end: str | None) -> Vocabulary:
+        """The vocabulary with another `end`. Raises ValueError, listing the special tokens, if that is none of them."""
+        return replace(self, end=end)
+
+    @property
+    def some_specials(self) -> str:
+        """The first names of special tokens and the number of the others, for a message."""
+        names = list(self.special_tokens)
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        return ", ".join(names[:NAMES_SHOWN]) + more or "ordinary tokens"
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hexadecimal) of split rule, special tokens, tokens and merges; only equal vocabularies share it."""
+        """SHA-256 (hexadecimal) of split rule, special tokens, tokens and merges.
+
+        Vocabularies share it if they are equal, or differ in `end` alone: then they give equal ids.
+        """
         head: dict[str, Any] = {"pattern": self.pattern, "special_tokens": list(self.special_tokens.items())}
         if self.merges is not None:  # else left out: a vocabulary of format 1 keeps its hash
             head |= {"merges": self.merges, "ignore_merges": self.ignore_merges}

@@ -15,6 +15,7 @@ COMMANDS = {
     "records": ("corpus.commands.records:records", "The records of a WARC file: listed, checked, or one printed."),
     "fetch": ("corpus.commands.fetch:fetch", "Common Crawl -> WARC files."),
     "optout": ("corpus.commands.optout:optout", "Robots records of a crawl -> what hosts say about use for AI."),
+    "import": ("corpus.commands.import_:import_", "Parquet, JSON lines, CSV, text, WARC files -> documents."),
     "extract": (
         "corpus.commands.extract:extract",
         "WARC files -> documents: URL filter, text extraction, language ID.",
@@ -26,7 +27,7 @@ COMMANDS = {
     "scrub": ("corpus.commands.scrub:scrub", "Documents -> documents: personal data masked."),
     "mix": ("corpus.commands.mix:mix", "Documents -> documents: by weights of sources, languages or scores."),
     "tokenize": ("corpus.commands.tokenize:tokenize", "Documents -> token shards."),
-    "run": ("corpus.commands.run:run", "WARC files -> token shards: a whole recipe, resumable."),
+    "run": ("corpus.commands.run:run", "WARC files or documents -> token shards: a whole recipe, resumable."),
     "clusters": ("corpus.commands.clusters:clusters", "Why a page was dropped as a duplicate, and its duplicates."),
     "report": ("corpus.commands.report:report", "How many documents each rule dropped; writes report.html."),
     "verify": ("corpus.commands.verify:verify", "Is every committed file whole? Rows, checksums, accounts."),

@@ -15,60 +15,34 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from bpe.terminal.text import counted
-from corpus.engine.base import Event, Failure, Limits, Unit
+from corpus.engine.base import Event, Failure, Limits
 from corpus.engine.start import DEFAULT, start_engine
+from corpus.inputs import find_source, source_keys, source_reader, source_units, with_languages
 from corpus.run.barrier import BarrierJob
 from corpus.run.chain import Step, sums_of
 from corpus.run.execute import run_pass
-from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, document_units, documents_of, wait_for
-from corpus.run.recipe import Recipe, describe, load_recipe
-from corpus.run.work import ChainWork, Documents
+from corpus.run.plan import ALONE, Pass, Share, Source, check_no_others, wait_for
+from corpus.run.recipe import Recipe, describe, load_recipe, make_step
+from corpus.run.work import ChainWork
+from corpus.schema import DOCUMENTS
+from corpus.sources.columns import Columns
+from corpus.sources.stage import Config
 from corpus.stage import Barrier
 from corpus.store.local import check_below
-from corpus.store.open import check_name, expand, fingerprint, is_dir, storage
-from corpus.store.records import UNREADABLE, Input
+from corpus.store.open import storage
 from corpus.store.shards import Dataset
 from corpus.tokens.passes import check_tokenizer, tokenizer_pass, tokens_pass
-from corpus.warc.source import WarcPages, warc_files
 
-_WARC_NAME = re.compile(r"\.(warc|wet)(\.gz|\.zst)?$|\.(gz|zst)$")
-# Bytes of a unit's name: those of a file's name, less what the names of its files add to it (-<sha12>-<sha12>.parquet).
-_LONGEST = 255 - 35
+_IMPORT = Step("import", "corpus.sources.stage", Config())  # takes documents as they are
 ROW_SECONDS = 30.0  # for one guarded piece of work, if no stage of the recipe has a time limit
-
-
-def find_source(inputs: Sequence[str]) -> Source:
-    """What the command line named: WARC files, folders of them, or one dataset of documents.
-
-    Raises FileNotFoundError or ValueError naming the input, also for a name that no record could hold.
-    """
-    paths = expand(list(inputs))
-    if len(paths) == 1 and is_dir(paths[0]) and _holds_documents(paths[0]):
-        return Source(dataset=paths[0])
-    if len(paths) > 1 and (several := [path for path in paths if is_dir(path) and _holds_documents(path)]):
-        raise ValueError(
-            f"{several[0]}: one folder of documents at a time; the next one goes --against an index of this"
-        )
-    warcs: list[str] = []
-    for path in paths:
-        if is_dir(path):
-            inside = warc_files(path)
-            if not inside:
-                raise ValueError(f"{path}: holds no .warc or .wet files (.gz, .zst) and no committed documents")
-            warcs += inside
-        else:
-            warcs.append(path)
-    for path in warcs:
-        check_name(path)
-    return Source(warcs=tuple(dict.fromkeys(warcs)))
 
 
 def passes(
@@ -78,19 +52,21 @@ def passes(
     share: Share = ALONE,
     memory: int | None = None,
     options: Mapping[str, Any] | None = None,
+    columns: Columns | None = None,
 ) -> Iterator[Pass]:
     """The passes of a whole recipe, each planned when the one before it is done.
 
-    `memory` is `BarrierJob.memory`; `options` holds the `BarrierJob.options` of a barrier by its stage.
+    `memory` is `BarrierJob.memory`; `options` holds the `BarrierJob.options` of a barrier by its stage; `columns` says
+    which columns of other people's files are what.
     Raises Waiting where this task's share ends for now, Conflict if `output` holds units of other inputs.
     """
     if not recipe.steps and not recipe.tokenizer:
         raise ValueError(
             f"recipe {recipe.name}: names no stage, so there is nothing to run; add one, such as [extract]"
         )
-    source = find_source(inputs)
+    source = find_source(inputs, columns)
     if recipe.tokenizer and recipe.tokenizer.path:
-        check_tokenizer(recipe.tokenizer.path)
+        check_tokenizer(recipe.tokenizer.path, recipe.tokenizer.end_of_text)
     place = storage(output)
     place.make_folder("")
     place.sweep()  # of what a killed call left beside the datasets
@@ -98,17 +74,22 @@ def passes(
     names = [step.stage for step in recipe.steps]
     if source.warcs and "extract" not in names:
         raise ValueError(f"recipe {recipe.name}: WARC files need an [extract] stage")
-    if source.dataset and "extract" in names:
-        raise ValueError(f"{source.dataset}: holds documents, but recipe {recipe.name} begins with WARC files")
+    if not source.warcs and (early := next((step.stage for step in recipe.steps if _reads_pages(step)), None)):
+        raise ValueError(
+            f"{source.dataset or inputs[0]}: holds documents, but recipe {recipe.name} begins with WARC files; "
+            f"leave out [{early}] and what else reads pages, or take the recipe fineweb-text"
+        )
     keys = source_keys(source)
-    parts = _cut_at_barriers(recipe.steps)
-    folders = [f"{output}/{_folder(part[0])}" for part in parts[:-1]]
+    parts = _cut_at_barriers(with_languages(source, recipe.steps))
+    if source.files and (not parts or (parts[0] and barrier_of(parts[0][0]))):
+        parts = [(), *parts]  # a pass that makes a dataset of the files, which a barrier and a vocabulary need
+    folders = [f"{output}/{_folder(part)}" for part in parts[:-1]]
     folders += [f"{output}/clean"] if parts else []
     if folders:
         check_no_others(folders[0], keys)
     documents = source.dataset or ""  # as they are, for a recipe of a tokenizer alone
     for part, documents in zip(parts, folders, strict=True):
-        if barrier := barrier_of(part[0]):
+        if part and (barrier := barrier_of(part[0])):
             asked = (options or {}).get(part[0].stage)
             job = BarrierJob(source.dataset or "", keys, recipe, output, share, memory, asked)
             yield from barrier.passes(job, part, documents)
@@ -121,7 +102,8 @@ def passes(
             wait_for(documents, keys, share)
             yield tokenizer_pass(documents, recipe.tokenizer, tokenizer)
             wait_for(tokenizer, ["vocabulary"], share)
-        yield tokens_pass(documents, keys, tokenizer, f"{output}/tokens")
+        end = recipe.tokenizer.end_of_text
+        yield tokens_pass(Source(dataset=documents), keys, tokenizer, f"{output}/tokens", end)
 
 
 def barrier_of(step: Step) -> Barrier | None:
@@ -135,24 +117,80 @@ def _cut_at_barriers(steps: Sequence[Step]) -> list[Sequence[Step]]:
     return [steps[start:end] for start, end in itertools.pairwise(cuts)] if steps else []
 
 
-def _folder(first: Step) -> str:
-    """Where the part that begins with this stage goes, if it is not the last one."""
-    barrier = barrier_of(first)
+def _reads_pages(step: Step) -> bool:
+    return step.contract.reads == "pages"
+
+
+def _folder(part: Sequence[Step]) -> str:
+    """Where these stages write, if they are not the last part."""
+    barrier = barrier_of(part[0]) if part else None
     return barrier.folder if barrier else "documents"
 
 
+def joined_passes(sources: Sequence[Source], output: str, share: Share, keep_dropped_text: bool) -> Iterator[Pass]:
+    """The passes that make one dataset of several sources, each planned when the one before it is done.
+
+    The text of WARC files is extracted first, into `OUTPUT/_warc`. All shards get the columns of all sources.
+    Raises ValueError, before the first pass, where two sources have a unit of one name or a column of two types.
+    """
+    recipe = Recipe("import", (), keep_dropped_text=keep_dropped_text)
+    keys = [source_keys(source) for source in sources]
+    if twice := [key for key, count in Counter(itertools.chain(*keys)).items() if count > 1]:
+        raise ValueError(f"two inputs make a unit {twice[0]}; rename one of the files, or import into two folders")
+    extract = make_step("extract")
+    columns = _columns_of_all(sources, extract) if len(sources) > 1 else None
+
+    def planned() -> Iterator[Pass]:
+        for source, units in zip(sources, keys, strict=True):
+            dataset = source.dataset or f"{output}/_warc"
+            if source.warcs:
+                yield documents_pass("extract", source, units, [extract], dataset, recipe)
+                wait_for(dataset, units, share)
+            read = source if source.files else Source(dataset=dataset)
+            steps = [] if source.files else [_IMPORT]  # the reader of files has an account of its own
+            yield documents_pass("import", read, units, steps, output, recipe, columns)
+
+    return planned()
+
+
+def _columns_of_all(sources: Sequence[Source], extract: Step) -> pa.Schema:
+    """The columns of DOCUMENTS, then all others in the order of the sources. Raises ValueError for two types of one."""
+    columns: dict[str, pa.Field] = {field.name: field for field in DOCUMENTS}
+    for source in sources:
+        if source.files:
+            schema = source.files.schema
+        elif source.warcs:
+            schema = extract.contract.columns(extract.config)
+        else:
+            dataset = Dataset(source.dataset or "")
+            schema = dataset.schema(dataset.files("documents")[0])
+        for field in schema:
+            first = columns.setdefault(field.name, field)
+            if first.type != field.type:
+                raise ValueError(f"column {field.name} is {first.type} in one input and {field.type} in another")
+    return pa.schema(list(columns.values()))
+
+
 def documents_pass(
-    name: str, source: Source, keys: Sequence[str], steps: Sequence[Step], output: str, recipe: Recipe
+    name: str,
+    source: Source,
+    keys: Sequence[str],
+    steps: Sequence[Step],
+    output: str,
+    recipe: Recipe,
+    columns: pa.Schema | None = None,
 ) -> Pass:
-    """Fused per-document stages from WARC files or documents to documents."""
+    """Fused per-document stages from WARC files, files of documents or a dataset to documents."""
     limits = [step.contract.time_limit(step.config) for step in recipe.steps if step.contract.time_limit]
-    reader = WarcPages() if source.warcs else Documents.of(source.dataset or "")
+    reader = source_reader(source)
+    more: dict[str, Any] = {"files": source.files.config()} if source.files else {}
+    more |= {"columns": columns.names} if columns is not None else {}
     return Pass(
         name,
         output,
         keys,
-        _warc_units(source.warcs) if source.warcs else document_units(source.dataset or ""),
-        describe(steps, keep_dropped_text=recipe.keep_dropped_text),
+        source_units(source),
+        describe(steps, keep_dropped_text=recipe.keep_dropped_text, **more),
         lambda digest: ChainWork(
             name,
             tuple(steps),
@@ -161,56 +199,10 @@ def documents_pass(
             reader,
             keep_dropped_text=recipe.keep_dropped_text,
             seconds=limits[0] if limits else ROW_SECONDS,
+            columns=columns,
         ),
         sums_of(steps),
     )
-
-
-def source_keys(source: Source) -> list[str]:
-    """The units that a source makes, sorted. Raises ValueError if a dataset has no documents."""
-    return sorted(_by_key(source.warcs)) if source.warcs else documents_of(source.dataset or "")
-
-
-def _holds_documents(folder: str) -> bool:
-    first = next(Dataset(folder).scan(), None)
-    return first is not None and first.output("documents") is not None
-
-
-def _by_key(paths: Sequence[str]) -> dict[str, str]:
-    """A unit a WARC file; its key is the file's name, so that adding a file later disturbs no other."""
-    found: dict[str, str] = {}
-    for path in paths:
-        key = re.sub(r"[^\w.-]", "_", _WARC_NAME.sub("", PurePosixPath(path).name))
-        if key in found:
-            raise ValueError(f"{path}: has the same name as {found[key]}; rename one of them")
-        if (length := len(key.encode())) > _LONGEST:
-            raise ValueError(f"{path}: its name without the ending has {length} bytes; rename it to {_LONGEST} at most")
-        found[key] = path
-    return found
-
-
-def _warc_units(paths: Sequence[str]) -> Callable[[Sequence[str]], list[Unit]]:
-    found = _by_key(paths)
-
-    def units(keys: Sequence[str]) -> list[Unit]:
-        with ThreadPoolExecutor(16) as pool:  # 90,000 requests, one after the other, take half an hour
-            files = pool.map(_file, [found[key] for key in keys])
-            return [Unit(key, (file,)) for key, file in zip(keys, files, strict=True)]
-
-    return units
-
-
-def _file(path: str) -> Input:
-    """A WARC file as the input of a unit; without an etag if it cannot be read, and then the unit fails and names it.
-
-    Raises ConnectionError, which is about all files.
-    """
-    try:
-        return Input(path, *fingerprint(path))
-    except ConnectionError:
-        raise
-    except OSError:
-        return Input(path, 0, UNREADABLE)
 
 
 class RunSummary(NamedTuple):
@@ -248,16 +240,19 @@ def run_recipe(
     engine: str = DEFAULT,
     limits: Limits | None = None,
     progress: Callable[[str], object] | None = None,
+    columns: Columns | None = None,
 ) -> RunSummary:
     r"""Run a whole recipe, as `corpus run` does: the files in `output` are the same, byte for byte.
 
     recipe    a recipe of `load_recipe`, or what that reads: a file, or the name of a recipe of the toolkit
-    inputs    WARC or WET files, folders of them, patterns; or one folder of documents that a command has written
+    inputs    WARC or WET files, folders of them, patterns; or files of documents as `read_documents` reads them; or
+              one folder of documents that a command has written
     output    the folder to write to; a run that was interrupted goes on when the call is repeated
     workers   processes, by default as many as this process may use cores; with engine="ray", units at a time
     engine    "local": processes on this machine; "ray": the Ray cluster that RAY_ADDRESS names
     limits    the memory of a worker, the time of a unit and more: a `corpus.engine.base.Limits`
     progress  is called with a line of text when a pass begins or ends, and when a page or a unit fails: `print`
+    columns   which column of a file of documents is the text, and so on, where the names do not say it
 
     Worker processes are spawned, and they never import the script or notebook that calls this. So it needs no
     `if __name__ == "__main__"`; a rule of one's own should be in a module, and not in the script. Ctrl-C stops the
@@ -295,7 +290,7 @@ def run_recipe(
         raise ValueError(f"workers = {workers}: should be at least 1, or None for as many as there are cores")
     say = progress or (lambda line: None)
     with start_engine(engine, workers, limits or Limits()) as started:
-        for plan in passes(loaded, [os.fspath(path) for path in paths], folder):
+        for plan in passes(loaded, [os.fspath(path) for path in paths], folder, columns=columns):
             check_below(folder, plan.output)
             say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")
             done = run_pass(plan, started, functools.partial(_say_event, say))

@@ -135,6 +135,7 @@ class Stage:
                 that it has seen)
     sums        what its sums mean, by name: the summary of a pass shows them. A name that ends with `_` stands for all
                 sums that begin so: the report shows them
+    by_language whether a Config asks for the language of each document
     barrier     how it judges, where it needs all documents
 
     >>> from dataclasses import dataclass
@@ -174,6 +175,7 @@ class Stage:
     audit: Callable[[Any], pa.Schema | None] = lambda config: None
     count_kept: Callable[[pa.RecordBatch, Any], Mapping[str, int]] | None = None
     sums: Mapping[str, str] = field(default_factory=dict)
+    by_language: Callable[[Any], bool] = lambda config: bool(getattr(config, "language_tables", False))
     barrier: Barrier | None = None
 
     def __post_init__(self) -> None:

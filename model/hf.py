@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bpe.files import HEADERS, load_vocabulary, save_vocabulary
 from bpe.parse import parse_json
-from bpe.vocabulary import END_OF_TEXT, Vocabulary
+from bpe.vocabulary import Vocabulary
 from bpe.whole import make_folder, whole, write_whole
 from corpus.store.local import check_below
 from model.checkpoint import checkpoints, save
@@ -57,8 +57,8 @@ def export(
         from bpe.export import hugging_face
 
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.config.context}
-        if END_OF_TEXT in tokenizer.vocabulary.special_tokens:
-            settings |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
+        if (end := tokenizer.vocabulary.ending) is not None:
+            settings |= {"bos_token": end, "eos_token": end}
         contents["tokenizer.json"] = hugging_face(tokenizer.vocabulary)
         contents["tokenizer_config.json"] = to_json(settings)
     make_folder(directory)
@@ -175,13 +175,14 @@ def _read_tokenizer(source: Path, vocab_size: int) -> Vocabulary | None:
 def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None, vocab_size: int) -> int | None:
     """The id between documents: the tokenizer's, or else the eos_token_id of config.json, if it has one.
 
-    The tokenizer's id goes first because a chat model's config.json names the id that ends an answer.
+    The tokenizer's id goes first because a chat model's config.json may name the id that ends an answer. The end of a
+    tokenizer without `<|endoftext|>` was read from this config.json (`bpe.imports.end_beside`).
     """
-    if vocabulary is not None and END_OF_TEXT in vocabulary.special_tokens:
+    if vocabulary is not None and vocabulary.ending is not None:
         return vocabulary.end_of_text
     ends = content.get("eos_token_id")
-    first = ends[0] if isinstance(ends, list) and ends else ends
-    return first if type(first) is int and 0 <= first < vocab_size else None
+    ids = ends if isinstance(ends, list) else [ends]
+    return next((one for one in ids if type(one) is int and 0 <= one < vocab_size), None)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from model.initial import load_initial_model
 from model.parallel import Place, first_goes_first, processes
 from model.presets import from_preset
 from model.resume import trained_so_far
+from model.stream import Stream
 from model.tokenizer import Tokenizer, adopt_tokenizer, find_tokenizer, run_tokenizer
 from model.train import Summary, pretrain
 
@@ -55,17 +56,17 @@ def launch(request: Request, options: RunOptions, log: Log) -> Summary:
                 first.check(model_config, data, vocab_size, stream.tokenizer_hash)
             if first and tokenizer is None and (first.source / "tokenizer").exists():
                 tokenizer = first.source / "tokenizer"
-            codec = _codec(tokenizer, data, run, stream.tokenizer_hash, place)
+            codec = _codec(tokenizer, stream, data, run, place)
         if codec is None:
             say("no tokenizer given or found next to the data: no samples, no bits a byte (see --tokenizer)")
         settings = Settings(model_config, train_config, options)
         return pretrain(stream, run, settings, say, codec, request.command, place, first)
 
 
-def _codec(given: Path | None, data: Path, run: Path, tokenizer_hash: str, place: Place) -> Tokenizer | None:
+def _codec(given: Path | None, stream: Stream, data: Path, run: Path, place: Place) -> Tokenizer | None:
     source = find_tokenizer(given, data)
     if source and place.first:
-        return adopt_tokenizer(run, source, tokenizer_hash)
+        return adopt_tokenizer(run, source, stream.tokenizer_hash, stream.end_of_text)
     return run_tokenizer(run)
 
 

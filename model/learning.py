@@ -35,8 +35,8 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     Each text is a document. Written are `output`/tokens with one TOKENS shard and `output`/tokenizer. This is for small
     data in one process; `corpus tokenize` does it for a whole corpus.
 
-    Raises TypeError if `texts` is a single string, ValueError if there is no text or the tokenizer has no
-    `<|endoftext|>`, and FileExistsError if `output` holds another tokenizer.
+    Raises TypeError if `texts` is a single string, ValueError if there is no text or the tokenizer names
+    no token that ends a text, and FileExistsError if `output` holds another tokenizer.
 
     >>> import tempfile
     >>> import bpe

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bpe.files import HEADERS, load_vocabulary, save_vocabulary
+from bpe.files import HEADERS, load_vocabulary, save_vocabulary, vocabulary_in
 from bpe.vocabulary import Vocabulary
 from corpus.store.local import check_below
 
@@ -63,8 +63,8 @@ def find_tokenizer(named: Path | None, data: Path) -> Path | None:
     return named if named is not None else neighbour if neighbour.exists() else None
 
 
-def adopt_tokenizer(run: Path, source: Path, tokenizer_hash: str) -> Tokenizer:
-    """Copy the tokenizer at `source` into the run directory; return it.
+def adopt_tokenizer(run: Path, source: Path, tokenizer_hash: str, end_of_text: int | None = None) -> Tokenizer:
+    """Copy the tokenizer at `source` into the run directory; return it. `end_of_text` is the id that ends its texts.
 
     Raises ValueError if its hash is not `tokenizer_hash`, the hash of the tokenizer that made the shards, and OSError
     if there is none.
@@ -75,14 +75,30 @@ def adopt_tokenizer(run: Path, source: Path, tokenizer_hash: str) -> Tokenizer:
             f"{source}: its hash is {vocabulary.hash[:12]}, the tokens were made with {tokenizer_hash[:12]}; "
             "name the right one with --tokenizer"
         )
+    vocabulary = _ending_with(vocabulary, end_of_text)
     folder = run / "tokenizer"
     if not any((folder / name).exists() for name in HEADERS):  # one that is there may be a link, and is only read
         check_below(run, folder)
-    save_vocabulary(vocabulary, folder)
+    present = vocabulary_in(folder)
+    if present is None or present.hash != vocabulary.hash:
+        save_vocabulary(vocabulary, folder)
     return Tokenizer(vocabulary)
 
 
-def run_tokenizer(run: Path) -> Tokenizer | None:
-    """The tokenizer in the run directory; None if it has none."""
+def run_tokenizer(run: Path, state: Mapping[str, Any] | None = None) -> Tokenizer | None:
+    """The tokenizer in the run directory; None if it has none.
+
+    With `state`, what the run's checkpoint holds, a text ends with the id that ended the texts of the run's training.
+    """
     path = run / "tokenizer"
-    return Tokenizer(load_vocabulary(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    data = (state or {}).get("data") or {}
+    return Tokenizer(_ending_with(load_vocabulary(path), data.get("end_of_text")))
+
+
+def _ending_with(vocabulary: Vocabulary, end_of_text: int | None) -> Vocabulary:
+    """The vocabulary with this id as its end of text; unchanged if the id is None or that of no special token."""
+    names = {token_id: name for name, token_id in vocabulary.special_tokens.items()}
+    end = vocabulary.ending if end_of_text is None else names.get(end_of_text, vocabulary.ending)
+    return vocabulary if end == vocabulary.ending else vocabulary.with_end(end)

@@ -72,7 +72,7 @@ def load_model(run: str | Path, *, device: str = "auto", log: Callable[[str], No
     """
     path = Path(run)
     gpt, state = read_model(path, pick_device(device), log or _ignore)
-    codec = run_tokenizer(path)
+    codec = run_tokenizer(path, state)
     return LoadedModel(gpt, Tokenizer(codec.vocabulary) if codec else None, path, state)
 
 

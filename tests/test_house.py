@@ -26,6 +26,7 @@ ROOMS = {
     "engine": set(),
     "run": MACHINERY,
     "crawl": MACHINERY,
+    "sources": MACHINERY,
     "warc": MACHINERY,
     "extract": MACHINERY,
     "language": MACHINERY,
@@ -38,7 +39,8 @@ ROOMS = {
     "tokens": MACHINERY,
     "report": MACHINERY,
     "sample": MACHINERY,
-    "pipeline": MACHINERY | {"tokens", "warc", "report"},
+    "inputs": MACHINERY | {"sources", "warc", "language"},
+    "pipeline": MACHINERY | {"inputs", "sources", "tokens", "report"},
 }
 ABOVE = {"commands", "cli", "__main__"}  # may import everything; nothing imports them
 OF_CORPUS_FOR_MODEL = {"schema", "store"}

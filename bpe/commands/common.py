@@ -62,6 +62,15 @@ errors_option = FILES.option(
     show_default=True,
     help="bytes that are not UTF-8: refuse the text, or replace them by U+FFFD",
 )
+
+
+def end_of_text_option(default: str) -> Decorator[Any]:
+    """An option that names the special token that ends a text; `default` says which one it is otherwise."""
+    return TOKENIZER.option(
+        "--end-of-text", metavar="NAME", show_default=default, help="special token that ends a text"
+    )
+
+
 overwrite_option = FILES.option("--overwrite", is_flag=True, help="replace an output that is there and differs")
 
 
@@ -148,6 +157,7 @@ def facts_of(vocabulary: Vocabulary) -> dict[str, Any]:
         "hash": vocabulary.hash,
         "pattern": vocabulary.pattern,
         "special_tokens": dict(vocabulary.special_tokens),
+        **({} if vocabulary.end is None else {"end_of_text": vocabulary.end}),
     }
 
 

@@ -16,6 +16,7 @@ from bpe.commands.common import (
     TOKENIZER,
     check_apart,
     column_option,
+    end_of_text_option,
     errors_option,
     facts_of,
     overwrite_option,
@@ -59,6 +60,7 @@ END_OF_TEXT = "<|endoftext|>"  # bpe.vocabulary.END_OF_TEXT, written out to keep
     help="special token, instead of the default (repeatable)",
 )
 @TOKENIZER.option("--special-token", "special_tokens_too", multiple=True, hidden=True)  # an older name of --special
+@end_of_text_option(f"{END_OF_TEXT}, if it is a special token")
 @column_option
 @TEXTS.option("--limit", type=SIZE, help="stop after so much text, such as 10GB")
 @TEXTS.option(
@@ -100,6 +102,7 @@ def train(
     pattern: str,
     special_tokens: tuple[str, ...],
     special_tokens_too: tuple[str, ...],
+    end_of_text: str | None,
     column: str,
     limit: int | None,
     sample: float | None,
@@ -118,7 +121,7 @@ def train(
     Examples:
       bpe train clean/*.parquet --vocab-size 32768 --pattern cl100k -o tokenizer/
       bpe train pages.jsonl.zst --column body --limit 10GB --memory 4GB -o tokenizer/
-      bpe train books.txt.gz --vocab-size 4096 --special '<|user|>' --special '<|end|>' -o small/
+      bpe train books.txt.gz --special '<|user|>' --special '<|end|>' --end-of-text '<|end|>' -o small/
 
     A SOURCE is a Parquet file, JSON lines (.jsonl) or a text file (.txt), both also as .gz and .zst; a folder of such
     files; or a dataset made by `corpus`. The vocabulary depends on the texts alone, not on their order, the number of
@@ -128,12 +131,15 @@ def train(
     from bpe.whole import check_folder
 
     files = [file for source in sources for file in files_of(source)]
-    special = (special_tokens + special_tokens_too) or (END_OF_TEXT,)
+    special = (special_tokens + special_tokens_too) or (end_of_text or END_OF_TEXT,)
+    if end_of_text is not None and end_of_text not in special:
+        raise click.UsageError(f"--end-of-text {end_of_text}: should be one of the names of --special")
     check_apart(sources, output)
     check_folder(output)
     start_numba()
     if not overwrite:
-        _check_free(output, vocab_size, pattern, special, lambda: next(read_texts(files, column, errors=errors), ""))
+        texts = read_texts(files, column, errors=errors)
+        _check_free(output, vocab_size, pattern, special, end_of_text, lambda: next(texts, ""))
     from bpe import train as trainer
 
     start = time.perf_counter()
@@ -148,7 +154,7 @@ def train(
             threads=threads or cores(),
             memory=memory,
             min_count=min_count,
-        )
+        ).with_end(end_of_text)
     if vocabulary.size < vocab_size:
         say(f"the text ran out of pairs: {vocabulary.size} ids instead of {vocab_size}; train on more text")
     seconds = time.perf_counter() - start
@@ -159,7 +165,12 @@ def train(
 
 
 def _check_free(
-    output: Path, vocab_size: int, pattern: str, special: Sequence[str], first: Callable[[], str | pa.Array]
+    output: Path,
+    vocab_size: int,
+    pattern: str,
+    special: Sequence[str],
+    end_of_text: str | None,
+    first: Callable[[], str | pa.Array],
 ) -> None:
     """Raises FileExistsError if `output` holds a vocabulary that this training cannot give, before the training.
 
@@ -178,6 +189,7 @@ def _check_free(
     if present is None:
         return
     differs = present.pattern != canonical(pattern) or tuple(present.special_tokens) != tuple(special)
+    differs = differs or (end_of_text is not None and present.ending not in (None, end_of_text))
     if not differs and present.size < vocab_size and is_named(present.pattern):
         item = first()
         texts = [item] if isinstance(item, str) else item.to_pylist()
@@ -241,13 +253,15 @@ def export(tokenizer: Path, output: Path, to: str | None, pattern: str | None, o
 @click.argument("source", metavar="FILE", type=PATH)
 @FILES.option("-o", "--output", required=True, type=PATH, help="directory to write")
 @rank_file_pattern_option
+@end_of_text_option(f"{END_OF_TEXT}, else what config.json or tokenizer_config.json beside FILE names")
 @overwrite_option
-def import_(source: Path, output: Path, pattern: str | None, overwrite: bool) -> None:
+def import_(source: Path, output: Path, pattern: str | None, end_of_text: str | None, overwrite: bool) -> None:
     """Make a tokenizer directory of another library's files.
 
     Examples:
       bpe import tokenizer.json -o tokenizer/
       bpe import mine.tiktoken --pattern cl100k -o tokenizer/
+      bpe import nanochat/ --end-of-text '<|bos|>' -o tokenizer/
 
     FILE is Hugging Face's tokenizer.json, a .tiktoken file, or a folder with tokenizer.json, else with GPT-2's
     vocab.json and merges.txt. A tokenizer that this package would apply differently from its library is refused.
@@ -255,4 +269,9 @@ def import_(source: Path, output: Path, pattern: str | None, overwrite: bool) ->
     from bpe.files import load_vocabulary
 
     vocabulary = load_vocabulary(source, pattern)
+    if end_of_text is not None:
+        if end_of_text not in vocabulary.special_tokens:
+            known = vocabulary.some_specials
+            raise click.UsageError(f"--end-of-text {end_of_text}: {source} has no such special token, only {known}")
+        vocabulary = vocabulary.with_end(end_of_text)
     _save(vocabulary, output, overwrite)

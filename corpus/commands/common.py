@@ -6,9 +6,9 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -18,6 +18,7 @@ from corpus.engine.base import Engine, Limits
 from corpus.engine.start import DEFAULT, ENGINES, start_engine
 
 DUPLICATES = Heading("Duplicates")
+COLUMNS = Heading("Columns of files that no command of ours has written")
 _INTERRUPTED = "interrupted; committed units are kept, the same command goes on from there"
 
 inputs_argument = click.argument("inputs", nargs=-1, required=True)
@@ -60,6 +61,53 @@ output_option = FILES.option(
 )
 recipe_option = FILES.option("--recipe", metavar="FILE", help="take the settings of the stages from this recipe")
 keep_text_option = FILES.option("--keep-dropped-text", is_flag=True, help="also keep the text of dropped documents")
+
+
+def _mapped(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(our column, their column) of each OURS=THEIRS. Raises BadParameter naming the pair."""
+    pairs = []
+    for text in value:
+        ours, equals, theirs = text.partition("=")
+        if not (ours and equals and theirs):
+            raise click.BadParameter(f"{text}: should be OURS=THEIRS, as in url=link", context, option)
+        pairs.append((ours, theirs))
+    return tuple(pairs)
+
+
+columns_options = together(
+    COLUMNS.option(
+        "--text-column", metavar="NAME", default="", show_default="text, content, ...", help="column with the text"
+    ),
+    COLUMNS.option(
+        "--id-column", metavar="NAME", default="", show_default="id, or made of file and row", help="column with the id"
+    ),
+    COLUMNS.option(
+        "--map",
+        "mapped",
+        metavar="OURS=THEIRS",
+        multiple=True,
+        callback=_mapped,
+        help="take our column, such as url or date, from this one; meta.url reaches into a struct (repeatable)",
+    ),
+    COLUMNS.option("--keep-columns", is_flag=True, help="keep all other columns as well"),
+    COLUMNS.option(
+        "--split",
+        default="file",
+        metavar="file|line|TEXT",
+        help="a plain text file is one document, a document a line, or documents with a line TEXT between them",
+        show_default=True,
+    ),
+)
+
+
+def columns_of(flags: dict[str, Any]) -> Any:
+    """What the options of `columns_options` say. Raises UsageError for a column of ours that there is not."""
+    from corpus.sources.columns import Columns
+
+    try:
+        return Columns(flags["text_column"], flags["id_column"], flags["mapped"], flags["keep_columns"], flags["split"])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _with_index(context: click.Context, option: click.Parameter, value: bool) -> bool:
@@ -205,7 +253,7 @@ def bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
     """A recipe of these steps alone."""
     from corpus.run.recipe import Recipe
 
-    return Recipe("command line", tuple(steps), keep_dropped_text=flags["keep_dropped_text"])
+    return Recipe("command line", tuple(steps), keep_dropped_text=flags.get("keep_dropped_text", False))
 
 
 def check_apart(inputs: Iterable[str], output: str) -> None:
@@ -221,27 +269,72 @@ def check_apart(inputs: Iterable[str], output: str) -> None:
             raise click.UsageError(f"{output}: is the input too; name another output")
 
 
-def documents_source(name: str, inputs: tuple[str, ...], output: str) -> Any:
-    """The dataset of documents in `inputs`. Raises ValueError if it holds none; `name` is the command that asks.
+def documents_source(name: str, inputs: tuple[str, ...], output: str, columns: Any = None) -> Any:
+    """The documents that `inputs` name: a dataset, or files that `columns` speaks of.
 
-    Raises UsageError if `output`, where the command writes, is one of the inputs.
+    Raises ValueError for WARC files; `name` is the command that asks. Raises UsageError if `output`, where the command
+    writes, is one of the inputs.
     """
-    from corpus.pipeline import find_source
+    from corpus.inputs import find_source
 
     check_apart(inputs, output)
-    source = find_source(inputs)
-    if not source.dataset:
-        raise ValueError(f"{inputs[0]}: {name} reads documents; run corpus extract first")
+    source = find_source(inputs, columns)
+    if source.warcs:
+        raise ValueError(
+            f"{inputs[0]}: {name} reads documents: the output of a command, or .parquet, .jsonl, .csv, .txt files; "
+            "for WARC files run corpus extract first"
+        )
+    say_left_out(source)
     return source
+
+
+def say_left_out(source: Any) -> None:
+    """Say which columns of the files are not taken."""
+    if source.files and source.files.left_out:
+        say(f"not taken: the columns {', '.join(source.files.left_out)}; --keep-columns keeps them")
 
 
 def documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     """Run the pass `name`, documents to documents; returns the exit code."""
-    from corpus.pipeline import documents_pass, source_keys
+    from corpus.inputs import source_keys, with_languages
+    from corpus.pipeline import documents_pass
 
-    source = documents_source(name, inputs, output)
-    keys = source_keys(source)
+    source = documents_source(name, inputs, output, columns_of(flags))
+    keys, steps = source_keys(source), list(with_languages(source, steps))
     return execute([documents_pass(name, source, keys, steps, output, bare_recipe(steps, flags))], flags)
+
+
+class Documents(NamedTuple):
+    """A dataset of documents, and the passes that make it where the input is no dataset."""
+
+    dataset: str
+    keys: list[str]
+    passes: Iterable[Any]
+    source: Any
+
+
+def dataset_of(name: str, inputs: tuple[str, ...], output: str, flags: dict[str, Any], folder: str = "") -> Documents:
+    """The documents that `inputs` name, as a dataset: a command whose passes read documents several times asks for it.
+
+    Other people's files are read once, into the dataset `OUTPUT/_import`, or `folder`. Raises as `documents_source`.
+    """
+    from corpus.inputs import source_keys
+
+    source = documents_source(name, inputs, output, columns_of(flags))
+    keys = source_keys(source)
+    if source.dataset:
+        return Documents(source.dataset, keys, (), source)
+    dataset = folder or f"{output}/_import"
+    return Documents(dataset, keys, _import(source, keys, dataset, flags), source)
+
+
+def _import(source: Any, keys: list[str], dataset: str, flags: dict[str, Any]) -> Iterator[Any]:
+    from corpus.pipeline import documents_pass
+    from corpus.run.plan import check_no_others, wait_for
+
+    check_no_others(dataset, keys)
+    yield documents_pass("import", source, keys, [], dataset, bare_recipe([], flags))
+    wait_for(dataset, keys, flags["share"])
 
 
 def execute(plans: Iterable[Any], flags: dict[str, Any], report: str | None = None) -> int:

@@ -8,13 +8,14 @@ from typing import Any
 
 from bpe.terminal.help import command
 from bpe.terminal.text import say, table
-from corpus.commands.common import bare_recipe, documents_options, documents_source, execute, stage_steps
+from corpus.commands.common import bare_recipe, columns_options, dataset_of, documents_options, execute, stage_steps
 
 _EXAMPLES = 5  # examples shown
 
 
 @command()
 @documents_options("decontaminate")
+@columns_options
 def decontaminate(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
     """Remove examples of benchmarks: drop the documents that hold one, or cut the example out.
 
@@ -27,15 +28,15 @@ def decontaminate(inputs: tuple[str, ...], output: str, recipe: str | None, **fl
     was found. OUTPUT/_decontaminate keeps the intermediate results.
     """
     from corpus.decontaminate.passes import decontaminate_passes
-    from corpus.pipeline import source_keys
     from corpus.run.barrier import BarrierJob
 
     steps = stage_steps(("decontaminate",), recipe)
-    source = documents_source("decontaminate", inputs, output)
+    documents = dataset_of("decontaminate", inputs, output, flags)
     work = f"{output}/_decontaminate"
-    job = BarrierJob(source.dataset, source_keys(source), bare_recipe(steps, flags), work, flags["share"])
+    job = BarrierJob(documents.dataset, documents.keys, bare_recipe(steps, flags), work, flags["share"])
 
     def plans() -> Iterator[Any]:
+        yield from documents.passes
         for plan in decontaminate_passes(job, steps, output):
             if plan.output == output:
                 say(_contamination(f"{work}/contamination", output))

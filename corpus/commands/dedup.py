@@ -12,8 +12,9 @@ from bpe.terminal.help import Command
 from corpus.commands.common import (
     DUPLICATES,
     bare_recipe,
+    columns_options,
+    dataset_of,
     documents_options,
-    documents_source,
     execute,
     given_option,
     index_options,
@@ -44,6 +45,7 @@ class _Dedup(Command):
     "--labels-only", is_flag=True, help="instead of documents, write a row for each: kept, or whose duplicate it is"
 )
 @documents_options("dedup", "lines")
+@columns_options
 @partition_memory_option
 def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
     """Drop copies: equal texts, and near-duplicates that MinHash finds and a comparison verifies.
@@ -56,14 +58,14 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
       corpus dedup docs/ -o labels/ --labels-only
       corpus dedup docs/ -o unique/ --lines
       corpus dedup docs/ -o unique/ --lines exact
+      corpus dedup 'fineweb/**/*.parquet' -o unique/
 
     A document is dropped only if it is itself similar enough to one that stays. OUTPUT/_dedup keeps the intermediate
     results, such as signatures and decisions.
     """
     from corpus.dedup.lines.passes import lines_passes
-    from corpus.dedup.passes import dedup_passes
+    from corpus.dedup.passes import check_score, dedup_passes
     from corpus.dedup.published import IndexOptions
-    from corpus.pipeline import source_keys
     from corpus.run.barrier import BarrierJob
 
     wanted: str | None = flags["lines"]
@@ -76,10 +78,12 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
     dedup, lines = stage_steps(("dedup", "lines"), recipe)
     if wanted:
         lines = lines._replace(config=dataclasses.replace(lines.config, match=wanted))
-    source = documents_source("dedup", inputs, output)
+    documents = dataset_of("dedup", inputs, output, flags)
+    if documents.source.files:
+        check_score(documents.source.files.schema, dedup.config)
     job = BarrierJob(
-        source.dataset,
-        source_keys(source),
+        documents.dataset,
+        documents.keys,
         bare_recipe([dedup], flags),
         f"{output}/_dedup",
         flags["share"],
@@ -87,9 +91,10 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
         IndexOptions(flags["against"], flags["update_index"], flags["labels_only"]),
     )
     if wanted is None:
-        return execute(dedup_passes(job, [dedup], output), flags)
+        return execute(itertools.chain(documents.passes, dedup_passes(job, [dedup], output)), flags)
     unique = f"{output}/_dedup/unique"
     plans = (
+        documents.passes,
         dedup_passes(job, [dedup], unique),
         lines_passes(dataclasses.replace(job, documents=unique), [lines], output),
     )

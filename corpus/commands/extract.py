@@ -31,12 +31,11 @@ def extract(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: A
     rule dropped it. If 1 to 5 languages are wanted, a page that is hardly in one of them is dropped before its text is
     extracted; --no-prescreen extracts every page.
     """
-    from corpus.pipeline import documents_pass, find_source, source_keys
+    from corpus.inputs import find_warcs, source_keys
+    from corpus.pipeline import documents_pass
 
     steps = stage_steps(STAGES, recipe)
     check_apart(inputs, output)
-    source = find_source(inputs)
-    if source.dataset:
-        raise ValueError(f"{source.dataset}: holds documents already; extract reads WARC files")
+    source = find_warcs(inputs, "extract")
     plan = documents_pass("extract", source, source_keys(source), steps, output, bare_recipe(steps, flags))
     return execute([plan], flags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -10,6 +11,9 @@ import click
 from bpe.terminal.help import FILES, command
 from corpus.commands.common import (
     bare_recipe,
+    columns_of,
+    columns_options,
+    dataset_of,
     documents_command,
     documents_options,
     documents_source,
@@ -25,6 +29,7 @@ STAGES = stages_of("filter")
 @command("filter")
 @FILES.option("--only", multiple=True, metavar="STAGE", help=f"run only this stage: {', '.join(STAGES)} (repeatable)")
 @documents_options(*STAGES)
+@columns_options
 def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tuple[str, ...], **flags: Any) -> int:
     """Keep good documents: rules of Gopher, C4 and FineWeb with their published constants, and a classifier.
 
@@ -32,13 +37,14 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
       corpus filter docs/ -o filtered/
       corpus filter docs/ -o filtered/ --only gopher_quality --min-words 30 --max-hash-ratio off
       corpus filter docs/ -o filtered/ --recipe mine.toml
+      corpus filter mine.jsonl.zst -o filtered/ --text-column content --id-column uid
       corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-above 0.5
       corpus filter docs/ -o best/ --only classifier --classifier model.bin --keep-top 10%
 
-    INPUTS are the output folder of an earlier command. A threshold that is "off" drops nothing. The classifier runs
-    after the rules, if --classifier names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe,
-    the stages of the recipe run in its order, including rules of your own: for a table [loud] with module = "loud",
-    loud.py in this folder decides.
+    INPUTS are the output folder of an earlier command, or files of your own: Parquet, JSON lines, CSV, text, or folders
+    and patterns of them. A threshold that is "off" drops nothing. The classifier runs after the rules, if --classifier
+    names its model; with --keep-top, OUTPUT/_scores keeps the scores. With --recipe, the stages of the recipe run in
+    its order, including rules of your own: for a table [loud] with module = "loud", loud.py in this folder decides.
     """
     from corpus.pipeline import barrier_of
 
@@ -58,15 +64,18 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
 
 def _keep_top(before: list[Any], last: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     """Run the stages before the last one, then the last one, which needs the scores of all documents."""
-    from corpus.pipeline import barrier_of, documents_pass, source_keys
+    from corpus.inputs import source_keys, with_languages
+    from corpus.pipeline import barrier_of, documents_pass
     from corpus.run.barrier import BarrierJob
 
-    source = documents_source("filter", inputs, output)
-    keys, plans = source_keys(source), []
-    documents = source.dataset
+    plans: Iterable[Any]
     if before:
-        documents = f"{output}/_scores/filtered"
-        plans.append(documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags)))
+        source = documents_source("filter", inputs, output, columns_of(flags))
+        keys, documents = source_keys(source), f"{output}/_scores/filtered"
+        before = list(with_languages(source, before))
+        plans = [documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags))]
+    else:
+        documents, keys, plans, _ = dataset_of("filter", inputs, output, flags)
     job = BarrierJob(documents, keys, bare_recipe([last], flags), f"{output}/_scores", flags["share"])
     barrier = barrier_of(last)
     assert barrier is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import click
 
 from bpe.terminal.help import Heading, command, json_option
 from bpe.terminal.text import say, table
-from corpus.commands.common import documents_source, execute, output_option, work_options
+from corpus.commands.common import columns_options, dataset_of, execute, output_option, work_options
 from corpus.mix.draw import FINEWEB2
 
 
@@ -61,6 +62,7 @@ AMOUNT = Heading("Amount")
 @AMOUNT.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="another seed takes other documents"
 )
+@columns_options
 @work_options
 @json_option
 def mix(
@@ -80,6 +82,7 @@ def mix(
       corpus mix docs/ --by language --weights en=0.7,de=0.3 -o mixed/
       corpus mix docs/ --by quality_score --weights 0..0.5=0.2,0.5..1.01=0.8 -o mixed/ --documents 100000
       corpus mix unique/ --upsample-clusters -o mixed/
+      corpus mix fineweb/=0.8 'books/*.jsonl.zst=0.2' -o mixed/ --documents 1e6
 
     The id of a document and the seed decide how often it is taken. Without --documents, --tokens or --bytes, as much
     is taken as the weights allow. The column mix_group names where a document comes from, mix_copy numbers its copies.
@@ -95,12 +98,19 @@ def mix(
         cluster_weights = parse_clusters(clusters) if clusters else ()
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    for path in weighed.paths:
-        documents_source("mix", (path,), output)
+    documents = {
+        name: dataset_of("mix", (path,), output, flags, f"{output}/_import/{name}")
+        for name, path in weighed.named.items()
+    }
+    for read in documents.values():
+        if by and read.source.files and by not in read.source.files.schema.names:
+            raise click.UsageError(f"--by {by}: the files have no such column; name it with --map, or --keep-columns")
     measure, total = next(iter(totals.items()), ("documents", None))
     grouping = Grouping(tuple(weighed.weights), by or "", measure, cluster_weights)
-    mixture = Mixture(weighed.named, grouping, weighed.weights, output, total, max_repeats, seed, flags["share"])
-    status = execute(mix_passes(mixture), flags)
+    datasets = {name: read.dataset for name, read in documents.items()}
+    mixture = Mixture(datasets, grouping, weighed.weights, output, total, max_repeats, seed, flags["share"])
+    imports = itertools.chain.from_iterable(read.passes for read in documents.values())
+    status = execute(itertools.chain(imports, mix_passes(mixture)), flags)
     if status == 0:
         _show_mixture(mixture)
     return status

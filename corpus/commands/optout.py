@@ -39,12 +39,10 @@ def optout(inputs: tuple[str, ...], output: str, agents: tuple[str, ...], as_jso
     from bpe.whole import make_folder, whole
     from corpus.filters.optout import AI_AGENTS
     from corpus.filters.optout_build import build_hosts
-    from corpus.pipeline import find_source
+    from corpus.inputs import find_warcs
 
     check_apart(inputs, output)
-    source = find_source(inputs)
-    if source.dataset:
-        raise ValueError(f"{source.dataset}: holds documents; optout reads WARC files with robots.txt records")
+    source = find_warcs(inputs, "optout")
     target = Path(output)
     if target.is_dir():
         raise ValueError(f"{output}: is a folder; name the file to write, such as {output}/optout.arrow")

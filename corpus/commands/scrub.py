@@ -6,6 +6,7 @@ from typing import Any
 
 from bpe.terminal.help import command
 from corpus.commands.common import (
+    columns_options,
     documents_command,
     documents_options,
     stage_steps,
@@ -14,6 +15,7 @@ from corpus.commands.common import (
 
 @command()
 @documents_options("scrub")
+@columns_options
 def scrub(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any) -> int:
     """Mask personal data: e-mail and public IP addresses, phone, card, account and social security numbers, keys.
 

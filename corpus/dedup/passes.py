@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from corpus.dedup.config import Config
 from corpus.dedup.published import IndexOptions, index_key, published_index, scheme
 from corpus.dedup.shards import SignedShards
@@ -179,12 +181,18 @@ def _decide(shared: _Deduplication, shards: SignedShards, rows: int) -> Iterator
 
 
 def _check_columns(job: BarrierJob, config: Config) -> None:
-    from corpus.dedup.candidates import check_columns
-
     dataset = Dataset(job.documents)
     first = next((output for record in dataset.scan() if (output := record.output("documents"))), None)
-    if first and config.score_column:
-        check_columns(dataset.schema(first), config)
+    if first:
+        check_score(dataset.schema(first), config)
+
+
+def check_score(columns: pa.Schema, config: Config) -> None:
+    """Raises ValueError if `keep` names a column that documents with these columns lack, or that holds no numbers."""
+    from corpus.dedup.candidates import check_columns
+
+    if config.score_column:
+        check_columns(columns, config)
 
 
 def _index_pass(job: BarrierJob, index: str, config: Config, labels: str) -> Pass:

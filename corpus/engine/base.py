@@ -40,13 +40,14 @@ class Quarantine(NamedTuple):
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work: its key, the files that it reads, and the number of its first row over all units (0 where
-    nobody counts rows over all units).
+    """A piece of work: its key, the files that it reads, the number of its first row over all units (0 where nobody
+    counts rows over all units), and which part of the files it reads (None: all of them).
     """
 
     key: str
     inputs: tuple[Any, ...]
     first_row: int = 0
+    part: Any = None
 
 
 class Attempt(Protocol):

@@ -8,6 +8,7 @@ groups        a shard     the size of each group in the shard, in documents, tok
 from __future__ import annotations
 
 import dataclasses
+import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -52,10 +53,13 @@ class Mixture:
 
 
 def name_sources(paths: Sequence[str]) -> dict[str, str]:
-    """Sources by their names, the last parts of their paths. Raises ValueError if two sources have one name."""
+    """Sources by their names, the last parts of their paths that are no patterns.
+
+    Raises ValueError if two sources have one name.
+    """
     named: dict[str, str] = {}
     for path in paths:
-        name = PurePosixPath(path).name or path
+        name = next((part for part in reversed(PurePosixPath(path).parts) if not glob.has_magic(part)), path)
         if name in named:
             raise ValueError(f"{path}: has the name of {named[name]}; rename one of the folders")
         named[name] = path.rstrip("/") or "/"

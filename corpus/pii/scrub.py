@@ -167,4 +167,5 @@ STAGE = Stage(
     columns=lambda config: (PII_SPANS,),
     audit=lambda config: audit.SCHEMA if config.audit else None,
     sums={"pii_": "masked"},
+    by_language=lambda config: "phone" in config.types,  # the language says in which countries to look for numbers
 )

@@ -29,8 +29,8 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     """(name, dataset) of every folder, in order.
 
     A folder is a dataset itself, or holds the datasets that `corpus run` made. Commands that need two passes over
-    documents (`corpus dedup --lines`, `corpus filter --keep-top`) keep the result of the first pass below their output;
-    it comes before the output.
+    documents (`corpus dedup --lines`, `corpus filter --keep-top`) keep the result of the first pass below their output,
+    and so do commands that first make a dataset of other people's files; it comes before the output.
 
     Raises ValueError naming a folder that holds no dataset, and folders that no documents went through in this order:
     two whole runs, or a second folder that was made of WARC files.
@@ -40,7 +40,7 @@ def datasets(folders: Sequence[str]) -> list[tuple[str, Dataset]]:
     for folder in folders:
         alone = is_dir(f"{folder}/_units")
         inside = (
-            [f"{folder}/_scores/filtered", f"{folder}/_dedup/unique", folder]
+            [f"{folder}/_import", f"{folder}/_scores/filtered", f"{folder}/_dedup/unique", folder]
             if alone
             else [f"{folder}/{name}" for name in output_folders()]
         )

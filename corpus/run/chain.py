@@ -113,6 +113,12 @@ class Chain:
         self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
         self._errors: dict[int, tuple[int, BaseException]] = {}  # by stage: how many rows failed, and the first error
 
+    @property
+    def kept(self) -> int:
+        """Rows that the last stage has kept so far; without a stage, rows that the reader has."""
+        accounts = [*self.before, *self.accounts]
+        return accounts[-1].kept if accounts else 0
+
     def warm_up(self, nothing: pa.RecordBatch) -> None:
         """Send an empty batch through all stages: it loads models and compiles kernels before any row's time runs."""
         for step in self.steps:
@@ -146,9 +152,9 @@ class Chain:
                     f"stage {stage} failed at {count:,} of {read:,} rows, at the first with {_in_one_line(first)}"
                 ) from first
 
-    def drop(self, ordinal: int, row: pa.RecordBatch) -> None:
-        """Add a DROPPED row that a reader made, for a record that no stage can be given."""
-        self._dropped.append(([ordinal], row))
+    def drop(self, ordinals: list[int], rows: pa.RecordBatch) -> None:
+        """Add DROPPED rows that a reader made, for records that no stage can be given."""
+        self._dropped.append((ordinals, rows))
 
     def dropped(self) -> pa.Table:
         """All DROPPED rows in input order."""

@@ -9,11 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
 
 from corpus.engine.base import Unit, Work
 from corpus.store.records import Conflict, Input
 from corpus.store.shards import Dataset
+
+if TYPE_CHECKING:
+    from corpus.run.work import Reader
 
 _POLL = 2.0  # seconds between looks at what other tasks have committed
 
@@ -38,12 +43,37 @@ class Share:
 ALONE = Share()
 
 
+class Files(Protocol):
+    """Other people's files of documents, as `corpus.sources` opens them."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the documents that the files become."""
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Columns of the files that the documents do not get."""
+
+    def keys(self) -> list[str]:
+        """The units that the files make, sorted."""
+
+    def units(self, keys: Sequence[str]) -> list[Unit]:
+        """The units with these keys."""
+
+    def reader(self) -> Reader:
+        """What reads the rows of a unit."""
+
+    def config(self) -> dict[str, Any]:
+        """What decides the rows besides the files, for the config hash."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """Where a pass reads: WARC files, or the documents that a dataset has committed."""
+    """Where a pass reads: WARC files, the documents that a dataset has committed, or other people's files."""
 
     warcs: tuple[str, ...] = ()
     dataset: str | None = None
+    files: Files | None = None
 
 
 @dataclass

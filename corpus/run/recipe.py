@@ -146,7 +146,7 @@ def load_recipe(
 ) -> Recipe:
     """Read a recipe, a TOML file with a table for each stage, and change settings of it.
 
-    path       the file, or the name of a recipe that comes with the toolkit: fineweb, fineweb2 or demo
+    path       the file, or the name of a recipe that comes with the toolkit: fineweb, fineweb2, fineweb-text or demo
     overrides  settings that replace the recipe's: {"STAGE.SETTING": value}, or (stage, setting, value)
 
     Raises ValueError `FILE:LINE: ...` for a key, a type or a value that is wrong, and for damaged TOML; ValueError
@@ -215,7 +215,7 @@ def load_recipe(
 
 def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
     """The file of a recipe. A bare name that is no file is a recipe of the toolkit; ValueError lists these."""
-    if not re.fullmatch(r"\w+", os.fspath(path)) or Path(path).is_file():
+    if not re.fullmatch(r"[\w-]+", os.fspath(path)) or Path(path).is_file():
         return os.fspath(path)
     known = {item.stem: item for item in sorted(_RECIPES.glob("*.toml"))}
     if str(path) not in known:
@@ -235,7 +235,7 @@ def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
         settings = _settings(step.config)
         if stage.resources:
             settings["resources"] = stage.resources(step.config)
-        if step.stage not in STAGES:
+        if own.is_own(step.module):
             settings = {"module": step.module, "source": own.source_hash(step.module), **settings}
         described[step.stage] = settings
         versions |= {library: importlib.metadata.version(library) for library in stage.libraries}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,7 +87,7 @@ class Documents:
                 chain.warm_up(batch.slice(0, 0))
             yield Rows(list(range(start, start + batch.num_rows)), batch)
             start += batch.num_rows
-            chain.attempt.progress(start, chain.accounts[-1].kept, start / max(shard.rows, 1))
+            chain.attempt.progress(start, chain.kept, start / max(shard.rows, 1))
 
     def _labels(self, unit: Unit, first: Step) -> Iterator[pa.RecordBatch] | None:
         """The columns of the labels that the first stage reads, under the names that they are attached by."""
@@ -114,6 +114,7 @@ class ChainWork:
     keep_dropped_text: bool = False
     seconds: float = 30.0  # for one guarded piece of work
     memory: int = 2048  # MiB that a unit is expected to need: a cluster places units by it
+    columns: pa.Schema | None = None  # of every shard, where passes with other readers write to the same dataset
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
         with _on_this_machine(self.steps) as steps:
@@ -126,14 +127,13 @@ class ChainWork:
             kept = ShardWriter(ending.folder / "kept.parquet", schema)
             sums = [Counter(step.counted(pa.RecordBatch.from_pylist([], schema=schema))) for step in self.steps]
             for batch in chain.run(self.reader.read(unit, chain)):
-                kept.write(batch)
+                kept.write(batch if self.columns is None else _with_columns(batch, self.columns))
                 for step, total in zip(self.steps, sums, strict=True):
                     total.update(step.counted(batch))
-            footer = self.steps[-1].contract.footer
-            kept.close(footer(self.steps[-1].config, sums[-1]) if footer else None)
+            kept.close(self._footer(sums))
             outputs, files = [kept.output(unit.key, self.kind)], [kept.path]
             beside = [("dropped", DROPPED_SCHEMAS[self.keep_dropped_text], chain.dropped().to_batches())]
-            beside = beside if self.kind == "documents" else []
+            beside = beside if self.kind == "documents" or chain.before else []
             beside += [
                 ("audit", audit, chain.audits)
                 for step in self.steps
@@ -152,10 +152,15 @@ class ChainWork:
             check_accounts(unit.key, accounts, outputs)
             ending.publish(accounts, outputs, files)
 
+    def _footer(self, sums: Sequence[Mapping[str, int]]) -> dict[str, str] | None:
+        footer = self.steps[-1].contract.footer if self.steps else None
+        return footer(self.steps[-1].config, sums[-1]) if footer else None
+
     def _schema(self, unit: Unit) -> pa.Schema:
-        last = self.steps[-1]
-        if last.contract.schema:
-            return last.contract.schema(last.config)
+        if self.columns is not None:
+            return self.columns
+        if self.steps and (schema_of := self.steps[-1].contract.schema):
+            return schema_of(self.steps[-1].config)
         schema = self.reader.schema(unit)
         for step in self.steps:
             for added in step.contract.columns(step.config):
@@ -178,6 +183,13 @@ def _on_this_machine(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
             }
             local.append(step._replace(config=dataclasses.replace(step.config, **fetched)) if fetched else step)
         yield tuple(local)
+
+
+def _with_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with the columns of `schema`; those that it lacks are null."""
+    names = batch.schema.names
+    columns = [batch.column(f.name) if f.name in names else pa.nulls(batch.num_rows, f.type) for f in schema]
+    return pa.record_batch(columns, schema=schema)
 
 
 def _attached(batch: pa.RecordBatch, labels: pa.RecordBatch | None) -> pa.RecordBatch:

@@ -39,7 +39,7 @@ ROW_GROUP = 1024  # documents; small enough to stream, as nanochat's shards have
 # What reading a damaged Parquet file raises. ValueError and KeyError come when the damage is in a column's name.
 DAMAGED = (pa.ArrowException, ValueError, KeyError, OSError)
 _WAY_OUT = "use another output folder, or remove the whole output"
-_DICTIONARY = {"dump", "file_path", "language", "stage", "rule", "threshold"}  # few distinct values
+_DICTIONARY = {"dump", "file_path", "source_file", "language", "stage", "rule", "threshold"}  # few distinct values
 # Token ids. Their upper bytes are nearly always zero, so the bytes are stored in separate streams: at zstd's level 1
 # these are as small as whole ids at level 3, and take 40% of the time.
 _IDS = {"tokens"}

@@ -24,6 +24,7 @@ class Config:
     """The vocabulary."""
 
     tokenizer: str = setting("", "folder of a trained vocabulary, or a .tiktoken rank file", path=True)
+    end_of_text: str = setting("", "special token that ends a text; empty: the vocabulary's own")
 
 
 def process(batch: pa.RecordBatch, config: Config) -> Outcome:
@@ -58,7 +59,8 @@ def _vocabulary(config: Config) -> Vocabulary:
     """The vocabulary: it is read once in a process, with the encoder that every shard needs anyway."""
     from bpe.encode import load_encoder
 
-    return load_encoder(config.tokenizer).vocabulary
+    vocabulary = load_encoder(config.tokenizer).vocabulary
+    return vocabulary.with_end(config.end_of_text) if config.end_of_text else vocabulary
 
 
 def count_kept(batch: pa.RecordBatch, config: Config) -> dict[str, int]:

@@ -20,6 +20,7 @@ class Config:
     pattern: str = setting("cl100k", "split rule", choices=("gpt2", "cl100k", "o200k"))
     sample: float = setting(1.0, "share of the documents to train on; a hash of the text decides", low=1e-6, high=1)
     path: str = setting("", "use this vocabulary instead of training one", path=True)
+    end_of_text: str = setting("", "special token that ends a text; empty: the vocabulary's own, else <|endoftext|>")
 
 
 STAGE = Stage("tokenizer", Config)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from bpe.vocabulary import END_OF_TEXT
 from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import account, committing, whole_input
 from corpus.store.files import sha256
@@ -45,7 +46,9 @@ class VocabularyWork:
             documents = sampled(texts(whole_input(unit, self.source, "documents")), self.config.sample)
             # The vocabulary's training data must fit into memory; counts of pretokens may go to disk.
             memory = (self.memory - 1024) << 20
-            vocabulary = train(documents, self.config.vocab_size, pattern=self.config.pattern, memory=memory)
+            end = self.config.end_of_text or END_OF_TEXT
+            vocabulary = train(documents, self.config.vocab_size, self.config.pattern, (end,), memory=memory)
+            vocabulary = vocabulary.with_end(end)
             save_vocabulary(vocabulary, ending.folder / "tokenizer")
             files = sorted((ending.folder / "tokenizer").iterdir())
             outputs = [Output(file.name, "vocabulary", 0, file.stat().st_size, sha256(file)) for file in files]

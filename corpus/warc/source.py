@@ -65,9 +65,9 @@ class WarcPages:
                     yield Rows([ordinal], pa.RecordBatch.from_pylist([item._asdict()], schema=PAGES))
                 else:
                     account.dropped[item.drop.rule] += 1
-                    chain.drop(ordinal, _dropped_record(item))
+                    chain.drop([ordinal], _dropped_record(item))
                 share = stream.tell() / max(unit.inputs[0].size, 1)
-                chain.attempt.progress(account.read, chain.accounts[-1].kept, share)
+                chain.attempt.progress(account.read, chain.kept, share)
         account.sums.update({f"skipped_{kind}": count for kind, count in sorted(skipped.items())})
 
 

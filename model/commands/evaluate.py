@@ -77,7 +77,7 @@ def evaluate(
 
     files = [(path, read_questions(path)) for path in choices]
     model, state = load_model(run, pick_device(device), say)
-    tokenizer = run_tokenizer(run)
+    tokenizer = run_tokenizer(run, state)
     if choices and tokenizer is None:
         raise ValueError(f"{run}: holds no tokenizer; repeat `model pretrain` with --tokenizer to add it")
     answer: dict[str, Any] = {"run": str(run), "step": state.get("step")}

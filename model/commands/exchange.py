@@ -47,7 +47,7 @@ def export(run: Path, output: Path, to: str, dtype: str, as_json: bool) -> None:
     from model.tokenizer import run_tokenizer
 
     model, state = load_model(run, torch.device("cpu"), say)
-    written = write(model, output, state["data"]["end_of_text"], run_tokenizer(run), dtype)
+    written = write(model, output, state["data"]["end_of_text"], run_tokenizer(run, state), dtype)
     if as_json:
         click.echo(json.dumps({"run": str(run), "files": [str(path) for path in written]}))
         return

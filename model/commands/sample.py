@@ -92,8 +92,8 @@ def sample(
     prompts = read_prompts(prompts_file) if prompts_file else [prompt or ""]
     if examples.asks and "" in prompts:
         raise ValueError(f"{few_shot}: its examples are of inputs, so that an input is needed; give it by --prompt")
-    model, _ = load_model(run, pick_device(device), say)
-    tokenizer = run_tokenizer(run)
+    model, state = load_model(run, pick_device(device), say)
+    tokenizer = run_tokenizer(run, state)
     if tokenizer is None:
         raise ValueError(f"{run}: holds no tokenizer; repeat `model pretrain` with --tokenizer to add it")
     end_of_text, ending = tokenizer.vocabulary.end_of_text, Ending(tokenizer, (*examples.stops, *stops))

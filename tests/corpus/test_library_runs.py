@@ -162,7 +162,7 @@ def test_recipes_of_the_toolkit_have_names(tmp_path: Path, monkeypatch: pytest.M
         assert corpus.load_recipe(path.stem) == corpus.load_recipe(path)
     (tmp_path / "fineweb").write_text("[gopher_quality]")
     assert corpus.load_recipe("fineweb").text == "[gopher_quality]"
-    with pytest.raises(ValueError, match="finweb: no such recipe; name a file, or one of demo, fineweb, fineweb2"):
+    with pytest.raises(ValueError, match="finweb: no such recipe; name a file, or one of demo, fineweb, fineweb-text"):
         corpus.load_recipe("finweb")
 
 

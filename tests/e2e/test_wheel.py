@@ -70,5 +70,5 @@ def test_recipes_are_found_by_their_names(installed: Path, tmp_path: Path) -> No
     for command in (("run", "fineweb3", *arguments), ("filter", "none", "-o", "out", "--recipe", "fineweb3")):
         done = run(installed, tmp_path, "-m", "corpus", *command)
         assert done.returncode == 2
-        assert "fineweb3: no such recipe; name a file, or one of demo, fineweb, fineweb2" in done.stderr
+        assert "fineweb3: no such recipe; name a file, or one of demo, fineweb, fineweb-text, fineweb2" in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from corpus.engine.base import Limits
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import documents_pass, find_source, source_keys
+from corpus.inputs import find_source, source_keys
+from corpus.pipeline import documents_pass
 from corpus.run.execute import run_pass
 from corpus.run.recipe import load_recipe
 from tests.faults.soak import resident

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corpus.pipeline import find_source, source_keys
+from corpus.inputs import find_source, source_keys
 from corpus.store.open import check_name, exists
 from corpus.store.shards import Dataset
 from tests.support.command import command, commit_documents

@@ -16,7 +16,7 @@ from corpus.classifier.train import Config as Training
 from corpus.classifier.train import train_classifier
 from corpus.decontaminate.passes import decontaminate_passes
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import source_keys
+from corpus.inputs import source_keys
 from corpus.run.barrier import BarrierJob
 from corpus.run.execute import run_pass
 from corpus.run.plan import Source

@@ -16,7 +16,7 @@ import corpus
 from corpus.dedup.lines.passes import lines_passes
 from corpus.dedup.passes import dedup_passes
 from corpus.dedup.signatures import shingle_hashes
-from corpus.pipeline import source_keys
+from corpus.inputs import source_keys
 from corpus.run.barrier import BarrierJob
 from corpus.run.plan import Source
 from corpus.run.recipe import Recipe, make_step

@@ -22,7 +22,7 @@ from corpus.dedup.published import IndexOptions
 from corpus.dedup.shards import SignedShards
 from corpus.dedup.signatures import to_datasketch
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import source_keys
+from corpus.inputs import source_keys
 from corpus.run import barrier
 from corpus.run.barrier import BarrierJob
 from corpus.run.execute import run_pass

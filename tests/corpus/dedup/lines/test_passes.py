@@ -14,7 +14,8 @@ import pytest
 from corpus.dedup.lines.config import Config
 from corpus.dedup.lines.passes import lines_passes
 from corpus.engine.local import LocalEngine
-from corpus.pipeline import passes, source_keys
+from corpus.inputs import source_keys
+from corpus.pipeline import passes
 from corpus.run import barrier
 from corpus.run.barrier import BarrierJob
 from corpus.run.execute import run_pass
