@@ -11,11 +11,11 @@ import errno
 import fnmatch
 import glob
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-from corpus.store.base import Storage, join_key
+from corpus.store.base import ReadOnlyStorage, Storage, join_key
 
 # Scheme -> "module:class" of a `Storage`, which is called with the address. A module is loaded when it is needed.
 STORAGES = {
@@ -37,12 +37,27 @@ def storage(uri: str | Path) -> Storage:
     """The storage at `uri`. Raises ValueError for a scheme that is not in the table."""
     text = str(uri)
     scheme = text.partition("://")[0] if "://" in text else _LOCAL
+    make: Callable[[str], Storage] = _class_of(scheme, text)
+    return make(text)
+
+
+def _class_of(scheme: str, address: str) -> type[Storage]:
     if scheme not in STORAGES:
         known = ", ".join(f"{name}://" for name in STORAGES)
-        raise ValueError(f"{text}: no storage for {scheme}:// here; use a local path, or one of {known}")
+        raise ValueError(f"{address}: no storage for {scheme}:// here; use a local path, or one of {known}")
     module, _, name = STORAGES[scheme].partition(":")
-    place: Storage = getattr(importlib.import_module(module), name)(text)
-    return place
+    try:
+        kind: type[Storage] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{address}: {error.name} is not installed; pip install '.[data]' brings it") from None
+    return kind
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises ValueError for an address at which nothing can be written: of an unknown scheme, or only to be read."""
+    scheme, colon, _ = str(path).partition("://")
+    if colon and issubclass(_class_of(scheme, str(path)), ReadOnlyStorage):
+        raise ValueError(f"{path}: {scheme}:// can only be read; write to a local folder, or to an object store")
 
 
 def is_remote(path: str | Path) -> bool:
