@@ -13,7 +13,7 @@ DATA   ?= out/tokens
 PRESET ?= gpt2-124m
 RUN    ?= runs/$(PRESET)
 
-.PHONY: setup demo test coverage test-faults soak check format bench pretrain clean help
+.PHONY: setup demo test coverage test-stores test-faults soak check format bench pretrain clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -83,6 +83,14 @@ coverage: $(VENV)/.ready-dev
 ## make test-faults  the long fault tests: kills, hangs, full disks, lost nodes; tens of minutes
 test-faults: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -n 0 -m 'long or not long' tests/faults
+
+## make test-stores  the promises of storages on each server: moto, fake-gcs-server, Azurite (installed with npm)
+test-stores: $(VENV)/.ready-dev node_modules/.bin/azurite-blob
+	$(BIN)/python -m pytest -m 'long or not long' tests/corpus/store tests/corpus/run/test_remote.py tests/faults/test_object_store.py
+
+node_modules/.bin/azurite-blob:
+	@command -v npm >/dev/null || { echo "make test-stores: Azurite needs npm; install Node.js" >&2; exit 1; }
+	npm install --no-save --no-package-lock --no-audit --no-fund --prefix . azurite@3
 
 ## make soak       random faults for half an hour (MINUTES=...)
 MINUTES ?= 30

@@ -10,6 +10,9 @@ import contextlib
 import hashlib
 import io
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,11 +38,13 @@ from corpus.store.open import (
     split,
     storage,
 )
+from corpus.store.ranges import READ_AHEAD
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import verify
 from tests.support.cloud_servers import azure_server, azurite_missing, google_server
 from tests.support.object_server import BUCKET, ObjectServer, forget, object_server
+from tests.support.paths import REPOSITORY
 
 
 class MemoryStorage(Storage):
@@ -310,6 +315,63 @@ def test_patterns(root: str, place: Storage) -> None:
     for nothing in ("d1/*.txt", "d3", "no/**/x*", "d1/s1/a.warc.gz/*"):
         with pytest.raises(FileNotFoundError, match="no such file or directory"):
             found(nothing)
+
+
+def test_a_big_file(place: Storage, tmp_path: Path) -> None:
+    data = os.urandom(1 << 20) * 20 + b"end"  # more than a part of an upload
+    (tmp_path / "big").write_bytes(data)
+    place.publish(tmp_path / "big", "data/big")
+    assert place.size("data/big") == len(data)
+    assert place.read_range("data/big", len(data) - 5, 5) == data[-5:]
+    with place.open("data/big") as stream:
+        assert hashlib.sha256(stream.read()).digest() == hashlib.sha256(data).digest()
+    assert list(place.unfinished(0)) == []
+
+
+def test_a_killed_upload_is_invisible(root: str, place: Storage, tmp_path: Path) -> None:
+    if root.startswith("mem://"):
+        pytest.skip("its objects are gone with the process")
+    (tmp_path / "big").write_bytes(bytes(64 << 20))
+    script = "import sys; from pathlib import Path; from corpus.store.open import storage\n"
+    script += "place = storage(sys.argv[1]); print(flush=True); place.publish(Path(sys.argv[2]), sys.argv[3])"
+    for number in range(4):
+        line = [sys.executable, "-c", script, root, str(tmp_path / "big"), f"data/big-{number}"]
+        with subprocess.Popen(line, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(0.03 * number**2)
+            process.kill()
+        assert place.size(f"data/big-{number}") in (None, 64 << 20)
+        assert all(entry.size == 64 << 20 for entry in place.entries("data"))
+    for upload in place.unfinished(0):
+        place.abort(upload)
+    assert list(place.unfinished(0)) == []
+
+
+def test_an_object_that_changes_while_it_is_read(root: str, place: Storage) -> None:
+    if "://" not in root or root.startswith("mem://"):
+        pytest.skip("an open file stays what it was")
+    place.replace("x", bytes(2 * READ_AHEAD))
+    with place.open("x") as stream:
+        stream.read(1)
+        place.replace("x", bytes(2 * READ_AHEAD + 1))
+        with pytest.raises(OSError, match="out/x: was written again while it was being read"):
+            stream.read()
+
+
+def test_a_missing_bucket_is_no_empty_one(root: str, tmp_path: Path) -> None:
+    scheme = root.partition("://")[0]
+    if scheme not in SERVERS:
+        pytest.skip("has no buckets")
+    place = storage(f"{scheme}://nowhere/out")
+    (tmp_path / "x").write_bytes(b"x")
+    for call in (
+        lambda: place.list("data"),
+        lambda: place.create("x", b""),
+        lambda: place.publish(tmp_path / "x", "x"),
+    ):
+        with pytest.raises(OSError, match=f"{scheme}://nowhere/out.*: there is no such (bucket|container)"):
+            call()
 
 
 def test_nothing_is_unfinished(place: Storage) -> None:
