@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,8 @@ import pytest
 from corpus.store import http, web
 from corpus.store.open import exists, expand, fingerprint, is_dir, local_path, open_path, split, storage
 from corpus.store.ranges import READ_AHEAD
+from corpus.store.shards import Dataset
+from tests.support.command import command
 
 Reply = tuple[int, dict[str, str], bytes]
 
@@ -105,6 +108,15 @@ def test_a_file_is_read(server: WebServer) -> None:
     before = fingerprint(f"{server.url}/b.txt")
     server.files["/b.txt"] = server.files["/b.txt"][::-1]
     assert fingerprint(f"{server.url}/b.txt") != before
+
+
+def test_a_command_reads_from_the_web(server: WebServer, tmp_path: Path) -> None:
+    server.files["/data/a.parquet"] = parquet()
+    command("corpus", "import", f"{server.url}/data/a.parquet", "-o", tmp_path / "out", "--workers", "1")
+    assert sum(record.counts[-1]["kept"] for record in Dataset(tmp_path / "out").records()) == 1000
+    said = command("corpus", "import", f"{server.url}/nothing.parquet", "-o", tmp_path / "none", code=1).stderr
+    assert said.count("\n") == 1
+    assert "/nothing.parquet: " in said
 
 
 def test_names(server: WebServer) -> None:

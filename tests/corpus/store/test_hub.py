@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,8 @@ import pytest
 from corpus.store import web
 from corpus.store.hub import _listing, _repository
 from corpus.store.open import expand, fingerprint, is_dir, local_path, open_path, split, storage
-from tests.support.command import command
+from corpus.store.shards import Dataset
+from tests.support.command import answer, command
 from tests.support.hub import HubStub, hub_stub
 
 NAME = "datasets/org/name"
@@ -141,7 +143,12 @@ def test_mistakes_in_a_line(hub: HubStub, monkeypatch: pytest.MonkeyPatch) -> No
         storage(ROOT)
 
 
-def test_a_command_reads_from_the_hub(hub: HubStub) -> None:
+def test_a_command_reads_from_the_hub(hub: HubStub, tmp_path: Path) -> None:
+    for number, path in enumerate((f"{ROOT}/data/*/*.parquet", f"{ROOT}/data", f"{ROOT}/data/CC-2/c.parquet")):
+        command("corpus", "import", path, "-o", tmp_path / str(number), "--workers", "1")
+        assert answer("corpus", "verify", tmp_path / str(number))["problems"] == []
+    rows = [sum(record.counts[-1]["kept"] for record in Dataset(tmp_path / str(n)).records()) for n in range(3)]
+    assert rows == [60, 61, 30]  # notes.txt is a document
     said = command("corpus", "verify", "hf://datasets/org/other", code=1).stderr
     assert said.count("\n") == 1
     assert said.startswith("corpus: hf://datasets/org/other: ")
