@@ -21,7 +21,6 @@ class AzureStorage(CloudStorage):
 
     scheme = "az"
     names = Names(
-        "Azure",
         "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
         "AZURE_STORAGE_ENDPOINT",
     )

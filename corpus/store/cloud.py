@@ -61,7 +61,6 @@ class Bucket:
 class Names(NamedTuple):
     """What a user sets for a kind of store; in messages."""
 
-    library: str  # the store, by its usual name
     keys: str  # where credentials come from
     endpoint: str  # where the address of the store comes from
 

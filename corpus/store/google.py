@@ -23,7 +23,6 @@ class GoogleStorage(CloudStorage):
 
     scheme = "gs"
     names = Names(
-        "Google Cloud Storage",
         "GOOGLE_APPLICATION_CREDENTIALS, or call gcloud auth application-default login",
         "STORAGE_EMULATOR_HOST",
     )

@@ -2,21 +2,24 @@
 
 A file is read in ranges, and each answer is checked: its status is 206, it has the bytes that were asked for and all of
 them, and it belongs to the version of the file that was opened, by size and ETag (or Last-Modified). The first bytes
-must be those of a file of this name, because portals answer 200 with a page of their own. A file of at most 64 MiB is
+must be those of a file of this name, because portals answer 200 with a page of their own; a gzip file that is copied
+as a whole must end with a whole member. A file of at most 64 MiB is
 read whole where a server knows no ranges. A web server has no listing, so each file is named.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from corpus.store import web
 from corpus.store.base import Entry, ReadOnlyStorage, join_key
-from corpus.store.content import HEAD, head_fault
+from corpus.store.content import HEAD, file_fault, head_fault
 from corpus.store.ranges import range_reader
 
 _MOST_WHOLE = 64 << 20  # bytes of a file that is read whole
@@ -68,6 +71,15 @@ class HttpStorage(ReadOnlyStorage):
         if not version.has_ranges:
             return self.checked_range(key, start, length, self._whole(key)[start : start + length])
         return self._range(key, version, start, length)
+
+    @contextlib.contextmanager
+    def local_path(self, key: str) -> Iterator[Path]:
+        with super().local_path(key) as path:
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                name = file.name if path.is_dir() else _file_name(key)
+                if file.stat().st_size and (fault := file_fault(file, name)):
+                    raise OSError(f"{self._name(key)}: {name} is not right: {fault}; try again, or another address")
+            yield path
 
     def version(self, key: str) -> Version:
         """The version of a file that the server has now. Raises FileNotFoundError, and OSError for what it answers."""
@@ -128,7 +140,7 @@ class HttpStorage(ReadOnlyStorage):
         return int(found[1]), int(found[2]), int(found[3])
 
     def _check_head(self, key: str, data: bytes) -> None:
-        if data and (fault := head_fault(key.partition("?")[0].rpartition("/")[2], data[:HEAD])):
+        if data and (fault := head_fault(_file_name(key), data[:HEAD])):
             raise OSError(f"{self._name(key)}: not the file: {fault}")
 
     def _refuse(self, key: str, status: int) -> NoReturn:
@@ -148,3 +160,7 @@ class HttpStorage(ReadOnlyStorage):
 
     def _no_listing(self, prefix: str) -> NoReturn:
         raise ValueError(f"{join_key(self.root, prefix)}: a web server has no listing; name each file")
+
+
+def _file_name(key: str) -> str:
+    return key.partition("?")[0].rpartition("/")[2]

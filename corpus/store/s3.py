@@ -26,7 +26,7 @@ class S3Storage(CloudStorage):
     """A prefix in a bucket of a store that speaks the S3 API."""
 
     scheme = "s3"
-    names = Names("S3", "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
+    names = Names("AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 
     @classmethod
     def reach(cls, bucket: str) -> tuple[Callable[..., Any], str]:

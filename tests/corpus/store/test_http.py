@@ -212,6 +212,18 @@ def test_a_page_in_the_place_of_a_file(server: WebServer) -> None:
             stream.read()
 
 
+def test_a_copy_is_the_whole_file(server: WebServer) -> None:
+    packed = gzip.compress(os.urandom(5000))
+    server.files |= {"/a.txt.gz": packed, "/b.txt.gz": packed[:-9]}
+    with local_path(f"{server.url}/a.txt.gz") as path:
+        assert path.read_bytes() == packed
+    with (
+        pytest.raises(OSError, match=r"b\.txt\.gz is not right: the last gzip member is cut off or damaged"),
+        local_path(f"{server.url}/b.txt.gz"),
+    ):
+        pass
+
+
 def test_redirects(server: WebServer) -> None:
     server.files["/b.txt"] = b"0123456789"
     plain = server.change
