@@ -284,7 +284,7 @@ def connect(kind: type[CloudStorage], bucket: str) -> Bucket:
     try:
         store, once = (make(client_options=client, retry_config=retry) for retry in stores)
     except (library.BaseError, ValueError) as error:
-        line = str(error).partition("\n")[0]
+        line = re.sub(r"^Generic \w+ error: ", "", str(error).partition("\n")[0])
         raise ValueError(f"{address}: {line}; check {kind.names.keys}") from None
     return Bucket(bucket, store, once, endpoint)
 

@@ -46,7 +46,7 @@ class S3Storage(CloudStorage):
             options["skip_signature"] = True
         elif session.get_credentials() is None:
             raise ValueError(
-                f"s3://{bucket}: no credentials; set {cls.names.keys} (AWS_SKIP_SIGNATURE=true asks as nobody)"
+                f"s3://{bucket}: no credentials; set {cls.names.keys}, or AWS_SKIP_SIGNATURE=true for a public bucket"
             )
         else:
             options["credential_provider"] = Boto3CredentialProvider(session, ttl=timedelta(minutes=5))

@@ -26,6 +26,7 @@ class ObjectServer:
     """A running server.
 
     requests          the log
+    signed            the header Authorization of each request
     hook              sees each request first; it may wait, or answer with a status and a body
     drops_conditions  ignore If-None-Match, as some gateways do
     breaks            number of the next GETs that send half of their body and close the connection
@@ -41,6 +42,7 @@ class ObjectServer:
                 """Keep the tests' output quiet."""
 
         self.requests: list[Request] = []
+        self.signed: list[str] = []
         self.hook: Callable[[Request], tuple[str, bytes] | None] | None = None
         self.drops_conditions = False
         self.breaks = 0
@@ -89,6 +91,7 @@ class ObjectServer:
             environ.get("HTTP_IF_NONE_MATCH", ""),
         )
         self.requests.append(request)
+        self.signed.append(environ.get("HTTP_AUTHORIZATION", ""))
         answer = self.hook(request) if self.hook else None
         if answer is not None:
             length = environ.get("CONTENT_LENGTH")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from corpus.store import cloud
 from corpus.store.ranges import READ_AHEAD, range_reader
-from corpus.store.s3 import S3Storage
+from corpus.store.s3 import S3Storage, _region
 from tests.support.command import answer, inside
 from tests.support.object_server import BUCKET, ObjectServer, Request, error, forget, object_server
 from tests.support.paths import REPOSITORY
@@ -114,27 +114,11 @@ def test_a_connection_that_breaks_in_the_middle(server: ObjectServer, place: S3S
         place.read_range("x", 0, 10)
 
 
-def test_an_object_that_changes_while_it_is_read(place: S3Storage) -> None:
-    place.replace("x", bytes(2 * READ_AHEAD))
-    with place.open("x") as stream:
-        stream.read(1)
-        place.replace("x", bytes(2 * READ_AHEAD + 1))
-        with pytest.raises(OSError, match="/x: was written again while it was being read"):
-            stream.read()
-
-
 def test_more_keys_than_a_page_has(server: ObjectServer, place: S3Storage) -> None:
     names = [f"_units/{number:05}.json" for number in range(1003)]
     server.fill([f"{place.root}/{name}".removeprefix(f"s3://{BUCKET}/") for name in names])
     assert place.list("_units") == names
     assert len(server.requests) == 2
-
-
-def test_a_big_file_in_parts(place: S3Storage, big: Path) -> None:
-    place.publish(big, "data/big")
-    assert place.size("data/big") == 2 * PART + 3
-    assert place.read_range("data/big", 2 * PART - 1, 4) == b"\0end"
-    assert list(place.unfinished(0)) == []
 
 
 def test_an_upload_that_fails_publishes_nothing(server: ObjectServer, place: S3Storage, big: Path) -> None:
@@ -279,6 +263,47 @@ def test_what_is_missing_on_this_side(server: ObjectServer, monkeypatch: pytest.
         patch.setitem(sys.modules, "boto3", None)
         with pytest.raises(ValueError, match=r"s3://bucket: boto3 is not installed; pip install '.\[cloud\]'"):
             S3Storage("s3://bucket")
+
+
+def test_credentials_of_a_profile_and_of_nobody(
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    S3Storage(f"s3://{BUCKET}").replace("private", b"x")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    forget()
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SKIP_SIGNATURE", "true")
+        with pytest.raises(PermissionError, match="access denied"):  # the object is private
+            S3Storage(f"s3://{BUCKET}").read("private")
+        assert not server.signed[-1]
+    forget()
+    (tmp_path / "credentials").write_text("[mine]\naws_access_key_id = MYKEY\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert S3Storage(f"s3://{BUCKET}").read("private") == b"x"
+    assert "Credential=MYKEY/" in server.signed[-1]
+
+
+def test_the_region_of_a_bucket_of_aws() -> None:
+    from botocore.exceptions import ClientError, NoCredentialsError
+
+    answers = iter(
+        [
+            {"BucketRegion": "eu-west-1"},
+            ClientError({"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "eu-west-2"}}}, "HeadBucket"),
+            NoCredentialsError(),
+        ]
+    )
+
+    def head_bucket(Bucket: str) -> object:
+        reply = next(answers)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    client = SimpleNamespace(meta=SimpleNamespace(region_name="us-east-1"), head_bucket=head_bucket)
+    assert [_region(client, "bucket") for _ in range(3)] == ["eu-west-1", "eu-west-2", "us-east-1"]
 
 
 def test_the_command_says_it_in_a_line(server: ObjectServer) -> None:
