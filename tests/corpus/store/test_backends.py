@@ -328,6 +328,17 @@ def test_a_big_file(place: Storage, tmp_path: Path) -> None:
     assert list(place.unfinished(0)) == []
 
 
+def test_empty_objects(place: Storage, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    place.publish(tmp_path / "empty", "data/empty")
+    assert place.create("data/nothing", b"")
+    assert not place.create("data/nothing", b"x")
+    for key in ("data/empty", "data/nothing"):
+        assert (place.read(key), place.size(key)) == (b"", 0)
+        with place.open(key) as stream:
+            assert stream.read() == b""
+
+
 def test_a_killed_upload_is_invisible(root: str, place: Storage, tmp_path: Path) -> None:
     if root.startswith("mem://"):
         pytest.skip("its objects are gone with the process")
