@@ -4,7 +4,7 @@ Reading alone: a Parquet file with FineWeb's nine columns goes through the reade
 which checks every text, casts and adds the lineage; the peer is `iter_batches` of pyarrow, which gives the same columns
 as they are. The texts are real ones, each made unlike the others. JSON lines are shown as well, beside orjson alone.
 Ours and the peer take turns, each in a process of its own, in processor time; the ratio is the median of the ratios of
-the turns.
+the turns. `bench.sources_datatrove` runs whole commands beside datatrove.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.harness import data_folder, print_json, print_row, read_documents, repeat_to, utf8_bytes
+from bench.sources_datatrove import dedup, filters
 from bench.tokenize import Alone
 from corpus.run.chain import Chain
 from corpus.schema import DOCUMENTS
@@ -47,12 +48,17 @@ def main() -> None:
             turns = zip(seconds[name], seconds["ours"], strict=True)
             ratio[name] = statistics.median(peers / mine for peers, mine in turns)
             print_row(Path(path[0]).name, "MB/s of text", rates[name]["ours"], {name: rates[name][name]}, True)
+        stages = {name: run(Path(folder)) for name, run in (("filters", filters), ("dedup", dedup))}
+        for name, rate in stages.items():
+            print_row(f"datatrove_{name}", "documents/s", rate.ours, {"datatrove": rate.peer}, True)
     if "--json" in sys.argv:
         print_json(
             "sources",
-            {"pyarrow": ratio["pyarrow"]},
-            {"parquet_mb_per_second": rates["pyarrow"]["ours"], "jsonl_mb_per_second": rates["orjson"]["ours"]},
-            {name: rates[name][name] for name in rates},
+            {"pyarrow": ratio["pyarrow"]}
+            | {f"datatrove_{name}": rate.ours / rate.peer for name, rate in stages.items()},
+            {"parquet_mb_per_second": rates["pyarrow"]["ours"], "jsonl_mb_per_second": rates["orjson"]["ours"]}
+            | {name: rate.ours for name, rate in stages.items()},
+            {name: rates[name][name] for name in rates} | {f"datatrove_{name}": r.peer for name, r in stages.items()},
         )
 
 

@@ -21,8 +21,8 @@ from corpus.run.work import Documents, Reader
 from corpus.schema import Drop
 from corpus.sources.columns import Columns
 from corpus.sources.plan import SourceFiles, is_source, open_sources
-from corpus.store.open import check_name, expand, fingerprint, is_dir, storage
-from corpus.store.records import UNREADABLE, Input
+from corpus.store.inputs import input_at
+from corpus.store.open import check_name, expand, is_dir, storage
 from corpus.store.shards import Dataset
 from corpus.warc.source import WarcPages, warc_files
 
@@ -214,20 +214,7 @@ def _warc_units(paths: Sequence[str]) -> Callable[[Sequence[str]], list[Unit]]:
 
     def units(keys: Sequence[str]) -> list[Unit]:
         with ThreadPoolExecutor(16) as pool:  # 90,000 requests, one after the other, take half an hour
-            files = pool.map(_file, [found[key] for key in keys])
+            files = pool.map(input_at, [found[key] for key in keys])
             return [Unit(key, (file,)) for key, file in zip(keys, files, strict=True)]
 
     return units
-
-
-def _file(path: str) -> Input:
-    """A WARC file as the input of a unit; without an etag if it cannot be read, and then the unit fails and names it.
-
-    Raises ConnectionError, which is about all files.
-    """
-    try:
-        return Input(path, *fingerprint(path))
-    except ConnectionError:
-        raise
-    except OSError:
-        return Input(path, 0, UNREADABLE)

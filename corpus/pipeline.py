@@ -34,6 +34,7 @@ from corpus.run.recipe import Recipe, describe, load_recipe, make_step
 from corpus.run.work import ChainWork
 from corpus.schema import DOCUMENTS
 from corpus.sources.columns import Columns
+from corpus.sources.documents import SUMS
 from corpus.sources.stage import Config
 from corpus.stage import Barrier
 from corpus.store.local import check_below
@@ -201,7 +202,7 @@ def documents_pass(
             seconds=limits[0] if limits else ROW_SECONDS,
             columns=columns,
         ),
-        sums_of(steps),
+        sums_of(steps) | (SUMS if source.files else {}),
     )
 
 

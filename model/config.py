@@ -11,9 +11,14 @@ This module does not import PyTorch, so that a command can show its help at once
 from __future__ import annotations
 
 import dataclasses
+import math
+import numbers
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from bpe.parse import brief
 
 # The number of rows of the embedding is a multiple of this, because matrix units work in tiles of 64. nanoGPT
 # (https://github.com/karpathy/nanoGPT) reports +25% speed for 50,304 rows instead of 50,257. Rows beyond the
@@ -27,6 +32,14 @@ SCHEDULES = ("cosine", "wsd", "linear")
 SHARDINGS = ("none", "full")
 # The table of optimizers: a name, and the module that has its `make` (model/optim.py).
 OPTIMIZERS: Mapping[str, str] = {"adamw": "model.adamw", "muon": "model.muon"}
+# What the annotation of a field allows, and the words for it. A whole number is a number too.
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "int": (numbers.Integral, "a whole number"),
+    "float": (numbers.Real, "a number"),
+    "str": (str, "a string"),
+    "bool": (bool, "true or false"),
+}
+_LARGEST = sys.float_info.max
 TRACKERS = ("tensorboard", "wandb")  # the names in the table of model/track.py
 
 
@@ -66,11 +79,15 @@ class ModelConfig:
     norm_eps: float = 1e-6  # added to the mean square or variance (Qwen3; GPT-2 has 1e-5) [rms_norm_eps]
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("vocab_size", "context", "layers", "width", "heads", "kv_heads", "head_dim", "mlp_width"):
             _at_least(self, name, 1)
         _at_least(self, "window", 0)
         _at_least(self, "full_every", 1)
-        _at_least(self, "soft_cap", 0)
+        for name in ("soft_cap", "rope_theta", "norm_eps"):
+            _at_least(self, name, 0)
+            if getattr(self, name) == math.inf:
+                raise ValueError(f"{name} = inf: should be a finite number")
         _one_of(self, "positions", POSITIONS)
         _one_of(self, "norm", NORMS)
         _one_of(self, "activation", ACTIVATIONS)
@@ -126,6 +143,7 @@ class TrainConfig:
     seed: int = 0  # of the initial weights and of the order of the windows
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("steps", "batch_tokens"):
             _at_least(self, name, 1)
         for name in ("warmup_steps", "weight_decay", "seed", "beta1", "beta2", "clip_norm", "spike_sigmas"):
@@ -193,8 +211,17 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             lines += [f"{name}.{line}" for line in differences(left, right)]
         elif left != right:
-            lines.append(f"{name}: {left}, not {right}")
+            lines.append(f"{name}: {brief(left)}, not {brief(right)}")
     return lines
+
+
+def _check_types(config: ModelConfig | TrainConfig) -> None:
+    """Raises ValueError, naming the field, for a value of another type; the values may come from a file."""
+    for field in dataclasses.fields(config):
+        value, (kind, words) = getattr(config, field.name), _TYPES[str(field.type)]
+        is_right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+        if not is_right or (kind is numbers.Real and abs(value) > _LARGEST and value != math.inf):
+            raise ValueError(f"{field.name} = {brief(repr(value))}: should be {words}")
 
 
 def _at_least(config: Any, name: str, low: int) -> None:
@@ -204,7 +231,9 @@ def _at_least(config: Any, name: str, low: int) -> None:
 
 def _one_of(config: Any, name: str, known: tuple[str, ...]) -> None:
     if getattr(config, name) not in known:
-        raise ValueError(f"{name} = {getattr(config, name)!r}: should be {', '.join(known[:-1])} or {known[-1]}")
+        raise ValueError(
+            f"{name} = {brief(repr(getattr(config, name)))}: should be {', '.join(known[:-1])} or {known[-1]}"
+        )
 
 
 def as_dict(config: ModelConfig | TrainConfig) -> dict[str, Any]:

@@ -112,7 +112,8 @@ def _table(
         if field.name in at
     }
     offsets = pa.array(range(first, first + len(values)), pa.int64())
-    return Table(columns, others, offsets, drops, min(file.stream.tell() / max(file.size, 1), 1.0))
+    share = min(file.stream.tell() / max(file.size, 1), 1.0)
+    return Table(columns, others, offsets, drops, share, is_utf8=True)
 
 
 def _strings(values: list[str], name: str, drops: dict[int, Drop]) -> pa.Array:

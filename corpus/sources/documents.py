@@ -30,6 +30,10 @@ RULES = (
 )
 
 
+# What the account of the rows counts besides documents.
+SUMS = {"equal_ids": "rows with the id of an earlier row"}
+
+
 def no_text() -> Drop:
     return Drop("import.no_text", "null", "a text")
 
@@ -76,7 +80,7 @@ def documents(
     strings: dict[str, pa.Array] = {}
     for ours, values in table.columns.items():
         if DOCUMENTS.field(ours).type == pa.string():
-            strings[ours], bad = as_strings(values)
+            strings[ours], bad = (values, {}) if table.is_utf8 else as_strings(values)
             drops |= {row: not_utf8(ours, byte) for row, byte in bad.items() if row not in drops}
     others = []
     for field in kept:

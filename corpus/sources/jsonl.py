@@ -30,6 +30,7 @@ LONGEST = 2 * LARGEST  # bytes of a line: escapes make a text longer
 BATCH_BYTES, BATCH_ROWS = 256 << 10, 1024  # of a table
 _HEAD_BYTES, _HEAD_LINES = 1 << 20, 100  # what is read of a file to learn its fields
 _NUMBERS = frozenset(field.name for field in DOCUMENTS if field.type != pa.string())
+_FLOATS = frozenset(field.name for field in DOCUMENTS if field.type == pa.float64())
 _INTEGER = 2**63  # orjson makes a float of an integer beyond
 
 
@@ -155,7 +156,7 @@ class _Rows:
         lists = (self._values | late).items()
         columns = {name: pa.array(values, DOCUMENTS.field(name).type) for name, values in lists}
         kept = {METADATA: pa.array(self._metadata, pa.string())} if self._keep else {}
-        made = Table(columns, kept, pa.array(self.offsets, pa.int64()), self._drops, share)
+        made = Table(columns, kept, pa.array(self.offsets, pa.int64()), self._drops, share, is_utf8=True)
         self._clear()
         return made
 
@@ -281,7 +282,7 @@ def _as_text(value: Any) -> str:
 
 def _number(value: Any, name: str, where: str) -> float | int | None:
     """The number in a field, or in its text; None for an empty text. Raises ValueError naming file, place, column."""
-    is_float = DOCUMENTS.field(name).type == pa.float64()
+    is_float = name in _FLOATS
     if type(value) is float if is_float else type(value) is int and abs(value) < _INTEGER:
         return value  # type: ignore[no-any-return]
     text = value.strip() if isinstance(value, str) else str(value)

@@ -165,3 +165,14 @@ def test_every_rule_is_in_the_guide() -> None:
     guide = (REPOSITORY / "docs/your-data.md").read_text()
     assert all(f"| `{NAME}.{rule.name}` |" in guide for rule in RULES)
     assert {rule.setting for rule in RULES} == {None}
+
+
+def test_a_column_that_another_takes_the_place_of_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "a.jsonl")
+    (tmp_path / "b.csv").write_text("text,date,crawled\nu,1,2\n")
+    read = read_files(tmp_path, Columns(keep=True, rename=(("date", "crawled"),)))
+    assert [document["date"] for document in read.documents] == [None, "2"]
+    assert read.files.left_out == ["date"]
+    (tmp_path / "c.csv").write_text("text,metadata\nu,1\n")
+    with pytest.raises(ValueError, match=r"c.csv: has a column 'metadata', where the other fields of JSON lines go"):
+        open_sources([str(tmp_path)], Columns(keep=True))
