@@ -19,6 +19,8 @@ import typing
 from collections.abc import Collection
 from typing import Any
 
+from bpe.arguments import plain
+
 OFF = "off"  # the word for None in a recipe: TOML has no None
 
 _SCALARS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
@@ -58,7 +60,7 @@ def check(config: Any) -> Any:
     """Return `config` if every field has its type and lies in its bounds.
 
     Raises ValueError naming the field, the value and what would be right. Whole numbers are accepted for floats,
-    lists for tuples; both are converted, so that equal settings hash alike.
+    lists for tuples, NumPy's scalars for Python's; all are converted, so that equal settings hash alike.
     """
     hints = typing.get_type_hints(type(config))
     converted = {
@@ -91,6 +93,7 @@ def _checked(name: str, value: Any, hint: Any, metadata: Any) -> Any:
 
 
 def _checked_scalar(name: str, value: Any, scalar: type, metadata: Any) -> Any:
+    value = plain(value)
     if scalar is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, scalar) or (scalar is int and isinstance(value, bool)):

@@ -81,11 +81,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'model' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_MODULES.get(name, "model.using")), name)
-    return value
+if not TYPE_CHECKING:  # a type checker should know the names above and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'model' has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(_MODULES.get(name, "model.using")), name)
+        return value
 
 
 def __dir__() -> list[str]:
