@@ -13,7 +13,7 @@ import glob
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 _SHOWN = 80  # characters of a value in a message
@@ -93,6 +93,20 @@ def instance(name: str, value: Any, kind: type, how: str) -> Any:
     """`value`, if it is of the class `kind`; `how` says in the message how to get one. Raises TypeError."""
     if not isinstance(value, kind):
         raise of_type(name, value, f"a {kind.__name__}, {how}")
+    return value
+
+
+def mapping(name: str, value: Any, example: str) -> Mapping[Any, Any]:
+    """`value`, if it is a dict or another mapping; `example` shows one in the message. Raises TypeError."""
+    if not isinstance(value, Mapping):
+        raise of_type(name, value, f"a dict, as in {example}")
+    return value
+
+
+def function(name: str, value: Any) -> Any:
+    """`value`, if it can be called, or None: nothing is to be called. Raises TypeError."""
+    if value is not None and not callable(value):
+        raise of_type(name, value, "a function, such as print")
     return value
 
 

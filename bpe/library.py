@@ -71,6 +71,7 @@ def train_tokenizer(
     threads = cores() if threads is None else arguments.whole_number("threads", threads, 1)
     memory = None if memory is None else arguments.whole_number("memory", memory, 1)
     min_count = arguments.whole_number("min_count", min_count, 1)
+    arguments.function("progress", progress)
     vocabulary = train(items, vocab_size, pattern, special, ties, progress, threads, memory, min_count)
     return Tokenizer(vocabulary.with_end(end_of_text))
 

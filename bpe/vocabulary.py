@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -58,7 +58,8 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pattern", canonical(self.pattern))
-        arguments.instance("special_tokens", self.special_tokens, Mapping, 'as in {"<|endoftext|>": 256}')
+        arguments.mapping("special_tokens", self.special_tokens, '{"<|endoftext|>": 256}')
+        arguments.several("tokens", self.tokens, "the bytes of each token")
         object.__setattr__(self, "tokens", tuple(self.tokens))
         by_id = sorted(self.special_tokens.items(), key=lambda item: item[1])
         object.__setattr__(self, "special_tokens", dict(by_id))

@@ -279,7 +279,7 @@ def run_recipe(
     """
     from corpus.report.gather import write_report
 
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(arguments.path("recipe", recipe))
     folder = arguments.path("output", output).rstrip("/") or "/"
     one = isinstance(inputs, str | os.PathLike)
     several = [inputs] if one else arguments.several("inputs", inputs, "a path or a list of paths")
@@ -288,8 +288,8 @@ def run_recipe(
     arguments.check_apart(paths, folder)
     workers = None if workers is None else arguments.whole_number("workers", workers, 1)
     limits = Limits() if limits is None else arguments.instance("limits", limits, Limits, "of corpus.engine.base")
-    say = progress or (lambda line: None)
-    with arguments.without_flags(), start_engine(engine, workers, limits) as started:
+    say = arguments.function("progress", progress) or (lambda line: None)
+    with arguments.without_flags(), start_engine(arguments.string("engine", engine), workers, limits) as started:
         for plan in passes(loaded, paths, folder):
             check_below(folder, plan.output)
             say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")

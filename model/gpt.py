@@ -189,7 +189,7 @@ class GPT(nn.Module):
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
-        self.config: ModelConfig = arguments.instance("config", config, ModelConfig, "or of from_preset")
+        self.config: ModelConfig = arguments.instance("config", config, ModelConfig, "which from_preset makes too")
         self.checkpoint_activations = False
         self.fp8_head = False
         self.trunk: Callable[..., Tensor] = self.hidden  # or its compiled form

@@ -126,6 +126,7 @@ def pretrain(
     >>> summary.step, summary.parameters, 0 < summary.loss < 9
     (4, 238080, True)
     """
+    arguments.function("log", log)
     steps = None if steps is None else arguments.whole_number("steps", steps, 1)
     tokens = None if tokens is None else arguments.whole_number("tokens", tokens, 1)
     shape, training, options = _sorted_settings(settings)

@@ -45,6 +45,11 @@ class LoadedModel:
     run: Path | None = None  # the run directory; None for a model that was made in memory
     state: dict[str, Any] = dataclasses.field(default_factory=dict)  # the checkpoint without the weights
 
+    def __post_init__(self) -> None:
+        arguments.instance("gpt", self.gpt, GPT, "or call load_model")
+        if self.tokenizer is not None:
+            arguments.instance("tokenizer", self.tokenizer, Tokenizer, "of the package bpe, or None")
+
     @property
     def codec(self) -> Codec:
         """The tokenizer as prompts and scores need it. Raises ValueError if the run has none."""
@@ -72,6 +77,7 @@ def load_model(run: str | Path, *, device: str = "auto", log: Callable[[str], No
     FileNotFoundError: runs/none: holds no checkpoint; train one with `model pretrain -o runs/none`
     """
     path = Path(arguments.path("run", run))
+    arguments.function("log", log)
     with arguments.without_flags():
         gpt, state = read_model(path, pick_device(arguments.string("device", device)), log or _ignore)
         codec = run_tokenizer(path, state)

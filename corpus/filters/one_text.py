@@ -91,7 +91,7 @@ def _steps(stages: Sequence[str], settings: Mapping[str, Any]) -> list[Step]:
     if isinstance(stages, str):
         raise TypeError(f"stages = {stages!r}: should be a list of names, as in [{stages!r}]")
     stages = arguments.strings("stages", stages)
-    arguments.instance("settings", settings, Mapping, 'as in {"gopher_quality.min_words": 30}')
+    arguments.mapping("settings", settings, '{"gopher_quality.min_words": 30}')
     if unknown := next((stage for stage in stages if stage not in _RULES), None):
         raise ValueError(f"stages: {unknown} does not judge texts; choose of {', '.join(_RULES)}")
     by_stage: dict[str, dict[str, Any]] = {stage: {} for stage in stages}

@@ -121,7 +121,7 @@ def read_pages(
         if not files:
             raise ValueError(f"{place}: holds no .warc or .wet files (.gz, .zst)")
         paths += files
-    return _pages(paths, max_page_bytes, on_bad)
+    return _pages(paths, max_page_bytes, arguments.function("on_bad", on_bad))
 
 
 def _pages(paths: list[str], max_page_bytes: int, on_bad: Callable[[BadRecord], object] | None) -> Iterator[Page]:
