@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 _SHOWN = 80  # characters of a value in a message
-# A flag of a command in a message, outside of quoted commands: `-o`, `--batch-tokens`.
-_FLAG = re.compile(r"(?<![\w-])(-o|--[a-z][a-z-]+)\b")
+# A flag of one of our commands in a message: `-o`, `--batch-tokens`.
+_FLAG = re.compile(r"(?<![\w-])(?<!pip install )(-o|--[a-z][a-z-]+)\b")
 _ARGUMENTS = {"-o": "output", "--lid-model": "model"}  # of a flag whose argument has another name
 
 

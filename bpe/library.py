@@ -126,7 +126,12 @@ def read_texts(
     seed = arguments.whole_number("seed", seed, -(1 << 63), (1 << 63) - 1)
     arguments.one_of("errors", errors, ("strict", "replace"))
     files = [file for source in sources for file in files_of(Path(arguments.path("sources", source)))]
-    return read_files(files, column, limit, sample, seed, errors)
+    return _without_flags(read_files(files, column, limit, sample, seed, errors))
+
+
+def _without_flags(texts: Iterator[Any]) -> Iterator[Any]:
+    with arguments.without_flags():
+        yield from texts
 
 
 def compare_tokenizers(tokenizers: Mapping[str, Tokenizer], texts: Texts | Mapping[str, Texts]) -> dict[str, Any]:

@@ -189,7 +189,8 @@ class Tokenizer:
     @property
     def eot_token(self) -> int:
         """Id of the token that ends a text (`Vocabulary.end`). Raises ValueError if the vocabulary names none."""
-        return self.vocabulary.end_of_text
+        with arguments.without_flags():
+            return self.vocabulary.end_of_text
 
     @cached_property
     def _encoder(self) -> Encoder:

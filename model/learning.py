@@ -64,7 +64,7 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     footer = {
         "tokenizer_hash": vocabulary.hash,
         "vocab_size": str(vocabulary.size),
-        "end_of_text": str(vocabulary.end_of_text),
+        "end_of_text": str(tokenizer.eot_token),
         "token_total": str(len(tokens.flatten())),
     }
     # The id decides whether a document is held out: equal texts have equal ids.

@@ -108,6 +108,7 @@ def test_flags_become_arguments_outside_of_quoted_commands() -> None:
     said = "lower --batch-tokens or choose another -o; see --lid-model, or `model pretrain -o run --lr 1`, x--y, a -one"
     expected = "lower batch_tokens or choose another output; see model, or `model pretrain -o run --lr 1`, x--y, a -one"
     assert arguments.as_arguments(said) == expected
+    assert arguments.as_arguments("pip install --no-deps a") == "pip install --no-deps a"
     with pytest.raises(FileNotFoundError, match=r"^choose another output$"), arguments.without_flags():
         raise FileNotFoundError("choose another -o")
 
