@@ -115,7 +115,7 @@ def rensa_signer(split: Callable[[str], list[str]]) -> Signer:
 
 
 def datatrove_signer(folder: Path, split: bool) -> Signer:
-    step = _stage_1(folder, split)
+    step = stage_1(folder, split)
 
     def signer(texts: list[str]) -> Any:
         found = map(step.get_shingles, texts)
@@ -124,7 +124,7 @@ def datatrove_signer(folder: Path, split: bool) -> Signer:
     return signer
 
 
-def _stage_1(folder: Path, split: bool = False) -> Any:
+def stage_1(folder: Path, split: bool = False) -> Any:
     import xxhash
     from datatrove.pipeline.dedup import MinhashDedupSignature
     from datatrove.utils.word_tokenizers import WordTokenizer
@@ -139,14 +139,14 @@ def _stage_1(folder: Path, split: bool = False) -> Any:
         def span_tokenize(self, text: str) -> list[tuple[int, int]]:
             raise NotImplementedError
 
-    stage = MinhashDedupSignature(str(folder), _datatrove_config(), language=Split() if split else "en")
+    stage = MinhashDedupSignature(str(folder), datatrove_config(), language=Split() if split else "en")
     # datatrove 0.10.1 gives strings to xxhash, which takes bytes alone since its version 4 (datatrove#508). Version 3
     # encoded them itself, in the same time.
     stage._hash_func = lambda ngram: xxhash.xxh64_intdigest(ngram.encode())
     return stage
 
 
-def _datatrove_config() -> Any:
+def datatrove_config() -> Any:
     from datatrove.pipeline.dedup.minhash import MinhashConfig
     from datatrove.utils.hashing import HashConfig
 
@@ -165,10 +165,10 @@ def datatrove_stages(source: str, folder: str, limit: int) -> list[float]:
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import ParquetWriter
 
-    config = _datatrove_config()
+    config = datatrove_config()
     signatures, buckets, removed = f"{folder}/signatures", f"{folder}/buckets", f"{folder}/removed"
     stages = [
-        ([ParquetReader(source, limit=limit, read_metadata=False), _stage_1(Path(signatures))], 1),
+        ([ParquetReader(source, limit=limit, read_metadata=False), stage_1(Path(signatures))], 1),
         ([MinhashDedupBuckets(signatures, buckets, config=config)], FINEWEB.bands),
         ([MinhashDedupCluster(buckets, removed, config=config)], 1),
         (

@@ -62,7 +62,7 @@ class Size:
     vocabulary: int = 0  # likewise
 
 
-MINIATURE = Size(2_048, (4,), 2, 8, 1_024, 3, "tiny", 512)
+MINIATURE = Size(1_024, (4,), 2, 8, 1_024, 3, "tiny", 512)
 
 
 class Report:
@@ -323,7 +323,7 @@ def english(folder: Path, size: Size) -> Path:
 
     source, vocabulary = data_folder(), load_vocabulary(data_folder() / "tokenizers/gpt2.tiktoken")
     if size.preset:
-        whole = (source / "text/tinyshakespeare.txt").read_text("utf-8")[:100_000]
+        whole = (source / "text/tinyshakespeare.txt").read_text("utf-8")[:40_000]
         documents = [whole[start : start + 2_000] for start in range(0, len(whole), 2_000)]
     else:
         documents = [d for name in ("news_web", "gutenberg") for d in read_documents(source / f"text/en_{name}.txt.gz")]

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import math
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-_SHOWN = 80  # characters of a value in a message
+from bpe.parse import brief
+
 # A flag of one of our commands in a message: `-o`, `--batch-tokens`.
 _FLAG = re.compile(r"(?<![\w-])(?<!pip install )(-o|--[a-z][a-z-]+)\b")
 _ARGUMENTS = {"-o": "output", "--lid-model": "model"}  # of a flag whose argument has another name
@@ -31,7 +32,7 @@ def whole_number(name: str, value: Any, low: int | None = None, high: int | None
     """`value`, if it is a whole number from `low` to `high`. Raises TypeError for another type, ValueError."""
     number = plain(value)
     if not isinstance(number, int) or isinstance(number, bool):
-        raise TypeError(f"{name} = {shown(value)}: should be a whole number")
+        raise TypeError(f"{name} = {brief(repr(value))}: should be a whole number")
     _check_bounds(name, number, low, high)
     return number
 
@@ -40,9 +41,11 @@ def number(name: str, value: Any, low: float | None = None, high: float | None =
     """`value`, if it is a number from `low` to `high` and not NaN. Raises TypeError for another type, ValueError."""
     real = plain(value)
     if not isinstance(real, int | float) or isinstance(real, bool):
-        raise TypeError(f"{name} = {shown(value)}: should be a number")
-    if math.isnan(real):
+        raise TypeError(f"{name} = {brief(repr(value))}: should be a number")
+    if real != real:
         raise ValueError(f"{name} = nan: should be a number")
+    if isinstance(real, int) and abs(real) > sys.float_info.max:
+        raise ValueError(f"{name} = {brief(real)}: should be a number below 1e308")
     _check_bounds(name, real, low, high)
     return real
 
@@ -113,19 +116,13 @@ def function(name: str, value: Any) -> Any:
 def one_of(name: str, value: Any, known: Collection[str]) -> str:
     """`value`, if it is one of the strings `known`. Raises ValueError that lists them."""
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} = {shown(value)}: should be one of {', '.join(known)}")
+        raise ValueError(f"{name} = {brief(repr(value))}: should be one of {', '.join(known)}")
     return value
 
 
 def of_type(name: str, value: Any, what: str) -> TypeError:
     """The error for an argument of a wrong type; `what` says what to pass."""
     return TypeError(f"{name} is of type {type(value).__name__}: pass {what}")
-
-
-def shown(value: Any) -> str:
-    """A value in a message, which a long value must not fill."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def check_apart(inputs: Iterable[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:

@@ -25,6 +25,7 @@ from bpe.formats import (
     read_ranks,
 )
 from bpe.imports import end_beside, read_gpt2, read_hugging_face
+from bpe.parse import brief
 from bpe.patterns import REGEX, canonical, regex
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
 from bpe.whole import make_folder, read_whole, write_whole
@@ -196,7 +197,7 @@ def _rule_beside(header: Path, fuller: Path) -> str:
     config = header.parent / "tokenizer_config.json"
     kind = str(_read_json(config).get("tokenizer_class") or "") if config.is_file() else ""
     if kind and not kind.startswith(_AS_GPT2):
-        raise ValueError(f"{header}: which split rule? {config.name} names {kind}, not GPT-2's; pass --pattern")
+        raise ValueError(f"{header}: which split rule? {config.name} names {brief(kind)}, not GPT-2's; pass --pattern")
     return "gpt2"
 
 
@@ -214,11 +215,11 @@ def _read_own(header: Path, facts: dict[str, Any]) -> Vocabulary:
     named = end is None or (isinstance(end, str) and end in special_tokens)
     if not named or special_tokens.get(end) != facts.get("end_of_text"):
         raise ValueError(
-            f"{header} is damaged (end {end!r} and end_of_text {facts.get('end_of_text')!r} should be the name and the "
-            "id of a special token): train or copy the tokenizer again"
+            f"{header} is damaged (end {brief(repr(end))} and end_of_text {brief(facts.get('end_of_text'))} should "
+            "be the name and the id of a special token): train or copy the tokenizer again"
         )
     if version not in (1, FORMAT):
-        raise ValueError(f"{header} has format {version}, this version reads {FORMAT}: update the toolkit")
+        raise ValueError(f"{header} has format {brief(version)}, this version reads {FORMAT}: update the toolkit")
     ranks = header.parent / (OLD_RANKS_FILE if version == 1 else RANKS_FILE)
     tokens, merges = read_ranks(ranks), None
     if has_merges:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bpe.formats import LETTERS, naming, read_merges
+from bpe.parse import brief
 from bpe.patterns import ANYTHING, from_oniguruma, is_named
 from bpe.vocabulary import Vocabulary, all_cuts
 
@@ -75,12 +76,14 @@ def read_hugging_face(path: Path, content: dict[str, Any]) -> Vocabulary:
         special = _added(path, content.get("added_tokens") or [], ids)
         names = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
         if odd := [merge for merge in names if len(merge) != 2 or not all(part in ids for part in merge)]:
-            raise ValueError(f"{path}: merge {odd[0]} is not of two tokens of the vocabulary")
+            raise ValueError(f"{path}: merge {brief(odd[0])} is not of two tokens of the vocabulary")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{path} is no tokenizer.json that can be read ({error!r})") from error
+        raise ValueError(f"{path} is no tokenizer.json that can be read ({brief(repr(error))})") from error
     made = {left + right for left, right in names}
     if reused := [name for name in special if name in made]:
-        raise ValueError(f"{path}: added token {reused[0]!r} is made by merges too, which has no counterpart here")
+        raise ValueError(
+            f"{path}: added token {brief(repr(reused[0]))} is made by merges too, which has no counterpart here"
+        )
     tokens = _tokens(path, ids, special)
     merges = tuple((ids[left], ids[right]) for left, right in names)
     ignore_merges = bool(model.get("ignore_merges"))
@@ -108,7 +111,9 @@ def _refuse(path: Path, content: dict[str, Any], model: dict[str, Any]) -> None:
     }
     for reason, present in reasons.items():
         if present:
-            raise ValueError(f"{path}: {reason} has no counterpart here; only byte-level BPE without it can be read")
+            raise ValueError(
+                f"{path}: {brief(reason)} has no counterpart here; only byte-level BPE without it can be read"
+            )
 
 
 def _split_rule(path: Path, pre_tokenizer: dict[str, Any] | None) -> str:
@@ -118,7 +123,7 @@ def _split_rule(path: Path, pre_tokenizer: dict[str, Any] | None) -> str:
         steps = steps[0]["pretokenizers"]
     kinds = [step["type"] for step in steps]
     if kinds[-1:] != ["ByteLevel"] or kinds[:-1] not in ([], ["Split"]):
-        present = " and ".join(kinds) or "none"
+        present = brief(" and ".join(kinds)) or "none"
         raise ValueError(f"{path}: pre_tokenizer is {present}; only ByteLevel, alone or after one Split, can be read")
     byte_level = steps[-1]
     if byte_level.get("add_prefix_space", True):
@@ -130,7 +135,8 @@ def _split_rule(path: Path, pre_tokenizer: dict[str, Any] | None) -> str:
     split = steps[0]
     expression = split["pattern"].get("Regex")
     if expression is None:
-        raise ValueError(f"{path}: Split by the string {split['pattern'].get('String')!r}; only by Regex can be read")
+        string = brief(repr(split["pattern"].get("String")))
+        raise ValueError(f"{path}: Split by the string {string}; only by Regex can be read")
     with naming(path):
         pattern = from_oniguruma(expression)
         if not is_named(pattern):
@@ -140,7 +146,8 @@ def _split_rule(path: Path, pre_tokenizer: dict[str, Any] | None) -> str:
     # "Removed" and inverted keeps the matches alone. A named rule matches all of every text, so nothing is lost.
     keeps_all = split["behavior"] == "Removed" and split.get("invert") and is_named(pattern)
     if split["behavior"] != "Isolated" and not keeps_all:
-        raise ValueError(f"{path}: Split with behavior {split['behavior']} has no counterpart here, only Isolated")
+        behavior = brief(split["behavior"])
+        raise ValueError(f"{path}: Split with behavior {behavior} has no counterpart here, only Isolated")
     return pattern
 
 
@@ -149,13 +156,14 @@ def _added(path: Path, added: Iterable[dict[str, Any]], ids: dict[str, int]) -> 
     special: dict[str, int] = {}
     for token in added:
         name, token_id = token["content"], token["id"]
+        shown = brief(repr(name))
         if not isinstance(name, str) or not isinstance(token_id, int):
-            raise TypeError(f"added token {name!r} with the id {token_id!r}")
+            raise TypeError(f"added token {shown} with the id {brief(repr(token_id))}")
         for flag in ("lstrip", "rstrip", "single_word"):
             if token.get(flag):
-                raise ValueError(f"{path}: added token {name!r} with {flag} has no counterpart here")
+                raise ValueError(f"{path}: added token {shown} with {flag} has no counterpart here")
         if ids.get(name, token_id) != token_id:
-            raise ValueError(f"{path}: added token {name!r} has id {token_id}, and {ids[name]} in the vocabulary")
+            raise ValueError(f"{path}: added token {shown} has id {token_id}, and {ids[name]} in the vocabulary")
         special[name] = token_id
     return special
 
@@ -164,9 +172,8 @@ def _ids(path: Path, vocab: dict[str, Any]) -> dict[str, int]:
     """`vocab` itself. Raises ValueError if two tokens share an id or if the ids are too sparse for a list."""
     wrong = [(name, i) for name, i in vocab.items() if not isinstance(i, int) or not 0 <= i < 2 * len(vocab) + 1024]
     if wrong:
-        raise ValueError(
-            f"{path}: token {wrong[0][0]!r} has {wrong[0][1]!r} for an id, in a vocabulary of {len(vocab)}"
-        )
+        name, token_id = (brief(repr(part)) for part in wrong[0])
+        raise ValueError(f"{path}: token {name} has {token_id} for an id, in a vocabulary of {len(vocab)}")
     if len(set(vocab.values())) != len(vocab):
         raise ValueError(f"{path}: two tokens share an id")
     return vocab
@@ -178,6 +185,6 @@ def _tokens(path: Path, ids: dict[str, int], special: dict[str, int]) -> tuple[b
     tokens = [b""] * (max(ordinary, default=-1) + 1)
     for token_id, name in ordinary.items():
         if not all(letter in _BYTES for letter in name):
-            raise ValueError(f"{path}: token {name!r} is not written in the letters of byte-level BPE")
+            raise ValueError(f"{path}: token {brief(repr(name))} is not written in the letters of byte-level BPE")
         tokens[token_id] = bytes(map(_BYTES.__getitem__, name))
     return tuple(tokens)

@@ -1,9 +1,14 @@
-"""JSON of any origin -> its value. Whatever is wrong with the text is a ValueError."""
+"""JSON of any origin -> its value, and a value of any origin -> words for a message.
+
+Whatever is wrong with a JSON text is a ValueError.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+_BREAKS = {ord(character): repr(character)[1:-1] for character in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
 
 
 def parse_json(text: bytes | str) -> Any:
@@ -18,3 +23,14 @@ def parse_json(text: bytes | str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("brackets are nested too deep") from None
+
+
+def brief(text: object, most: int = 200) -> str:
+    """The text of a value for a message: one line, cut after `most` characters. A file may hold any value anywhere.
+
+    >>> from bpe.parse import brief
+    >>> brief("first\\nsecond"), brief(list(range(1000)), 12)
+    ('first\\\\nsecond', '[0, 1, 2, 3,…')
+    """
+    line = str(text)[: most + 1].translate(_BREAKS)
+    return line if len(line) <= most else line[:most] + "…"

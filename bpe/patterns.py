@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 
 from bpe.arguments import string
+from bpe.parse import brief
 
 # tiktoken_ext/openai_public.py, tiktoken 0.14 (MIT).
 REGEX = {
@@ -70,7 +71,9 @@ def canonical(pattern: str) -> str:
     if is_named(pattern):
         return pattern
     if not pattern or pattern.replace("-", "_").isidentifier():
-        raise ValueError(f"pattern = {pattern!r}: should be one of {', '.join(PATTERNS)} or a regular expression")
+        raise ValueError(
+            f"pattern = {brief(repr(pattern))}: should be one of {', '.join(PATTERNS)} or a regular expression"
+        )
     return _SPELLINGS.get(pattern, pattern)
 
 
@@ -82,7 +85,7 @@ def regex(pattern: str) -> str:
 def scheme(pattern: str) -> int:
     """The number of a named rule in `kernels.scan`. Raises ValueError for any other pattern."""
     if pattern not in REGEX:
-        raise ValueError(f"pattern = {pattern!r}: should be one of {', '.join(PATTERNS)}")
+        raise ValueError(f"pattern = {brief(repr(pattern))}: should be one of {', '.join(PATTERNS)}")
     return PATTERNS.index(pattern)
 
 
@@ -106,7 +109,9 @@ def from_oniguruma(expression: str) -> str:
 def _translated(expression: str, anchors: dict[str, str]) -> str:
     """`expression` with `^` and `$` replaced by `anchors` where they are neither escaped nor between brackets."""
     if re.search(r"(?<!\\[xu])\{[0-9,]+\}\+|\(\?(?=[a-zA-Z-]+[:)])(?![i-]+[:)])", expression):
-        raise ValueError(f"{expression!r}: engines disagree on {{m,n}}+ and on flags other than i; write them out")
+        raise ValueError(
+            f"{brief(repr(expression))}: engines disagree on {{m,n}}+ and on flags other than i; write them out"
+        )
     parts, depth = re.findall(r"(?s)\\.|\[\^?\]?|.", expression), 0
     for i, part in enumerate(parts):
         if part[0] == "[":

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bpe.parse import brief
 from bpe.texts import Utf8
 from bpe.unicode import CODE_POINTS, category_table
 
@@ -73,8 +74,10 @@ def compile_pattern(pattern: str) -> Compiled:
         differs |= _members(_class(category)) != _pinned(category)
     try:
         return Compiled(_compile(plain), corrected, differs)
-    except _regex().error as error:
-        raise ValueError(f"pattern = {pattern!r}: no regular expression that can be read ({error})") from error
+    except (_regex().error, RecursionError) as error:
+        reason = "brackets are nested too deep" if isinstance(error, RecursionError) else error
+        shown = brief(repr(pattern))
+        raise ValueError(f"pattern = {shown}: no regular expression that can be read ({reason})") from error
 
 
 def _ends(compiled: Compiled, content: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -167,7 +170,9 @@ def _escape(pattern: str, i: int) -> tuple[int, str, str, bool]:
     """As `_element`, for a backslash at `i`."""
     letter = pattern[i + 1 : i + 2]
     if letter and letter in "hHZGK":
-        raise ValueError(f"pattern = {pattern!r}: \\{letter} means different things to different engines; write it out")
+        raise ValueError(
+            f"pattern = {brief(repr(pattern))}: \\{letter} means different things to different engines; write it out"
+        )
     if letter == "z":
         return 2, r"\Z", "", False
     if letter and letter in "sS":
@@ -178,7 +183,7 @@ def _escape(pattern: str, i: int) -> tuple[int, str, str, bool]:
             close = pattern.find("}", i)
             name, width = pattern[i + 3 : close], close + 1 - i
             if close < 0:
-                raise ValueError(f"pattern = {pattern!r}: no }} after \\{letter}{{")
+                raise ValueError(f"pattern = {brief(repr(pattern))}: no }} after \\{letter}{{")
             if letter in "xu":
                 return width, _character(pattern, name), "", False
         elif letter in "xu":
@@ -194,7 +199,8 @@ def _character(pattern: str, digits: str) -> str:
     try:
         return f"\\U{ord(chr(int(digits, 16))):08X}"
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"pattern = {pattern!r}: {digits!r} is no code point in hexadecimal") from error
+        shown, number = brief(repr(pattern)), brief(repr(digits), 40)
+        raise ValueError(f"pattern = {shown}: {number} is no code point in hexadecimal") from error
 
 
 def _group(pattern: str, i: int) -> tuple[int, str, str, bool]:
@@ -206,7 +212,9 @@ def _group(pattern: str, i: int) -> tuple[int, str, str, bool]:
     if flags in ("", "P") or pattern[j : j + 1] not in (":", ")"):
         return 2, "(?", "", False
     if set(flags) - set("is-"):
-        raise ValueError(f"pattern = {pattern!r}: flags {flags!r} are not supported, only i and s")
+        raise ValueError(
+            f"pattern = {brief(repr(pattern))}: flags {brief(repr(flags), 40)} are not supported, only i and s"
+        )
     # Full case folding, of one character to several, is off in other engines.
     turned_on, _, turned_off = flags.partition("-")
     turned_off += "f" if "i" in turned_on else ""

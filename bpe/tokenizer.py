@@ -26,6 +26,7 @@ import pyarrow as pa
 from bpe import arguments
 from bpe.cuts import Held, whole_characters
 from bpe.files import load_vocabulary, save_vocabulary
+from bpe.parse import brief
 from bpe.special import Special, at_names, finder, refuse, refused
 from bpe.texts import strings_of, utf8
 from bpe.vocabulary import Vocabulary
@@ -250,7 +251,7 @@ def _whole_numbers(ids: Iterable[int]) -> list[int]:
         try:
             numbers.append(operator.index(item))
         except TypeError:
-            raise TypeError(f"ids holds {arguments.shown(item)}: pass whole numbers, as encode returns them") from None
+            raise TypeError(f"ids holds {brief(repr(item))}: pass whole numbers, as encode returns them") from None
     return numbers
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from bpe import arguments
+from bpe.parse import brief
 from bpe.patterns import canonical
 
 END_OF_TEXT = "<|endoftext|>"
@@ -69,12 +70,12 @@ class Vocabulary:
             raise ValueError(f"the vocabulary has no token for byte 0x{missing[0]:02X}: every byte needs one")
         if len(present) < len(self.tokens) - self.tokens.count(b""):
             token, times = Counter(filter(None, self.tokens)).most_common(1)[0]
-            raise ValueError(f"the vocabulary holds {token!r} {times} times: every token needs its own bytes")
+            raise ValueError(f"the vocabulary holds {brief(token)} {times} times: every token needs its own bytes")
         for name, token_id in by_id:
             if not 0 <= token_id < 1 << 31 or (token_id < len(self.tokens) and self.tokens[token_id]):
-                raise ValueError(f"special token {name!r} has id {token_id}: choose one that no token has")
+                raise ValueError(f"special token {brief(repr(name))} has id {token_id}: choose one that no token has")
         if len(set(self.special_tokens.values())) != len(by_id):
-            raise ValueError(f"special tokens {dict(by_id)} share an id: give each its own")
+            raise ValueError(f"special tokens {brief(dict(by_id))} share an id: give each its own")
         if self.merges is not None:
             object.__setattr__(self, "merges", _checked(self.merges, self.tokens))
         elif self.ignore_merges:
@@ -113,7 +114,7 @@ class Vocabulary:
         """The first names of special tokens and the number of the others, for a message."""
         names = list(self.special_tokens)
         more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        return ", ".join(names[:NAMES_SHOWN]) + more or "ordinary tokens"
+        return brief(", ".join(names[:NAMES_SHOWN])) + more or "ordinary tokens"
 
     @cached_property
     def hash(self) -> str:
@@ -154,7 +155,7 @@ def _checked(merges: Iterable[tuple[int, int]], tokens: tuple[bytes, ...]) -> tu
             raise ValueError(f"merges name the pair ({left}, {right}), of which one id is no token")
         if tokens[left] + tokens[right] not in known:
             raise ValueError(
-                f"merges make {tokens[left] + tokens[right]!r}, which is no token: add it or drop the merge"
+                f"merges make {brief(tokens[left] + tokens[right])}, which is no token: add it or drop the merge"
             )
     if len(set(pairs)) != len(pairs):
         pair, times = Counter(pairs).most_common(1)[0]

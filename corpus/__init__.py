@@ -8,6 +8,7 @@
             print(page.url, len(text))
 
 Pages and texts: `read_pages`, `extract_text`, `identify_language`, `judge_text`, `filter_text`, `find_pii`, `mask_pii`.
+Documents of your own, in Parquet, JSON lines, CSV or text: `read_documents`, `Columns`.
 Many texts: `minhash_signatures`, `near_duplicates`, `find_repeated_lines`, `drop_repeated_lines`. Whole runs and their
 output: `load_recipe`, `run_recipe`, `Dataset`. Stages and rules of one's own: `Drop`, `Outcome`, `Rule`, `Stage`,
 `setting`. The other names are the types of what these return.
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from corpus.dedup.lines.in_memory import RepeatedLine, drop_repeated_lines, find_repeated_lines
     from corpus.extract.stage import extract_text
     from corpus.filters.one_text import filter_text, judge_text
+    from corpus.inputs import read_documents
     from corpus.language.stage import Language, identify_language
     from corpus.pii.scrub import find_pii, mask_pii
     from corpus.pii.text import Span
     from corpus.pipeline import RunSummary, run_recipe
     from corpus.run.recipe import Recipe, load_recipe
     from corpus.schema import Drop, Outcome
+    from corpus.sources.columns import Columns
     from corpus.stage import Rule, Stage
     from corpus.store.shards import Dataset
     from corpus.warc.pages import Page
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Columns",
     "Dataset",
     "Drop",
     "Duplicate",
@@ -62,6 +66,7 @@ __all__ = [
     "mask_pii",
     "minhash_signatures",
     "near_duplicates",
+    "read_documents",
     "read_pages",
     "run_recipe",
     "setting",
@@ -70,6 +75,7 @@ __all__ = [
 # The module that has each public name. No module or folder of the package has a public name as its own name: once it
 # is imported, it would hide the function.
 _MODULES = {
+    "Columns": "corpus.sources.columns",
     "Dataset": "corpus.store.shards",
     "Drop": "corpus.schema",
     "Duplicate": "corpus.dedup.in_memory",
@@ -93,6 +99,7 @@ _MODULES = {
     "mask_pii": "corpus.pii.scrub",
     "minhash_signatures": "corpus.dedup.in_memory",
     "near_duplicates": "corpus.dedup.in_memory",
+    "read_documents": "corpus.inputs",
     "read_pages": "corpus.warc.source",
     "run_recipe": "corpus.pipeline",
     "setting": "corpus.config",

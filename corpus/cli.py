@@ -28,6 +28,8 @@ COMMANDS = {
     "mix": ("corpus.commands.mix:mix", "Documents -> documents: by weights of sources, languages or scores."),
     "tokenize": ("corpus.commands.tokenize:tokenize", "Documents -> token shards."),
     "run": ("corpus.commands.run:run", "WARC files or documents -> token shards: a whole recipe, resumable."),
+    "export": ("corpus.commands.export:export", "A corpus as few large files, with a card and checksums."),
+    "publish": ("corpus.commands.publish:publish", "An export, a dataset or a run, to the Hub or a storage."),
     "clusters": ("corpus.commands.clusters:clusters", "Why a page was dropped as a duplicate, and its duplicates."),
     "report": ("corpus.commands.report:report", "How many documents each rule dropped; writes report.html."),
     "verify": ("corpus.commands.verify:verify", "Is every committed file whole? Rows, checksums, accounts."),

@@ -20,6 +20,7 @@ from collections.abc import Collection
 from typing import Any
 
 from bpe.arguments import plain
+from bpe.parse import brief
 
 OFF = "off"  # the word for None in a recipe: TOML has no None
 
@@ -87,7 +88,7 @@ def _checked(name: str, value: Any, hint: Any, metadata: Any) -> Any:
         return None
     if many:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{name} = {value!r}: should be a list of {_SCALARS[scalar]} each")
+            raise ValueError(f"{name} = {brief(repr(value))}: should be a list of {_SCALARS[scalar]} each")
         return tuple(_checked_scalar(name, item, scalar, metadata) for item in value)
     return _checked_scalar(name, value, scalar, metadata)
 
@@ -95,18 +96,21 @@ def _checked(name: str, value: Any, hint: Any, metadata: Any) -> Any:
 def _checked_scalar(name: str, value: Any, scalar: type, metadata: Any) -> Any:
     value = plain(value)
     if scalar is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ValueError(f"{name} = {brief(value)}: should be a number below 1e308") from None
     if not isinstance(value, scalar) or (scalar is int and isinstance(value, bool)):
-        raise ValueError(f"{name} = {value!r}: should be {_SCALARS[scalar]}")
+        raise ValueError(f"{name} = {brief(repr(value))}: should be {_SCALARS[scalar]}")
     low, high, choices = metadata.get("low"), metadata.get("high"), metadata.get("choices")
     if (low is not None and value < low) or (high is not None and value > high):
         if low is not None and high is not None:
             bounds = f"between {low:g} and {high:g}"
         else:
             bounds = f"at least {low:g}" if low is not None else f"at most {high:g}"
-        raise ValueError(f"{name} = {value!r}: should be {bounds}")
+        raise ValueError(f"{name} = {brief(repr(value))}: should be {bounds}")
     if scalar is float and value != value:
         raise ValueError(f"{name} = nan: should be a number")
     if choices is not None and value not in choices:
-        raise ValueError(f"{name} = {value!r}: should be one of {', '.join(choices)}")
+        raise ValueError(f"{name} = {brief(repr(value))}: should be one of {', '.join(choices)}")
     return value

@@ -7,19 +7,22 @@ earlier command can.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
+from typing import Any
 
 from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import Source, document_units, documents_of
 from corpus.run.work import Documents, Reader
+from corpus.schema import Drop
 from corpus.sources.columns import Columns
-from corpus.sources.plan import is_source, open_sources
-from corpus.store.open import check_name, expand, fingerprint, is_dir, storage
-from corpus.store.records import UNREADABLE, Input
+from corpus.sources.plan import SourceFiles, is_source, open_sources
+from corpus.store.inputs import input_at
+from corpus.store.open import check_name, expand, is_dir, storage
 from corpus.store.shards import Dataset
 from corpus.warc.source import WarcPages, warc_files
 
@@ -132,6 +135,52 @@ def source_reader(source: Source) -> Reader:
     return WarcPages() if source.warcs else Documents.of(source.dataset or "")
 
 
+def read_documents(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    columns: Columns | None = None,
+    *,
+    on_bad: Callable[[str, Drop], object] | None = None,
+) -> Iterator[dict[str, Any]]:
+    r"""The documents in files of any kind, a dict each, with the columns that every dataset of documents has.
+
+    inputs   Parquet, JSON lines, CSV, plain text (also .gz, .zst, .bz2, .xz), folders of them, patterns; local or in an
+             object store; or folders that a command of ours has written
+    columns  which column is the text, and so on, where the names do not say it: `Columns(text="content")`
+    on_bad   called with the id of a row that is no document, such as a line that is no JSON, and with the reason
+
+    Rows come in the order of the files' names. In memory is a part of a file. Raises FileNotFoundError where nothing is
+    there, and ValueError naming the file for one without a text column, and for WARC files, which `read_pages` reads.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from corpus import Columns, read_documents
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.jsonl").write_text('{"content": "Ahoy!", "link": "https://a.example/"}')
+    ...     documents = list(read_documents(folder, Columns(text="content", rename=(("url", "link"),))))
+    >>> [(document["id"], document["text"], document["url"]) for document in documents]
+    [('a.jsonl@0', 'Ahoy!', 'https://a.example/')]
+    """
+    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    sources = find_sources([os.fspath(path) for path in paths], columns)
+    if warcs := next((source.warcs for source in sources if source.warcs), ()):
+        raise ValueError(f"{warcs[0]}: a WARC file holds pages and no documents; read_pages reads it")
+    return (row for source in sources for row in _rows(source, on_bad))
+
+
+def _rows(source: Source, on_bad: Callable[[str, Drop], object] | None) -> Iterator[dict[str, Any]]:
+    if not isinstance(source.files, SourceFiles):
+        yield from Dataset(source.dataset or "").rows()
+        return
+    reader = source.files.reader()
+    for unit in source.files.units(source.files.keys()):
+        for batch, drops in reader.batches(unit):
+            for row, document in enumerate(batch.to_pylist()):
+                if row not in drops:
+                    yield document
+                elif on_bad is not None:
+                    on_bad(document["id"], drops[row])
+
+
 def with_languages(source: Source, steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps, with one before them that names the languages of documents where a step asks for them.
 
@@ -165,20 +214,7 @@ def _warc_units(paths: Sequence[str]) -> Callable[[Sequence[str]], list[Unit]]:
 
     def units(keys: Sequence[str]) -> list[Unit]:
         with ThreadPoolExecutor(16) as pool:  # 90,000 requests, one after the other, take half an hour
-            files = pool.map(_file, [found[key] for key in keys])
+            files = pool.map(input_at, [found[key] for key in keys])
             return [Unit(key, (file,)) for key, file in zip(keys, files, strict=True)]
 
     return units
-
-
-def _file(path: str) -> Input:
-    """A WARC file as the input of a unit; without an etag if it cannot be read, and then the unit fails and names it.
-
-    Raises ConnectionError, which is about all files.
-    """
-    try:
-        return Input(path, *fingerprint(path))
-    except ConnectionError:
-        raise
-    except OSError:
-        return Input(path, 0, UNREADABLE)

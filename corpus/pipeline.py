@@ -35,6 +35,7 @@ from corpus.run.recipe import Recipe, describe, load_recipe, make_step
 from corpus.run.work import ChainWork
 from corpus.schema import DOCUMENTS
 from corpus.sources.columns import Columns
+from corpus.sources.documents import SUMS
 from corpus.sources.stage import Config
 from corpus.stage import Barrier
 from corpus.store.local import check_below
@@ -202,7 +203,7 @@ def documents_pass(
             seconds=limits[0] if limits else ROW_SECONDS,
             columns=columns,
         ),
-        sums_of(steps),
+        sums_of(steps) | (SUMS if source.files else {}),
     )
 
 
@@ -241,16 +242,19 @@ def run_recipe(
     engine: str = DEFAULT,
     limits: Limits | None = None,
     progress: Callable[[str], object] | None = None,
+    columns: Columns | None = None,
 ) -> RunSummary:
     r"""Run a whole recipe, as `corpus run` does: the files in `output` are the same, byte for byte.
 
     recipe    a recipe of `load_recipe`, or what that reads: a file, or the name of a recipe of the toolkit
-    inputs    WARC or WET files, folders of them, patterns; or one folder of documents that a command has written
+    inputs    WARC or WET files, folders of them, patterns; or files of documents as `read_documents` reads them; or
+              one folder of documents that a command has written
     output    the folder to write to; a run that was interrupted goes on when the call is repeated
     workers   processes, by default as many as this process may use cores; with engine="ray", units at a time
     engine    "local": processes on this machine; "ray": the Ray cluster that RAY_ADDRESS names
     limits    the memory of a worker, the time of a unit and more: a `corpus.engine.base.Limits`
     progress  is called with a line of text when a pass begins or ends, and when a page or a unit fails: `print`
+    columns   which column of a file of documents is the text, and so on, where the names do not say it
 
     Worker processes are spawned, and they never import the script or notebook that calls this. So it needs no
     `if __name__ == "__main__"`; a rule of one's own should be in a module, and not in the script. Ctrl-C stops the
@@ -290,7 +294,7 @@ def run_recipe(
     limits = Limits() if limits is None else arguments.instance("limits", limits, Limits, "of corpus.engine.base")
     say = arguments.function("progress", progress) or (lambda line: None)
     with arguments.without_flags(), start_engine(arguments.string("engine", engine), workers, limits) as started:
-        for plan in passes(loaded, paths, folder):
+        for plan in passes(loaded, paths, folder, columns=columns):
             check_below(folder, plan.output)
             say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")
             done = run_pass(plan, started, functools.partial(_say_event, say))

@@ -15,13 +15,13 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpe.parse import parse_json
+from bpe.parse import brief, parse_json
 from bpe.whole import whole, write_whole
-from model.config import ModelConfig
+from model.config import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +32,7 @@ NAME = re.compile(r"checkpoint-(\d+)\.pt")
 DIGEST_BYTES = 64  # sha256 in hex
 # What a state of another shape raises where it is used.
 MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_MOST = 1 << 53  # of a count of steps or windows
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -100,18 +101,43 @@ def _read(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch raises many kinds, of the archive and of the pickle in it
         raise no_checkpoint(path, error) from error
-    shape: dict[str, type] = {"step": int, "model": dict, "data": dict, "weights": dict}
-    for name, kind in shape.items():
-        if not isinstance(state, dict) or not isinstance(state.get(name), kind):
-            raise no_checkpoint(path, f"it has no {name}")
+    try:
+        _check_values(state)
+    except MISFITS as error:
+        raise no_checkpoint(path, error) from error
     return state
+
+
+def _check_values(state: Any) -> None:
+    """Raises ValueError or TypeError for plain values in a state that no run can have. An imported model has no train.
+
+    The tensors are checked by what loads them, and what only a resumed run needs is checked in `model.resume`.
+    """
+    require(state, {"step": int, "model": dict, "data": dict, "weights": dict})
+    model = ModelConfig(**state["model"])
+    if state.get("train") is not None:
+        require(state, {"train": dict})
+        TrainConfig(**state["train"])
+    for name, kind in {"fingerprint": str, "tokenizer_hash": str, "end_of_text": int}.items():
+        if name not in state["data"] or state["data"][name] is not None:  # an imported model may lack all three
+            require(state["data"], {name: kind})
+    if (state["data"]["end_of_text"] or 0) >= model.vocab_size:
+        raise ValueError(f"its end_of_text is no id of a vocabulary of {model.vocab_size}")
+
+
+def require(values: Any, kinds: Mapping[str, type]) -> None:
+    """Raises ValueError unless the dict `values` has a value of its kind for each name in `kinds`; a number from 0."""
+    for name, kind in kinds.items():
+        value = values.get(name) if isinstance(values, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and not 0 <= value < _MOST):
+            raise ValueError(f"it has no {name}")
 
 
 def no_checkpoint(path: Path, reason: object) -> ValueError:
     """The error to raise for a file whose bytes are whole, but whose content is no state of a run."""
-    lines = str(reason).strip().splitlines() or [type(reason).__name__]
+    line = brief((str(reason).strip().splitlines() or [type(reason).__name__])[0])
     return ValueError(
-        f"{path}: whole, but no checkpoint of this program ({lines[0]}); remove it to use the checkpoint before it"
+        f"{path}: whole, but no checkpoint of this program ({line}); remove it to use the checkpoint before it"
     )
 
 

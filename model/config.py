@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bpe import arguments
+from bpe.parse import brief
 
 # The number of rows of the embedding is a multiple of this, because matrix units work in tiles of 64. nanoGPT
 # (https://github.com/karpathy/nanoGPT) reports +25% speed for 50,304 rows instead of 50,257. Rows beyond the
@@ -76,9 +77,10 @@ class ModelConfig:
             _at_least(self, name, 1)
         _at_least(self, "window", 0)
         _at_least(self, "full_every", 1)
-        _at_least(self, "soft_cap", 0)
+        for name in ("soft_cap", "norm_eps"):
+            _at_least(self, name, 0)
         _above_zero(self, "rope_theta")
-        _at_least(self, "norm_eps", 0)
+        _finite(self, "soft_cap", "norm_eps", "rope_theta")
         _one_of(self, "positions", POSITIONS)
         _one_of(self, "norm", NORMS)
         _one_of(self, "activation", ACTIVATIONS)
@@ -144,6 +146,7 @@ class TrainConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}: should be below 1")
         for name in ("lr", "eps"):
             _above_zero(self, name)
+        _finite(self, "lr", "eps", "weight_decay")
         for name in ("min_lr_ratio", "decay_fraction", "validation_fraction", "muon_momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: should be between 0 and 1")
@@ -203,14 +206,14 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             lines += [f"{name}.{line}" for line in differences(left, right)]
         elif left != right:
-            lines.append(f"{name}: {left}, not {right}")
+            lines.append(f"{name}: {brief(left)}, not {brief(right)}")
     return lines
 
 
 def check_field(name: str, kind: str, value: Any) -> Any:
     """`value` for the field `name`, whose annotation is `kind`: scalars of NumPy become Python's, lists tuples.
 
-    Raises TypeError for a value of another type, and ValueError for a number that is not finite or of 64 bits and more.
+    Raises TypeError for a value of another type, and ValueError for a number of 64 bits and more.
     """
     if kind == "int":
         number = arguments.whole_number(name, value)
@@ -218,10 +221,7 @@ def check_field(name: str, kind: str, value: Any) -> Any:
             raise ValueError(f"{name} = {number}: should be below 2 ** 63")
         return number
     if kind == "float":
-        real = arguments.number(name, value)
-        if math.isinf(real):
-            raise ValueError(f"{name} = {real}: should be a finite number")
-        return real
+        return arguments.number(name, value)
     if kind == "str":
         return arguments.string(name, value)
     if kind == "tuple[str, ...]":
@@ -229,9 +229,8 @@ def check_field(name: str, kind: str, value: Any) -> Any:
     optional = kind == "bool | None"
     flag = arguments.plain(value)
     if not isinstance(flag, bool) and not (optional and flag is None):
-        raise TypeError(
-            f"{name} = {arguments.shown(value)}: should be True{', False or None' * optional or ' or False'}"
-        )
+        words = "True, False or None" if optional else "True or False"
+        raise TypeError(f"{name} = {brief(repr(value))}: should be {words}")
     return flag
 
 
@@ -239,6 +238,12 @@ def _check_fields(config: Any) -> None:
     """`check_field` for every field of a frozen dataclass."""
     for field in dataclasses.fields(config):
         object.__setattr__(config, field.name, check_field(field.name, str(field.type), getattr(config, field.name)))
+
+
+def _finite(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) == math.inf:
+            raise ValueError(f"{name} = inf: should be a finite number")
 
 
 def _above_zero(config: Any, name: str) -> None:
@@ -253,7 +258,9 @@ def _at_least(config: Any, name: str, low: int) -> None:
 
 def _one_of(config: Any, name: str, known: tuple[str, ...]) -> None:
     if getattr(config, name) not in known:
-        raise ValueError(f"{name} = {getattr(config, name)!r}: should be {', '.join(known[:-1])} or {known[-1]}")
+        raise ValueError(
+            f"{name} = {brief(repr(getattr(config, name)))}: should be {', '.join(known[:-1])} or {known[-1]}"
+        )
 
 
 def as_dict(config: ModelConfig | TrainConfig) -> dict[str, Any]:

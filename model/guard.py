@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,12 @@ class Guard:
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "sigmas"}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Set the fields that `state` returned. The guard then judges exactly as the guard that it was taken from."""
-        self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
-        self.losses, self.norms = list(state["losses"]), list(state["norms"])
+        """Set the fields that `state` returned. The guard then judges exactly as the guard that it was taken from.
+
+        Raises KeyError, TypeError, ValueError or OverflowError for what `state` did not return.
+        """
+        self.skipped, self.in_a_row = operator.index(state["skipped"]), operator.index(state["in_a_row"])
+        self.losses, self.norms = list(map(float, state["losses"])), list(map(float, state["norms"]))
 
     def _spike(self, loss: float, grad_norm: float) -> str | None:
         if not self.sigmas or len(self.losses) < RECORD:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bpe.files import HEADERS, load_vocabulary, save_vocabulary
-from bpe.parse import parse_json
+from bpe.parse import brief, parse_json
 from bpe.vocabulary import Vocabulary
 from bpe.whole import make_folder, whole, write_whole
 from corpus.store.local import check_below
@@ -135,14 +135,14 @@ def _read_config(path: Path) -> tuple[Architecture, ModelConfig, dict[str, Any]]
     names = content.get("architectures")
     name = names[0] if isinstance(names, list) and names else names
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ValueError(f"{path}: architecture {name} cannot be read, only {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"{path}: architecture {brief(name)} cannot be read, only {', '.join(ARCHITECTURES)}")
     if content.get("quantization_config"):
         raise ValueError(f"{path}: its weights are quantized; only float weights can be read")
     architecture = ARCHITECTURES[name]
     try:
         return architecture, architecture.read(content), content
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {brief(error, 500)}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -208,7 +208,8 @@ def _read_weights(source: Path, architecture: Architecture, theirs: ModelConfig,
         raise ValueError(f"{source}: lm_head.weight is not the embedding, as tie_word_embeddings says")
     unknown = sorted(name for name in unread if not name.endswith(_DERIVED))
     if unknown:
-        raise ValueError(f"{source}: holds {unknown[0]}, which {architecture.name} of this configuration has not")
+        tensor = brief(unknown[0])
+        raise ValueError(f"{source}: holds {tensor}, which {architecture.name} of this configuration has not")
 
 
 def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
@@ -220,7 +221,8 @@ def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
             raise ValueError(f"{index}: damaged (it has no weight_map)")
         for name, file in names.items():
             if not isinstance(file, str) or Path(file).name != file:
-                raise ValueError(f"{index}: damaged (weight_map.{name} should be the name of a file in the folder)")
+                entry = brief(f"weight_map.{name}")
+                raise ValueError(f"{index}: damaged ({entry} should be the name of a file in the folder)")
         yield from ((name, source / file) for name, file in names.items())
         return
     path = source / WEIGHTS
@@ -230,7 +232,7 @@ def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
         with safe_open(path, "pt") as file:
             names = list(file.keys())
     except (SafetensorError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error})") from error
+        raise ValueError(f"{path}: damaged ({brief(error)})") from error
     yield from ((name, path) for name in names)
 
 
@@ -241,5 +243,5 @@ def _read_tensor(path: Path, name: str) -> Tensor:
         with safe_open(path, "pt") as file:
             tensor: Tensor = file.get_tensor(name)
     except (SafetensorError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} is damaged ({error})") from error  # some kinds are raised for a dtype
+        raise ValueError(f"{path.name} is damaged ({brief(error)})") from error  # some kinds are raised for a dtype
     return tensor

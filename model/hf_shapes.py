@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bpe.parse import brief
 from model.config import ModelConfig, as_dict
 from model.device import check_memory
 
@@ -363,7 +364,7 @@ def _count(content: Content, name: str, default: int | None = None) -> int:
     value = content.get(name)
     value = default if value is None else value
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} = {value!r}: should be a whole number above 0")
+        raise ValueError(f"{name} = {brief(repr(value))}: should be a whole number above 0")
     return value
 
 
@@ -374,4 +375,4 @@ def _only(content: Content, name: str, value: Any, default: Any = None) -> None:
     """
     actual = content.get(name, value if default is None else default)
     if actual != value:
-        raise ValueError(f"{name} = {actual!r}: only {value!r} can be read")
+        raise ValueError(f"{name} = {brief(repr(actual))}: only {value!r} can be read")

@@ -161,7 +161,8 @@ class _Reader:
         columns = {field: np.concatenate(parts or [np.empty(0)]) for field, parts in self.columns.items()}
         tokens_N, batch = columns.pop("tokens"), section(config, "train").get("batch_tokens")
         if isinstance(batch, int):
-            tokens_N = np.where(np.isnan(tokens_N), step_N * batch, tokens_N)
+            with np.errstate(over="ignore"):
+                tokens_N = np.where(np.isnan(tokens_N), _finite(step_N * _number(batch)), tokens_N)
         kept_N = _kept(step_N)
         return History(
             name,
@@ -201,7 +202,11 @@ def _numbers(values: list[Any]) -> Floats:
         numbers_N = np.array(values, dtype=np.float64)  # None becomes NaN
     except (ValueError, TypeError, OverflowError):
         numbers_N = np.array([_number(value) for value in values], dtype=np.float64)
-    return np.where(np.isfinite(numbers_N), numbers_N, math.nan)
+    return _finite(numbers_N)
+
+
+def _finite(values_N: Floats) -> Floats:
+    return np.where(np.isfinite(values_N), values_N, math.nan)
 
 
 def _number(value: Any) -> float:
@@ -288,14 +293,14 @@ def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def parameters(model: Mapping[str, Any]) -> int | None:
-    """The number of parameters of a shape, config.json's section `model`; None if a field of it is missing.
+    """The number of parameters of a shape, config.json's section `model`; None if a field is missing or absurd.
 
     A tied embedding counts once. This repeats `model.gpt.parameter_count` so that `model plot` need not load PyTorch.
     """
     try:
         vocab, width, layers, head_dim = (int(model[k]) for k in ("vocab_size", "width", "layers", "head_dim"))
         heads, kv_heads, mlp, context = (int(model[k]) for k in ("heads", "kv_heads", "mlp_width", "context"))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     bias = bool(model.get("bias", False))
     gated = model.get("activation", "swiglu") == "swiglu"
@@ -307,7 +312,8 @@ def parameters(model: Mapping[str, Any]) -> int | None:
     layer = width * (qkv + heads * head_dim + up + mlp) + 2 * norm
     layer += qkv + width + up + width if bias else 0
     layer += 2 * head_dim if model.get("qk_norm", True) else 0
-    return total + layers * layer
+    total += layers * layer
+    return total if abs(total) < 1 << 63 else None
 
 
 def preset(model: Mapping[str, Any]) -> str | None:

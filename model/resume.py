@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.checkpoint import MISFITS, checkpoints, newest, no_checkpoint, row_of, save, sweep
+from model.checkpoint import MISFITS, checkpoints, newest, no_checkpoint, require, row_of, save, sweep
 from model.config import differences
 from model.gpt import GPT
 from model.guard import Guard
@@ -76,9 +76,10 @@ def find_resume_point(run: Path, identity: dict[str, Any], log: Callable[[str], 
     path, state = checkpoint
     if state.get("optimizers") is None:
         raise ValueError(f"{run}: holds an imported model, which has no training to resume; choose another -o")
-    for name, kind in {"position": int, "train": dict, "optimizers": list, "guard": dict, "rng": dict}.items():
-        if not isinstance(state.get(name), kind):
-            raise no_checkpoint(path, f"it has no {name}")
+    try:
+        require(state, {"position": int, "train": dict, "optimizers": list, "guard": dict, "rng": dict})
+    except ValueError as error:
+        raise no_checkpoint(path, error) from None
     lines = [line for part in identity for line in differences({part: state[part]}, {part: identity[part]})]
     allowed = tuple(f"train.{name}: " for name in MAY_CHANGE)
     refused = [line for line in lines if not line.startswith(allowed)]

@@ -16,6 +16,13 @@ from tests.support.paths import TESTDATA
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# A process of one test is one of many at a time: a thread a core, each waiting for the others, would take the other
+# tests' time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What processes do first: see the file there.
+PROCESSES = str(Path(__file__).parent / "support/processes")
+os.environ["PYTHONPATH"] = os.pathsep.join([PROCESSES, *filter(None, [os.environ.get("PYTHONPATH")])])
+
 # A slow shared machine is not a failure, and a test that failed once must fail again.
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")

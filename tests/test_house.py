@@ -39,6 +39,7 @@ ROOMS = {
     "tokens": MACHINERY,
     "report": MACHINERY,
     "sample": MACHINERY,
+    "export": MACHINERY | {"report"},
     "inputs": MACHINERY | {"sources", "warc", "language"},
     "pipeline": MACHINERY | {"inputs", "sources", "tokens", "report"},
 }

@@ -274,7 +274,10 @@ def documents_source(name: str, inputs: tuple[str, ...], output: str, columns: A
     check_apart(inputs, output)
     source = find_source(inputs, columns)
     if source.warcs:
-        raise ValueError(f"{inputs[0]}: {name} reads documents; run corpus extract first")
+        raise ValueError(
+            f"{inputs[0]}: {name} reads documents: the output of a command, or .parquet, .jsonl, .csv, .txt files; "
+            "for WARC files run corpus extract first"
+        )
     say_left_out(source)
     return source
 

@@ -78,6 +78,8 @@ def words_of(text: str, kind: str = "english") -> Words:
     memories = _memories()
     memory = memories.get(kind)
     if memory is None or memory.is_full():
+        if memory is not None:
+            memory.kept.clear()  # these answers name the memory: a circle, which Python would free much later
         memory = memories[kind] = Memory(kind)
     kept = memory.kept.get(text)
     if kept is not None:

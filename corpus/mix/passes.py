@@ -99,6 +99,7 @@ def _passes(mixture: Mixture, shards: dict[str, SourceShard]) -> Iterator[Pass]:
         units,
         describe([], grouping=grouping, factors=factors, seed=mixture.seed),
         lambda digest: MixWork("mix", mixture.output, digest, shards, mixture.grouping, factors, mixture.seed, schema),
+        holds="documents",
     )
 
 

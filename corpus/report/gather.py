@@ -72,7 +72,7 @@ def write_report(folders: Sequence[str], training: str | None = None) -> tuple[s
     if training and not (run / "metrics.jsonl").is_file():
         raise ValueError(f"{training}: holds no metrics.jsonl; it should be the folder of a training run")
     metrics = _lines(run / "metrics.jsonl")
-    whole = funnel(_records(named))
+    whole = funnel(records(named))
     text = page(
         whole,
         title=last.rpartition("/")[2] if is_remote(last) else Path(last).resolve().name,
@@ -85,7 +85,8 @@ def write_report(folders: Sequence[str], training: str | None = None) -> tuple[s
     return f"{last}/report.html", whole
 
 
-def _records(named: Sequence[tuple[str, Dataset]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(named: Sequence[tuple[str, Dataset]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, commit record) of every unit of these datasets, as `corpus.report.funnel.funnel` takes them."""
     for name, dataset in named:
         for record in dataset.records():
             yield name, json.loads(record.to_json())

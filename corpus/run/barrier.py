@@ -102,6 +102,7 @@ def documents_behind(
             keep_dropped_text=job.recipe.keep_dropped_text,
         ),
         sums_of(steps),
+        "documents",
     )
 
 

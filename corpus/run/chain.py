@@ -20,7 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from corpus.engine.base import Attempt, Quarantine, TimeLimit
 from corpus.run import own
@@ -29,6 +31,7 @@ from corpus.stage import Stage
 
 BATCH = 64  # rows of text that go through a stage together
 _ERRORS = 1000  # rows of a shard that may make a stage fail; with more, the stage is at fault
+_JOINED = 4096  # rows of DROPPED that are held as one batch
 _FEW = 10  # rows that may make a stage fail where no row passes it
 # What the machine, and no row, is to blame for.
 _MACHINE = {
@@ -100,17 +103,48 @@ class Account:
         return {"stage": self.stage, "read": self.read, "kept": self.kept, "dropped": dropped, **self.sums}
 
 
+class _Dropped:
+    """DROPPED rows until their unit ends, without their texts unless these are kept.
+
+    Small batches are joined, because a batch of one row takes ten times the memory of its row.
+    """
+
+    def __init__(self, keep_text: bool) -> None:
+        self._keep_text = keep_text
+        self._ordinals: list[NDArray[np.int64]] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._small = self._small_rows = 0  # batches at the end of the lists that are not joined yet; their rows
+
+    def add(self, ordinals: list[int], rows: pa.RecordBatch) -> None:
+        if not self._keep_text:
+            rows = rows.set_column(DROPPED.names.index("text"), DROPPED.field("text"), pa.nulls(len(rows), pa.string()))
+        self._ordinals.append(np.array(ordinals, np.int64))
+        self._batches.append(rows)
+        self._small, self._small_rows = self._small + 1, self._small_rows + len(ordinals)
+        if self._small_rows >= _JOINED:
+            self._ordinals[-self._small :] = [np.concatenate(self._ordinals[-self._small :])]
+            self._batches[-self._small :] = [pa.concat_batches(self._batches[-self._small :])]
+            self._small = self._small_rows = 0
+
+    def in_order(self) -> pa.Table:
+        """All rows in the order of their ordinals."""
+        ordinals = np.concatenate([np.zeros(0, np.int64), *self._ordinals])
+        return pa.Table.from_batches(self._batches, DROPPED).take(pa.array(np.argsort(ordinals, kind="stable")))
+
+
 class Chain:
     """The stages of a pass over one shard; `accounts`, `dropped` and `audits` are whole when `run` is exhausted."""
 
-    def __init__(self, steps: Iterable[Step], attempt: Attempt, seconds: float) -> None:
+    def __init__(
+        self, steps: Iterable[Step], attempt: Attempt, seconds: float, *, keep_dropped_text: bool = True
+    ) -> None:
         self.steps = list(steps)
         self.attempt = attempt
         self.seconds = seconds
         self.before: list[Account] = []  # of rows that the reader dropped before any stage saw them
         self.accounts = [Account(step.stage) for step in self.steps]
         self.audits: list[pa.RecordBatch] = []  # rows for review, in input order
-        self._dropped: list[tuple[list[int], pa.RecordBatch]] = []
+        self._dropped = _Dropped(keep_dropped_text)
         self._errors: dict[int, tuple[int, BaseException]] = {}  # by stage: how many rows failed, and the first error
 
     @property
@@ -154,13 +188,11 @@ class Chain:
 
     def drop(self, ordinals: list[int], rows: pa.RecordBatch) -> None:
         """Add DROPPED rows that a reader made, for records that no stage can be given."""
-        self._dropped.append((ordinals, rows))
+        self._dropped.add(ordinals, rows)
 
     def dropped(self) -> pa.Table:
         """All DROPPED rows in input order."""
-        ordinals = [ordinal for part, _ in self._dropped for ordinal in part]
-        table = pa.Table.from_batches([batch for _, batch in self._dropped], DROPPED)
-        return table.take(pa.array(sorted(range(len(ordinals)), key=ordinals.__getitem__), pa.int64()))
+        return self._dropped.in_order()
 
     def _through(self, first: int, last: int, rows: Rows | None) -> Rows | None:
         for index in range(first, last):
@@ -215,7 +247,7 @@ class Chain:
         self.audits += [result.audit] if result.audit else []
         kept, dropped = _sides(step.stage, rows.ordinals, result)
         if dropped:
-            self._dropped.append((dropped, result.dropped))
+            self._dropped.add(dropped, result.dropped)
             self.accounts[index].dropped.update(result.dropped.column("rule").to_pylist())
         return Rows(kept, result.kept) if kept else None
 
@@ -242,7 +274,7 @@ class Chain:
 
     def _note(self, index: int, rows: Rows, why: Quarantine) -> None:
         drop = Drop(f"{why.stage}.{why.kind}", why.detail, _THRESHOLDS.get(why.kind, why.detail))
-        self._dropped.append((rows.ordinals, dropped_rows(rows.batch, self.steps[index].stage, {0: drop})))
+        self._dropped.add(rows.ordinals, dropped_rows(rows.batch, self.steps[index].stage, {0: drop}))
         self.accounts[index].dropped[drop.rule] += 1
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from corpus.engine.base import Engine, Event, Failure
 from corpus.run.plan import ALONE, Pass, Share, removed
+from corpus.store import card
 from corpus.store.shards import Dataset
 
 
@@ -31,6 +32,8 @@ def run_pass(plan: Pass, engine: Engine, on_event: Callable[[Event], None], shar
     """
     dataset = Dataset(plan.output)
     digest = dataset.begin(plan.config)
+    if plan.holds:
+        dataset.storage.create(card.NAME, card.dataset_card(plan.holds, dropped=plan.holds == "documents").encode())
     units = {unit.key: unit for unit in plan.units(share.of(plan.keys))}
     if share.count == 1 and len(units) < len(plan.keys):
         raise removed(plan.name, next(key for key in plan.keys if key not in units))

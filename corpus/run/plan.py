@@ -87,6 +87,7 @@ class Pass:
     config  what the config hash of its commit records is taken over (see `corpus.run.recipe.describe`)
     work    config hash -> the work that the engine runs for each unit
     sums    what the sums in its accounts mean, by name (see `corpus.stage.Stage.sums`)
+    holds   documents or tokens, if the dataset is for readers: then it has a card (see `corpus.store.card`)
     """
 
     name: str
@@ -96,6 +97,7 @@ class Pass:
     config: dict[str, Any]
     work: Callable[[str], Work]
     sums: Mapping[str, str] = field(default_factory=dict)
+    holds: str = ""
 
 
 def global_pass(

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from bpe import arguments
+from bpe.parse import brief
 from bpe.whole import read_whole, unreadable
 from corpus import __version__
 from corpus.config import check
@@ -126,8 +127,8 @@ def _with_preset(stage: Stage, settings: dict[str, Any]) -> dict[str, Any]:
     if not stage.presets or "preset" not in settings:
         return settings
     name = settings.pop("preset")
-    if name not in stage.presets:
-        raise ValueError(f"preset = {name!r}: should be one of {', '.join(stage.presets)}")
+    if not isinstance(name, str) or name not in stage.presets:
+        raise ValueError(f"preset = {brief(repr(name))}: should be one of {', '.join(stage.presets)}")
     return {**stage.presets[name], **settings}
 
 
@@ -166,11 +167,11 @@ def load_recipe(
     path, overrides = _recipe_file(arguments.path("path", path)), _overrides(overrides)
     try:
         text = read_whole(Path(path), _MOST_TEXT).decode("utf-8")
-        data = tomllib.loads(text)
+        data = _toml(text)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such recipe{_known_recipes(path)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML: {error}") from None
+        raise ValueError(f"{path}: not TOML: {brief(error)}") from None
     except RecursionError:
         raise ValueError(f"{path}: not TOML that can be read: it is nested too deeply") from None
     except IsADirectoryError:
@@ -181,9 +182,8 @@ def load_recipe(
         where = f"{path}:{_line(text, None, key)}"
         if key in top:
             if not isinstance(value, top[key]):
-                raise ValueError(
-                    f"{where}: {key} = {value!r}: should be {'a string' if top[key] is str else 'true or false'}"
-                )
+                kind = "a string" if top[key] is str else "true or false"
+                raise ValueError(f"{where}: {key} = {brief(repr(value))}: should be {kind}")
         elif isinstance(value, list) and key in STAGES:
             raise ValueError(f"{where}: {key}: should be one table, [{key}], and neither a list nor [[{key}]]")
         elif not isinstance(value, dict) or (key not in STAGES and "module" not in value):
@@ -212,6 +212,16 @@ def load_recipe(
         keep_dropped_text=data.get("keep_dropped_text", False),
         text=text,
     )
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises TOMLDecodeError, for a number of more than 4,300 digits too."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:
+        raise tomllib.TOMLDecodeError(str(error)) from None
 
 
 def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
@@ -268,7 +278,7 @@ def _overrides(changes: Mapping[str, Any] | Iterable[tuple[str, str, Any]]) -> l
 def _override(change: Any) -> tuple[str, str, Any]:
     """A change that is not of a mapping, if it is (stage, setting, value). Raises TypeError."""
     if not isinstance(change, tuple | list) or len(change) != 3:
-        raise TypeError(f"overrides: {arguments.shown(change)}: should be (stage, setting, value)")
+        raise TypeError(f"overrides: {brief(repr(change))}: should be (stage, setting, value)")
     stage, name, value = change
     return arguments.string("overrides", stage), arguments.string("overrides", name), value
 

@@ -121,7 +121,7 @@ class ChainWork:
             dataclasses.replace(self, steps=steps)._run(unit, attempt)
 
     def _run(self, unit: Unit, attempt: Attempt) -> None:
-        chain = Chain(self.steps, attempt, self.seconds)
+        chain = Chain(self.steps, attempt, self.seconds, keep_dropped_text=self.keep_dropped_text)
         schema = self._schema(unit)
         with committing(self, unit, attempt) as ending:
             kept = ShardWriter(ending.folder / "kept.parquet", schema)

@@ -7,7 +7,6 @@ describes its file as a schema, a JSON-lines file by its first lines, so that th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from corpus.schema import DOCUMENTS
 TEXTS = ("text", "content", "raw_content", "body", "document")  # names of a text column, in this order
 SOURCE = pa.schema([("source_file", pa.string()), ("source_offset", pa.int64())])  # behind the columns of DOCUMENTS
 METADATA = "metadata"  # the column for the other fields of JSON lines
-_SHOWN = 30  # columns that an error lists
+_SHOWN, _LONGEST = 30, 60  # columns that an error lists, characters of a name
 
 
 class Unreadable(ValueError):
@@ -36,6 +35,10 @@ class Columns:
     by      how plain text is cut into documents: "file", "line", or a separator
 
     Raises ValueError for names that are no column of DOCUMENTS, and for a column that is named twice.
+
+    >>> from corpus import Columns
+    >>> Columns(text="content", rename=(("url", "meta.url"),)).named()
+    {'url': 'meta.url', 'text': 'content'}
     """
 
     text: str = ""
@@ -48,7 +51,9 @@ class Columns:
         seen = {name for name in ("text", "id") if getattr(self, name)}
         for ours, theirs in self.rename:
             if ours not in DOCUMENTS.names:
-                raise ValueError(f"--map {ours}={theirs}: documents have no column {ours!r}, only {_list(DOCUMENTS)}")
+                raise ValueError(
+                    f"--map {ours}={theirs}: documents have no column {ours!r}, only {names_of(DOCUMENTS)}"
+                )
             if ours in seen:
                 raise ValueError(f"--map {ours}={theirs}: the column {ours!r} is named twice; name it once")
             seen.add(ours)
@@ -133,7 +138,7 @@ def is_string(kind: pa.DataType) -> bool:
 def _text_column(schema: pa.Schema, named: str, where: str) -> str:
     if named:
         if resolve(schema, named) is None:
-            raise ValueError(f"{where}: no column {named!r}, only {_list(schema)}; name another with --text-column")
+            raise ValueError(f"{where}: no column {named!r}, only {names_of(schema)}; name another with --text-column")
         return named
     if known := next((name for name in TEXTS if name in schema.names), None):
         return known
@@ -141,11 +146,12 @@ def _text_column(schema: pa.Schema, named: str, where: str) -> str:
     if len(strings) == 1:
         return strings[0]
     raise ValueError(
-        f"{where}: no column `text`, only {_list(schema)}; name the column that holds the text with --text-column"
+        f"{where}: no column `text`, only {names_of(schema)}; name the column that holds the text with --text-column"
     )
 
 
-def _list(names: pa.Schema | Sequence[str]) -> str:
-    listed = names.names if isinstance(names, pa.Schema) else list(names)
+def names_of(schema: pa.Schema) -> str:
+    """The names of columns in one line, for a message; a damaged CSV file may have names of many lines."""
+    listed = [" ".join(name.split())[:_LONGEST] for name in schema.names]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     return ", ".join(listed[:_SHOWN]) + more if listed else "none at all"

@@ -16,8 +16,8 @@ import pyarrow as pa
 from corpus.schema import DOCUMENTS, Drop
 from corpus.sources.columns import Choice, Columns, Unreadable, choose
 from corpus.sources.documents import not_utf8
-from corpus.sources.formats import LARGEST, File, Look, Table
-from corpus.sources.packed import check_content, unpacked
+from corpus.sources.formats import LARGEST, File, Look, Table, ending_of
+from corpus.sources.packed import Unclosed, check_content, unpacked
 
 BATCH_BYTES, BATCH_ROWS = 256 << 10, 1024  # of a table: characters, rows
 _FIELD = 2 * LARGEST  # characters of a field, from which on a quote seems not to be closed
@@ -28,7 +28,7 @@ _BUFFER = 1 << 16
 def look(file: File, columns: Columns) -> Look:
     """The columns that the header names. Raises Unreadable for a file without a header, or of another kind."""
     with unpacked(file.stream, file.path) as stream:
-        head = io.BufferedReader(_Unclosed(stream), _BUFFER)
+        head = io.BufferedReader(Unclosed(stream), _BUFFER)
         check_content(head.peek(_HEAD)[:_HEAD], file.path)
         return Look(_schema(_header(_rows(head, file.path), file.path), file.path))
 
@@ -60,8 +60,8 @@ def read(file: File, columns: Columns, kept: pa.Schema) -> Iterator[Table]:
 def _rows(stream: Any, path: str) -> Iterator[list[str]]:
     """The rows that are not empty; bytes that are not UTF-8 are lone surrogates."""
     csv.field_size_limit(_FIELD)
-    text = io.TextIOWrapper(io.BufferedReader(_Unclosed(stream), _BUFFER), "utf-8-sig", "surrogateescape", newline="")
-    rows = csv.reader(text, delimiter="\t" if ".tsv" in path.lower()[-8:] else ",")
+    text = io.TextIOWrapper(io.BufferedReader(Unclosed(stream), _BUFFER), "utf-8-sig", "surrogateescape", newline="")
+    rows = csv.reader(text, delimiter="\t" if ending_of(path).startswith(".tsv") else ",")
     while True:
         try:
             row = next(rows, None)
@@ -71,21 +71,6 @@ def _rows(stream: Any, path: str) -> Iterator[list[str]]:
             return
         if row:
             yield row
-
-
-class _Unclosed(io.RawIOBase):
-    """The bytes of a stream that stays open when this is closed."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def _header(rows: Iterator[list[str]], path: str) -> list[str]:
@@ -127,7 +112,8 @@ def _table(
         if field.name in at
     }
     offsets = pa.array(range(first, first + len(values)), pa.int64())
-    return Table(columns, others, offsets, drops, min(file.stream.tell() / max(file.size, 1), 1.0))
+    share = min(file.stream.tell() / max(file.size, 1), 1.0)
+    return Table(columns, others, offsets, drops, share, is_utf8=True)
 
 
 def _strings(values: list[str], name: str, drops: dict[int, Drop]) -> pa.Array:

@@ -30,6 +30,10 @@ RULES = (
 )
 
 
+# What the account of the rows counts besides documents.
+SUMS = {"equal_ids": "rows with the id of an earlier row"}
+
+
 def no_text() -> Drop:
     return Drop("import.no_text", "null", "a text")
 
@@ -76,8 +80,17 @@ def documents(
     strings: dict[str, pa.Array] = {}
     for ours, values in table.columns.items():
         if DOCUMENTS.field(ours).type == pa.string():
-            strings[ours], bad = as_strings(values)
+            strings[ours], bad = (values, {}) if table.is_utf8 else as_strings(values)
             drops |= {row: not_utf8(ours, byte) for row, byte in bad.items() if row not in drops}
+    others = []
+    for field in kept:
+        values = table.kept.get(field.name)
+        if values is not None and field.type == pa.string() and (is_text(values.type) or pa.types.is_null(values.type)):
+            values, bad = as_strings(values)
+            drops |= {row: not_utf8(field.name, byte) for row, byte in bad.items() if row not in drops}
+        others.append(
+            pa.nulls(rows, field.type) if values is None else _valid(_cast(values, field, where), field, where)
+        )
     strings["text"] = _judged(strings["text"], drops)
     source = pa.repeat(pa.scalar(name), rows)
     strings["id"] = _with_made_ids(strings.get("id"), name + mark, table.offsets)
@@ -89,11 +102,9 @@ def documents(
             arrays.append(pa.nulls(rows, field.type))
         else:
             arrays.append(values if field.name in strings else _cast(values, field, where))
-    arrays += [source, table.offsets]
-    for field in kept:
-        values = table.kept.get(field.name)
-        arrays.append(pa.nulls(rows, field.type) if values is None else _cast(values, field, where))
-    return pa.record_batch(arrays, schema=pa.schema([*DOCUMENTS, *SOURCE, *kept])), drops
+    return pa.record_batch(
+        [*arrays, source, table.offsets, *others], schema=pa.schema([*DOCUMENTS, *SOURCE, *kept])
+    ), drops
 
 
 def _judged(texts: pa.Array, drops: dict[int, Drop]) -> pa.Array:
@@ -192,6 +203,16 @@ def _cast(values: pa.Array, field: pa.Field, where: str) -> pa.Array:
             f"{where}: column {field.name}: {values.type} cannot become {field.type} ({str(error).splitlines()[0]}); "
             f"take another column or none: --map '{field.name}='"
         ) from None
+
+
+def _valid(values: pa.Array, field: pa.Field, where: str) -> pa.Array:
+    """The values of a column that is kept. Raises ValueError for nested texts that are not UTF-8."""
+    if pa.types.is_nested(field.type):
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{where}: column {field.name}: {error}; read this file without --keep-columns") from None
+    return values
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

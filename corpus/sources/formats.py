@@ -50,6 +50,7 @@ class Table(NamedTuple):
     offsets  int64[rows]: `source_offset` of each row
     drops    by row: why it is no document, as far as the format can tell
     share    how much of the unit's part of the file is read, from 0 to 1
+    is_utf8  whether all columns of text are strings that were made of Python's, so that they are UTF-8
     """
 
     columns: dict[str, pa.Array]
@@ -57,6 +58,7 @@ class Table(NamedTuple):
     offsets: pa.Array
     drops: dict[int, Drop]
     share: float
+    is_utf8: bool = False
 
 
 class File(NamedTuple):

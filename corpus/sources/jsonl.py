@@ -8,6 +8,7 @@ no object with a text is dropped by name; blank lines are no rows. A byte order 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import json
 import math
@@ -29,7 +30,8 @@ LONGEST = 2 * LARGEST  # bytes of a line: escapes make a text longer
 BATCH_BYTES, BATCH_ROWS = 256 << 10, 1024  # of a table
 _HEAD_BYTES, _HEAD_LINES = 1 << 20, 100  # what is read of a file to learn its fields
 _NUMBERS = frozenset(field.name for field in DOCUMENTS if field.type != pa.string())
-_INTEGER = 2.0**63  # orjson makes a float of an integer beyond
+_FLOATS = frozenset(field.name for field in DOCUMENTS if field.type == pa.float64())
+_INTEGER = 2**63  # orjson makes a float of an integer beyond
 
 
 class _Inexact(ValueError):
@@ -42,7 +44,8 @@ def look(file: File, columns: Columns) -> Look:
         head = _head(stream, file.path)
     lines = [line for line in head.split(b"\n")[:_HEAD_LINES] if line.strip()]
     objects = [value for line in lines if isinstance(value := _parsed_or_none(line), dict)]
-    if lines and not objects:
+    is_cut = bool(lines) and lines[0].lstrip().startswith(b"[") and _parsed_or_none(lines[0]) is None
+    if is_cut or (lines and not objects):  # the last item of a list over several lines is an object
         raise Unreadable(f"{file.path}: {_what(lines[0])}")
     merged: dict[str, pa.DataType] = {}
     for one in objects:
@@ -120,9 +123,12 @@ class _Rows:
     def add(self, offset: int, line: bytes) -> None:
         """The row of a line."""
         try:
-            row = self._row(orjson.loads(line), offset)
-        except ValueError:  # orjson's too
-            row = self._slowly(line, offset)
+            try:
+                row = self._row(orjson.loads(line), offset)
+            except ValueError:  # orjson's too
+                row = self._slowly(line, offset)
+        except RecursionError:  # of Python's own writer
+            row = _not_json("brackets are nested too deep")
         if isinstance(row, Drop):
             self.drop(offset, row, len(line))
             return
@@ -150,7 +156,7 @@ class _Rows:
         lists = (self._values | late).items()
         columns = {name: pa.array(values, DOCUMENTS.field(name).type) for name, values in lists}
         kept = {METADATA: pa.array(self._metadata, pa.string())} if self._keep else {}
-        made = Table(columns, kept, pa.array(self.offsets, pa.int64()), self._drops, share)
+        made = Table(columns, kept, pa.array(self.offsets, pa.int64()), self._drops, share, is_utf8=True)
         self._clear()
         return made
 
@@ -187,19 +193,22 @@ class _Rows:
 
     def _made(self, value: Any, name: str, offset: int, is_exact: bool) -> Any:
         """A value, which is not null, as the column `name` holds it."""
-        if not isinstance(value, str):
-            if not is_exact:
-                _check_exact(value)
-            value = _as_text(value)
-        return _number(value, name, f"{self._where}, byte {offset}") if name in _NUMBERS else value
+        if name in _NUMBERS:
+            return _number(value, name, f"{self._where}, byte {offset}")
+        if isinstance(value, str):
+            return value
+        if not is_exact:
+            _check_exact(value)
+        return _as_text(value)
 
     def _rest(self, value: dict[str, Any], is_exact: bool) -> str:
         """The fields that are not taken, as JSON."""
         rest = {name: item for name, item in value.items() if name not in self._whole}
-        if is_exact:
-            return json.dumps(rest, ensure_ascii=True)
-        _check_exact(rest)
-        return orjson.dumps(rest).decode()
+        if not is_exact:
+            _check_exact(rest)
+            with contextlib.suppress(orjson.JSONEncodeError):  # nested deeper than it writes
+                return orjson.dumps(rest).decode()
+        return json.dumps(rest)
 
 
 class _Row(NamedTuple):
@@ -254,15 +263,14 @@ def _reach(value: Any, path: tuple[str, ...]) -> Any:
 
 def _check_exact(value: Any) -> None:
     """Raises _Inexact if there is a float in the value that may have been a large integer."""
-    if isinstance(value, float):
-        if abs(value) >= _INTEGER:
-            raise _Inexact
-    elif isinstance(value, dict):
-        for item in value.values():
-            _check_exact(item)
-    elif isinstance(value, list):
-        for item in value:
-            _check_exact(item)
+    open_values = [value]
+    while open_values:
+        value = open_values.pop()
+        if isinstance(value, float):
+            if abs(value) >= _INTEGER:
+                raise _Inexact
+        elif isinstance(value, dict | list):
+            open_values += value.values() if isinstance(value, dict) else value
 
 
 def _as_text(value: Any) -> str:
@@ -272,21 +280,25 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _number(text: str, name: str, where: str) -> float | int | None:
-    """The number in the text of a field, None for an empty text. Raises ValueError naming file, place and column."""
+def _number(value: Any, name: str, where: str) -> float | int | None:
+    """The number in a field, or in its text; None for an empty text. Raises ValueError naming file, place, column."""
+    is_float = name in _FLOATS
+    if type(value) is float if is_float else type(value) is int and abs(value) < _INTEGER:
+        return value  # type: ignore[no-any-return]
+    text = value.strip() if isinstance(value, str) else str(value)
     try:
-        if not text.strip():
+        if not text:
             return None
-        if DOCUMENTS.field(name).type == pa.float64():
-            return float(text)
-        number = int(text) if text.strip().lstrip("+-").isdecimal() else float(text)
-        if number != math.floor(number) or abs(number) >= 2**63:
+        number = int(text) if text.lstrip("+-").isdecimal() else float(text)
+        if is_float:
+            return float(number)
+        if number != math.floor(number) or abs(number) >= _INTEGER:
             raise ValueError
         return int(number)
     except (ValueError, OverflowError):
-        wanted = DOCUMENTS.field(name).type
         raise ValueError(
-            f"{where}: column {name}: {text[:40]!r} cannot become {wanted}; take another or none: --map '{name}='"
+            f"{where}: column {name}: {text[:40]!r} cannot become {DOCUMENTS.field(name).type}; "
+            f"take another or none: --map '{name}='"
         ) from None
 
 
@@ -329,13 +341,13 @@ def _what(line: bytes) -> str:
     return f"no line at its beginning is a JSON object; it begins with {shown!r}; check what it holds"
 
 
-def _merge(fields: dict[str, pa.DataType], value: dict[str, Any]) -> None:
-    """Add the fields of an object; a field is a string if one of its values is, and objects are structs."""
+def _merge(fields: dict[str, pa.DataType], value: dict[str, Any], levels: int = 16) -> None:
+    """Add the fields of an object: a struct if one of the values is an object, else a string if one of them is."""
     for name, item in value.items():
         known = fields.get(name, pa.null())
-        if isinstance(item, dict):
+        if isinstance(item, dict) and levels:
             inner = {field.name: field.type for field in known} if pa.types.is_struct(known) else {}
-            _merge(inner, item)
+            _merge(inner, item, levels - 1)
             fields[name] = pa.struct(list(inner.items()))
-        elif isinstance(item, str) or name not in fields:
+        elif not pa.types.is_struct(known):
             fields[name] = pa.string() if isinstance(item, str) else known

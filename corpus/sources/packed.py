@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -67,20 +68,23 @@ def check_content(head: bytes, path: str) -> None:
         raise Unreadable(f"{path}: holds {kind}, which is not what its name says; {fix}")
 
 
-class _Lent:
-    """A stream that stays open when Arrow, which closes what it is given, has read it."""
+class Unclosed(io.RawIOBase):
+    """The bytes of a stream that stays open when this is closed."""
 
-    closed = False
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
 
-    def __init__(self, stream: BufferedReader) -> None:
-        self.read = stream.read
+    def readable(self) -> bool:
+        return True
 
-    def close(self) -> None:
-        self.closed = True
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _zstd(stream: BufferedReader) -> Any:
-    return pa.CompressedInputStream(pa.PythonFile(_Lent(stream), mode="r"), "zstd")
+    return pa.CompressedInputStream(pa.PythonFile(Unclosed(stream), mode="r"), "zstd")
 
 
 def _gz(stream: BufferedReader) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -29,7 +30,7 @@ def look(file: File, columns: Columns) -> Look:
     schema = _checked_schema(parquet, file.path)
     choice = choose(schema, columns, file.path)
     check_types(choice, file.path)
-    sizes = _text_bytes(parquet.metadata, choice)
+    sizes = _text_bytes(parquet.metadata, range(parquet.metadata.num_row_groups), choice)
     pieces, start, size, row, first_row = [], 0, 0, 0, 0
     for group, more in enumerate(sizes):
         if group > start and size + more > PIECE:
@@ -54,7 +55,7 @@ def read(file: File, columns: Columns, kept: pa.Schema) -> Iterator[Table]:
     for batch in _batches(parquet, list(groups), list(names), _batch_rows(parquet.metadata, groups, choice), file.path):
         for part in _cut(batch, choice):
             taken = {ours: _column(part, path) for ours, path in choice.paths.items()}
-            offsets = pa.array(range(row, row + part.num_rows), pa.int64())
+            offsets = pa.array(np.arange(row, row + part.num_rows, dtype=np.int64))
             row += part.num_rows
             share = (row - file.part.first_row) / max(rows, 1)
             yield Table(taken, {name: part.column(name) for name in rest}, offsets, {}, share)
@@ -100,17 +101,16 @@ def _batches(parquet: Any, groups: list[int], names: list[str], rows: int, path:
         yield batch
 
 
-def _text_bytes(metadata: pq.FileMetaData, choice: Choice) -> list[int]:
-    """Bytes of the text column in each row group, before compression."""
+def _text_bytes(metadata: pq.FileMetaData, groups: range, choice: Choice) -> list[int]:
+    """Bytes of the text column in each of these row groups, before compression."""
     leaf = ".".join(choice.paths["text"])
     column = next(at for at in range(metadata.num_columns) if metadata.schema.column(at).path == leaf)
-    groups = range(metadata.num_row_groups)
     return [metadata.row_group(group).column(column).total_uncompressed_size for group in groups]
 
 
 def _batch_rows(metadata: pq.FileMetaData, groups: range, choice: Choice) -> int:
-    sizes = _text_bytes(metadata, choice)
-    widest = max((sizes[group] / max(metadata.row_group(group).num_rows, 1) for group in groups), default=1.0)
+    sizes = zip(groups, _text_bytes(metadata, groups, choice), strict=True)
+    widest = max((size / max(metadata.row_group(group).num_rows, 1) for group, size in sizes), default=1.0)
     return max(1, min(READ_ROWS, int(READ_BYTES / max(widest, 1))))
 
 

@@ -18,14 +18,14 @@ import pyarrow as pa
 
 from corpus.engine.base import Unit
 from corpus.schema import DOCUMENTS
-from corpus.sources.columns import METADATA, SOURCE, Choice, Columns, Unreadable, choose
+from corpus.sources.columns import METADATA, SOURCE, Choice, Columns, Unreadable, choose, names_of
 from corpus.sources.documents import plain_type
 from corpus.sources.formats import FORMATS, LARGEST, PIECE, File, Look, Part, ending_of, format_of, is_packed
 from corpus.sources.found import Found, find_files
 from corpus.sources.keys import unit_keys
 from corpus.sources.reader import FileRows
-from corpus.store.open import fingerprint, open_path
-from corpus.store.records import UNREADABLE, Input
+from corpus.store.inputs import input_at
+from corpus.store.open import open_path
 
 FORMAT = 1  # of what is made of files; it is part of the configuration
 GATHERED = 1000  # small text files in a unit, at most
@@ -63,7 +63,7 @@ class SourceFiles:
         """
         paths = list(dict.fromkeys(path for key in keys for path in self.pieces[key].paths))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            inputs = dict(zip(paths, pool.map(_input, paths), strict=True))
+            inputs = dict(zip(paths, pool.map(input_at, paths), strict=True))
         return [
             Unit(key, tuple(inputs[path] for path in self.pieces[key].paths), part=self.pieces[key].part)
             for key in keys
@@ -107,27 +107,18 @@ def open_sources(paths: Sequence[str], columns: Columns = Columns()) -> SourceFi
     choices = {path: choose(schema, columns, path) for path, schema in schemas.items() if schema.names}
     _check_named(choices, schemas, columns)
     kept = _kept(files, schemas, choices) if columns.keep else {}
-    has_lines = any(format_of(file.path) == "jsonl" for file in files)
-    if columns.keep and has_lines:
-        if METADATA in kept:
-            raise ValueError(
-                f"{kept[METADATA].path}: has a column {METADATA!r}, where the other fields of JSON lines go; "
-                "read these files and the JSON lines each alone"
-            )
-        kept[METADATA] = _Kept(pa.string(), "")
     schema = pa.schema([*DOCUMENTS, *SOURCE, *(pa.field(name, one.type) for name, one in kept.items())])
-    left = dict.fromkeys(name for choice in choices.values() for name in choice.rest)
-    is_left = [name for name in left if name not in kept] if not (columns.keep and has_lines) else []
-    return SourceFiles(columns, schema, is_left, _pieces(files, looks, columns))
+    # The fields of JSON lines that are kept are in `metadata`, all of them.
+    lose = [choice for path, choice in choices.items() if not (columns.keep and format_of(path) == "jsonl")]
+    left_out = dict.fromkeys(name for choice in lose for name in choice.rest if name not in kept)
+    return SourceFiles(columns, schema, list(left_out), _pieces(files, looks, columns))
 
 
 def _looks(files: Sequence[Found], columns: Columns) -> Iterator[tuple[str, Look]]:
     """(path, look) of the files that are looked at and can be read; the units of the others say why not."""
     wanted: list[Found] = []
-    for name, group in itertools.groupby(
-        sorted(files, key=lambda file: format_of(file.path)), lambda file: format_of(file.path)
-    ):
-        wanted += itertools.islice(group, FORMATS[name].looks)
+    for name, one in FORMATS.items():
+        wanted += itertools.islice((file for file in files if format_of(file.path) == name), one.looks)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         looks = pool.map(lambda file: _look(file, columns), wanted)
         shared: dict[pa.Schema, pa.Schema] = {}  # the files of a data set have few schemas
@@ -167,7 +158,7 @@ def _check_named(choices: Mapping[str, Choice], schemas: Mapping[str, pa.Schema]
         if theirs and choices and not any(ours in choice.paths for choice in choices.values()):
             path = next(iter(choices))
             flag = f"--{ours}-column {theirs}" if ours in ("text", "id") else f"--map {ours}={theirs}"
-            raise ValueError(f"{flag}: no file has this column; {path} has {', '.join(schemas[path].names)}")
+            raise ValueError(f"{flag}: no file has this column; {path} has {names_of(schemas[path])}")
 
 
 class _Kept(NamedTuple):
@@ -178,7 +169,7 @@ class _Kept(NamedTuple):
 
 
 def _kept(files: Sequence[Found], schemas: Mapping[str, pa.Schema], choices: Mapping[str, Choice]) -> dict[str, _Kept]:
-    """The columns that are kept, with types that hold the values of all files.
+    """The columns that are kept, with types that hold the values of all files; `metadata` if there are JSON lines.
 
     Raises ValueError naming column and both files where there is no such type.
     """
@@ -194,6 +185,13 @@ def _kept(files: Sequence[Found], schemas: Mapping[str, pa.Schema], choices: Map
             if (schema, field.name) not in seen:
                 seen.add((schema, field.name))
                 kept[field.name] = _unified(kept.get(field.name), _Kept(plain_type(field.type), file.path), field.name)
+    if any(format_of(file.path) == "jsonl" for file in files):
+        if METADATA in kept:
+            raise ValueError(
+                f"{kept[METADATA].path}: has a column {METADATA!r}, where the other fields of JSON lines go; "
+                "read these files and the JSON lines each alone"
+            )
+        kept[METADATA] = _Kept(pa.string(), "")
     return kept
 
 
@@ -254,12 +252,3 @@ def _gathered(files: Iterable[Found]) -> Iterator[list[Found]]:
         size += file.size
     if group:
         yield group
-
-
-def _input(path: str) -> Input:
-    try:
-        return Input(path, *fingerprint(path))
-    except ConnectionError:
-        raise
-    except OSError:
-        return Input(path, 0, UNREADABLE)

@@ -6,11 +6,9 @@ the number of rows whose id an earlier row of the unit has.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +20,8 @@ from corpus.schema import DOCUMENTS, Drop, dropped_rows
 from corpus.sources.columns import SOURCE, Columns
 from corpus.sources.documents import NAME, documents
 from corpus.sources.formats import FORMATS, File, Part, format_of
-from corpus.store.open import fingerprint, open_path
-from corpus.store.records import UNREADABLE, Input
+from corpus.store.inputs import open_input
+from corpus.store.records import Input
 
 BATCH_BYTES, BATCH_ROWS = 256 << 10, 1024  # of text, of rows that go to the stages together
 
@@ -64,10 +62,16 @@ class FileRows:
         if equal := ids.equal():
             account.sums["equal_ids"] = equal
 
+    def batches(self, unit: Unit) -> Iterator[tuple[pa.RecordBatch, dict[int, Drop]]]:
+        """The rows of a unit, in order, and by row the reason why it is no document."""
+        for source, name in zip(unit.inputs, unit.part.names, strict=True):
+            for batch, drops, _, _ in self._batches(source, unit.part._replace(names=(name,))):
+                yield batch, drops
+
     def _batches(self, source: Input, part: Part) -> Iterator[tuple[pa.RecordBatch, dict[int, Drop], float, bool]]:
         kind = FORMATS[format_of(part.names[0])]
         kept = pa.schema(list(self.documents)[len(DOCUMENTS) + len(SOURCE) :])
-        with _readable(source) as stream:
+        with open_input(source) as stream:
             for table in kind.load().read(File(stream, source.path, source.size, part), self.columns, kept):
                 yield *documents(table, part.names[0], kind.mark, kept, source.path), table.share, "id" in table.columns
 
@@ -104,18 +108,3 @@ class _Ids:
     def equal(self) -> int:
         hashes = np.concatenate(self._hashes) if self._hashes else np.zeros(0, np.int64)
         return len(hashes) - len(np.unique(hashes))
-
-
-@contextlib.contextmanager
-def _readable(file: Input) -> Iterator[BufferedReader]:
-    """An input, open. Errors of reading name the file."""
-    try:
-        if file.etag == UNREADABLE:
-            fingerprint(file.path)  # raises the error that it raised before
-            raise OSError(f"{file.path}: could not be read when this pass began; run it again")
-        with open_path(file.path) as stream:
-            yield stream
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise type(error)(f"{file.path}: cannot be read ({error.strerror})") from None

@@ -66,9 +66,15 @@ def to_bytes(records: Iterable[tuple[Entry, CommitRecord]]) -> bytes:
 
 
 def rows_of(data: bytes, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a manifest, in the order of their keys. Raises what Arrow raises for damaged Parquet."""
+    """The rows of a manifest, in the order of their keys.
+
+    Raises what Arrow raises for damaged Parquet, and ValueError for a row without a key or a stamp.
+    """
     for batch in open_parquet(io.BytesIO(data)).iter_batches(_ROWS, columns=columns, use_threads=False):
-        yield from batch.to_pylist()
+        for row in batch.to_pylist():
+            if not isinstance(row.get("key"), str) or not isinstance(row.get("stamp"), str):
+                raise ValueError("a row has no key or no stamp")
+            yield row
 
 
 def record_of(row: dict[str, Any]) -> CommitRecord:

@@ -8,6 +8,7 @@ A dataset is a folder (or object prefix):
     _units/<unit>.json                the commit record (see `records`), written last and once
     _config/<hash12>.json             the configuration whose hash the records carry
     _manifest.parquet                 all records of a finished stage in one file (see `manifest`)
+    README.md                         the card, by which `datasets` finds the shards (see `card`)
     _tracebacks/<unit>-<row>.txt      the Python traceback of a page that hung or killed its process
 
 Three rules make a run repeatable: file names carry the hash of the content; row groups are cut by row count alone;
@@ -209,6 +210,12 @@ class Dataset:
         with self._parquet(output.path) as file:
             return file.schema_arrow
 
+    def pairs(self, output: Output) -> dict[str, str]:
+        """The key-value pairs that `ShardWriter.close` wrote. Raises ValueError naming a damaged shard."""
+        with self._parquet(output.path) as file:
+            pairs = file.metadata.metadata or {}
+            return {key.decode(): value.decode() for key, value in pairs.items() if key != b"ARROW:schema"}
+
     def table(self, output: Output) -> pa.Table:
         """A whole shard. Raises ValueError naming a damaged shard."""
         with self._parquet(output.path) as file:
@@ -332,12 +339,13 @@ def _one_line(error: Exception) -> str:
 class ShardWriter:
     """Writes rows into one local Parquet file, whose bytes depend on the rows alone.
 
-    Columns that `batch` has beyond the schema are left out.
+    Columns that `batch` has beyond the schema are left out. `row_group`: rows of a row group.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, row_group: int = ROW_GROUP) -> None:
         self.path = path
         self.rows = 0
+        self._row_group = row_group
         self._schema = schema
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
@@ -357,16 +365,16 @@ class ShardWriter:
         self._pending.append(batch.select(self._schema.names).cast(self._schema))
         self._pending_rows += batch.num_rows
         self.rows += batch.num_rows
-        if self._pending_rows >= ROW_GROUP:
+        if self._pending_rows >= self._row_group:
             self._flush(whole=False)
 
     def _flush(self, *, whole: bool) -> None:
         table = pa.Table.from_batches(self._pending, self._schema).combine_chunks()
-        end = table.num_rows if whole else table.num_rows - table.num_rows % ROW_GROUP
-        for start in range(0, end, ROW_GROUP):
+        end = table.num_rows if whole else table.num_rows - table.num_rows % self._row_group
+        for start in range(0, end, self._row_group):
             # A copy, so that the bytes do not depend on the batches in which the rows came.
-            group = table.slice(start, min(ROW_GROUP, end - start))
-            self._writer.write_table(pa.concat_tables([group]).combine_chunks(), row_group_size=ROW_GROUP)
+            group = table.slice(start, min(self._row_group, end - start))
+            self._writer.write_table(pa.concat_tables([group]).combine_chunks(), row_group_size=self._row_group)
         self._pending = table.slice(end).to_batches()
         self._pending_rows = table.num_rows - end
 

@@ -78,4 +78,5 @@ def tokens_pass(source: Source, keys: Sequence[str], tokenizer: str, output: str
         source.files.units if source.files else document_units(source.dataset or ""),
         {"order": ["tokens"], "tokens": settings} | more,
         lambda config: ChainWork("tokens", (step,), output, config, reader, kind="tokens"),
+        holds="tokens",
     )

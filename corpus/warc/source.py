@@ -7,13 +7,11 @@ funnel.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 
 import pyarrow as pa
 
@@ -22,8 +20,8 @@ from corpus.engine.base import Unit
 from corpus.run.chain import Account, Chain, Rows
 from corpus.schema import DOCUMENTS, PAGES, dropped_rows
 from corpus.stage import Rule
-from corpus.store.open import children, expand, fingerprint, is_dir, open_path, split
-from corpus.store.records import UNREADABLE, Input
+from corpus.store.inputs import open_input
+from corpus.store.open import children, expand, is_dir, open_path, split
 from corpus.warc import pages
 from corpus.warc.pages import MAX_PAGE_BYTES, BadRecord, Page
 
@@ -58,7 +56,7 @@ class WarcPages:
         chain.before.append(account)
         chain.warm_up(pa.RecordBatch.from_pylist([], schema=PAGES))
         path = unit.inputs[0].path
-        with _readable(unit.inputs[0]) as stream:
+        with open_input(unit.inputs[0]) as stream:
             for ordinal, item in enumerate(pages.read_pages(stream, warc_address(path), skipped=skipped)):
                 account.read += 1
                 if isinstance(item, Page):
@@ -70,21 +68,6 @@ class WarcPages:
                 share = stream.tell() / max(unit.inputs[0].size, 1)
                 chain.attempt.progress(account.read, chain.kept, share)
         account.sums.update({f"skipped_{kind}": count for kind, count in sorted(skipped.items())})
-
-
-@contextlib.contextmanager
-def _readable(file: Input) -> Iterator[BufferedReader]:
-    """An input, open. Errors of reading name the file."""
-    try:
-        if file.etag == UNREADABLE:
-            fingerprint(file.path)  # raises the error that it raised before
-            raise OSError(f"{file.path}: could not be read when this pass began; run it again")
-        with open_path(file.path) as stream:
-            yield stream
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise type(error)(f"{file.path}: cannot be read ({error.strerror})") from None
 
 
 def read_pages(

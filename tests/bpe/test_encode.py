@@ -56,10 +56,21 @@ def test_all_shared_text(published: Published, testdata: Path) -> None:
     assert np.array_equal(published.ours.encode_batch(shared)[1], ids)
 
 
+@settings(max_examples=1000)
+@given(text=texts)
+def test_ids_of_three_thousand_texts_are_tiktokens(published: Published, text: str) -> None:
+    """Any Unicode, white space, digits, contractions in every case, combining marks, emoji, line ends; three times."""
+    check_ids(published, text)
+
+
+@pytest.mark.long
 @settings(max_examples=3400)
 @given(text=texts)
 def test_ids_of_ten_thousand_texts_are_tiktokens(published: Published, text: str) -> None:
-    """Any Unicode, white space, digits, contractions in every case, combining marks, emoji, line ends; three times."""
+    check_ids(published, text)
+
+
+def check_ids(published: Published, text: str) -> None:
     ids = published.ours.encode(text)
     assert ids.dtype == published.ours.dtype
     assert ids.tolist() == published.tiktoken.encode_ordinary(text)

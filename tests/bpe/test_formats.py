@@ -224,6 +224,9 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     return apply
 
 
+LONG = "a\n" * 5000
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -257,6 +260,15 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("model.merges.3", ["a", "no"], "is not of two tokens"),
         ("model.vocab", None, "is no tokenizer.json that can be read"),
         ("model", {}, "is no tokenizer.json that can be read"),
+        ("model.vocab.!", {"x": LONG}, "for an id"),
+        ("model.vocab." + LONG, 10**9, "for an id"),
+        ("model.type", LONG, "has no counterpart"),
+        ("model.merges.3", [LONG, LONG], "is not of two tokens"),
+        ("normalizer", {"type": LONG}, "has no counterpart"),
+        ("added_tokens.0", {"content": LONG, "id": [LONG]}, "is no tokenizer.json that can be read"),
+        ("pre_tokenizer", {"type": LONG}, "only ByteLevel"),
+        ("pre_tokenizer.pretokenizers.0.pattern", {"String": LONG}, "Split by the string"),
+        ("pre_tokenizer.pretokenizers.0.behavior", LONG, "Split with behavior"),
     ],
 )
 def test_what_cannot_be_reproduced_is_named(
@@ -272,6 +284,7 @@ def test_what_cannot_be_reproduced_is_named(
         load_vocabulary(file)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ the system ends is a failed test and not the end of them all.
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpe.encode import Encoder
+from bpe.encode import Encoder, Scratch
 from tests.oracles import bpe_checked
 from tests.support.bpe_texts import texts
 from tests.support.guarded_encoder import TEXTS, vocabularies
@@ -27,7 +28,7 @@ from tests.support.paths import REPOSITORY
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1", "MALLOC_TOP_PAD_": "0", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 SEAMS = """
-from bpe.encode import Encoder
+from bpe.encode import Encoder, Scratch
 from bpe.vocabulary import Vocabulary
 
 runs = tuple(b"a" * 2**i for i in range(1, 12))
@@ -61,8 +62,17 @@ def test_freed_memory_is_not_touched() -> None:
         run("-c", script, **GIVE_BACK)
 
 
-ENCODERS = [Encoder(vocabulary, cache_entries=64) for vocabulary in vocabularies()]
-SCRATCH = [encoder._new_scratch(64) for encoder in ENCODERS]  # stays, so that the caches are seldom empty
+@functools.cache  # made where they are used: every process of the tests imports this file
+def encoders() -> list[Encoder]:
+    return [Encoder(vocabulary, cache_entries=64) for vocabulary in vocabularies()]
+
+
+@functools.cache
+def scratch(which: int) -> Scratch:
+    """The scratch of an encoder; it stays, so that the caches are seldom empty."""
+    return encoders()[which]._new_scratch(64)
+
+
 contents = st.one_of(
     texts.map(str.encode),
     st.binary(max_size=100),
@@ -76,23 +86,24 @@ def compiled(encoder: Encoder, rows: list[bytes]) -> list[list[int]]:
     return list(encoder.encode_arrow(pa.Array.from_buffers(pa.string(), len(rows), buffers)).to_pylist())
 
 
-@pytest.mark.parametrize("which", range(len(ENCODERS)))
+@pytest.mark.parametrize("which", range(11))
 @settings(max_examples=40)
 @given(rows=st.lists(contents, max_size=3))
 def test_every_address_is_within_its_array(which: int, rows: list[bytes]) -> None:
-    encoder = ENCODERS[which]
-    assert bpe_checked.encode(encoder, rows, SCRATCH[which]) == compiled(encoder, rows)
+    encoder = encoders()[which]
+    assert bpe_checked.encode(encoder, rows, scratch(which)) == compiled(encoder, rows)
 
 
 @pytest.mark.parametrize("which", [0, 7, 9, 10])  # by rank, by a regular expression, by merges
 def test_every_address_of_a_long_pretoken_is_within_its_array(which: int) -> None:
     for content in (b"a" * 1024, b"a" * 1025, b"a" * 2500 + b"b", b"ab" * 600, b"international" * 90, b"\0" * 1100):
-        found = bpe_checked.encode(ENCODERS[which], [content], SCRATCH[which])
-        assert found == compiled(ENCODERS[which], [content])
+        found = bpe_checked.encode(encoders()[which], [content], scratch(which))
+        assert found == compiled(encoders()[which], [content])
 
 
 def test_an_address_beyond_its_array_is_noticed() -> None:
     """The second cache has no room for two ways if the first one has but 32 entries."""
-    encoder = ENCODERS[0]
+    assert len(encoders()) == 11  # all have been tried above
+    encoder = encoders()[0]
     with pytest.raises(MemoryError, match=r"bytes at .* \+ \d+ of \d+"):
         bpe_checked.encode(encoder, [b"x" * 20], encoder._new_scratch(32))

@@ -170,3 +170,10 @@ def test_what_cannot_be_matched_exactly_is_refused(expression: str, message: str
     with pytest.raises(ValueError, match=message) as caught:
         compile_pattern(expression)
     assert repr(expression) in str(caught.value)
+
+
+@pytest.mark.parametrize("expression", ["(" * 10**5, "(?:" * 3000 + "a" + ")" * 3000, r"\x{" + "9" * 5000 + "}"])
+def test_a_long_pattern_is_refused_in_a_short_line(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"no regular expression that can be read|is no code point") as caught:
+        compile_pattern(expression)
+    assert len(str(caught.value)) < 500

@@ -29,10 +29,21 @@ def test_splits_as_the_published_expression(pattern: str, text: str) -> None:
     assert split(text, pattern) == bpe_naive.split(text, pattern)
 
 
+@settings(max_examples=1000)
+@given(text=texts)
+def test_splits_three_thousand_texts_as_hugging_faces_engine(text: str) -> None:
+    """Any Unicode, white space, digits, contractions in every case, combining marks, emoji, line ends; three rules."""
+    check_split(text)
+
+
+@pytest.mark.long
 @settings(max_examples=3400)
 @given(text=texts)
 def test_splits_ten_thousand_texts_as_hugging_faces_engine(text: str) -> None:
-    """Any Unicode, white space, digits, contractions in every case, combining marks, emoji, line ends; three rules."""
+    check_split(text)
+
+
+def check_split(text: str) -> None:
     for pattern in PATTERNS:
         found = _HUGGING_FACE[pattern].pre_tokenize_str(text)
         assert split(text, pattern) == [text[first:last].encode() for _, (first, last) in found], pattern

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import answer, command, commit_documents, commit_rows
+from tests.support.command import answer, commit_documents, commit_rows, inside
 from tests.support.paths import REPOSITORY
 
 STORY = """It was the best of gardens, it was the worst of gardens. Nobody who passed the gate in the summer of that
@@ -43,12 +43,12 @@ def commit(folder: Path, pages: dict[str, str] = PAGES, dump: str = "CC-MAIN-202
 def unique(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clusters")
     commit(folder / "docs")
-    command("corpus", "dedup", folder / "docs", "-o", folder / "unique")
+    inside("corpus", "dedup", folder / "docs", "-o", folder / "unique")
     return folder / "unique"
 
 
 def lines(*arguments: str | Path) -> list[str]:
-    return command("corpus", "clusters", *arguments).stdout.splitlines()
+    return inside("corpus", "clusters", *arguments).stdout.splitlines()
 
 
 def test_why_was_this_page_dropped(unique: Path) -> None:
@@ -75,12 +75,12 @@ def test_why_was_this_page_dropped(unique: Path) -> None:
 
 def test_a_copy_is_called_a_copy(tmp_path: Path) -> None:
     commit(tmp_path / "docs", {"https://example.org/1": STORY, "https://example.org/2\n\x1b[2J": STORY}, "D\x07")
-    command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
+    inside("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
     told = lines(tmp_path / "unique", "--id", "<urn:1>")
     assert told[0] == r"https://example.org/2\n\u001b[2J"
     assert told[-1] == f"The same {len(STORY.split())} words."
     assert told[-3].split()[-2:] == [r"D\u0007", told[0]]
-    closest = command("corpus", "clusters", tmp_path / "unique", "--url", "https://example.org/2", code=1).stderr
+    closest = inside("corpus", "clusters", tmp_path / "unique", "--url", "https://example.org/2", code=1).stderr
     assert closest.endswith(f"there is {told[0]}\n")
 
 
@@ -117,7 +117,7 @@ def test_unverified_a_chain_is_called_a_chain(tmp_path: Path) -> None:
     days = [f"{word} came and {word} went with" for word in re.findall(r"\w+", STORY)]
     reports = [" ".join(f"{day} {at * number} mm" for at, day in enumerate(days)) for number in (11, 13)]
     commit_documents(tmp_path / "docs", [*reports, reports[0] + " That was all."])
-    command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique", "--preset", "fineweb")
+    inside("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique", "--preset", "fineweb")
     told = answer("corpus", "clusters", tmp_path / "unique", "--id", "<1>")
     assert (told["rule"], told["representative"]) == ("dedup.chain", "<0>")
     assert told["similarity"] == told["ngrams_in_common"] / told["ngrams"] < 0.3
@@ -146,9 +146,9 @@ def test_json_for_programs(unique: Path) -> None:
 
 def test_labels_only_and_a_whole_run_can_be_asked(unique: Path, tmp_path: Path) -> None:
     docs = unique.parent / "docs"
-    command("corpus", "dedup", docs, "-o", tmp_path / "labels", "--labels-only")
+    inside("corpus", "dedup", docs, "-o", tmp_path / "labels", "--labels-only")
     (tmp_path / "mine.toml").write_text("[dedup]\n")
-    command("corpus", "run", tmp_path / "mine.toml", "--input", docs, "-o", tmp_path / "run")
+    inside("corpus", "run", tmp_path / "mine.toml", "--input", docs, "-o", tmp_path / "run")
     told = lines(unique, "--id", "<urn:2>")
     assert lines(tmp_path / "labels", "--id", "<urn:2>") == told
     assert lines(tmp_path / "run", "--id", "<urn:2>") == told
@@ -156,19 +156,19 @@ def test_labels_only_and_a_whole_run_can_be_asked(unique: Path, tmp_path: Path) 
 
 def test_clusters_of_documents_that_are_gone(unique: Path, tmp_path: Path) -> None:
     shutil.copytree(unique.parent / "docs", tmp_path / "docs")
-    command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
+    inside("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
     shutil.rmtree(tmp_path / "docs")
     told = lines(tmp_path / "unique", "--id", "<urn:2>")
     assert told[0] == "<urn:2>"
     assert told[1].startswith("dropped by dedup.minhash: 0.")
     assert re.fullmatch(rf"no texts: {tmp_path}/docs/data/u-\w+\.parquet is not there .*", told[-1])
-    done = command("corpus", "clusters", tmp_path / "unique", "--url", "https://example.org/story", code=1)
+    done = inside("corpus", "clusters", tmp_path / "unique", "--url", "https://example.org/story", code=1)
     assert "ask with --id" in done.stderr
 
 
 def test_questions_that_have_no_answer(unique: Path) -> None:
     def error(*arguments: str | Path, code: int = 1) -> str:
-        return command("corpus", "clusters", *arguments, code=code).stderr
+        return inside("corpus", "clusters", *arguments, code=code).stderr
 
     assert error(unique, "--url", "http://example.org/other/") == (
         "corpus: http://example.org/other/: not among the urls of the 4 documents; there is https://example.org/other\n"

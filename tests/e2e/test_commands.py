@@ -22,7 +22,7 @@ from corpus.engine.local import LocalEngine
 from corpus.run.chain import Step
 from corpus.run.work import ChainWork, Documents
 from corpus.store.shards import Dataset
-from tests.support.command import answer, command, commit_documents
+from tests.support.command import answer, command, commit_documents, inside
 from tests.support.crawl_server import Busy, CrawlServer, crawl_files
 from tests.support.paths import REPOSITORY
 from tests.support.works import Config
@@ -56,7 +56,7 @@ def test_the_whole_chain_step_by_step(testdata: Path, tmp_path: Path) -> None:
 def test_tokens_by_a_published_vocabulary(testdata: Path, tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["hello world", "", "naïve café"])
     tokenizer = testdata / "tokenizers" / "cl100k_base.tiktoken"
-    command("corpus", "tokenize", tmp_path / "docs", "-t", tokenizer, "-o", tmp_path / "tokens")
+    inside("corpus", "tokenize", tmp_path / "docs", "-t", tokenizer, "-o", tmp_path / "tokens")
     (shard,) = Dataset(tmp_path / "tokens").files("tokens")
     table = Dataset(tmp_path / "tokens").table(shard)
     assert table.schema.field("tokens").type.value_type == pa.uint32()
@@ -68,7 +68,7 @@ def test_tokens_counted_into_the_documents(testdata: Path, tmp_path: Path) -> No
     commit_documents(tmp_path / "docs", ["hello world", "", "naïve café"])
     path = testdata / "tokenizers" / "gpt2.tiktoken"
     (tmp_path / "mine.toml").write_text(f"[token_count]\ntokenizer = '{path}'\n[tokenizer]\npath = '{path}'\n")
-    command("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
+    inside("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
     clean, tokens = Dataset(tmp_path / "out" / "clean"), Dataset(tmp_path / "out" / "tokens")
     counts = clean.table(clean.files("documents")[0]).column("token_count").to_pylist()
     assert counts == [len(row) for row in tokens.table(tokens.files("tokens")[0]).column("tokens").to_pylist()]
@@ -78,7 +78,7 @@ def test_tokens_counted_into_the_documents(testdata: Path, tmp_path: Path) -> No
 def test_a_vocabulary_trained_on_a_sample(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", [f"{letter * 40} {letter * 20}" for letter in "abcdefghijklmnopqrst"])
     (tmp_path / "mine.toml").write_text("[tokenizer]\nvocab_size = 300\nsample = 0.5\n")
-    command("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
+    inside("corpus", "run", tmp_path / "mine.toml", "--input", tmp_path / "docs", "-o", tmp_path / "out")
     learnt = {token[-1:] for token in load_vocabulary(tmp_path / "out" / "tokenizer").tokens if len(token) > 1}
     assert 4 <= len(learnt) <= 16  # letters of about half of the documents; the same ones each time
 
@@ -112,7 +112,7 @@ def test_documents_that_hang_or_kill_their_worker_are_set_aside(tmp_path: Path) 
 
 def test_a_page_over_its_time_is_dropped_with_the_limit(testdata: Path, tmp_path: Path) -> None:
     crawl = testdata / "warc" / "tiny" / "tiny-12-pages.warc.gz"
-    command("corpus", "extract", crawl, "-o", tmp_path, "--page-seconds", "0.001", "--language", "all")
+    inside("corpus", "extract", crawl, "-o", tmp_path, "--page-seconds", "0.001", "--language", "all")
     dataset = Dataset(tmp_path)
     (dropped,) = dataset.files("dropped")
     rows = dataset.table(dropped).to_pylist()
@@ -139,7 +139,7 @@ def test_an_interrupted_run_exits_130_and_resumes(testdata: Path, tmp_path: Path
         finally:
             running.kill()
     assert not list(tmp_path.glob("docs/_units/*"))
-    command("corpus", *arguments)
+    inside("corpus", *arguments)
     assert not (tmp_path / "docs" / "_tmp").exists()
 
 
@@ -164,20 +164,20 @@ def test_fetch_then_extract_knows_the_address(testdata: Path, tmp_path: Path) ->
         arguments = ["corpus", "fetch", "CC-MAIN-2026-43", "-o", tmp_path / "crawl", "--base", server.base]
         first = answer(*arguments, "--limit", "1")
         assert (len(first["finished"]), first["bytes"]) == (1, len(data))
-        again = command(*arguments, "--limit", "1")
+        again = inside(*arguments, "--limit", "1")
         assert "0 files downloaded, 1 there before" in again.stderr
-        command("corpus", "extract", tmp_path / "crawl", "-o", tmp_path / "docs", "--language", "de")
+        inside("corpus", "extract", tmp_path / "crawl", "-o", tmp_path / "docs", "--language", "de")
         docs = Dataset(tmp_path / "docs")
         (kept,) = docs.files("documents")
         (address,) = set(docs.table(kept).column("file_path").to_pylist())
         assert address.startswith("s3://commoncrawl/crawl-data/CC-MAIN-2026-43/")
         server.fault("00001.warc.gz", Busy(403))
-        forbidden = command(*arguments, code=4)
+        forbidden = inside(*arguments, code=4)
         assert "403 Forbidden" in forbidden.stderr
         assert len(list((tmp_path / "crawl").glob("*.warc.gz"))) == 1
-        command(*arguments, "--limit", "1", "--sample", "1", code=2)
-        command(*arguments, "--connections", "11", code=2)
-        unknown = command("corpus", "fetch", "CC-MAIN-1999-01", "-o", tmp_path / "x", "--base", server.base, code=1)
+        inside(*arguments, "--limit", "1", "--sample", "1", code=2)
+        inside(*arguments, "--connections", "11", code=2)
+        unknown = inside("corpus", "fetch", "CC-MAIN-1999-01", "-o", tmp_path / "x", "--base", server.base, code=1)
         assert "there is no such crawl" in unknown.stderr
 
 

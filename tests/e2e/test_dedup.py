@@ -16,7 +16,7 @@ import pytest
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
 from tests.faults import ray_cluster
-from tests.support.command import answer, command, commit_documents, shard_hashes
+from tests.support.command import answer, command, commit_documents, inside, shard_hashes
 from tests.support.object_server import BUCKET, object_server
 from tests.support.paths import REPOSITORY
 
@@ -57,7 +57,7 @@ def few(docs: Path) -> Path:
 @pytest.fixture(scope="module")
 def unique(docs: Path) -> Path:
     output = docs.parent / "unique"
-    command("corpus", "dedup", docs, "-o", output)
+    inside("corpus", "dedup", docs, "-o", output)
     return output
 
 
@@ -109,34 +109,34 @@ def test_hardly_any_pair_of_duplicates_stays(testdata: Path, docs: Path, unique:
 
 def test_a_second_call_does_nothing_and_says_so(docs: Path, unique: Path) -> None:
     before = shard_hashes(unique)
-    told = command("corpus", "dedup", docs, "-o", unique).stderr.splitlines()
+    told = inside("corpus", "dedup", docs, "-o", unique).stderr.splitlines()
     assert [line.split(": nothing to do")[0] for line in told] == [*BETWEEN, "dedup"]
     assert shard_hashes(unique) == before
 
 
 def test_memory_and_workers_do_not_change_the_documents(docs: Path, unique: Path, tmp_path: Path) -> None:
-    done = command("corpus", "dedup", docs, "-o", tmp_path / "out", "--memory", "16", "--workers", "1")
+    done = inside("corpus", "dedup", docs, "-o", tmp_path / "out", "--memory", "16", "--workers", "1")
     assert "decisions: 4 of 4 units" in done.stderr
     assert results(tmp_path / "out") == results(unique)
 
 
 def test_fineweb_keeps_the_first_of_all_that_is_connected(docs: Path, tmp_path: Path) -> None:
-    command("corpus", "dedup", docs, "-o", tmp_path / "out", "--preset", "fineweb")
+    inside("corpus", "dedup", docs, "-o", tmp_path / "out", "--preset", "fineweb")
     stay, dropped = kept(tmp_path / "out"), rows(tmp_path / "out", "dropped")
     assert len(stay) == 2606
     assert all(int(row["duplicate_of"][1:-1]) < int(row["id"][1:-1]) for row in dropped)
-    told = command("corpus", "clusters", tmp_path / "out", "--id", dropped[0]["id"], "--no-diff").stdout
+    told = inside("corpus", "clusters", tmp_path / "out", "--id", dropped[0]["id"], "--no-diff").stdout
     assert "unverified: " in told
 
 
 def test_changed_settings(few: Path, tmp_path: Path) -> None:
     flags = ["--threshold", "0.8", "--bands", "18", "--rows", "6", "--keep", "first"]
-    command("corpus", "dedup", few / "both", "-o", tmp_path / "first", *flags)
+    inside("corpus", "dedup", few / "both", "-o", tmp_path / "first", *flags)
     dropped = rows(tmp_path / "first", "dropped")
     assert {row["threshold"] for row in dropped if row["rule"] == "dedup.minhash"} == {"0.8"}
     assert all(float(row["value"]) >= 0.8 for row in dropped)
     assert all(int(row["duplicate_of"][1:-1]) < int(row["id"][1:-1]) for row in dropped)
-    command("corpus", "dedup", few / "both", "-o", tmp_path / "score", "--keep", "score:warc_offset")
+    inside("corpus", "dedup", few / "both", "-o", tmp_path / "score", "--keep", "score:warc_offset")
     dropped = rows(tmp_path / "score", "dropped")
     assert dropped
     assert all(int(row["duplicate_of"][1:-1]) > int(row["id"][1:-1]) for row in dropped)
@@ -145,25 +145,25 @@ def test_changed_settings(few: Path, tmp_path: Path) -> None:
 def test_two_crawls_with_an_index_keep_what_one_run_keeps(few: Path, tmp_path: Path) -> None:
     """Two crawls, the second against the index of the first, keep what one run over both keeps, the older first."""
     flags: list[str | Path] = ["--keep", "first", "--against", tmp_path / "index", "--update-index"]
-    command("corpus", "dedup", few / "old", "-o", tmp_path / "old", *flags)
-    done = command("corpus", "dedup", few / "new", "-o", tmp_path / "new", *flags)
+    inside("corpus", "dedup", few / "old", "-o", tmp_path / "old", *flags)
+    done = inside("corpus", "dedup", few / "new", "-o", tmp_path / "new", *flags)
     assert done.stderr.splitlines()[-1].startswith("index: 2 of 2 units done")
-    command("corpus", "dedup", few / "both", "-o", tmp_path / "both", "--keep", "first")
+    inside("corpus", "dedup", few / "both", "-o", tmp_path / "both", "--keep", "first")
     assert kept(tmp_path / "old") | kept(tmp_path / "new") == kept(tmp_path / "both")
     published = {row["id"] for row in rows(tmp_path / "index", "signatures")}
     assert published == kept(tmp_path / "both")
     before = shard_hashes(tmp_path)
-    told = command("corpus", "dedup", few / "new", "-o", tmp_path / "new", *flags).stderr.splitlines()
+    told = inside("corpus", "dedup", few / "new", "-o", tmp_path / "new", *flags).stderr.splitlines()
     assert all("nothing to do" in line for line in told)
     assert shard_hashes(tmp_path) == before
     # Who asks why a page of the new crawl is gone is told of its twin in the index.
     gone = next(row for row in rows(tmp_path / "new", "dropped") if row["duplicate_of"] in kept(tmp_path / "old"))
-    told = command("corpus", "clusters", tmp_path / "new", "--id", gone["id"]).stdout.splitlines()
+    told = inside("corpus", "clusters", tmp_path / "new", "--id", gone["id"]).stdout.splitlines()
     assert f"{gone['duplicate_of']}, which is in the index" in told[1]
 
 
 def test_labels_only_say_what_would_be_dropped(docs: Path, unique: Path, tmp_path: Path) -> None:
-    command("corpus", "dedup", docs, "-o", tmp_path / "labels", "--labels-only")
+    inside("corpus", "dedup", docs, "-o", tmp_path / "labels", "--labels-only")
     labels = rows(tmp_path / "labels", "labels")
     assert [row["id"] for row in labels] == [row["id"] for row in rows(docs)]
     assert {row["id"] for row in labels if row["keep"]} == kept(unique)
@@ -186,8 +186,8 @@ def with_notice(few: Path, folder: Path) -> Path:
 
 def test_lines_go_from_all_documents_but_the_first(few: Path, tmp_path: Path) -> None:
     given = with_notice(few, tmp_path / "docs")
-    command("corpus", "dedup", given, "-o", tmp_path / "plain")
-    told = command("corpus", "dedup", given, "-o", tmp_path / "out", "--lines").stderr.splitlines()
+    inside("corpus", "dedup", given, "-o", tmp_path / "plain")
+    told = inside("corpus", "dedup", given, "-o", tmp_path / "out", "--lines").stderr.splitlines()
     assert [line.split(":")[0] for line in told[-4:]] == ["hashes", "repeated", "table", "lines"]
     assert kept(tmp_path / "out/_dedup/unique") == kept(tmp_path / "plain")
     before = {row["id"]: row["text"] for row in rows(tmp_path / "plain")}
@@ -206,7 +206,7 @@ def test_lines_exact_compares_digits_and_may_keep_what_becomes_empty(tmp_path: P
     flags = ["--line-documents", "2", "--line-min-kept-words", "0"]
 
     def left(name: str, *more: str) -> list[str]:
-        command("corpus", "dedup", *flags, *more, tmp_path / "docs", "-o", tmp_path / name)
+        inside("corpus", "dedup", *flags, *more, tmp_path / "docs", "-o", tmp_path / name)
         return [row["text"] for row in rows(tmp_path / name)]
 
     assert left("folded", "--lines") == [texts[0], "", "", "!"]
@@ -218,12 +218,12 @@ def test_a_recipe_of_both_and_an_index(few: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('[dedup]\npreset = "fineweb"\n[lines]\ndocuments = 7\n')
     flags: list[str | Path] = ["--against", tmp_path / "index", "--update-index"]
     recipe: list[str | Path] = ["run", tmp_path / "mine.toml", "--input", given]
-    command("corpus", *recipe, "-o", tmp_path / "run", *flags)
-    command("corpus", "dedup", given, "-o", tmp_path / "out", "--preset", "fineweb", "--lines")
+    inside("corpus", *recipe, "-o", tmp_path / "run", *flags)
+    inside("corpus", "dedup", given, "-o", tmp_path / "out", "--preset", "fineweb", "--lines")
     assert kept(tmp_path / "run/unique") == kept(tmp_path / "out/_dedup/unique")
     assert [row["text"] for row in rows(tmp_path / "run/clean")] == [row["text"] for row in rows(tmp_path / "out")]
-    command("corpus", "run", tmp_path / "mine.toml", "--input", few / "new", "-o", tmp_path / "run2", *flags)
-    command("corpus", "run", tmp_path / "mine.toml", "--input", given, "-o", tmp_path / "again", *flags[:2])
+    inside("corpus", "run", tmp_path / "mine.toml", "--input", few / "new", "-o", tmp_path / "run2", *flags)
+    inside("corpus", "run", tmp_path / "mine.toml", "--input", given, "-o", tmp_path / "again", *flags[:2])
     assert kept(tmp_path / "again/unique") == set()
     for folder in ("run", "run2", "again", "index"):
         assert answer("corpus", "verify", tmp_path / folder)["problems"] == []
@@ -240,7 +240,7 @@ def test_json_for_programs(few: Path, tmp_path: Path) -> None:
 
 def test_many_tasks_that_wait_write_the_same_bytes_as_one(docs: Path, unique: Path, tmp_path: Path) -> None:
     line = ["dedup", str(docs), "-o", str(tmp_path / "out"), "--workers", "1"]
-    told = command("corpus", *line, "--units", "2/2").stderr.splitlines()
+    told = inside("corpus", *line, "--units", "2/2").stderr.splitlines()
     assert told[-1].startswith(f"waiting: {tmp_path}/out/_dedup/signatures: 2 of 4 units are with other tasks, e.g. s0")
     base = [sys.executable, "-m", "corpus", *line, "--wait", "10", "--units"]
     tasks = [subprocess.Popen([*base, f"{task}/2"], cwd=REPOSITORY, stderr=subprocess.DEVNULL) for task in (1, 2)]
@@ -250,12 +250,12 @@ def test_many_tasks_that_wait_write_the_same_bytes_as_one(docs: Path, unique: Pa
 
 def refused(*arguments: str | Path, code: int = 1) -> str:
     """The one line that a command ends with."""
-    (line,) = command("corpus", "dedup", *arguments, code=code).stderr.splitlines()
+    (line,) = inside("corpus", "dedup", *arguments, code=code).stderr.splitlines()
     return line
 
 
 def test_another_setting_needs_another_folder(few: Path, tmp_path: Path) -> None:
-    command("corpus", "dedup", few / "old", "-o", tmp_path / "out")
+    inside("corpus", "dedup", few / "old", "-o", tmp_path / "out")
     before = shard_hashes(tmp_path)
     line = refused(few / "old", "-o", tmp_path / "out", "--threshold", "0.8")
     assert "dedup.threshold is 0.75 there, 0.8 here; use another output folder" in line
@@ -304,7 +304,7 @@ def test_wrong_folders_are_refused(few: Path, unique: Path, tmp_path: Path) -> N
     for index in (old, out, f"{out}/_dedup/keys"):
         assert told(old, "-o", out, "--against", index, "--update-index").endswith("needs a folder of its own")
     for flags in ([], ["--lines"], ["--labels-only"]):
-        line = command("corpus", "dedup", old, "-o", old, *flags, code=2).stderr
+        line = inside("corpus", "dedup", old, "-o", old, *flags, code=2).stderr
         assert line == f"corpus: {old}: is the input too; name another output\n"
     assert shard_hashes(old) == before
     assert not (old / "_dedup").exists()
@@ -314,13 +314,13 @@ def test_a_shard_that_vanished_is_named_and_what_was_done_stays(few: Path, tmp_p
     shutil.copytree(few / "old", tmp_path / "docs")
     (gone,) = (tmp_path / "docs/data").glob("s1-*")
     shutil.move(gone, tmp_path / "aside")
-    done = command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "out", code=1)
+    done = inside("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "out", code=1)
     assert f"FAILED s1: {gone}: No such file or directory; check the name" in done.stderr
     assert "corpus: " not in done.stderr
-    line = command("corpus", "clusters", tmp_path / "out", "--largest", "1", code=1).stderr
+    line = inside("corpus", "clusters", tmp_path / "out", "--largest", "1", code=1).stderr
     assert line == f"corpus: {tmp_path}/out: the deduplication is not finished; run it again, and it goes on\n"
     shutil.move(tmp_path / "aside", gone)
-    done = command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "out")
+    done = inside("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "out")
     assert "signatures: 1 of 2 units done, 1 done before" in done.stderr
 
 
@@ -330,7 +330,7 @@ def test_an_object_store_and_ray_hold_the_same_bytes(
     pytest.importorskip("ray")
     flags: list[str | Path] = ["--keep", "first", "--lines", "--against"]
     for name in ("old", "new"):
-        command("corpus", "dedup", few / name, "-o", tmp_path / name, *flags, tmp_path / "index", "--update-index")
+        inside("corpus", "dedup", few / name, "-o", tmp_path / name, *flags, tmp_path / "index", "--update-index")
     with object_server() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
@@ -350,11 +350,11 @@ def test_an_object_store_and_ray_hold_the_same_bytes(
             assert found == expected
         twins = rows(tmp_path / "new/_dedup/unique", "dropped")
         for asked in (["--id", twins[0]["id"]], ["--largest", "3"]):
-            told = command("corpus", "clusters", f"{store}/new", *asked).stdout
-            assert told == command("corpus", "clusters", tmp_path / "new", *asked).stdout
+            told = inside("corpus", "clusters", f"{store}/new", *asked).stdout
+            assert told == inside("corpus", "clusters", tmp_path / "new", *asked).stdout
 
 
 def test_the_summary_of_a_pass_says_what_its_stage_counted(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["!!! ???", "some words are here", "..."])
-    done = command("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
+    done = inside("corpus", "dedup", tmp_path / "docs", "-o", tmp_path / "unique")
     assert "(3 read, 3 kept; 2 without words)" in done.stderr

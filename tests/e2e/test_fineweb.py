@@ -28,7 +28,7 @@ from corpus.stage import STAGES, load_stage
 from corpus.store.open import storage
 from corpus.store.shards import Dataset
 from corpus.warc.source import RULES, read_pages
-from tests.support.command import answer, command, shard_hashes
+from tests.support.command import answer, command, inside, shard_hashes
 from tests.support.object_server import BUCKET, object_server
 from tests.support.paths import REPOSITORY
 
@@ -154,21 +154,21 @@ def test_every_rule_that_dropped_a_page_is_declared(undisturbed: Path) -> None:
 
 def test_a_second_call_does_nothing_and_says_so(undisturbed: Path, testdata: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
-    done = command("corpus", *arguments(testdata / "warc", undisturbed, 2))
+    done = inside("corpus", *arguments(testdata / "warc", undisturbed, 2))
     lines = done.stderr.splitlines()
     assert sum("nothing to do" in line for line in lines) == 11
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
 
 
 def test_one_worker_writes_the_same_bytes_as_two(quiet: Run, tmp_path: Path) -> None:
-    command("corpus", *arguments(quiet.crawl, tmp_path / "out", 1))
+    inside("corpus", *arguments(quiet.crawl, tmp_path / "out", 1))
     assert shard_hashes(tmp_path / "out") == shard_hashes(quiet.output)
 
 
 def test_many_tasks_write_the_same_bytes_as_one(quiet: Run, tmp_path: Path) -> None:
     output = tmp_path / "out"
     shares = ("2/3", "1/3", "3/3", "1/3", "1/3", "2/3", "3/3", "1/3", "2/3", "3/3")
-    said = [command("corpus", *arguments(quiet.crawl, output, 1), "--units", share).stderr for share in shares]
+    said = [inside("corpus", *arguments(quiet.crawl, output, 1), "--units", share).stderr for share in shares]
     assert "waiting: " in said[0]
     assert "4 of 6 units are with other tasks, e.g. DEV-20240518000000-00000" in said[0]
     assert "no unit is in the share of this task" in said[2]  # of `bands` there is one
@@ -190,8 +190,8 @@ def test_an_object_store_holds_the_same_bytes(quiet: Run, tmp_path: Path, monkey
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         output = f"s3://{BUCKET}/runs/out"
-        command("corpus", *arguments(quiet.crawl, output, 2))
-        again = command("corpus", *arguments(quiet.crawl, output, 2)).stderr.splitlines()
+        inside("corpus", *arguments(quiet.crawl, output, 2))
+        again = inside("corpus", *arguments(quiet.crawl, output, 2)).stderr.splitlines()
         assert sum("nothing to do" in line for line in again) == 11
         result = answer("corpus", "verify", output)
         assert (result["problems"], result["units"]) == ([], 31)
@@ -204,7 +204,7 @@ def test_an_object_store_holds_the_same_bytes(quiet: Run, tmp_path: Path, monkey
         # WARC files from there as well; their address is another one, the pages are the same.
         for path in sorted(quiet.crawl.glob("*.warc.gz"))[:2]:
             place.publish(path, f"crawl/{path.name}")
-        command("corpus", "extract", f"{output}/crawl/*.warc.gz", "-o", f"{output}/docs", "--workers", "2")
+        inside("corpus", "extract", f"{output}/crawl/*.warc.gz", "-o", f"{output}/docs", "--workers", "2")
         (first, _) = Dataset(f"{output}/docs").files("documents")
         row = Dataset(f"{output}/docs").table(first).to_pylist()[0]
         assert row["file_path"] == f"{output}/crawl/DEV-20240518000000-00000.warc.gz"
@@ -231,13 +231,13 @@ def test_ten_kills_change_nothing(quiet: Run, tmp_path: Path) -> None:
             assert code == 0
             assert shard_hashes(output) == shard_hashes(quiet.output)
             shutil.rmtree(output)
-    command("corpus", *arguments(quiet.crawl, output, 2))
+    inside("corpus", *arguments(quiet.crawl, output, 2))
     assert shard_hashes(output) == shard_hashes(quiet.output)
     assert not list(output.glob("*/_tmp"))
 
 
 def test_another_recipe_is_refused_naming_both(undisturbed: Path, testdata: Path) -> None:
-    done = command("corpus", *arguments(testdata / "warc", undisturbed, 2), "--set", "c4.min_sentences=3", code=1)
+    done = inside("corpus", *arguments(testdata / "warc", undisturbed, 2), "--set", "c4.min_sentences=3", code=1)
     assert "c4.min_sentences is 5 there, 3 here" in done.stderr
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from corpus.store.shards import Dataset
-from tests.support.command import answer, command
+from tests.support.command import answer, inside
 
 TINY = "warc/tiny/tiny-12-pages.warc.gz"
 
@@ -29,8 +29,8 @@ def accounts(output: Path) -> dict[str, dict[str, Any]]:
 
 def test_pages_in_other_languages_are_dropped_before_extraction(testdata: Path, tmp_path: Path) -> None:
     screened, plain = tmp_path / "screened", tmp_path / "plain"
-    command("corpus", "extract", testdata / TINY, "-o", screened, "--language", "en", "--prescreen-sample", "0")
-    command("corpus", "extract", testdata / TINY, "-o", plain, "--language", "en", "--no-prescreen")
+    inside("corpus", "extract", testdata / TINY, "-o", screened, "--language", "en", "--prescreen-sample", "0")
+    inside("corpus", "extract", testdata / TINY, "-o", plain, "--language", "en", "--no-prescreen")
     assert ids(screened) == ids(plain) != set()
     dropped = [row for row in rows_of(screened, "dropped") if row["stage"] == "prescreen"]
     assert len(dropped) >= 5
@@ -50,35 +50,31 @@ def test_pages_in_other_languages_are_dropped_before_extraction(testdata: Path, 
 
 
 def test_another_setting_is_another_recipe(testdata: Path, tmp_path: Path) -> None:
-    command("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", "--language", "en")
+    inside("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", "--language", "en")
     again = ["corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", "--language", "en"]
-    assert "nothing to do" in command(*again).stderr
-    assert "prescreen" in command(*again, "--no-prescreen", code=1).stderr
-    assert (
-        "prescreen.threshold is 0.1 there, 0.2 here" in command(*again, "--prescreen-threshold", "0.2", code=1).stderr
-    )
-    refused = command(*again, "--prescreen-threshold", "2", code=2).stderr
+    assert "nothing to do" in inside(*again).stderr
+    assert "prescreen" in inside(*again, "--no-prescreen", code=1).stderr
+    assert "prescreen.threshold is 0.1 there, 0.2 here" in inside(*again, "--prescreen-threshold", "0.2", code=1).stderr
+    refused = inside(*again, "--prescreen-threshold", "2", code=2).stderr
     assert "threshold = 2.0: should be between 0 and 1" in refused
 
 
 def test_every_language_is_kept_and_labelled(testdata: Path, tmp_path: Path) -> None:
-    command("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", "--language", "all")
+    inside("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", "--language", "all")
     kept = rows_of(tmp_path / "docs", "documents")
     assert len(kept) >= 10
     assert len({row["language"] for row in kept}) >= 3
     assert all(row["language_score"] > 0.65 for row in kept)
     assert "prescreen" not in accounts(tmp_path / "docs")
-    both = command(
-        "corpus", "extract", testdata / TINY, "-o", tmp_path, "--language", "all", "--language", "en", code=2
-    )
+    both = inside("corpus", "extract", testdata / TINY, "-o", tmp_path, "--language", "all", "--language", "en", code=2)
     assert "should be all alone" in both.stderr
 
 
 def test_the_loss_is_estimated_and_reported(testdata: Path, tmp_path: Path) -> None:
     """With a threshold that hardly a page reaches, nearly each kept document is kept thanks to the sample alone."""
     flags = ["--language", "en", "--prescreen-threshold", "1", "--prescreen-sample", "0.5"]
-    command("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", *flags)
-    report = command("corpus", "report", tmp_path / "docs").stdout
+    inside("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", *flags)
+    report = inside("corpus", "report", tmp_path / "docs").stdout
     found = answer("corpus", "report", tmp_path / "docs")
     lost, stage = found["prescreen"], accounts(tmp_path / "docs")["prescreen"]
     assert found["errors"] == []
@@ -94,7 +90,7 @@ def test_the_loss_is_estimated_and_reported(testdata: Path, tmp_path: Path) -> N
     assert f"{lost['dropped']} dropped, {lost['sampled']} sampled" in sentence[0]
     assert sentence[0].replace(">", "&gt;") in (tmp_path / "docs" / "report.html").read_text()
     off = tmp_path / "off"
-    command("corpus", "extract", testdata / TINY, "-o", off, "--language", "en", "--no-prescreen")
+    inside("corpus", "extract", testdata / TINY, "-o", off, "--language", "en", "--no-prescreen")
     assert answer("corpus", "report", off)["prescreen"] is None
 
 
@@ -103,14 +99,14 @@ def test_a_recipe_turns_it_off_as_the_flag_does(testdata: Path, tmp_path: Path) 
     for name, more in (("on", ""), ("off", "[prescreen]\nenabled = false\n")):
         (tmp_path / f"{name}.toml").write_text(f"{more}[extract]\n[language]\nlanguages = ['en']\n")
     source = ["--input", testdata / TINY]
-    command("corpus", "run", tmp_path / "on.toml", *source, "-o", outputs[0], "--set", "prescreen.sample=0.0")
-    command("corpus", "run", tmp_path / "on.toml", *source, "-o", outputs[1], "--no-prescreen")
-    command("corpus", "run", tmp_path / "off.toml", *source, "-o", outputs[2])
+    inside("corpus", "run", tmp_path / "on.toml", *source, "-o", outputs[0], "--set", "prescreen.sample=0.0")
+    inside("corpus", "run", tmp_path / "on.toml", *source, "-o", outputs[1], "--no-prescreen")
+    inside("corpus", "run", tmp_path / "off.toml", *source, "-o", outputs[2])
     configs = [Dataset(output / "clean").records()[0].config for output in outputs]
     assert configs[1] == configs[2] != configs[0]
     assert ids(outputs[0] / "clean") == ids(outputs[1] / "clean") == ids(outputs[2] / "clean")
     assert "pre-screen:" in (outputs[0] / "report.html").read_text()
-    command("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", "--recipe", tmp_path / "off.toml")
+    inside("corpus", "extract", testdata / TINY, "-o", tmp_path / "docs", "--recipe", tmp_path / "off.toml")
     assert "prescreen" not in accounts(tmp_path / "docs")
 
 
@@ -124,7 +120,7 @@ def test_no_document_of_the_whole_recipe_is_lost(testdata: Path, tmp_path: Path)
     for name, more in (("all", ["--no-prescreen"]), *((code, []) for code in ("en", "de", "es"))):
         languages = ("en", "de", "es") if name == "all" else (name,)
         flags = [flag for language in languages for flag in ("--language", language)]
-        command("corpus", "run", tmp_path / "documents.toml", *source, "-o", tmp_path / name, *flags, *more)
+        inside("corpus", "run", tmp_path / "documents.toml", *source, "-o", tmp_path / name, *flags, *more)
         kept[name] = rows_of(tmp_path / name / "clean", "documents")
     for code in ("en", "de", "es"):
         expected = {row["id"] for row in kept["all"] if row["language"] == code}

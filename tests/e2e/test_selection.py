@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from corpus.store.shards import Dataset
-from tests.support.command import answer, command, shard_hashes
+from tests.support.command import answer, command, inside, shard_hashes
 
 ALL = """name = "all"
 [urls]
@@ -31,7 +31,7 @@ def folder(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real pages in all languages as `docs`, and those that Gopher's rules drop in `gopher/dropped`."""
     folder = tmp_path_factory.mktemp("selection")
     (folder / "all.toml").write_text(ALL)
-    command(
+    inside(
         "corpus",
         "extract",
         *sorted((testdata / "warc").glob("DEV-*.warc.gz"))[:2],
@@ -41,7 +41,7 @@ def folder(testdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "all.toml",
     )
     gopher = ("--only", "gopher_repetition", "--only", "gopher_quality", "--keep-dropped-text")
-    command("corpus", "filter", folder / "docs", "-o", folder / "gopher", *gopher)
+    inside("corpus", "filter", folder / "docs", "-o", folder / "gopher", *gopher)
     return folder
 
 
@@ -69,20 +69,20 @@ def test_books_and_news_are_told_from_what_gopher_drops(folder: Path, model: Pat
 
 def test_a_score_or_a_share_is_kept(folder: Path, model: Path) -> None:
     docs, only = folder / "docs", ("--only", "classifier", "--classifier", model)
-    command("corpus", "filter", docs, "-o", folder / "good", *only, "--keep-above", "0.5")
+    inside("corpus", "filter", docs, "-o", folder / "good", *only, "--keep-above", "0.5")
     kept, dropped = rows(folder / "good"), rows(folder / "good", "dropped")
     assert len(kept) + len(dropped) == len(rows(docs))
     assert min(row["quality_score"] for row in kept) >= 0.5 > max(float(row["value"]) for row in dropped)
     scores = sorted([row["quality_score"] for row in kept] + [float(row["value"]) for row in dropped], reverse=True)
 
-    command("corpus", "filter", docs, "-o", folder / "best", *only, "--keep-top", "10%")
+    inside("corpus", "filter", docs, "-o", folder / "best", *only, "--keep-top", "10%")
     best = rows(folder / "best")
     assert len(best) == int(len(scores) / 10 + 0.5)
     assert sorted((row["quality_score"] for row in best), reverse=True) == scores[: len(best)]
-    command("corpus", "verify", folder / "best")
-    again = command("corpus", "filter", docs, "-o", folder / "best", *only, "--keep-top", "10%")
+    inside("corpus", "verify", folder / "best")
+    again = inside("corpus", "filter", docs, "-o", folder / "best", *only, "--keep-top", "10%")
     assert again.stderr.count("nothing to do") == 3
-    command("corpus", "filter", docs, "-o", folder / "one", *only, "--keep-top", "10%", "--workers", "1")
+    inside("corpus", "filter", docs, "-o", folder / "one", *only, "--keep-top", "10%", "--workers", "1")
     assert shard_hashes(folder / "one") == shard_hashes(folder / "best")
 
 
@@ -102,17 +102,17 @@ def test_a_recipe_with_a_share(folder: Path, model: Path) -> None:
         f'name = "x"\n[gopher_quality]\n[dedup]\n[classifier]\nmodel = "{model}"\nkeep_top = "20%"\n'
         f'[decontaminate]\nbenchmarks = ["{write_benchmark(folder)}"]\n[scrub]\n'
     )
-    command("corpus", "run", recipe, "--input", folder / "docs", "-o", folder / "out")
+    inside("corpus", "run", recipe, "--input", folder / "docs", "-o", folder / "out")
     stages = [
         (line["stage"], line["read"], line["kept"]) for line in answer("corpus", "report", folder / "out")["stages"]
     ]
     assert [stage for stage, _, _ in stages] == ["gopher_quality", "dedup", "classifier", "decontaminate", "scrub"]
     assert stages[2][2] == pytest.approx(stages[2][1] / 5, abs=1)
     recipe.write_text(f'name = "x"\n[classifier]\nmodel = "{model}"\nkeep_top = "20%"\n[dedup]\n')
-    failed = command("corpus", "run", recipe, "--input", folder / "docs", "-o", folder / "out2", code=2)
+    failed = inside("corpus", "run", recipe, "--input", folder / "docs", "-o", folder / "out2", code=2)
     assert f"{recipe}:2: [classifier] with keep_top should come after [dedup]" in failed.stderr
     recipe.write_text(f'name = "x"\n[classifier]\nmodel = "{model}"\nkeep_top = "20%"\n[c4]\n')
-    failed = command("corpus", "filter", folder / "docs", "-o", folder / "early", "--recipe", recipe, code=2)
+    failed = inside("corpus", "filter", folder / "docs", "-o", folder / "early", "--recipe", recipe, code=2)
     assert "[classifier] needs all documents: make it the last stage, or use corpus run" in failed.stderr
 
 
@@ -134,7 +134,7 @@ def test_pages_with_questions_of_a_benchmark_are_dropped_or_cut(folder: Path) ->
     texts = {row["id"]: row["text"] for row in rows(docs)}
     held = {id: text for number, (id, text) in enumerate(texts.items()) if number % 40 == 0 and len(text.split()) > 150}
     assert len(held) > 3
-    done = command("corpus", "decontaminate", docs, "--benchmarks", benchmark, "-o", folder / "clean")
+    done = inside("corpus", "decontaminate", docs, "--benchmarks", benchmark, "-o", folder / "clean")
     dropped = {row["id"]: row for row in rows(folder / "clean", "dropped")}
     assert held.keys() <= dropped.keys()
     assert {row["rule"] for row in dropped.values()} == {"decontaminate.overlap"}
@@ -151,8 +151,8 @@ def test_pages_with_questions_of_a_benchmark_are_dropped_or_cut(folder: Path) ->
     }
     assert f"{len(dropped):,} of {len(texts):,} documents hold an example" in done.stderr
     assert "passages:1 in" in done.stderr
-    command("corpus", "verify", folder / "clean")
-    command("corpus", "decontaminate", docs, "--benchmarks", benchmark, "-o", folder / "clean1", "--workers", "1")
+    inside("corpus", "verify", folder / "clean")
+    inside("corpus", "decontaminate", docs, "--benchmarks", benchmark, "-o", folder / "clean1", "--workers", "1")
     assert shard_hashes(folder / "clean1") == shard_hashes(folder / "clean")
 
 
@@ -160,7 +160,7 @@ def test_passages_are_cut_out(folder: Path) -> None:
     benchmark, docs = write_benchmark(folder), folder / "docs"
     texts = {row["id"]: row["text"] for row in rows(docs)}
     cut = ("--preset", "gpt3", "--max-documents", "0")
-    command("corpus", "decontaminate", docs, "--benchmarks", benchmark, "-o", folder / "cut", *cut)
+    inside("corpus", "decontaminate", docs, "--benchmarks", benchmark, "-o", folder / "cut", *cut)
     left = {row["id"]: row for row in rows(folder / "cut")}
     assert left.keys() | {row["id"] for row in rows(folder / "cut", "dropped")} == texts.keys()
     changed = {id for id, row in left.items() if row["contaminated_cuts"]}
@@ -176,23 +176,23 @@ def test_passages_are_cut_out(folder: Path) -> None:
 def test_broken_missing_or_changed_benchmarks_are_refused(folder: Path) -> None:
     bad, docs = folder / "bad.jsonl", folder / "docs"
     bad.write_text("{")
-    failed = command("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no", code=1)
+    failed = inside("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no", code=1)
     assert "bad.jsonl, line 1: not JSON" in failed.stderr
-    failed = command("corpus", "decontaminate", docs, "-o", folder / "no", code=2)
+    failed = inside("corpus", "decontaminate", docs, "-o", folder / "no", code=2)
     assert "should name files of examples" in failed.stderr
     for number in ("one", "two"):
         bad.write_text(
             json.dumps({"question": f"{number} three four five six seven eight nine ten eleven twelve 13 14"})
         )
         if number == "one":
-            command("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no")
-    other = command("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no", code=1)
+            inside("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no")
+    other = inside("corpus", "decontaminate", docs, "--benchmarks", bad, "-o", folder / "no", code=1)
     assert "decontaminate.benchmarks" in other.stderr
 
 
 def test_languages_and_sources_are_mixed(folder: Path) -> None:
     docs = folder / "docs"
-    told = command("corpus", "mix", docs, "--by", "language", "--weights", "de=0.5,en=0.5", "-o", folder / "halves")
+    told = inside("corpus", "mix", docs, "--by", "language", "--weights", "de=0.5,en=0.5", "-o", folder / "halves")
     assert told.stderr.splitlines()[-3].split() == ["group", "documents", "taken", "times", "wanted", "share"]
     assert {row["language"] for row in rows(folder / "halves")} == {"de", "en"}
     mixture = {row["group"]: row for row in json.loads((folder / "halves/mix.json").read_text())["groups"]}
@@ -203,23 +203,23 @@ def test_languages_and_sources_are_mixed(folder: Path) -> None:
 
     sources = (f"{folder}/halves=0.25", f"{folder}/gopher=0.75")
     total = ("--bytes", "3e5", "--max-repeats", "2.5", "--seed", "7")
-    command("corpus", "mix", *sources, "-o", folder / "mixed", *total)
+    inside("corpus", "mix", *sources, "-o", folder / "mixed", *total)
     size = sum(len(row["text"].encode()) for row in rows(folder / "mixed"))
     summary = json.loads((folder / "mixed/mix.json").read_text())
     assert summary["measure"] == "bytes"
     assert sum(row["taken"] for row in summary["groups"]) == size
-    command("corpus", "mix", *sources, "-o", folder / "mixed1", *total, "--workers", "1")
+    inside("corpus", "mix", *sources, "-o", folder / "mixed1", *total, "--workers", "1")
     assert shard_hashes(folder / "mixed1") == shard_hashes(folder / "mixed")
-    command("corpus", "verify", folder / "mixed")
+    inside("corpus", "verify", folder / "mixed")
 
 
 def test_clusters_are_repeated_and_the_report_adds_up(folder: Path) -> None:
-    command("corpus", "dedup", folder / "docs", "-o", folder / "unique")
-    command("corpus", "mix", folder / "unique", "--upsample-clusters", "1:2,2:3", "-o", folder / "twice")
+    inside("corpus", "dedup", folder / "docs", "-o", folder / "unique")
+    inside("corpus", "mix", folder / "unique", "--upsample-clusters", "1:2,2:3", "-o", folder / "twice")
     unique = {row["id"]: row["minhash_cluster_size"] for row in rows(folder / "unique")}
     twice = [row["id"] for row in rows(folder / "twice")]
     assert {id: twice.count(id) for id in unique} == {id: 3 if size > 1 else 2 for id, size in unique.items()}
-    command("corpus", "scrub", folder / "twice", "-o", folder / "masked")
+    inside("corpus", "scrub", folder / "twice", "-o", folder / "masked")
     report = answer("corpus", "report", folder / "unique", folder / "twice", folder / "masked")
     assert report["errors"] == []
     (line,) = [line for line in report["stages"] if line["stage"] == "mix"]
@@ -242,7 +242,7 @@ def test_impossible_mixtures_are_refused(
     folder: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     given = [f"{folder}/{word}" if word.startswith(("docs", "nothing")) else word for word in arguments]
-    done = command("corpus", "mix", *given, "-o", tmp_path / "out", code=code)
+    done = inside("corpus", "mix", *given, "-o", tmp_path / "out", code=code)
     assert message in done.stderr
 
 
@@ -256,7 +256,7 @@ def test_impossible_mixtures_are_refused(
     ],
 )
 def test_a_mistake_is_one_line(folder: Path, flags: tuple[str, ...], code: int, message: str) -> None:
-    done = command("corpus", "filter", folder / "docs", "-o", folder / "wrong", *flags, code=code)
+    done = inside("corpus", "filter", folder / "docs", "-o", folder / "wrong", *flags, code=code)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -265,5 +265,5 @@ def test_missing_sources_are_named(folder: Path) -> None:
     sources = ("--positive", folder / "nothing", "--negative", folder / "docs")
     done = command("corpus", "classify", "train", *sources, "-o", folder / "m.bin", code=1)
     assert done.stderr == f"corpus: {folder}/nothing: no such file or folder\n"
-    done = command("corpus", "classify", "train", *sources, "-o", folder / "m.bin", "--lr", "0", code=2)
+    done = inside("corpus", "classify", "train", *sources, "-o", folder / "m.bin", "--lr", "0", code=2)
     assert "lr = 0.0: should be between" in done.stderr

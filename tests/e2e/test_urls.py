@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.run.recipe import describe, load_recipe, make_step
-from tests.support.command import answer, command
+from tests.support.command import answer, inside
 from tests.support.crawl_server import Busy, CrawlServer
 
 
@@ -32,7 +32,7 @@ def dropped(output: Path) -> list[tuple[str, str, str, str]]:
 
 
 def test_extract_with_lists_of_every_kind(crawl: Path, tmp_path: Path) -> None:
-    command("corpus", "extract", crawl, "-o", tmp_path / "all", "--language", "de")
+    inside("corpus", "extract", crawl, "-o", tmp_path / "all", "--language", "de")
     urls = sorted(
         {
             *pq.read_table(tmp_path / "all/data")["url"].to_pylist(),
@@ -55,16 +55,16 @@ def test_extract_with_lists_of_every_kind(crawl: Path, tmp_path: Path) -> None:
     assert not [row for row in rows if row[0] == urls[2]]
     accounts = next(stage for stage in summary["passes"][0]["stages"] if stage["stage"] == "urls")
     assert accounts["read"] == 12 == accounts["kept"] + len(rows)
-    command("corpus", "verify", tmp_path / "out")
+    inside("corpus", "verify", tmp_path / "out")
 
 
 def test_a_list_at_a_web_address_is_fetched_once(crawl: Path, tmp_path: Path, cache: Path) -> None:
     with CrawlServer({"lists/bad.txt": b"bad.example\n"}) as server:
         server.fault("bad.txt", Busy())
         url = f"{server.base}lists/bad.txt"
-        command("corpus", "extract", crawl, "-o", tmp_path / "out", "--blocklist", url)
+        inside("corpus", "extract", crawl, "-o", tmp_path / "out", "--blocklist", url)
         assert [request.method for request in server.requests] == ["GET", "GET"]
-        command("corpus", "extract", crawl, "-o", tmp_path / "again", "--blocklist", url)
+        inside("corpus", "extract", crawl, "-o", tmp_path / "again", "--blocklist", url)
         assert len(server.requests) == 2
         (file,) = cache.glob("lists/*/bad.txt")
         assert file.read_bytes() == b"bad.example\n"
@@ -83,15 +83,15 @@ def test_what_cannot_be_fetched_or_read_is_one_line(crawl: Path, tmp_path: Path)
     out = ["-o", str(tmp_path / "out")]
     with CrawlServer({}) as server:
         url = f"{server.base}none.txt"
-        done = command("corpus", "extract", crawl, *out, "--blocklist", url, code=2)
+        done = inside("corpus", "extract", crawl, *out, "--blocklist", url, code=2)
         assert done.stderr == (
             f"corpus: blocklist: {url}: HTTP status 404, no such file; download it by hand and name the file\n"
         )
-    done = command("corpus", "extract", crawl, *out, "--allowlist", "nowhere.txt", code=2)
+    done = inside("corpus", "extract", crawl, *out, "--allowlist", "nowhere.txt", code=2)
     assert done.stderr == "corpus: allowlist = 'nowhere.txt': no such file\n"
     page = tmp_path / "page.html"
     page.write_text("<!DOCTYPE html>\n")
-    done = command("corpus", "extract", crawl, *out, "--blocklist", page, code=1)
+    done = inside("corpus", "extract", crawl, *out, "--blocklist", page, code=1)
     assert done.stderr == f"corpus: list {page}: '<!DOCTYPE html>' is no host and no URL; give one entry per line\n"
     assert not list((tmp_path / "out").glob("_units/*"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from bpe import train_tokenizer
 from corpus.cli import main
 from corpus.commands import common
 from corpus.report.gather import write_report
+from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset
 from corpus.store.verify import datasets_below
 from tests.faults.driver import await_that
@@ -207,3 +212,43 @@ def test_a_killed_run_over_files_ends_with_the_bytes_of_a_quiet_one(shapes: Path
         kill_when_there(driver, tmp_path, moment, later)
     command("corpus", *line, "-o", tmp_path / "out")
     assert shard_hashes(tmp_path / "out") == shard_hashes(tmp_path / "peace")
+
+
+@pytest.fixture
+def examples(corpus: Any, tmp_path: Path) -> Path:
+    """A folder with the files that docs/your-data.md speaks of: English pages as FineWeb has them, and others."""
+    corpus("sample", "--pages", "200", "-o", tmp_path / "crawl")
+    corpus("extract", tmp_path / "crawl", "-o", tmp_path / "docs0")
+    pages = rows(tmp_path / "docs0")
+    fineweb = tmp_path / "fineweb/data/CC-MAIN-2024-10"
+    fineweb.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(pages, schema=pa.schema(list(DOCUMENTS)[:9])), fineweb / "000_00000.parquet")
+    lines = [json.dumps({"uid": number, "content": page["text"]}) for number, page in enumerate(pages[:50])]
+    (tmp_path / "mine.jsonl.zst").write_bytes(zstandard.compress("\n".join(lines).encode()))
+    (tmp_path / "books").mkdir()
+    for number in range(3):
+        (tmp_path / f"books/{number}.txt").write_text(text(number))
+    (tmp_path / "papers.csv").write_text(f'link,text\nhttps://a.example/,"{text(7)}"\n')
+    return tmp_path
+
+
+def test_the_commands_of_the_guide_work(examples: Path) -> None:
+    page = (REPOSITORY / "docs/your-data.md").read_text("utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) > 5
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=examples,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    imported = rows(examples / "docs")
+    assert {row["url"] for row in imported if row["source_file"] == "papers.csv"} == {"https://a.example/"}
+    assert any(row["warc_offset"] is not None for row in imported)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from corpus.store.verify import datasets_below, orphans
-from tests.support.command import answer, command, shard_hashes
+from tests.support.command import answer, command, inside, shard_hashes
 from tests.support.paths import REPOSITORY
 
 
@@ -42,9 +42,9 @@ class Task:
             start_new_session=True,
         )
 
-    def finish(self, output: Path, workers: int = 2) -> None:
-        """Run to the end, and check that the output does not show what happened before."""
-        command("corpus", *self.line(output, workers))
+    def finish(self, output: Path, workers: int = 1) -> None:
+        """Run to the end with another number of workers, and check that the output shows nothing of what happened."""
+        inside("corpus", *self.line(output, workers))
         self.check(output)
 
     def check(self, output: Path) -> None:

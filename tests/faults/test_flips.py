@@ -37,7 +37,7 @@ from corpus.store.records import Output
 from corpus.store.shards import Dataset
 from corpus.store.verify import datasets_below, verify
 from model.stream import open_stream
-from tests.support.command import command, commit_documents
+from tests.support.command import commit_documents, inside
 
 EVERY = 97  # bits
 FEW = 12  # flips of each file in the short test
@@ -78,9 +78,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["filter", new, "-o", place / "best", "--only", "classifier", "--classifier", model, "--keep-top", "50%"],
         ["mix", f"{new}=1", f"{place / 'old'}=1", "-o", place / "mixed"],
     ):
-        command("corpus", *line)
-    command("bpe", "train", new, "-o", place / "tokenizer", "--vocab-size", "300")
-    command("corpus", "tokenize", new, "-o", place / "tokens", "-t", place / "tokenizer")
+        inside("corpus", *line)
+    inside("bpe", "train", new, "-o", place / "tokenizer", "--vocab-size", "300")
+    inside("corpus", "tokenize", new, "-o", place / "tokens", "-t", place / "tokenizer")
     return place
 
 

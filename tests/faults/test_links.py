@@ -16,7 +16,7 @@ import pytest
 from corpus.store.local import LinkError, LocalStorage, check_below
 from corpus.store.shards import Dataset
 from corpus.store.verify import datasets_below, orphans
-from tests.support.command import command, commit_documents
+from tests.support.command import commit_documents, inside
 
 FOLDERS = ("data", "dropped", "audit", "_units", "_config", "_tmp")
 TEXT = "The ship came home to the old harbour at dawn, and the crew went ashore to see their families again."
@@ -61,7 +61,7 @@ def put_link(path: Path, target: Path) -> None:
 def test_gc_removes_nothing_behind_a_link(name: str, docs: Path, outside: Path) -> None:
     put_link(docs / name, outside)
     before = contents(outside)
-    told = command("corpus", "gc", docs, "--min-age", "0", code=0 if name == "_config" else 1).stderr
+    told = inside("corpus", "gc", docs, "--min-age", "0", code=0 if name == "_config" else 1).stderr
     assert contents(outside) == before
     assert name == "_config" or f"{docs / name}: is a link" in told
 
@@ -73,7 +73,7 @@ def test_gc_goes_on_with_the_other_datasets(tmp_path: Path, outside: Path) -> No
     put_link(tmp_path / "out" / "labels" / "dropped", outside)
     put_link(tmp_path / "out" / "elsewhere", outside)
     before = contents(outside)
-    told = command("corpus", "gc", tmp_path / "out", "--min-age", "0", code=1).stderr
+    told = inside("corpus", "gc", tmp_path / "out", "--min-age", "0", code=1).stderr
     assert contents(outside) == before
     assert (tmp_path / "out" / "labels" / "data" / "left-over.parquet").exists()
     assert not (tmp_path / "out" / "unique" / "data" / "left-over.parquet").exists()
@@ -82,7 +82,7 @@ def test_gc_goes_on_with_the_other_datasets(tmp_path: Path, outside: Path) -> No
 
 def test_links_to_files_are_removed_and_the_files_stay(docs: Path, outside: Path) -> None:
     put_link(docs / "data" / "left-over.parquet", outside / "u.json")
-    command("corpus", "gc", docs, "--min-age", "0")
+    inside("corpus", "gc", docs, "--min-age", "0")
     assert (outside / "u.json").read_text() == "precious"
 
 
@@ -94,7 +94,7 @@ def test_a_command_writes_nothing_through_a_link(
     target = outside / "nothing" if dangling else outside
     put_link(tmp_path / "out" / name, target)
     before = contents(outside)
-    told = command("corpus", "filter", docs, "-o", tmp_path / "out", "--workers", "1", code=1).stderr
+    told = inside("corpus", "filter", docs, "-o", tmp_path / "out", "--workers", "1", code=1).stderr
     assert contents(outside) == before
     assert f"{tmp_path / 'out' / name}: is a link" in told.splitlines()[-1]
 
@@ -104,7 +104,7 @@ def test_a_run_writes_nothing_through_a_link(name: str, docs: Path, outside: Pat
     put_link(tmp_path / "out" / name, outside / "nothing" if "." in name else outside)
     (tmp_path / "mine.toml").write_text("[gopher_quality]\nmin_words = 5\n")
     before = contents(outside)
-    told = command(
+    told = inside(
         "corpus", "run", tmp_path / "mine.toml", "--input", docs, "-o", tmp_path / "out", "--workers", "1", code=1
     ).stderr
     assert contents(outside) == before
@@ -114,7 +114,7 @@ def test_a_run_writes_nothing_through_a_link(name: str, docs: Path, outside: Pat
 def test_folders_of_intermediate_results(docs: Path, outside: Path, tmp_path: Path) -> None:
     put_link(tmp_path / "out" / "_dedup", outside)
     before = contents(outside)
-    told = command("corpus", "dedup", docs, "-o", tmp_path / "out", "--workers", "1", code=1).stderr
+    told = inside("corpus", "dedup", docs, "-o", tmp_path / "out", "--workers", "1", code=1).stderr
     assert contents(outside) == before
     assert f"{tmp_path / 'out/_dedup'}: is a link" in told.splitlines()[-1]
 
@@ -122,10 +122,10 @@ def test_folders_of_intermediate_results(docs: Path, outside: Path, tmp_path: Pa
 def test_an_output_may_be_a_link_that_the_user_names(docs: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk")
-    command("corpus", "dedup", docs, "-o", tmp_path / "out", "--workers", "1")
+    inside("corpus", "dedup", docs, "-o", tmp_path / "out", "--workers", "1")
     assert Dataset(tmp_path / "disk").units() == ["u"]
-    command("corpus", "gc", tmp_path / "out")
-    command("corpus", "verify", tmp_path / "out")
+    inside("corpus", "gc", tmp_path / "out")
+    inside("corpus", "verify", tmp_path / "out")
 
 
 def test_shards_are_read_through_links(docs: Path, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_shards_are_read_through_links(docs: Path, tmp_path: Path) -> None:
     shard.rename(tmp_path / "blob")
     shard.symlink_to(tmp_path / "blob")
     assert [row["text"] for row in Dataset(docs).rows(columns=["text"])] == [TEXT]
-    command("corpus", "verify", docs)
+    inside("corpus", "verify", docs)
 
 
 @pytest.mark.parametrize("key", ["../evil", "data/../../evil", "/evil", "data/.."])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.driver import Task
-from tests.support.command import command
+from tests.support.command import inside
 
 Way = Callable[[Task, Path], None]
 TASKS = [("--units", f"{task}/3") for task in (1, 2, 3)]
@@ -17,7 +17,7 @@ TASKS = [("--units", f"{task}/3") for task in (1, 2, 3)]
 def in_turns(task: Task, output: Path) -> None:
     """Run the tasks one after the other, the last one first, until no task has to wait for others."""
     for _ in range(10):  # more rounds than barriers
-        answers = [command("corpus", *task.line(output, 1, *units)).stderr for units in reversed(TASKS)]
+        answers = [inside("corpus", *task.line(output, 1, *units)).stderr for units in reversed(TASKS)]
         waiting = [[line for line in answer.splitlines() if line.startswith("waiting: ")] for answer in answers]
         assert all(len(lines) <= 1 for lines in waiting), answers
         if not any(waiting):
@@ -61,7 +61,7 @@ def test_the_number_of_workers_on_real_pages(workers: int, large: Task, tmp_path
 
 
 def test_a_task_that_waits_for_others_says_what_is_missing(small: Task, tmp_path: Path) -> None:
-    done = command("corpus", *small.line(tmp_path / "out", 1, "--units", "2/3"))
+    done = inside("corpus", *small.line(tmp_path / "out", 1, "--units", "2/3"))
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("waiting: ")]
     assert "2 of 3 units" in line
     assert "SAMPLE-00000" in line

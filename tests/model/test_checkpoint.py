@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from model.checkpoint import checkpoints, load_model, newest, save, seal
+from model.checkpoint import MISFITS, checkpoints, load_model, newest, save, seal
 from model.cli import main
+from model.guard import Guard
 from tests.support.model_shards import random_documents, write_shard
 
 TINY = ["--context", 16, "--batch-tokens", 64, "--device", "cpu", "--sample-every", 0, "--validate-every", 0]
@@ -77,6 +80,11 @@ def sealed(path: Path, content: Any) -> None:
     seal(path)
 
 
+def in_section(name: str, **values: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The change that sets values in a section of a state."""
+    return lambda state: {**state, name: {**state[name], **values}}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -89,6 +97,17 @@ def sealed(path: Path, content: Any) -> None:
         lambda state: {**state, "model": {**state["model"], "layers": "1"}},
         lambda state: {**state, "model": {**state["model"], "colour": "red"}},
         lambda state: {**state, "data": None},
+        lambda state: {**state, "step": True},
+        lambda state: {**state, "step": -1},
+        lambda state: {**state, "train": [1]},
+        *(in_section("model", kv_heads=True), in_section("model", norm_eps="x" * 10**5)),
+        *(in_section("model", rope_theta=10**400), in_section("model", norm_eps=math.nan)),
+        *(in_section("model", activation={"a": 1}), in_section("model", bias=0)),
+        *(in_section("train", batch_tokens=None), in_section("train", doc_mask=torch.zeros(9, 9))),
+        *(in_section("data", end_of_text="x"), in_section("data", end_of_text=10**6)),
+        in_section("data", tokenizer_hash=[1]),
+        lambda state: {**state, "data": {}},
+        lambda state: {**state, "train": {"steps": 3}},
     ],
 )
 def test_a_sealed_file_that_is_no_checkpoint_is_named(run: Path, tmp_path: Path, change: Any) -> None:
@@ -96,13 +115,15 @@ def test_a_sealed_file_that_is_no_checkpoint_is_named(run: Path, tmp_path: Path,
     assert state is not None
     path = checkpoints(run)[0]
     sealed(path, change(state[1]))
-    one_line(run_command("export", run, "-o", tmp_path / "hf"), str(path), "no checkpoint of this program", "remove it")
+    result = run_command("export", run, "-o", tmp_path / "hf")
+    one_line(result, str(path), "no checkpoint of this program", "remove it")
+    assert len(result.stderr.splitlines()[-1]) < 600
     path.unlink()
     assert run_command("export", run, "-o", tmp_path / "hf").exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["position", "train", "optimizers", "guard", "rng"])
-@pytest.mark.parametrize("value", [7.5, [{}], {}])
+@pytest.mark.parametrize("value", [7.5, [{}], {}, True])
 def test_training_does_not_resume_from_another_state(run: Path, name: str, value: Any) -> None:
     state = newest(run, print)
     assert state is not None
@@ -112,6 +133,21 @@ def test_training_does_not_resume_from_another_state(run: Path, name: str, value
     one_line(result, str(run))
     path.unlink()
     assert run_command("pretrain", "--resume", run, "--steps", 5).exit_code == 0
+
+
+def test_the_difference_of_runs_is_a_short_line(run: Path) -> None:
+    state = newest(run, print)
+    assert state is not None
+    sealed(checkpoints(run)[0], in_section("data", fingerprint="a\nb" * 10**5)(state[1]))
+    result = run_command("pretrain", "--resume", run, "--steps", 5)
+    one_line(result, str(run), "holds another run (data.fingerprint: a\\nb")
+    assert len(result.stderr) < 2000
+
+
+@pytest.mark.parametrize("guard", [{}, {"skipped": "x"}, {"in_a_row": None}, {"losses": 1}, {"norms": ["x"]}])
+def test_a_guard_is_not_restored_from_another_state(guard: dict[str, Any]) -> None:
+    with pytest.raises(MISFITS):
+        Guard(6.0).restore({**Guard(6.0).state(), **guard} if guard else guard)
 
 
 def test_bytes_that_are_no_archive_are_named(run: Path) -> None:

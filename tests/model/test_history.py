@@ -112,3 +112,12 @@ def test_runs_of_one_name_are_called_by_their_paths_and_one_named_twice_is_one(t
     first, second = make_run(tmp_path / "x/run", steps(3)), make_run(tmp_path / "y/run", steps(3))
     assert [run.name for run in read_runs([first, second])] == [str(first), str(second)]
     assert [run.name for run in read_runs([first, first / "../run"])] == ["run"]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 2**70, 10**400, "x", [1], None, True])
+@pytest.mark.parametrize("section", ["model", "train"])
+def test_any_number_in_the_configuration_gives_a_page(tmp_path: Path, section: str, value: object) -> None:
+    config = {**CONFIG, section: dict.fromkeys(CONFIG[section], value)}
+    run = read_run(make_run(tmp_path / "run", steps(3), config))
+    json.dumps(figures(run)._asdict())
+    assert page([run])

@@ -22,6 +22,7 @@ from model.gpt import GPT
 from model.muon import Muon, orthogonalise, row_parts
 from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
 from tests.oracles.model_muon import muon
+from tests.support.model_processes import forks
 from tests.support.model_shards import small_model, small_training
 
 # Odd sizes everywhere: nothing divides evenly between two processes.
@@ -312,7 +313,12 @@ def test_processes_that_share_the_work_do_what_one_does(tmp_path: Path) -> None:
     start = GPT(small_model(**ODD)).state_dict()
     assert len(alone["momenta"]) == 8
     assert all((alone["weights"][name] - start[name]).abs().max() > 0.01 for name in alone["momenta"])
-    torch.multiprocessing.spawn(one_of_two, (str(tmp_path),), nprocs=2)  # type: ignore[attr-defined,no-untyped-call]
+    started = [forks().Process(target=one_of_two, args=(rank, str(tmp_path))) for rank in (0, 1)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, 0]
     for how in ("copies", "shards"):
         first, second = (torch.load(tmp_path / f"{how}.{rank}.pt", weights_only=True) for rank in (0, 1))
         for part in ("weights", "momenta"):

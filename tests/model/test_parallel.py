@@ -1,7 +1,7 @@
 """Two processes (gloo) and one that adds up gradients: equal models, and either resumes a run.
 
-torchrun starts the processes in two of the tests. In the others we set the variables that it sets: it takes as long to
-start as a process that trains.
+torchrun starts the processes in two of the tests. In the others we set the variables that it sets, in forks of a
+process that has imported PyTorch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from model.checkpoint import checkpoints, newest
-from tests.support.model_processes import ONE_THREAD, torchruns_variables
+from tests.support.model_processes import model, run_together
 from tests.support.model_shards import random_documents, write_shard
 
 STEPS = ["--steps", "8", "--context", "64", "--batch-tokens", "512", "--micro-batch-tokens", "256"]
@@ -41,19 +41,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(processes: int, data: Path, run: Path, *more: str, launcher: list[str] | None = None) -> dict[str, Any]:
     """Train with so many processes, started by `launcher` if there is one; returns the summary."""
-    command = [MODEL, "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more, "--json"]
+    arguments = ["pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more, "--json"]
     if launcher:
-        started = [subprocess.Popen([*launcher, *command], stdout=-1, stderr=-1, text=True, env=ONE_THREAD)]
+        started = subprocess.run(
+            [*launcher, MODEL, *arguments], capture_output=True, text=True, timeout=300, check=False
+        )
+        assert started.returncode == 0, started.stderr
+        output = started.stdout
     else:
-        started = [
-            subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=ONE_THREAD | variables)
-            for variables in torchruns_variables(processes)
-        ]
-    output = ""
-    for process in started:
-        answer, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        output += answer  # of the first process only
+        output = run_together(processes, model, (arguments,), run.with_name(f"{run.name}.printed"))
+    # Only the first process prints.
     summary: dict[str, Any] = json.loads(output)
     return summary
 
@@ -109,7 +106,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(data: Path, tmp_p
     run = tmp_path / "run"
     more = ["--steps", "100000", "--log-every", "1"]
     command = [*TORCHRUN, MODEL, "pretrain", "--data", str(data), "-o", str(run), *STEPS, *QUIET, *more]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     with process:
         lines = []

@@ -223,7 +223,7 @@ def test_killed_training_goes_on_to_the_same_bits(stream: Stream, tmp_path: Path
     """The command is killed (SIGKILL) twice; the end has the bits of a run that was not interrupted."""
     data = tmp_path / "tokens"
     write_shard(data / "a.parquet", random_documents(200))
-    settings = ["--steps", "40", "--batch-tokens", "2048", "--checkpoint-every", "3", "--context", "64", "--seed", "1"]
+    settings = ["--steps", "40", "--batch-tokens", "512", "--checkpoint-every", "3", "--context", "64", "--seed", "1"]
     watched = ["--validate-every", "0", "--sample-every", "0", "--log-every", "1"]
     for run, kills in (("whole", []), ("killed", [7, 20])):
         command = [sys.executable, "-m", "model", "pretrain", "--data", data, "-o", tmp_path / run, *settings, *watched]

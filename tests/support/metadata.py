@@ -126,6 +126,17 @@ def _small() -> Any:
     return ModelConfig(280, context=16, layers=1, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64)
 
 
+def _identity(tokenizer_hash: str) -> dict[str, Any]:
+    """What a run is told apart by from others."""
+    from model.config import TrainConfig, as_dict
+
+    return {
+        "model": as_dict(_small()),
+        "train": as_dict(TrainConfig(steps=3, batch_tokens=64, lr=0.01, warmup_steps=1)),
+        "data": {"fingerprint": "f00", "tokenizer_hash": tokenizer_hash, "end_of_text": 279},
+    }
+
+
 def make_checkpoint(folder: Path) -> None:
     """A run of three steps that were not made."""
     import torch
@@ -133,17 +144,12 @@ def make_checkpoint(folder: Path) -> None:
     from bpe.files import save_vocabulary
     from bpe.library import train_tokenizer
     from model.checkpoint import save
-    from model.config import TrainConfig, as_dict
     from model.gpt import GPT
     from tests.support.model_runs import steps
 
     vocabulary = train_tokenizer([_TEXT], 280, pattern="gpt2").vocabulary
     save_vocabulary(vocabulary, folder / "tokenizer")
-    identity = {
-        "model": as_dict(_small()),
-        "train": as_dict(TrainConfig(steps=3, batch_tokens=64, lr=0.01, warmup_steps=1)),
-        "data": {"fingerprint": "f00", "tokenizer_hash": vocabulary.hash, "end_of_text": 279},
-    }
+    identity = _identity(vocabulary.hash)
     rng = {"cpu": torch.get_rng_state(), "cuda": []}
     state = {
         "position": 3,
@@ -160,19 +166,19 @@ def make_checkpoint(folder: Path) -> None:
 def read_checkpoint(folder: Path) -> None:
     """As `model sample`, `model plot` and a resumed `model pretrain` do."""
     from model.checkpoint import truncate_metrics
-    from model.history import differing, figures, read_runs
+    from model.history import read_runs
+    from model.plot import page, summary
     from model.resume import find_resume_point, trained_so_far
     from model.using import generate, load_model
 
     runs = read_runs([folder])
-    for run in runs:
-        figures(run)
-    differing(runs)
+    page(runs)
+    json.dumps(summary(runs, folder))
     trained_so_far(folder)
     loaded = load_model(folder, device="cpu")
     generate(loaded, "Hello", max_tokens=1)
-    config = json.loads((folder / "config.json").read_bytes()) if (folder / "config.json").is_file() else {}
-    find_resume_point(folder, {name: config[name] for name in ("model", "train", "data")}, lambda line: None)
+    assert loaded.tokenizer is not None
+    find_resume_point(folder, _identity(loaded.tokenizer.vocabulary.hash), lambda line: None)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "metrics.jsonl")
         copy.write_bytes((folder / "metrics.jsonl").read_bytes())

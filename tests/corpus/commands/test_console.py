@@ -11,7 +11,7 @@ from corpus.engine.base import Event
 from corpus.run.plan import Pass
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset
-from tests.support.command import command, commit_documents, commit_rows
+from tests.support.command import command, commit_documents, commit_rows, inside
 
 PROCESS = """
 from dataclasses import dataclass
@@ -42,13 +42,13 @@ def test_the_kept_share_is_shown_once_it_is_known(tmp_path: Path) -> None:
 def test_a_run_that_keeps_nothing_says_so_in_its_last_line(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["A short text.", "Another one."])
     arguments = ["filter", "docs", "-o", "out", "--only", "gopher_quality"]
-    done = command("corpus", *arguments, cwd=tmp_path)
+    done = inside("corpus", *arguments, cwd=tmp_path)
     last = "NOTHING IS KEPT in out: 2 documents read, dropped most by gopher_quality.few_words 2; change these settings"
     assert done.stderr.splitlines()[-2:] == ["filter: 1 of 1 unit done -> out (2 read, 0 kept)", last]
-    again = command("corpus", *arguments, cwd=tmp_path).stderr.splitlines()
+    again = inside("corpus", *arguments, cwd=tmp_path).stderr.splitlines()
     assert again == ["filter: nothing to do, its only unit is done in out", last]
     (tmp_path / "mine.toml").write_text("[gopher_quality]")
-    run = command("corpus", "run", "mine.toml", "--input", "docs", "-o", "run", cwd=tmp_path)
+    run = inside("corpus", "run", "mine.toml", "--input", "docs", "-o", "run", cwd=tmp_path)
     assert run.stderr.splitlines()[-1] == last.replace("in out", "in run/clean")
 
 
@@ -56,9 +56,9 @@ def test_two_runs_have_two_reports(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["A short text.", "Another one."])
     (tmp_path / "mine.toml").write_text("[c4]")
     for name in ("a", "b"):
-        command("corpus", "run", "mine.toml", "--input", "docs", "-o", name, cwd=tmp_path)
+        inside("corpus", "run", "mine.toml", "--input", "docs", "-o", name, cwd=tmp_path)
     page = (tmp_path / "b/report.html").read_bytes()
-    refused = command("corpus", "report", "a", "b", code=1, cwd=tmp_path)
+    refused = inside("corpus", "report", "a", "b", code=1, cwd=tmp_path)
     why = "a and b: no documents went through two whole runs"
     assert refused.stderr == f"corpus: {why}; report each alone: corpus report a; corpus report b\n"
     assert (tmp_path / "b/report.html").read_bytes() == page
@@ -71,7 +71,7 @@ def test_a_shard_without_a_column_of_the_others_is_named(first: str, second: str
         commit_rows(tmp_path / "docs", [{"text": "Some text.", "id": f"<{unit}>"}], unit, schemas[kind])
     (shard,) = (output.path for output in Dataset(tmp_path / "docs").files("documents") if output.unit == "b")
     for name, *more in (["filter"], ["scrub"], ["dedup"]):
-        failed = command("corpus", name, "docs", "-o", name, *more, code=1, cwd=tmp_path)
+        failed = inside("corpus", name, "docs", "-o", name, *more, code=1, cwd=tmp_path)
         assert f"FAILED b: docs/{shard}: {second} url, unlike the first shard; all shards should have" in failed.stderr
 
 

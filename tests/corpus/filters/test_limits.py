@@ -211,10 +211,12 @@ def test_lists_of_too_many_bytes_entries_or_expressions(tmp_path: Path, monkeypa
                 blocklist.load([str(folder)])
 
 
+@pytest.mark.parametrize("lines", [1 << 20, pytest.param(benchmarks._MOST_LINES, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", ["bad.txt.gz", "bad.jsonl.gz"])
-def test_a_packed_benchmark(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(gzip.compress(b"\n" * (32 << 20)) * 4)
-    with pytest.raises(ValueError, match=rf"{name}: (over 16,777,216 lines|[\d,]+ bytes inflate to)"):
+def test_a_packed_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, lines: int) -> None:
+    monkeypatch.setattr(benchmarks, "_MOST_LINES", lines)
+    (tmp_path / name).write_bytes(gzip.compress(b"\n" * (2 * lines)) * 4)
+    with pytest.raises(ValueError, match=rf"{name}: (over {lines:,} lines|[\d,]+ bytes inflate to)"):
         read_examples([str(tmp_path / name)], [])
 
 

@@ -19,7 +19,7 @@ from corpus.pii.scrub import TYPES, Config, Span, find, mask, process
 from corpus.run.recipe import make_step
 from corpus.schema import DOCUMENTS
 from corpus.store.shards import Dataset
-from tests.support.command import answer, command, commit_documents
+from tests.support.command import answer, commit_documents, inside
 from tests.support.pii_texts import ALL, PUBLIC, TEXTS
 
 TAGS = Config(style="tags", ip_scope="all")
@@ -177,8 +177,8 @@ def test_the_command_masks_counts_and_shows(tmp_path: Path) -> None:
     assert shown["type"].to_pylist() == ["email", "phone", "email", "phone"]
     assert shown["context"][0].as_py() == "Ask <EMAIL> or <PHONE>."
     assert "a@b.example" not in json.dumps(shown.to_pylist())
-    assert "2 email, 2 phone" in command("corpus", "report", tmp_path / "clean").stdout
-    assert command("corpus", "verify", tmp_path / "clean").returncode == 0
+    assert "2 email, 2 phone" in inside("corpus", "report", tmp_path / "clean").stdout
+    assert inside("corpus", "verify", tmp_path / "clean").returncode == 0
     report = answer("corpus", "report", tmp_path / "clean")
     assert report["stages"][-1]["sums"]["pii_email"] == 2
     assert set(report["stages"][-1]["sums"]) == {f"pii_{kind}" for kind in TYPES}
@@ -187,12 +187,12 @@ def test_the_command_masks_counts_and_shows(tmp_path: Path) -> None:
 def test_the_command_asks_for_a_key(tmp_path: Path) -> None:
     commit_documents(tmp_path / "docs", ["one"])
     arguments = ["scrub", tmp_path / "docs", "-o", tmp_path / "clean", "--style", "hash"]
-    assert "hash_key: style hash needs a key" in command("corpus", *arguments, code=2).stderr
+    assert "hash_key: style hash needs a key" in inside("corpus", *arguments, code=2).stderr
     key = tmp_path / "secret.key"
     key.write_bytes(b"a key that nobody is to see")
-    command("corpus", *arguments, "--hash-key", key)
+    inside("corpus", *arguments, "--hash-key", key)
     for path in (tmp_path / "clean").rglob("*.json"):
         assert "nobody is to see" not in path.read_text()
         assert str(key) not in path.read_text()
     missing = [*arguments, "--hash-key", tmp_path / "none"]
-    assert "no such file" in command("corpus", *missing, code=2).stderr
+    assert "no such file" in inside("corpus", *missing, code=2).stderr

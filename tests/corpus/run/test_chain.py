@@ -158,4 +158,17 @@ def test_rows_of_equal_columns_are_told_apart() -> None:
     chain = Chain([STEP], NotingAttempt(), 1.0)
     (kept,) = chain.run([Rows([0, 1], batch)])
     assert kept.column("text").to_pylist() == ["good"]
-    assert chain._dropped[0][0] == [0]
+    assert chain._dropped._ordinals[0].tolist() == [0]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_dropped_rows_are_in_input_order_and_keep_their_text_where_it_is_wanted(keeps: bool) -> None:
+    texts = ["bad" if row % 3 else "good" for row in range(20_000)]
+    chain = Chain([STEP], NotingAttempt(), 1.0, keep_dropped_text=keeps)
+    kept, _ = run(chain, texts, 64)
+    dropped = chain.dropped()
+    ids = [f"<{row}>" for row in range(20_000) if row % 3]
+    assert len(kept) + dropped.num_rows == 20_000
+    assert dropped.column("text").to_pylist() == ["bad" if keeps else None] * len(ids)
+    assert dropped.column("id").to_pylist() == ids
+    assert len(dropped.column("id").chunks) < 10

@@ -89,7 +89,12 @@ def test_our_recipes_load(path: Path) -> None:
         ("[language]\nlanguages = ['all', 'en']", ":2: [language] languages = ['all', 'en']: should be all alone"),
         ("[token_count]", ":1: [token_count] tokenizer = '': should name a vocabulary"),
         ("[tokenizer]\n[c4]", ":1: [tokenizer] should be the last stage"),
+        ("[dedup]\npreset = {x = 1}", ":2: [dedup] preset = {'x': 1}: should be one of"),
         ("[language\n", "not TOML: "),
+        ("[language]\nthreshold = " + "9" * 400, ":2: [language] threshold = 999"),
+        ("[language]\nthreshold = " + "9" * 5000, "not TOML: "),
+        ("[language]\nthreshold = ['" + "x" * 5000 + "']", "should be a number"),
+        ("name = ['" + "x" * 5000 + "']", "should be a string"),
         ("[c4]\n[c4]", "not TOML: "),
     ],
 )
@@ -101,6 +106,7 @@ def test_a_mistake_in_a_recipe_is_one_line_with_its_place(tmp_path: Path, text: 
     assert str(raised.value).startswith(str(path))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
 
 
 def test_a_missing_recipe() -> None:

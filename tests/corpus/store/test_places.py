@@ -12,7 +12,7 @@ from corpus.dedup.results import find_url, load, open_deduplication
 from corpus.store.places import Places, recorded
 from corpus.store.records import Input
 from corpus.store.shards import Dataset
-from tests.support.command import answer, command, commit_rows
+from tests.support.command import answer, commit_rows, inside
 
 TEXT = "The ship came home to the old harbour at dawn, and the crew went ashore to see their families again."
 
@@ -58,12 +58,12 @@ def project(tmp_path: Path) -> Path:
     project = tmp_path / "project"
     rows = [{"id": f"<{number}>", "url": f"https://a.example/{number}", "text": TEXT} for number in range(3)]
     commit_rows(project / "docs", rows)
-    command("corpus", "dedup", "docs", "-o", "unique", "--workers", "1", cwd=project)
+    inside("corpus", "dedup", "docs", "-o", "unique", "--workers", "1", cwd=project)
     return project
 
 
 def explained(folder: Path, cwd: Path) -> str:
-    done = command("corpus", "clusters", folder, "--url", "https://a.example/1", cwd=cwd)
+    done = inside("corpus", "clusters", folder, "--url", "https://a.example/1", cwd=cwd)
     assert "is not there" not in done.stdout + done.stderr
     return done.stdout
 
@@ -100,17 +100,17 @@ def test_a_run_that_was_moved(tmp_path: Path) -> None:
         for number in range(2):
             fields = f"WARC-Type: resource\r\nWARC-Target-URI: https://a.example/{number}\r\nContent-Type: text/html"
             file.write(f"WARC/1.0\r\n{fields}\r\nContent-Length: {len(page)}\r\n\r\n{page}\r\n\r\n")
-    command("corpus", "run", "mine.toml", "--input", "a.warc", "-o", "out", "--workers", "1", cwd=tmp_path)
+    inside("corpus", "run", "mine.toml", "--input", "a.warc", "-o", "out", "--workers", "1", cwd=tmp_path)
     for folder in sorted((tmp_path / "out").glob("*/_units")):
         for record in Dataset(folder.parent).records():
-            inside = [file.path for file in record.inputs if "a.warc" not in file.path]
-            assert all((tmp_path / "out" / path).exists() and not path.startswith("/") for path in inside), inside
+            below = [file.path for file in record.inputs if "a.warc" not in file.path]
+            assert all((tmp_path / "out" / path).exists() and not path.startswith("/") for path in below), below
     (tmp_path / "deep").mkdir()
     shutil.move(tmp_path / "out", tmp_path / "deep" / "moved")
     told = answer("corpus", "clusters", tmp_path / "deep" / "moved", "--url", "https://a.example/1")
     assert (told["missing"], told["cluster_size"]) == (None, 2)
     assert told["ngrams"]
-    again = command(
+    again = inside(
         "corpus", "run", "mine.toml", "--input", "a.warc", "-o", "deep/moved", "--workers", "1", cwd=tmp_path
     )
     assert "made from" not in again.stderr

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from corpus.store import s3
 from corpus.store.s3 import READ_AHEAD, S3Storage, _RangeReader, connect
-from tests.support.command import answer, command
+from tests.support.command import answer, inside
 from tests.support.object_server import BUCKET, ObjectServer, Request, error, object_server
 from tests.support.paths import REPOSITORY
 
@@ -175,7 +175,7 @@ def test_a_killed_upload_is_invisible_and_is_given_up(server: ObjectServer, plac
     assert list(place.unfinished(1e12)) == []
     assert answer("corpus", "gc", place.root, "--dry-run")["uploads"] == [f"{place.root}/data/big"]
     assert len(place.unfinished(0)) == 1
-    assert "aborted the unfinished upload" in command("corpus", "gc", place.root).stderr
+    assert "aborted the unfinished upload" in inside("corpus", "gc", place.root).stderr
     assert list(place.unfinished(0)) == []
     place.abort(upload)
 
@@ -282,6 +282,6 @@ def test_what_is_missing_on_this_side(server: ObjectServer, monkeypatch: pytest.
 
 def test_the_command_says_it_in_a_line(server: ObjectServer) -> None:
     for name in ("verify", "gc"):
-        said = command("corpus", name, "s3://nowhere/out", code=1).stderr
+        said = inside("corpus", name, "s3://nowhere/out", code=1).stderr
         assert said.startswith("corpus: s3://nowhere/out: there is no such bucket")
         assert said.count("\n") == 1

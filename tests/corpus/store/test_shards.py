@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -124,6 +125,17 @@ def test_a_manifest_that_lies_is_found(tmp_path: Path) -> None:
     (tmp_path / "_manifest.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"_manifest.parquet: damaged"):
         dataset.records()
+
+
+@pytest.mark.parametrize(
+    "rows", [[{"key": None, "stamp": "x"}], [{"stamp": "x"}], [{"key": "x"}], [{"key": 1, "stamp": 1}]]
+)
+def test_a_manifest_of_other_columns_is_named(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    commit(tmp_path, "u", ["one"], {})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "_manifest.parquet")
+    for read in (Dataset(tmp_path).records, Dataset(tmp_path).compact, lambda: list(Dataset(tmp_path).outdated())):
+        with pytest.raises(ValueError, match=r"_manifest.parquet: damaged \(a row has no key or no stamp\); remove it"):
+            read()
 
 
 def test_a_whole_dataset_as_an_input(tmp_path: Path) -> None:

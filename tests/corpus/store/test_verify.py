@@ -22,7 +22,7 @@ from corpus.store.open import storage
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import Orphan, datasets_below, orphans, remove, verify
-from tests.support.command import answer, command
+from tests.support.command import answer, inside
 from tests.support.object_server import BUCKET, object_server
 
 
@@ -117,7 +117,7 @@ def test_a_dataset_of_an_earlier_version(dataset: Dataset) -> None:
         pq.write_table(pq.read_table(shard), shard)
     assert [row["text"] for row in dataset.rows()] == ["kept a", "kept b"]
     assert verify(dataset).without_checksums == 2
-    said = command("corpus", "verify", dataset.path, code=1).stderr
+    said = inside("corpus", "verify", dataset.path, code=1).stderr
     assert "2 units of an earlier version have no checksums: only this command finds damage in them" in said
 
 
@@ -225,9 +225,9 @@ def test_a_dataset_in_an_object_store(whole: Path, monkeypatch: pytest.MonkeyPat
         problems = "\n".join(verify(dataset).problems)
         assert f"{dataset.path}/{key}: its sha256 is not the one in its record" in problems
         assert f"{dataset.path}/{dataset.files('dropped')[0].path}: is missing" in problems
-        said = command("corpus", "verify", dataset.path, code=1).stderr
+        said = inside("corpus", "verify", dataset.path, code=1).stderr
         assert said.startswith("".join(f"verify: {problem}\n" for problem in problems.split("\n")))
-        assert command("corpus", "gc", dataset.path).stderr.startswith("gc: 0 files")
+        assert inside("corpus", "gc", dataset.path).stderr.startswith("gc: 0 files")
         assert answer("corpus", "gc", dataset.path, "--min-age", "0")["files"] == [
             f"{dataset.path}/data/a-000000000000.parquet"
         ]
@@ -241,11 +241,11 @@ def test_the_commands(dataset: Dataset, tmp_path: Path) -> None:
     assert answer("corpus", "verify", tmp_path)["problems"] == []
     assert answer("corpus", "gc", tmp_path, "--dry-run")["files"] == [str(zombie)]
     assert zombie.exists()
-    command("corpus", "gc", tmp_path)
+    inside("corpus", "gc", tmp_path)
     assert not zombie.exists()
     assert answer("corpus", "verify", tmp_path)["files"] == 4
     shard = next(Path(dataset.path, "data").iterdir())
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
-    assert f"{shard.name}: its sha256" in command("corpus", "verify", tmp_path, code=1).stderr
+    assert f"{shard.name}: its sha256" in inside("corpus", "verify", tmp_path, code=1).stderr
     with pytest.raises(ValueError, match="holds no committed units"):
         datasets_below(str(tmp_path / "nowhere"))
