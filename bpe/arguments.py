@@ -87,8 +87,9 @@ def several(name: str, value: Any, what: str) -> Iterable[Any]:
 def strings(name: str, value: Any) -> tuple[str, ...]:
     """The items of `value`, if they are all strings. Raises TypeError."""
     items = tuple(several(name, value, "a list of strings"))
-    for index, item in enumerate(items):
-        string(f"{name}[{index}]", item)
+    wrong = next((index for index, item in enumerate(items) if not isinstance(item, str)), None)
+    if wrong is not None:
+        raise of_type(f"{name}[{wrong}]", items[wrong], "a str")
     return items
 
 
