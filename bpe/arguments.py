@@ -39,15 +39,21 @@ def whole_number(name: str, value: Any, low: int | None = None, high: int | None
 
 def number(name: str, value: Any, low: float | None = None, high: float | None = None) -> float:
     """`value`, if it is a number from `low` to `high` and not NaN. Raises TypeError for another type, ValueError."""
-    real = plain(value)
-    if not isinstance(real, int | float) or isinstance(real, bool):
-        raise TypeError(f"{name} = {brief(repr(value))}: should be a number")
-    if real != real:
+    checked = real(name, value)
+    if checked != checked:
         raise ValueError(f"{name} = nan: should be a number")
-    if isinstance(real, int) and abs(real) > sys.float_info.max:
-        raise ValueError(f"{name} = {brief(real)}: should be a number below 1e308")
-    _check_bounds(name, real, low, high)
-    return real
+    _check_bounds(name, checked, low, high)
+    return checked
+
+
+def real(name: str, value: Any) -> float:
+    """`value`, if it is a number that a float can hold, NaN included. Raises TypeError for another type, ValueError."""
+    scalar = plain(value)
+    if not isinstance(scalar, int | float) or isinstance(scalar, bool):
+        raise TypeError(f"{name} = {brief(repr(value))}: should be a number")
+    if isinstance(scalar, int) and abs(scalar) > sys.float_info.max:
+        raise ValueError(f"{name} = {brief(scalar)}: should be a number below 1e308")
+    return scalar
 
 
 def _check_bounds(name: str, value: float, low: float | None, high: float | None) -> None:

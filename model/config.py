@@ -221,7 +221,7 @@ def check_field(name: str, kind: str, value: Any) -> Any:
             raise ValueError(f"{name} = {number}: should be below 2 ** 63")
         return number
     if kind == "float":
-        return arguments.number(name, value)
+        return arguments.real(name, value)  # NaN is out of the bounds that are checked next
     if kind == "str":
         return arguments.string(name, value)
     if kind == "tuple[str, ...]":
