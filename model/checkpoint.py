@@ -129,7 +129,11 @@ def require(values: Any, kinds: Mapping[str, type]) -> None:
     """Raises ValueError unless the dict `values` has a value of its kind for each name in `kinds`; a number from 0."""
     for name, kind in kinds.items():
         value = values.get(name) if isinstance(values, dict) else None
-        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and not 0 <= value < _MOST):
+        if (
+            not isinstance(value, kind)
+            or isinstance(value, bool)
+            or (isinstance(value, int) and not 0 <= value < _MOST)
+        ):
             raise ValueError(f"it has no {name}")
 
 
