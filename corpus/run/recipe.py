@@ -26,7 +26,6 @@ import difflib
 import importlib.metadata
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from bpe import arguments
-from bpe.parse import brief
+from bpe.parse import brief, parse_toml
 from bpe.whole import read_whole, unreadable
 from corpus import __version__
 from corpus.config import check
@@ -167,15 +166,16 @@ def load_recipe(
     path, overrides = _recipe_file(arguments.path("path", path)), _overrides(overrides)
     try:
         text = read_whole(Path(path), _MOST_TEXT).decode("utf-8")
-        data = _toml(text)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such recipe{_known_recipes(path)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML: {brief(error)}") from None
-    except RecursionError:
-        raise ValueError(f"{path}: not TOML that can be read: it is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder; name the file of the recipe in it") from None
+    try:
+        data = parse_toml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not TOML: {brief(error)}") from None
     top = {"name": str, "keep_dropped_text": bool}
     steps: list[Step] = []
     for key, value in data.items():
@@ -212,16 +212,6 @@ def load_recipe(
         keep_dropped_text=data.get("keep_dropped_text", False),
         text=text,
     )
-
-
-def _toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises TOMLDecodeError, for a number of more than 4,300 digits too."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
-    except ValueError as error:
-        raise tomllib.TOMLDecodeError(str(error)) from None
 
 
 def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
@@ -298,8 +288,8 @@ def parse_override(text: str) -> tuple[str, str, Any]:
         raise ValueError(f"{text}: should be STAGE.SETTING=VALUE, as in language.threshold=0.5")
     stage, name, value = match.groups()
     try:
-        return stage, name, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return stage, name, parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return stage, name, value
 
 
