@@ -39,6 +39,7 @@ from corpus import __version__
 from corpus.config import check
 from corpus.run import own
 from corpus.run.chain import Step
+from corpus.run.remote import on_this_machine
 from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.files import sha256
 
@@ -115,9 +116,10 @@ def _checked(name: str, stage: Stage, settings: dict[str, Any]) -> Any:
         if setting not in known:
             raise ValueError(f"{setting}: unknown setting of [{name}]{_suggestion(setting, known)}")
     config = stage.localize(check(stage.config(**settings)))
+    local = on_this_machine(config)
     for field in fields:
         if field.metadata.get("path"):
-            _check_paths(field.name, getattr(config, field.name))
+            _check_paths(field.name, getattr(local, field.name))
     return config
 
 
@@ -239,9 +241,10 @@ def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
     versions = {"corpus": __version__}
     for step in steps:
         stage = step.contract
-        settings = _settings(step.config)
+        local = on_this_machine(step.config)
+        settings = _settings(local)
         if stage.resources:
-            settings["resources"] = stage.resources(step.config)
+            settings["resources"] = stage.resources(local)
         if own.is_own(step.module):
             settings = {"module": step.module, "source": own.source_hash(step.module), **settings}
         described[step.stage] = settings
