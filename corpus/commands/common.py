@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from bpe import arguments
 from bpe.terminal.help import FILES, WORK, Decorator, Heading, json_option, local_only, together
 from bpe.terminal.text import say, size_of
 from corpus.engine.base import Engine, Limits
@@ -269,15 +268,10 @@ def bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
 
 def check_apart(inputs: Iterable[str], output: str) -> None:
     """Raises UsageError if the output is one of the inputs, which paths and patterns name."""
-    from corpus.store.open import is_remote
-
-    def place(path: str) -> str:
-        return path.rstrip("/") if is_remote(path) else os.path.realpath(path.removeprefix("file://"))
-
-    for path in inputs:
-        named = glob.glob(path) if glob.has_magic(path) and not is_remote(path) else [path]
-        if any(place(one) == place(output) for one in named):
-            raise click.UsageError(f"{output}: is the input too; name another output")
+    try:
+        arguments.check_apart(inputs, output)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def documents_source(name: str, inputs: tuple[str, ...], output: str, columns: Any = None) -> Any:

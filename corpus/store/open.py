@@ -132,10 +132,12 @@ def children(path: str | Path) -> list[str]:
 def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
     """Paths that the patterns name, each once, sorted within a pattern.
 
-    Raises FileNotFoundError naming the pattern that matches nothing.
+    Raises FileNotFoundError naming the pattern that matches nothing, ValueError for an empty one.
     """
     paths: dict[str, None] = {}
     for pattern in map(_plain, patterns):
+        if not pattern:
+            raise ValueError("an input is empty; name a file, a folder or a pattern")
         if pattern.startswith(_WEB) and "*" in pattern:
             raise ValueError(f"{pattern}: a web server has no listing; name each file")
         if not glob.has_magic(pattern) or pattern.startswith(_WEB):
