@@ -236,7 +236,7 @@ def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
 
 def _known_recipes(path: str | os.PathLike[str]) -> str:
     """The names of the toolkit's recipes, for the message about a file that is not there; "" for a file in a folder."""
-    names = ", ".join(item.stem for item in sorted(_RECIPES.glob("*.toml")))
+    names = ", ".join(sorted(item.stem for item in _RECIPES.glob("*.toml")))
     return "" if Path(path).name != str(path) else f"; name a file, or one of {names}"
 
 
