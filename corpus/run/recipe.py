@@ -26,7 +26,6 @@ import difflib
 import importlib.metadata
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,12 +33,13 @@ from pathlib import Path
 from typing import Any
 
 from bpe import arguments
-from bpe.parse import brief
+from bpe.parse import brief, parse_toml
 from bpe.whole import read_whole, unreadable
 from corpus import __version__
 from corpus.config import check
 from corpus.run import own
 from corpus.run.chain import Step
+from corpus.run.remote import on_this_machine
 from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.files import sha256
 
@@ -116,9 +116,10 @@ def _checked(name: str, stage: Stage, settings: dict[str, Any]) -> Any:
         if setting not in known:
             raise ValueError(f"{setting}: unknown setting of [{name}]{_suggestion(setting, known)}")
     config = stage.localize(check(stage.config(**settings)))
+    local = on_this_machine(config)
     for field in fields:
         if field.metadata.get("path"):
-            _check_paths(field.name, getattr(config, field.name))
+            _check_paths(field.name, getattr(local, field.name))
     return config
 
 
@@ -167,15 +168,16 @@ def load_recipe(
     path, overrides = _recipe_file(arguments.path("path", path)), _overrides(overrides)
     try:
         text = read_whole(Path(path), _MOST_TEXT).decode("utf-8")
-        data = _toml(text)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such recipe{_known_recipes(path)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not TOML: {brief(error)}") from None
-    except RecursionError:
-        raise ValueError(f"{path}: not TOML that can be read: it is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
     except IsADirectoryError:
         raise ValueError(f"{path}: is a folder; name the file of the recipe in it") from None
+    try:
+        data = parse_toml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: not TOML: {brief(error)}") from None
     top = {"name": str, "keep_dropped_text": bool}
     steps: list[Step] = []
     for key, value in data.items():
@@ -214,16 +216,6 @@ def load_recipe(
     )
 
 
-def _toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises TOMLDecodeError, for a number of more than 4,300 digits too."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
-    except ValueError as error:
-        raise tomllib.TOMLDecodeError(str(error)) from None
-
-
 def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
     """The file of a recipe. A bare name that is no file is a recipe of the toolkit; ValueError lists these."""
     if not re.fullmatch(r"[\w-]+", os.fspath(path)) or Path(path).is_file():
@@ -249,9 +241,10 @@ def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
     versions = {"corpus": __version__}
     for step in steps:
         stage = step.contract
-        settings = _settings(step.config)
+        local = on_this_machine(step.config)
+        settings = _settings(local)
         if stage.resources:
-            settings["resources"] = stage.resources(step.config)
+            settings["resources"] = stage.resources(local)
         if own.is_own(step.module):
             settings = {"module": step.module, "source": own.source_hash(step.module), **settings}
         described[step.stage] = settings
@@ -293,8 +286,8 @@ def parse_override(text: str) -> tuple[str, str, Any]:
         raise ValueError(f"{text}: should be STAGE.SETTING=VALUE, as in language.threshold=0.5")
     stage, name, value = match.groups()
     try:
-        return stage, name, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        return stage, name, parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return stage, name, value
 
 

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 from bpe import arguments
 from bpe.checksums import add_checksums, open_parquet
+from bpe.parse import brief, parse_json
 from corpus.store import manifest
 from corpus.store.base import Entry, Storage
 from corpus.store.open import is_remote, storage
@@ -128,7 +129,8 @@ class Dataset:
         try:
             return manifest.record_of(row)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{self.path}/{manifest.NAME}: {row['key']}: {error}; remove it") from None
+            key, reason = brief(row["key"]), brief(error, 500)
+            raise ValueError(f"{self.path}/{manifest.NAME}: {key}: {reason}; remove it") from None
 
     def _entries(self) -> Iterator[Entry]:
         if not is_remote(self.path) and Path(self.path.removeprefix("file://")).is_file():
@@ -243,7 +245,12 @@ class Dataset:
             return None
         if hashlib.sha256(data.removesuffix(b"\n")).hexdigest() != config_hash:
             raise ValueError(f"{self.path}/{key}: not the configuration that its name stands for; remove it")
-        configuration: dict[str, Any] = json.loads(data)
+        try:
+            configuration = parse_json(data)
+        except ValueError as error:
+            raise ValueError(f"{self.path}/{key}: not a configuration ({error}); remove it") from None
+        if not isinstance(configuration, dict):
+            raise ValueError(f"{self.path}/{key}: not a configuration, but {type(configuration).__name__}; remove it")
         return configuration
 
     def content(self, output: Output) -> bytes:

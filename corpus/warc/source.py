@@ -7,7 +7,6 @@ funnel.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from bpe import arguments
+from bpe.parse import parse_json
 from corpus.engine.base import Unit
 from corpus.run.chain import Account, Chain, Rows
 from corpus.schema import DOCUMENTS, PAGES, dropped_rows
@@ -129,8 +129,8 @@ def warc_address(path: str) -> str:
     if record is None:
         return path
     try:
-        return str(json.loads(record)["inputs"][0]["path"])
-    except (ValueError, KeyError, IndexError) as error:
+        return str(parse_json(record)["inputs"][0]["path"])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(
             f"{place.root}/_units/{name}.json: not a receipt of a fetched file ({error}); remove it, or fetch again"
         ) from None
