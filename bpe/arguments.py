@@ -80,6 +80,15 @@ def path(name: str, value: Any) -> str:
     return text
 
 
+def paths(name: str, value: Any) -> list[str]:
+    """The paths as strings, of one path or of several. Raises TypeError, and ValueError for none or an empty one."""
+    one = isinstance(value, str | os.PathLike)
+    found = [path(name, item) for item in ([value] if one else several(name, value, "a path or a list of paths"))]
+    if not found:
+        raise ValueError(f"{name} is empty: name a file, a folder or a pattern at least")
+    return found
+
+
 def several(name: str, value: Any, what: str) -> Iterable[Any]:
     """`value`, if it has items: an iterable, but no string, whose items would be its characters. Raises TypeError.
 

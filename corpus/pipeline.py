@@ -285,11 +285,10 @@ def run_recipe(
 
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(arguments.path("recipe", recipe))
     folder = arguments.path("output", output).rstrip("/") or "/"
-    one = isinstance(inputs, str | os.PathLike)
-    several = [inputs] if one else arguments.several("inputs", inputs, "a path or a list of paths")
-    if not (paths := [arguments.path("inputs", item) for item in several]):
-        raise ValueError("inputs: name a WARC file, a folder or a pattern at least")
+    paths = arguments.paths("inputs", inputs)
     arguments.check_apart(paths, folder)
+    if columns is not None:
+        arguments.instance("columns", columns, Columns, "of corpus")
     workers = None if workers is None else arguments.whole_number("workers", workers, 1)
     limits = Limits() if limits is None else arguments.instance("limits", limits, Limits, "of corpus.engine.base")
     say = arguments.function("progress", progress) or (lambda line: None)

@@ -228,7 +228,7 @@ def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
 
 def _known_recipes(path: str | os.PathLike[str]) -> str:
     """The names of the toolkit's recipes, for the message about a file that is not there; "" for a file in a folder."""
-    names = ", ".join(item.stem for item in sorted(_RECIPES.glob("*.toml")))
+    names = ", ".join(sorted(item.stem for item in _RECIPES.glob("*.toml")))
     return "" if Path(path).name != str(path) else f"; name a file, or one of {names}"
 
 
@@ -264,16 +264,11 @@ def _settings(config: Any) -> dict[str, Any]:
 def _overrides(changes: Mapping[str, Any] | Iterable[tuple[str, str, Any]]) -> list[tuple[str, str, Any]]:
     """The changes as (stage, setting, value). Raises ValueError for a name that is not STAGE.SETTING."""
     if not isinstance(changes, Mapping):
-        return [_override(change) for change in arguments.several("overrides", changes, '{"STAGE.SETTING": value}')]
+        triples = list(arguments.several("overrides", changes, '{"STAGE.SETTING": value}'))
+        if wrong := [item for item in triples if not isinstance(item, tuple | list) or len(item) != 3]:
+            raise TypeError(f"overrides: {brief(repr(wrong[0]))}: should be (stage, setting, value)")
+        return triples
     return [(*stage_and_setting(name), value) for name, value in changes.items()]
-
-
-def _override(change: Any) -> tuple[str, str, Any]:
-    """A change that is not of a mapping, if it is (stage, setting, value). Raises TypeError."""
-    if not isinstance(change, tuple | list) or len(change) != 3:
-        raise TypeError(f"overrides: {brief(repr(change))}: should be (stage, setting, value)")
-    stage, name, value = change
-    return arguments.string("overrides", stage), arguments.string("overrides", name), value
 
 
 def stage_and_setting(name: str) -> tuple[str, str]:
