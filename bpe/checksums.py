@@ -28,6 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe.parse import parse_json
+
 _MAGIC = b"CRC32-v1"
 _MARK = len(_MAGIC) + 4  # bytes of the magic and the checksum of the footer
 _END = 8  # bytes of the length of the metadata and of PAR1
@@ -140,15 +142,16 @@ def read_json(data: bytes) -> dict[str, Any]:
 
     Raises ValueError if `data` is no such object, or differs from its checksum.
     """
-    try:
-        fields = json.loads(data)
-    except RecursionError:
-        raise ValueError("its JSON is nested too deeply") from None
+    fields = parse_json(data)
     if not isinstance(fields, dict):
         raise ValueError(f"a {type(fields).__name__} where a JSON object belongs")
     checksum = fields.pop("checksum", None)
     is_checked = fields.setdefault("format", 1) != 1 or checksum is not None
-    if is_checked and checksum != json_checksum(fields):
+    try:
+        differs = is_checked and checksum != json_checksum(fields)
+    except RecursionError:  # what can just be read may be too deep to be written
+        raise ValueError("brackets are nested too deep") from None
+    if differs:
         raise ValueError("it differs from its checksum")
     return fields
 

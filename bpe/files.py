@@ -25,7 +25,7 @@ from bpe.formats import (
     read_ranks,
 )
 from bpe.imports import end_beside, read_gpt2, read_hugging_face
-from bpe.parse import brief
+from bpe.parse import brief, parse_json
 from bpe.patterns import REGEX, canonical, regex
 from bpe.vocabulary import END_OF_TEXT, Vocabulary
 from bpe.whole import make_folder, read_whole, write_whole
@@ -180,11 +180,9 @@ def _read_foreign(path: Path, header: Path, facts: dict[str, Any], pattern: str 
 def _read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises ValueError naming the file if it holds none."""
     try:
-        facts = json.loads(read_whole(path, MOST_BYTES))
+        facts = parse_json(read_whole(path, MOST_BYTES))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): train or copy the tokenizer again") from error
-    except RecursionError:
-        raise ValueError(f"{path} is nested too deeply, no tokenizer; {_KINDS}") from None
     if not isinstance(facts, dict):
         raise ValueError(f"{path} holds a {type(facts).__name__}, no tokenizer; {_KINDS}")
     return facts

@@ -1,11 +1,12 @@
-"""JSON of any origin -> its value, and a value of any origin -> words for a message.
+"""JSON and TOML of any origin -> their values, and a value of any origin -> words for a message.
 
-Whatever is wrong with a JSON text is a ValueError.
+Whatever is wrong with a text is a ValueError.
 """
 
 from __future__ import annotations
 
 import json
+import tomllib
 from typing import Any
 
 _BREAKS = {ord(character): repr(character)[1:-1] for character in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
@@ -21,6 +22,20 @@ def parse_json(text: bytes | str) -> Any:
     """
     try:
         return json.loads(text)
+    except RecursionError:
+        raise ValueError("brackets are nested too deep") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises ValueError for a text that is no TOML, nested too deep, or has huge numbers.
+
+    >>> from bpe.parse import parse_toml
+    >>> parse_toml("a = " + "[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: brackets are nested too deep
+    """
+    try:
+        return tomllib.loads(text)
     except RecursionError:
         raise ValueError("brackets are nested too deep") from None
 

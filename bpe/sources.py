@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bpe.checksums import open_parquet, read_json
+from bpe.parse import brief
 from bpe.texts import utf8
 
 PACKED = ("", ".gz", ".zst")
@@ -140,10 +141,9 @@ def _documents_of(record: Path) -> list[Path]:
     """The files of documents that a commit record names. Raises an error naming what is damaged or missing."""
     try:
         outputs = read_json(record.read_bytes())["outputs"]
-        paths = [output["path"] for output in outputs if output["kind"] == "documents"]
+        files = [record.parent.parent / output["path"] for output in outputs if output["kind"] == "documents"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{record}: not a commit record ({error!r}); run the stage again") from error
-    files = [record.parent.parent / path for path in paths]
+        raise ValueError(f"{record}: not a commit record ({brief(repr(error))}); run the stage again") from error
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: named by {record.name} but not there; copy the whole dataset")

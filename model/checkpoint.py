@@ -32,6 +32,8 @@ NAME = re.compile(r"checkpoint-(\d+)\.pt")
 DIGEST_BYTES = 64  # sha256 in hex
 # What a state of another shape raises where it is used.
 MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+# The section `data` of a state; an imported model may lack all three.
+_DATA: Mapping[str, type] = {"fingerprint": str, "tokenizer_hash": str, "end_of_text": int}
 _MOST = 1 << 53  # of a count of steps or windows
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -105,7 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
         _check_values(state)
     except MISFITS as error:
         raise no_checkpoint(path, error) from error
-    return state
+    return {**state, "data": dict.fromkeys(_DATA) | state["data"]}
 
 
 def _check_values(state: Any) -> None:
@@ -118,18 +120,17 @@ def _check_values(state: Any) -> None:
     if state.get("train") is not None:
         require(state, {"train": dict})
         TrainConfig(**state["train"])
-    for name, kind in {"fingerprint": str, "tokenizer_hash": str, "end_of_text": int}.items():
-        if name not in state["data"] or state["data"][name] is not None:  # an imported model may lack all three
-            require(state["data"], {name: kind})
-    if (state["data"]["end_of_text"] or 0) >= model.vocab_size:
+    require(state["data"], {name: kind for name, kind in _DATA.items() if state["data"].get(name) is not None})
+    if (state["data"].get("end_of_text") or 0) >= model.vocab_size:
         raise ValueError(f"its end_of_text is no id of a vocabulary of {model.vocab_size}")
 
 
 def require(values: Any, kinds: Mapping[str, type]) -> None:
     """Raises ValueError unless the dict `values` has a value of its kind for each name in `kinds`; a number from 0."""
     for name, kind in kinds.items():
-        value = values.get(name) if isinstance(values, dict) else None
-        if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and not 0 <= value < _MOST):
+        value: Any = values.get(name) if isinstance(values, dict) else None
+        is_right = isinstance(value, kind) and not isinstance(value, bool)
+        if not is_right or (isinstance(value, int) and not 0 <= value < _MOST):
             raise ValueError(f"it has no {name}")
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bpe.parse import parse_json
 from corpus.engine.base import Attempt, Unit
 from corpus.run.commit import committing, find_output, whole_input
 from corpus.store.shards import ROW_GROUP, Dataset
@@ -55,6 +56,6 @@ def read_cutoff(dataset: Dataset) -> float:
     output = find_output(dataset, "all", "cutoff")
     data = dataset.content(output)
     try:
-        return float(json.loads(data)["cutoff"])
-    except (ValueError, KeyError, TypeError) as error:
+        return float(parse_json(data)["cutoff"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{dataset.path}/{output.path}: not a cutoff ({error}); remove {dataset.path}") from None

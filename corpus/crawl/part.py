@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import urllib3
 
+from bpe.parse import parse_json
+
 SEAM = 16 * 1024  # bytes that are asked for again
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-\d{1,18}|\*)/(\d{1,18})")
 
@@ -58,7 +60,7 @@ class Part(NamedTuple):
     def kept(self, url: str) -> Version | None:
         """The version of the file at `url` whose beginning is there; None if the bytes are of no use."""
         try:
-            version = Version(**json.loads(self.note.read_text()))
+            version = Version(**parse_json(self.note.read_bytes()))
             done = self.data.stat().st_size
             usable = version.url == url and version.validator and version.size is not None and done <= version.size
         except (FileNotFoundError, ValueError, TypeError, AttributeError):

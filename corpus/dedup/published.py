@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from bpe.parse import parse_json
 from corpus.dedup.config import Config
 from corpus.engine.base import Unit
 from corpus.run.barrier import BarrierJob
@@ -107,7 +108,7 @@ def published_index(job: BarrierJob, options: IndexOptions, config: Config) -> P
 
 def _listed(data: bytes, name: str) -> dict[str, str]:
     try:
-        return dict(json.loads(data))
+        return dict(parse_json(data))
     except (ValueError, TypeError):
         raise ValueError(f"{name}: not a list of an index's units; use another output folder") from None
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from bpe.parse import parse_json
 from corpus.export import load_format
 from corpus.export.base import Format, Options
 from corpus.export.card import Facts, card
@@ -156,7 +157,7 @@ def _begin(place: Storage, source: Source, plan: Plan, bounds: list[int], schema
             return _begin(place, source, plan, bounds, schema)  # another call was first
         return {}
     try:
-        before = json.loads(present)
+        before = parse_json(present)
     except ValueError:
         raise ValueError(f"{place.root}/{PLAN}: not the plan of an export; name a new folder") from None
     if before != content:

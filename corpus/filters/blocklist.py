@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bpe.parse import parse_json
 from bpe.whole import write_whole
 from corpus.filters.addresses import Entry, Page, domains, is_ip, read_entry
 from corpus.filters.listfiles import Piece, identity, read_lists
@@ -347,9 +348,9 @@ def _mapped(path: Path) -> Blocklist:
     """
     with path.open("rb") as file:
         header_line = file.readline()
-        header = json.loads(header_line)
+        header = parse_json(header_line)
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if header.get("crc32") != zlib.crc32(memoryview(data)[len(header_line) :]):
+    if not isinstance(header, dict) or header.get("crc32") != zlib.crc32(memoryview(data)[len(header_line) :]):
         raise ValueError(f"{path}: damaged")
     entries = header["entries"]
     hashes = np.frombuffer(data, np.uint64, entries, len(header_line))

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bpe.parse import brief, parse_toml
 from bpe.whole import unreadable
 from corpus.config import check, setting
 
@@ -83,9 +84,9 @@ def _tables(path: str) -> Tables:
     if fault := unreadable(Path(path), _MOST_BYTES):
         raise ValueError(f"language_file: {path}: {fault}")
     try:
-        own = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"language_file: {path}: not TOML: {error}") from None
+        own = parse_toml(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"language_file: {path}: not TOML: {brief(error)}") from None
     merged = {language: dict(stages) for language, stages in _tables("").items()}
     for language, stages in own.items():
         if not isinstance(stages, dict) or not all(isinstance(figures, dict) for figures in stages.values()):

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from bpe.parse import parse_json
 from corpus.engine.base import Attempt, Unit
 from corpus.mix.draw import COPY, GROUP, Grouping, Sized, copies, draw, judge, size_up
 from corpus.run.commit import DROPPED_SCHEMAS, account, committing, find_output
@@ -57,9 +58,9 @@ def sizes_of(dataset: Dataset) -> dict[str, float]:
     sizes: dict[str, float] = {}
     for output in dataset.files("groups"):
         try:
-            for name, size in json.loads(dataset.content(output)).items():
+            for name, size in parse_json(dataset.content(output)).items():
                 sizes[name] = sizes.get(name, 0) + size
-        except ValueError as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{dataset.path}/{output.path}: no sizes ({error}); remove {dataset.path}") from None
     return sizes
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _POINTS = 800  # more points than pixels would only make the line thicker
+_LARGEST = sys.float_info.max
 _INK = "#010203"  # stands for "the page's own colour" until the figure is written
 
 
@@ -50,7 +52,7 @@ def points(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, floa
     return [
         (step, float(value))
         for step, value in values
-        if isinstance(step, int) and isinstance(value, int | float) and math.isfinite(value)
+        if isinstance(step, int) and isinstance(value, int | float) and abs(step) < 1 << 53 and abs(value) <= _LARGEST
     ]
 
 

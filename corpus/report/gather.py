@@ -109,7 +109,7 @@ def _examples(sources: Sequence[Dataset]) -> list[dict[str, Any]]:
 
 def _samples(metrics: Sequence[dict[str, Any]]) -> list[str]:
     """Texts that the model wrote at the beginning, in the middle and at the end of its training."""
-    rows = [row for row in metrics if row.get("samples")]
+    rows = [row for row in metrics if row.get("samples") and isinstance(row["samples"], list)]
     picked = sorted({0, len(rows) // 2, len(rows) - 1}) if rows else []
     return [f"Step {rows[index]['step']:,}: {text}" for index in picked for text in rows[index]["samples"]]
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bpe.parse import brief, parse_json
 from bpe.whole import make_folder, sync, whole, write_whole
 from corpus.sample import archive
 from corpus.sample.docs import PACKAGES, Doc, documentation
@@ -113,8 +114,13 @@ def _existing(output: Path, settings: dict[str, int]) -> SampleSummary:
     manifest_path = output / "sample.json"
     if not manifest_path.is_file():
         raise ValueError(f"{output}: is not empty and holds no sample; name another folder")
-    manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-    if manifest["settings"] != settings:
+    try:
+        manifest = parse_json(manifest_path.read_bytes())
+        whole = sorted(manifest["settings"]) == sorted(settings) and _summary(output, manifest, created=False)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        fix = f"delete {output} and make the sample again"
+        raise ValueError(f"{manifest_path}: damaged ({brief(error)}); {fix}") from None
+    if not whole or manifest["settings"] != settings:
         raise ValueError(
             f"{output}: holds a sample made with {_shown(manifest['settings'])}, not {_shown(settings)}; "
             "name another folder, or delete this one"

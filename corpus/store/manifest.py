@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bpe.checksums import add_checksums, open_parquet
+from bpe.parse import parse_json
 from corpus.store.base import Entry
 from corpus.store.records import CommitRecord, Input, Output, checked
 
@@ -82,7 +83,7 @@ def record_of(row: dict[str, Any]) -> CommitRecord:
     fields = {name: value for name, value in row.items() if name not in ("key", "stamp")}
     fields["inputs"] = tuple(Input(**item) for item in row["inputs"])
     fields["outputs"] = tuple(Output(**item) for item in row["outputs"])
-    fields["counts"] = tuple(json.loads(row["counts"]))
+    fields["counts"] = tuple(parse_json(row["counts"]))
     return checked(CommitRecord(**fields), row["key"])
 
 

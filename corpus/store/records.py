@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bpe.checksums import json_checksum, read_json
+from bpe.parse import brief
 from corpus.store.files import sha256
 
 FORMAT = 2  # records of format 1 have no checksum
@@ -97,7 +98,8 @@ class CommitRecord:
             fields["counts"] = tuple(fields["counts"])
             return checked(CommitRecord(**fields), name)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{name}: not a commit record ({error}); remove it to redo this unit") from None
+            reason = brief(error, 500)
+            raise ValueError(f"{name}: not a commit record ({reason}); remove it to redo this unit") from None
 
 
 def checked(record: CommitRecord, name: str) -> CommitRecord:
@@ -179,7 +181,10 @@ def difference(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str
     old, new = _flatten(before), _flatten(now)
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     old, new = ({name: json.dumps(value, ensure_ascii=False) for name, value in flat.items()} for flat in (old, new))
-    shown = [f"{name} is {old.get(name, 'not set')} there, {new.get(name, 'not set')} here" for name in names[:3]]
+    shown = [
+        f"{brief(name)} is {brief(old.get(name, 'not set'))} there, {brief(new.get(name, 'not set'))} here"
+        for name in names[:3]
+    ]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ": " + "; ".join(shown) + more if shown else ""
 

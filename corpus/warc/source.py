@@ -7,7 +7,6 @@ funnel.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from bpe import arguments
+from bpe.parse import parse_json
 from corpus.engine.base import Unit
 from corpus.run.chain import Account, Chain, Rows
 from corpus.schema import DOCUMENTS, PAGES, dropped_rows
@@ -97,12 +98,13 @@ def read_pages(
     [('https://a.example/', b'<p>Ahoy!</p>')]
     """
     paths = []
-    for place in expand([os.fspath(path)]):
+    max_page_bytes = arguments.whole_number("max_page_bytes", max_page_bytes, 1)
+    for place in expand([arguments.path("path", path)]):
         files = warc_files(place) if is_dir(place) else [place]
         if not files:
             raise ValueError(f"{place}: holds no .warc or .wet files (.gz, .zst)")
         paths += files
-    return _pages(paths, max_page_bytes, on_bad)
+    return _pages(paths, max_page_bytes, arguments.function("on_bad", on_bad))
 
 
 def _pages(paths: list[str], max_page_bytes: int, on_bad: Callable[[BadRecord], object] | None) -> Iterator[Page]:
@@ -127,8 +129,8 @@ def warc_address(path: str) -> str:
     if record is None:
         return path
     try:
-        return str(json.loads(record)["inputs"][0]["path"])
-    except (ValueError, KeyError, IndexError) as error:
+        return str(parse_json(record)["inputs"][0]["path"])
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ValueError(
             f"{place.root}/_units/{name}.json: not a receipt of a fetched file ({error}); remove it, or fetch again"
         ) from None

@@ -202,7 +202,10 @@ def test_json_lines_of_another_shape(line: str, why: str, tmp_path: Path) -> Non
         documents_of(tmp_path / "a.jsonl")
 
 
-@pytest.mark.parametrize("record", ["[" * 100_000, "[]", "{}", '{"outputs": 1}', '{"outputs": [1]}', "\0"])
+OTHER_PATH = '{"outputs": [{"kind": "documents", "path": [1]}]}'
+
+
+@pytest.mark.parametrize("record", ["[" * 100_000, "[]", "{}", '{"outputs": 1}', '{"outputs": [1]}', "\0", OTHER_PATH])
 def test_records_of_another_shape(record: str, tmp_path: Path) -> None:
     (tmp_path / "_units").mkdir()
     (tmp_path / "_units/u.json").write_text(record)

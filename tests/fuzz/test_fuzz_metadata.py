@@ -20,10 +20,21 @@ def test_sound_files_are_read(kind: str, tmp_path: Path) -> None:
         assert list(tmp_path.glob(pattern))
 
 
-@pytest.mark.parametrize("kind", ["tokenizers"])
-def test_mutated_files_are_accepted_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
-    count, findings = fuzz_metadata.run(kind, 60, 1, tmp_path, cases=200)
-    assert count == 200
+# Seeds that found something once, and as many folders as five seconds take on one core.
+@pytest.mark.parametrize(
+    ("kind", "seed", "cases"),
+    [
+        ("records", 1, 800),
+        ("manifest", 1, 300),
+        ("recipes", 1, 800),
+        ("tokenizers", 1, 500),
+        ("checkpoints", 1, 280),
+        ("models", 1, 500),
+    ],
+)
+def test_mutated_files_are_accepted_or_refused_in_one_line(kind: str, seed: int, cases: int, tmp_path: Path) -> None:
+    count, findings = fuzz_metadata.run(kind, 60, seed, tmp_path, cases)
+    assert count == cases
     assert findings == {}
 
 

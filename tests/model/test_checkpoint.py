@@ -106,7 +106,6 @@ def in_section(name: str, **values: Any) -> Callable[[dict[str, Any]], dict[str,
         *(in_section("train", batch_tokens=None), in_section("train", doc_mask=torch.zeros(9, 9))),
         *(in_section("data", end_of_text="x"), in_section("data", end_of_text=10**6)),
         in_section("data", tokenizer_hash=[1]),
-        lambda state: {**state, "data": {}},
         lambda state: {**state, "train": {"steps": 3}},
     ],
 )

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from corpus.store.s3 import connect
+from corpus.store.cloud import connect
+from corpus.store.s3 import _session
 
 BUCKET = "bucket"
 
@@ -114,6 +115,12 @@ def error(code: str, message: str = "asked for") -> bytes:
     return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
 
+def forget() -> None:
+    """Let the next storage make its connection anew."""
+    connect.cache_clear()
+    _session.cache_clear()
+
+
 @contextlib.contextmanager
 def object_server() -> Iterator[ObjectServer]:
     """A running server with an empty bucket."""
@@ -130,8 +137,8 @@ def object_server() -> Iterator[ObjectServer]:
         )
         client.create_bucket(Bucket=BUCKET)
         client.close()
-        connect.cache_clear()
+        forget()
         yield server
     finally:
-        connect.cache_clear()
+        forget()
         server.close()

@@ -97,7 +97,7 @@ def test_amounts_that_are_none(value: str, docs: Path, tmp_path: Path) -> None:
         ("[[dedup]]", "{}:1: dedup: should be one table, [dedup], and neither a list nor [[dedup]]"),
         ("dedup = [1]", "{}:1: dedup: should be one table, [dedup], and neither a list nor [[dedup]]"),
         ("dedup = 1", "{}:1: dedup: no such stage or setting"),
-        ("a = " + "[" * 100_000, "{}: not TOML that can be read: it is nested too deeply"),
+        ("a = " + "[" * 100_000, "{}: not TOML: brackets are nested too deep"),
         (
             '[c4]\n[classifier]\nmodel = "mine.toml"\nkeep_top = "20%"\n[dedup]',
             "{}:2: [classifier] with keep_top should come after [dedup]",

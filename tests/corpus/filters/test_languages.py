@@ -115,6 +115,8 @@ def test_figures_of_a_file_replace_the_built_in_ones(tmp_path: Path) -> None:
         ("[de.gopher_quality]\nmax_word_length = 'x'", "[de.gopher_quality] max_word_length = 'x': should be a number"),
         ("[de]\ngopher_quality = 3", "de: should be tables [de.STAGE]"),
         ("[de", "not TOML"),
+        ("a = " + "[" * 100_000, "not TOML: brackets are nested too deep"),
+        ("a = " + "9" * 5000, "not TOML: "),
     ],
 )
 def test_a_mistake_in_a_table_is_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -126,6 +126,7 @@ def test_the_curve_is_well_formed_svg_in_the_colour_of_the_page() -> None:
 
 def test_the_curve_skips_what_is_no_number() -> None:
     rows = [{"step": 1, "loss": float("nan")}, {"step": 2}, {"loss": 1.0}, {"step": 3, "loss": "x"}]
+    rows += [{"step": 4, "loss": 10**400}, {"step": 10**400, "loss": 1.0}]
     assert points(rows, "loss") == []
     assert loss_curve(rows) is None
     assert loss_curve([{"step": 4, "validation_loss": 2}]) is not None

@@ -123,6 +123,13 @@ def test_a_finished_sample_is_left_alone(sample: SampleSummary) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("text", ["[]", "3", "{", "[" * 100_000, '{"settings": 1}', '{"settings": {"pages": [1]}}'])
+def test_a_list_of_a_sample_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sample.json").write_text(text)
+    with pytest.raises(ValueError, match=r"sample\.json: damaged|holds a sample made with"):
+        write_sample(tmp_path, pages=25)
+
+
 def test_what_is_there_is_never_overwritten(sample: SampleSummary, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"made with pages = 24, .* not pages = 25"):
         write_sample(sample.paths[0].parent, pages=25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import os
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.schema import DOCUMENTS
-from corpus.store.records import CommitRecord, Conflict, Input
+from corpus.store.records import CommitRecord, Conflict, Input, difference
 from corpus.store.shards import ROW_GROUP, Dataset, ShardWriter
 
 INPUTS = (Input("a.warc.gz", 10, "etag-a"),)
@@ -194,3 +195,20 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "_units" / "u.json").write_text("{}")
     with pytest.raises(ValueError, match=r"_units/u.json: not a commit record .*; remove it to redo"):
         Dataset(tmp_path).records()
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "[" * 100_000, "{", '"' + "x" * 9000])
+def test_a_configuration_of_another_shape_is_named(tmp_path: Path, text: str) -> None:
+    commit(tmp_path, "u", ["one"], {})
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    path = tmp_path / "_config" / f"{digest[:12]}.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"not a configuration.*; remove it") as caught:
+        Dataset(tmp_path).configuration(digest)
+    assert str(caught.value).startswith(str(path))
+    assert len(str(caught.value)) < 500
+
+
+def test_differences_of_configurations_are_short() -> None:
+    line = difference({"a": "x" * 10**5, "b" * 10**5: 1}, {"a": ["y"] * 10**5})
+    assert len(line) < 2000

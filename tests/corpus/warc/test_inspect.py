@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from corpus.cli import main
 from corpus.warc import inspect as records
 from corpus.warc.pages import Page
+from corpus.warc.source import warc_address
 from tests.support.warc_records import HTML, record, response
 
 ARTICLE = b"<html><body><article>" + b"".join(b"<p>A long sentence, number %d of it.</p>" % n for n in range(30))
@@ -119,3 +120,11 @@ def test_a_digest_that_the_crawler_got_wrong_is_reported_and_costs_no_page(tmp_p
     assert ([line.fault for line in report.damaged], report.pages) == (["warc.damaged"], 0)
     with pytest.raises(ValueError, match=r"the record at byte 0 is no good: warc\.damaged: sha1:0000"):
         records.find(str(path), lambda line: True, "")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, '{"inputs": 1}', '{"inputs": []}', '{"inputs": [[1]]}'])
+def test_a_receipt_of_another_shape_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "_units").mkdir()
+    (tmp_path / "_units/a.warc.gz.json").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.warc\.gz\.json: not a receipt of a fetched file"):
+        warc_address(str(tmp_path / "a.warc.gz"))
