@@ -204,6 +204,7 @@ def documents_pass(
             columns=columns,
         ),
         sums_of(steps) | (SUMS if source.files else {}),
+        "documents",
     )
 
 
