@@ -28,7 +28,7 @@ def test_sound_files_are_read(kind: str, tmp_path: Path) -> None:
         ("manifest", 1, 300),
         ("recipes", 1, 800),
         ("tokenizers", 1, 500),
-        ("checkpoints", 1, 280),
+        ("checkpoints", 1, 200),
         ("models", 1, 500),
     ],
 )

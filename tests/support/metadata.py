@@ -126,15 +126,40 @@ def _small() -> Any:
     return ModelConfig(280, context=16, layers=1, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64)
 
 
+def _training() -> Any:
+    from model.config import TrainConfig
+
+    return TrainConfig(steps=3, batch_tokens=64, lr=0.01, warmup_steps=1)
+
+
 def _identity(tokenizer_hash: str) -> dict[str, Any]:
     """What a run is told apart by from others."""
-    from model.config import TrainConfig, as_dict
+    from model.config import as_dict
 
     return {
         "model": as_dict(_small()),
-        "train": as_dict(TrainConfig(steps=3, batch_tokens=64, lr=0.01, warmup_steps=1)),
+        "train": as_dict(_training()),
         "data": {"fingerprint": "f00", "tokenizer_hash": tokenizer_hash, "end_of_text": 279},
     }
+
+
+def _learner() -> Any:
+    """A small model that has made one update, with its optimizers and its guard."""
+    import torch
+
+    from model.gpt import GPT
+    from model.guard import Guard
+    from model.optim import make_optimizers
+    from model.resume import Learner
+
+    model, guard = GPT(_small()), Guard(6.0)
+    optimizers = make_optimizers(model, _training())
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    for optimizer in optimizers:
+        optimizer.step()
+    guard.judge(5.0, 1.0)
+    return Learner(model, optimizers, guard)
 
 
 def make_checkpoint(folder: Path) -> None:
@@ -144,19 +169,18 @@ def make_checkpoint(folder: Path) -> None:
     from bpe.files import save_vocabulary
     from bpe.library import train_tokenizer
     from model.checkpoint import save
-    from model.gpt import GPT
     from tests.support.model_runs import steps
 
     vocabulary = train_tokenizer([_TEXT], 280, pattern="gpt2").vocabulary
     save_vocabulary(vocabulary, folder / "tokenizer")
     identity = _identity(vocabulary.hash)
-    rng = {"cpu": torch.get_rng_state(), "cuda": []}
+    learner = _learner()
     state = {
         "position": 3,
-        "weights": GPT(_small()).state_dict(),
-        "optimizers": [{"state": {}}],
-        "guard": {},
-        "rng": rng,
+        "weights": learner.model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in learner.optimizers],
+        "guard": learner.guard.state(),
+        "rng": {"cpu": torch.get_rng_state(), "cuda": []},
     }
     (folder / "config.json").write_text(json.dumps(identity))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps(3, tokens=64)))
@@ -168,7 +192,7 @@ def read_checkpoint(folder: Path) -> None:
     from model.checkpoint import truncate_metrics
     from model.history import read_runs
     from model.plot import page, summary
-    from model.resume import find_resume_point, trained_so_far
+    from model.resume import find_resume_point, restore, trained_so_far
     from model.using import generate, load_model
 
     runs = read_runs([folder])
@@ -178,7 +202,9 @@ def read_checkpoint(folder: Path) -> None:
     loaded = load_model(folder, device="cpu")
     generate(loaded, "Hello", max_tokens=1)
     assert loaded.tokenizer is not None
-    find_resume_point(folder, _identity(loaded.tokenizer.vocabulary.hash), lambda line: None)
+    point = find_resume_point(folder, _identity(loaded.tokenizer.vocabulary.hash), lambda line: None)
+    if point is not None:
+        restore(point, _learner())
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "metrics.jsonl")
         copy.write_bytes((folder / "metrics.jsonl").read_bytes())
