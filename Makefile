@@ -13,7 +13,7 @@ DATA   ?= out/tokens
 PRESET ?= gpt2-124m
 RUN    ?= runs/$(PRESET)
 
-.PHONY: setup demo test coverage test-faults soak check format bench pretrain clean help
+.PHONY: setup demo test coverage test-stores test-faults soak check format bench pretrain clean help
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -52,13 +52,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 # What the tests and the checks need on top.
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "Installing what tests and checks need: pytest, ruff, mypy, Ray, moto, transformers, spaCy and more (about 350 MB) ..."
-	@$(INSTALL) -e '.[data,model,s3,ray,dev]'
+	@$(INSTALL) -e '.[data,model,cloud,hub,ray,dev]'
 	@touch $@
 
 # What the benchmarks compare us with.
 $(VENV)/.ready-bench: $(VENV)/.ready-dev
 	@echo "Installing the peers that the benchmarks run beside us (about 50 MB) ..."
-	@$(INSTALL) -e '.[data,model,s3,ray,dev,bench]'
+	@$(INSTALL) -e '.[data,model,cloud,hub,ray,dev,bench]'
 	@touch $@
 
 ## make demo       WARC files -> clean text -> vocabulary -> tokens -> a tiny trained model -> report
@@ -83,6 +83,14 @@ coverage: $(VENV)/.ready-dev
 ## make test-faults  the long fault tests: kills, hangs, full disks, lost nodes; tens of minutes
 test-faults: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -n 0 -m 'long or not long' tests/faults
+
+## make test-stores  the promises of storages on each server: moto, fake-gcs-server, Azurite (installed with npm)
+test-stores: $(VENV)/.ready-dev node_modules/.bin/azurite-blob
+	$(BIN)/python -m pytest -m 'long or not long' tests/corpus/store tests/corpus/run/test_remote.py tests/faults/test_object_store.py
+
+node_modules/.bin/azurite-blob:
+	@command -v npm >/dev/null || { echo "make test-stores: Azurite needs npm; install Node.js" >&2; exit 1; }
+	npm install --no-save --no-package-lock --no-audit --no-fund --prefix . azurite@3
 
 ## make soak       random faults for half an hour (MINUTES=...)
 MINUTES ?= 30

@@ -37,11 +37,13 @@ __all__ = [
 _MODULES = {"PATTERNS": "bpe.patterns", "Tokenizer": "bpe.tokenizer", "Vocabulary": "bpe.vocabulary"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'bpe' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_MODULES.get(name, "bpe.library")), name)
-    return value
+if not TYPE_CHECKING:  # a type checker should know the names above and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'bpe' has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(_MODULES.get(name, "bpe.library")), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -23,7 +23,7 @@ from bpe.checksums import open_parquet
 from bpe.colours import visible
 from bpe.encode import Encoder
 from bpe.sources import TEXT_ENDINGS, checked, read_texts
-from bpe.texts import utf8
+from bpe.texts import no_text, strings_of, utf8
 from bpe.vocabulary import Vocabulary
 
 LANGUAGE = "language"  # the column of the groups, unless another is named
@@ -98,7 +98,7 @@ def compare_texts(
 ) -> dict[str, Any]:
     """`figures` of vocabularies by name on texts in memory, strings or string arrays, or on groups of them by name.
 
-    Raises ValueError for an item that is no text, and if there is no text at all.
+    Raises TypeError for an item that is no text, and ValueError if there is no text at all.
     """
     groups = texts if isinstance(texts, Mapping) else {ALL: texts}
     encoders = [Encoder(vocabulary) for vocabulary in vocabularies.values()]
@@ -167,8 +167,8 @@ def _has_field(file: Path, by: str | None, errors: str) -> bool:
 def _strings(texts: Iterable[Any]) -> Iterator[str]:
     for item in texts:
         if not isinstance(item, str | pa.Array | pa.ChunkedArray):
-            raise ValueError(f"texts hold a {type(item).__name__}: pass strings or Arrow string arrays")
-        yield from [item] if isinstance(item, str) else item.to_pylist()
+            raise no_text(item)
+        yield from [item] if isinstance(item, str) else strings_of("texts", item).to_pylist()
 
 
 def _parquet_batches(file: Path, column: str, by: str | None, errors: str) -> Iterator[Batch]:

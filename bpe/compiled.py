@@ -106,7 +106,7 @@ def announce() -> None:
             file.seek(0)
             file.truncate()
             file.write(run)
-    say("compiling for this machine, once; this takes up to a minute ...")
+    say("compiling for this machine, once; this takes a minute or two ...")
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ def count_pretokens(
     """Every different pretoken that the texts hold at least `min_count` times, with its count, in any order.
 
     A text is cut where it names one of `special_tokens`, and the name is not counted. `memory` (bytes) bounds the
-    tables of all threads together. Raises ValueError for an item of `texts` that is no text.
+    tables of all threads together. Raises TypeError for an item of `texts` that is no text.
     """
     runs, lock, stop = batches(texts, RUN_BYTES), threading.Lock(), threading.Event()
     names = from_bytes(sorted((name.encode() for name in special_tokens), key=len, reverse=True))

@@ -87,10 +87,10 @@ class Encoder:
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """(offsets, ids): the ids of text i are `ids[offsets[i] : offsets[i + 1]]`. A null counts as an empty text.
 
-        Raises ValueError for an Arrow array that does not hold strings, and for a single string.
+        Raises TypeError for an Arrow array that does not hold strings, and for a single string.
         """
         if isinstance(texts, str):
-            raise ValueError("texts is a string: pass a list of strings, or call encode")
+            raise TypeError("texts is of type str: pass a list of strings, or call encode")
         arrays: Iterable[Any] = [texts] if isinstance(texts, pa.Array | pa.ChunkedArray) else texts
         if threads == 1:
             encoded = [self._encode(run) for run in batches(arrays, RUN_BYTES)]
@@ -108,7 +108,7 @@ class Encoder:
     def encode_arrow(self, texts: pa.Array | pa.ChunkedArray, threads: int = 1) -> pa.Array:
         """A list of ids for each text, null for a null: list<uint16> or list<uint32>, large_list above 2**31 ids.
 
-        Raises ValueError for an array that does not hold strings.
+        Raises TypeError for an array that does not hold strings.
         """
         offsets, ids = self.encode_batch(texts, threads)
         nulls = texts.is_null() if texts.null_count else None

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from bpe import arguments
 from bpe.export import write_export
 from bpe.files import load_vocabulary
 from bpe.sources import files_of
 from bpe.sources import read_texts as read_files
 from bpe.terminal.program import cores
+from bpe.texts import SEVERAL_TEXTS, utf8
 from bpe.tokenizer import Tokenizer
 from bpe.vocabulary import END_OF_TEXT
 
-Texts = Iterable[str] | Iterable[pa.Array]
+Texts: TypeAlias = "Iterable[str] | Iterable[pa.Array] | pa.Array | pa.ChunkedArray"
+MOST_TOKENS = 1 << 21  # of a vocabulary that can encode (`bpe.encode`)
 
 
 def train_tokenizer(
@@ -37,8 +40,8 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Learn a vocabulary from texts by byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909), as `bpe train` does.
 
-    `texts` are documents, strings or Arrow string arrays; `read_texts` reads them from files. They are read once, and
-    the vocabulary depends on them alone, not on their order, `threads` or `memory`.
+    `texts` are documents: strings, an Arrow array of strings, or several such arrays; `read_texts` reads them from
+    files. They are read once, and the vocabulary depends on them alone, not on their order, `threads` or `memory`.
 
     `vocab_size` is the number of ids, the 256 bytes and the special tokens included; the vocabulary is smaller if the
     texts run out of pairs. `pattern` is the split rule: a name in `PATTERNS`, or a regular expression (slower).
@@ -48,8 +51,9 @@ def train_tokenizer(
     counts that do not fit go to temporary files. `threads` count side by side, by default one for each core.
     `progress` is called with ("counting", bytes so far, None), then with ("merging", tokens so far, tokens wanted).
 
-    Raises TypeError if `texts` is a single string, and ValueError, naming the argument, for texts without any text, for
-    an unknown pattern or tie rule, for an `end_of_text` that is no special token, and for sizes out of bounds.
+    Raises TypeError, naming the argument, for a value of a wrong type, such as a single string for `texts`, and
+    ValueError, naming the argument, for texts without any text, for an unknown pattern or tie rule, for an
+    `end_of_text` that is no special token, and for sizes out of bounds.
 
     >>> from bpe import train_tokenizer
     >>> tokenizer = train_tokenizer(["low low lower", "lowest"], vocab_size=260, special_tokens=["<|end|>"])
@@ -60,16 +64,31 @@ def train_tokenizer(
     """
     from bpe.train import train  # brings compiled kernels, which the other functions may not need
 
-    if isinstance(texts, str | bytes):
-        raise TypeError(f"texts is a {type(texts).__name__}: pass several texts, such as a list of strings")
-    if isinstance(special_tokens, str):
-        raise TypeError(f"special_tokens is a string: pass a list of names, [{special_tokens!r}]")
-    if end_of_text is not None and end_of_text not in special_tokens:
-        raise ValueError(f"end_of_text = {end_of_text!r}: should be one of special_tokens, {list(special_tokens)}")
-    threads = cores() if threads is None else threads
-    special = tuple(special_tokens)
-    vocabulary = train(texts, vocab_size, pattern, special, ties, progress, threads, memory, min_count)
+    items, special = _texts("texts", texts), _special_tokens(special_tokens)
+    if end_of_text is not None and end_of_text not in special:
+        raise ValueError(f"end_of_text = {end_of_text!r}: should be one of special_tokens, {list(special)}")
+    vocab_size = arguments.whole_number("vocab_size", vocab_size, high=MOST_TOKENS)
+    threads = cores() if threads is None else arguments.whole_number("threads", threads, 1)
+    memory = None if memory is None else arguments.whole_number("memory", memory, 1)
+    min_count = arguments.whole_number("min_count", min_count, 1)
+    arguments.function("progress", progress)
+    vocabulary = train(items, vocab_size, pattern, special, ties, progress, threads, memory, min_count)
     return Tokenizer(vocabulary.with_end(end_of_text))
+
+
+def _texts(name: str, texts: Texts) -> Iterable[Any]:
+    """Texts as items, of which each is a string or an Arrow array of strings. Raises TypeError for a single string."""
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        return [texts]
+    return arguments.several(name, texts, SEVERAL_TEXTS)
+
+
+def _special_tokens(names: Sequence[str]) -> tuple[str, ...]:
+    special = arguments.strings("special_tokens", names)
+    for name in special:
+        if utf8(name) != name.encode("utf-8", "surrogatepass"):
+            raise ValueError(f"special_tokens holds {name!r}: it has a lone surrogate, which UTF-8 cannot hold")
+    return special
 
 
 def read_texts(
@@ -101,8 +120,18 @@ def read_texts(
     """
     if not sources:
         raise TypeError("sources: name at least one file or folder")
-    files = [file for source in sources for file in files_of(Path(source))]
-    return read_files(files, column, limit, sample, seed, errors)
+    column = arguments.string("column", column)
+    limit = None if limit is None else arguments.whole_number("limit", limit, 1)
+    sample = None if sample is None else arguments.number("sample", sample)
+    seed = arguments.whole_number("seed", seed, -(1 << 63), (1 << 63) - 1)
+    arguments.one_of("errors", errors, ("strict", "replace"))
+    files = [file for source in sources for file in files_of(Path(arguments.path("sources", source)))]
+    return _without_flags(read_files(files, column, limit, sample, seed, errors))
+
+
+def _without_flags(texts: Iterator[Any]) -> Iterator[Any]:
+    with arguments.without_flags():
+        yield from texts
 
 
 def compare_tokenizers(tokenizers: Mapping[str, Tokenizer], texts: Texts | Mapping[str, Texts]) -> dict[str, Any]:
@@ -128,9 +157,12 @@ def compare_tokenizers(tokenizers: Mapping[str, Tokenizer], texts: Texts | Mappi
 
     if not isinstance(tokenizers, Mapping) or not all(isinstance(one, Tokenizer) for one in tokenizers.values()):
         raise TypeError("tokenizers: pass a dict of names and tokenizers, {'mine': tokenizer}")
-    if isinstance(texts, str | bytes):
-        raise TypeError(f"texts is a {type(texts).__name__}: pass several texts, such as a list of strings")
-    return compare_texts({name: one.vocabulary for name, one in tokenizers.items()}, texts)
+    if not tokenizers:
+        raise ValueError("tokenizers is empty: pass a tokenizer at least, {'mine': tokenizer}")
+    vocabularies = {name: one.vocabulary for name, one in tokenizers.items()}
+    if isinstance(texts, Mapping):
+        return compare_texts(vocabularies, {name: _texts(f"texts[{name!r}]", group) for name, group in texts.items()})
+    return compare_texts(vocabularies, _texts("texts", texts))
 
 
 def export_tokenizer(
@@ -154,7 +186,8 @@ def export_tokenizer(
     ...     Tokenizer.load(file).encode("lower") == tokenizer.encode("lower")
     True
     """
-    return list(write_export(tokenizer.vocabulary, Path(output), to, overwrite))
+    arguments.instance("tokenizer", tokenizer, Tokenizer, "or call Tokenizer.load")
+    return list(write_export(tokenizer.vocabulary, Path(arguments.path("output", output)), to, overwrite))
 
 
 def import_tokenizer(
@@ -185,7 +218,9 @@ def import_tokenizer(
     ...     import_tokenizer(ranks, Path(folder, "tokenizer"), pattern="cl100k").encode("low")
     [257]
     """
-    vocabulary = load_vocabulary(source, pattern)
+    output = arguments.path("output", output)
+    with arguments.without_flags():
+        vocabulary = load_vocabulary(arguments.path("source", source), pattern)
     tokenizer = Tokenizer(vocabulary if end_of_text is None else vocabulary.with_end(end_of_text))
     tokenizer.save(output, overwrite=overwrite)
     return tokenizer

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 
+from bpe.arguments import string
 from bpe.parse import brief
 
 # tiktoken_ext/openai_public.py, tiktoken 0.14 (MIT).
@@ -63,8 +64,10 @@ def is_named(pattern: str) -> bool:
 def canonical(pattern: str) -> str:
     """The name of the rule that `pattern` is a known spelling of, else `pattern` itself.
 
-    Raises ValueError if it is empty or a mere word: that is a mistyped name, not a split rule.
+    Raises ValueError if it is empty or a mere word: that is a mistyped name, not a split rule. Raises TypeError for
+    what is no string.
     """
+    pattern = string("pattern", pattern)
     if is_named(pattern):
         return pattern
     if not pattern or pattern.replace("-", "_").isidentifier():

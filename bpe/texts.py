@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+SEVERAL_TEXTS = "several texts, such as a list of strings"  # what to pass for the argument `texts`
+_STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+
 
 class Utf8(NamedTuple):
     """Text i is bytes `offsets[i]` to `offsets[i + 1]` (int64) of `content` (uint8, not to be written to)."""
@@ -36,6 +39,17 @@ def utf8(text: str) -> bytes:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
+def strings_of(name: str, array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """`array`, the argument `name`, as an array of string or large_string, if it holds strings; else raises TypeError.
+
+    Arrays of string_view, of nulls alone and dictionary-encoded ones are converted.
+    """
+    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if not any(check(kind) for check in _STRINGS):
+        raise TypeError(f"{name} is of Arrow type {array.type}: pass an array of strings")
+    return array.cast(pa.large_string()) if array.type not in (pa.string(), pa.large_string()) else array
+
+
 def from_bytes(texts: list[bytes]) -> Utf8:
     """UTF-8 texts laid end to end."""
     offsets = np.zeros(len(texts) + 1, np.int64)
@@ -44,12 +58,8 @@ def from_bytes(texts: list[bytes]) -> Utf8:
 
 
 def from_arrow(array: pa.Array) -> Utf8:
-    """The texts of a string, large_string, string_view or dictionary-encoded array. Raises ValueError for any other."""
-    kind = array.type
-    if pa.types.is_dictionary(kind) or pa.types.is_null(kind) or pa.types.is_string_view(kind):
-        array = array.cast(pa.large_string())
-    elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise ValueError(f"texts are of Arrow type {kind}: pass a string or large_string column")
+    """The texts of an array that `strings_of` takes. Raises TypeError for any other."""
+    array = strings_of("texts", array)
     if array.null_count:
         array = pc.fill_null(array, "")
     if len(array) == 0:
@@ -74,7 +84,7 @@ def pieces(texts: Utf8, size: int) -> Iterator[Utf8]:
 
 
 def batches(texts: Iterable[str] | Iterable[pa.Array], size: int) -> Iterator[Utf8]:
-    """The texts in runs of about `size` bytes. Strings and Arrow arrays may be mixed. Raises ValueError for others."""
+    """The texts in runs of about `size` bytes. Strings and Arrow arrays may be mixed. Raises TypeError for others."""
     waiting: list[bytes] = []
     held = 0
     for item in texts:
@@ -90,6 +100,11 @@ def batches(texts: Iterable[str] | Iterable[pa.Array], size: int) -> Iterator[Ut
         elif isinstance(item, pa.Array):
             yield from pieces(from_arrow(item), size)
         else:
-            raise ValueError(f"texts hold a {type(item).__name__}: pass strings or Arrow string arrays")
+            raise no_text(item)
     if waiting:
         yield from_bytes(waiting)
+
+
+def no_text(item: Any) -> TypeError:
+    """The error for an item of `texts` that is no text."""
+    return TypeError(f"texts holds a {type(item).__name__}: pass strings or Arrow arrays of strings")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bpe import arguments
 from bpe.parse import brief
 from bpe.patterns import canonical
 
@@ -58,6 +59,8 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pattern", canonical(self.pattern))
+        arguments.mapping("special_tokens", self.special_tokens, '{"<|endoftext|>": 256}')
+        arguments.several("tokens", self.tokens, "the bytes of each token")
         object.__setattr__(self, "tokens", tuple(self.tokens))
         by_id = sorted(self.special_tokens.items(), key=lambda item: item[1])
         object.__setattr__(self, "special_tokens", dict(by_id))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -73,7 +74,11 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and the folders above it. Raises OSError that names what is in the way, and the fix."""
+    """Make a folder and the folders above it. Raises OSError that names what is in the way, and the fix.
+
+    Raises ValueError for an address, such as s3://bucket.
+    """
+    _check_local(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -92,6 +97,23 @@ def make_folder(path: Path) -> None:
 def _link_to_nothing(place: Path) -> FileExistsError:
     target = os.readlink(place)
     return FileExistsError(f"{place}: is a link to {target}, which is not there; remove the link, or make {target}")
+
+
+def address_fault(path: str | Path) -> str:
+    """Why `path` is no path of a file system, with the fix: it is an address such as s3://bucket; "" if it is one.
+
+    `Path` makes s3:/bucket of s3://bucket, so one slash is enough.
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", str(path))
+    if not found:
+        return ""
+    address = f"{found[1]}://{str(path)[found.end() :]}"
+    return f"{address}: only a path on this machine is written here, no {found[1]}:// address; write there and copy it"
+
+
+def _check_local(path: Path) -> None:
+    if fault := address_fault(path):
+        raise ValueError(fault)
 
 
 def no_link(path: str, flags: int) -> int:
@@ -121,7 +143,11 @@ def check_folder(path: Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """A new temporary path for the unfinished file of `path`. Nothing is made there yet."""
+    """A new temporary path for the unfinished file of `path`. Nothing is made there yet.
+
+    Raises ValueError for an address, such as s3://bucket.
+    """
+    _check_local(path)
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
 
 

@@ -106,18 +106,20 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'corpus' has no attribute {name!r}")
-    try:
-        value = getattr(importlib.import_module(_MODULES[name]), name)
-    except ModuleNotFoundError as error:
-        if not error.name or error.name.partition(".")[0] in ("corpus", "bpe"):
-            raise
-        message = f"{error.name} is not installed; pip install '.[data]' brings what corpus.{name} needs"
-        raise ImportError(message, name=error.name) from None
-    globals()[name] = value  # found at once from now on
-    return value
+if not TYPE_CHECKING:  # a type checker should know the names above and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'corpus' has no attribute {name!r}")
+        try:
+            value = getattr(importlib.import_module(_MODULES[name]), name)
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.partition(".")[0] in ("corpus", "bpe"):
+                raise
+            message = f"{error.name} is not installed; pip install '.[data]' brings what corpus.{name} needs"
+            raise ImportError(message, name=error.name) from None
+        globals()[name] = value  # found at once from now on
+        return value
 
 
 def __dir__() -> list[str]:

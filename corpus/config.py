@@ -19,6 +19,7 @@ import typing
 from collections.abc import Collection
 from typing import Any
 
+from bpe.arguments import plain
 from bpe.parse import brief
 
 OFF = "off"  # the word for None in a recipe: TOML has no None
@@ -60,7 +61,7 @@ def check(config: Any) -> Any:
     """Return `config` if every field has its type and lies in its bounds.
 
     Raises ValueError naming the field, the value and what would be right. Whole numbers are accepted for floats,
-    lists for tuples; both are converted, so that equal settings hash alike.
+    lists for tuples, NumPy's scalars for Python's; all are converted, so that equal settings hash alike.
     """
     hints = typing.get_type_hints(type(config))
     converted = {
@@ -93,6 +94,7 @@ def _checked(name: str, value: Any, hint: Any, metadata: Any) -> Any:
 
 
 def _checked_scalar(name: str, value: Any, scalar: type, metadata: Any) -> Any:
+    value = plain(value)
     if scalar is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
 
+from bpe import arguments
 from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import Source, document_units, documents_of
@@ -160,8 +161,11 @@ def read_documents(
     >>> [(document["id"], document["text"], document["url"]) for document in documents]
     [('a.jsonl@0', 'Ahoy!', 'https://a.example/')]
     """
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    sources = find_sources([os.fspath(path) for path in paths], columns)
+    if columns is not None:
+        arguments.instance("columns", columns, Columns, "of corpus")
+    arguments.function("on_bad", on_bad)
+    with arguments.without_flags():
+        sources = find_sources(arguments.paths("inputs", inputs), columns)
     if warcs := next((source.warcs for source in sources if source.warcs), ()):
         raise ValueError(f"{warcs[0]}: a WARC file holds pages and no documents; read_pages reads it")
     return (row for source in sources for row in _rows(source, on_bad))

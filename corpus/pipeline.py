@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from bpe import arguments
 from bpe.terminal.text import counted
 from corpus.engine.base import Event, Failure, Limits
 from corpus.engine.start import DEFAULT, start_engine
@@ -203,6 +204,7 @@ def documents_pass(
             columns=columns,
         ),
         sums_of(steps) | (SUMS if source.files else {}),
+        "documents",
     )
 
 
@@ -259,9 +261,9 @@ def run_recipe(
     `if __name__ == "__main__"`; a rule of one's own should be in a module, and not in the script. Ctrl-C stops the
     workers, and raises KeyboardInterrupt.
 
-    Raises ValueError for a recipe or inputs that are wrong, and for a folder that holds units of another recipe or of
-    other inputs; FileNotFoundError for an input that is not there; RuntimeError naming the units that failed, when all
-    units of the pass have been tried; OSError where nothing can be written.
+    Raises ValueError for a recipe or inputs that are wrong, for an output that is an input too, and for a folder that
+    holds units of another recipe or of other inputs; FileNotFoundError for an input that is not there; RuntimeError
+    naming the units that failed, when all units of the pass have been tried; OSError where nothing can be written.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -282,16 +284,17 @@ def run_recipe(
     """
     from corpus.report.gather import write_report
 
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    paths = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    folder = os.fspath(output).rstrip("/") or "/"
-    if not paths:
-        raise ValueError("inputs: name a WARC file, a folder or a pattern at least")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers = {workers}: should be at least 1, or None for as many as there are cores")
-    say = progress or (lambda line: None)
-    with start_engine(engine, workers, limits or Limits()) as started:
-        for plan in passes(loaded, [os.fspath(path) for path in paths], folder, columns=columns):
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(arguments.path("recipe", recipe))
+    folder = arguments.path("output", output).rstrip("/") or "/"
+    paths = arguments.paths("inputs", inputs)
+    arguments.check_apart(paths, folder)
+    if columns is not None:
+        arguments.instance("columns", columns, Columns, "of corpus")
+    workers = None if workers is None else arguments.whole_number("workers", workers, 1)
+    limits = Limits() if limits is None else arguments.instance("limits", limits, Limits, "of corpus.engine.base")
+    say = arguments.function("progress", progress) or (lambda line: None)
+    with arguments.without_flags(), start_engine(arguments.string("engine", engine), workers, limits) as started:
+        for plan in passes(loaded, paths, folder, columns=columns):
             check_below(folder, plan.output)
             say(f"{plan.name}: {counted(len(plan.keys), 'unit')} -> {plan.output}")
             done = run_pass(plan, started, functools.partial(_say_event, say))

@@ -6,11 +6,13 @@
     model.pretrain(tokens, "work/run", preset="tiny", log=print)
     print(model.generate("work/run", "Once upon a time"))
 
-`PRESETS` are the named settings:
+`PRESETS` are the named settings, each with a line about itself; `from_preset` shows all settings of one:
 
     >>> import model
     >>> list(model.PRESETS)[:3]
     ['tiny', 'nano', '124m']
+    >>> model.PRESETS["nano"].summary
+    '6 x 384, context 512: an hour on a CPU, minutes on a GPU'
 
 `import model` imports nothing more; each name is imported when it is used. The modules by subject:
 
@@ -81,11 +83,13 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'model' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_MODULES.get(name, "model.using")), name)
-    return value
+if not TYPE_CHECKING:  # a type checker should know the names above and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'model' has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(_MODULES.get(name, "model.using")), name)
+        return value
 
 
 def __dir__() -> list[str]:

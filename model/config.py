@@ -1,6 +1,7 @@
 """The settings of a training run: the model's shape, the training that determines its weights, and the options.
 
-Each is a frozen dataclass that is checked when it is made; a ValueError names the field and the fix. `ModelConfig` and
+Each is a frozen dataclass that is checked when it is made; a ValueError, or a TypeError for a value of a wrong type,
+names the field and the fix. `ModelConfig` and
 `TrainConfig` are stored in every checkpoint. A run that is resumed must have the stored settings; only the number of
 steps, the warm-up and the size of a batch may change. `RunOptions` may change freely: a run that was started on a GPU
 can go on on a CPU. `model/presets.py` has named settings.
@@ -12,12 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bpe import arguments
 from bpe.parse import brief
 
 # The number of rows of the embedding is a multiple of this, because matrix units work in tiles of 64. nanoGPT
@@ -32,14 +32,6 @@ SCHEDULES = ("cosine", "wsd", "linear")
 SHARDINGS = ("none", "full")
 # The table of optimizers: a name, and the module that has its `make` (model/optim.py).
 OPTIMIZERS: Mapping[str, str] = {"adamw": "model.adamw", "muon": "model.muon"}
-# What the annotation of a field allows, and the words for it. A whole number is a number too.
-_TYPES: Mapping[str, tuple[type, str]] = {
-    "int": (numbers.Integral, "a whole number"),
-    "float": (numbers.Real, "a number"),
-    "str": (str, "a string"),
-    "bool": (bool, "true or false"),
-}
-_LARGEST = sys.float_info.max
 TRACKERS = ("tensorboard", "wandb")  # the names in the table of model/track.py
 
 
@@ -48,7 +40,8 @@ class ModelConfig:
     """The shape of a decoder-only Transformer.
 
     The defaults are Qwen3's shape (arXiv:2505.09388). Learned positions, layer norm, GELU and biases make it GPT-2's.
-    Qwen3's names of the fields stand in brackets. Raises ValueError, naming the field, for a value out of bounds.
+    Qwen3's names of the fields stand in brackets. Raises ValueError, naming the field, for a value out of bounds,
+    TypeError for one of a wrong type.
 
     >>> from model import ModelConfig
     >>> shape = ModelConfig(300, context=16, layers=1, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64)
@@ -79,15 +72,15 @@ class ModelConfig:
     norm_eps: float = 1e-6  # added to the mean square or variance (Qwen3; GPT-2 has 1e-5) [rms_norm_eps]
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        _check_fields(self)
         for name in ("vocab_size", "context", "layers", "width", "heads", "kv_heads", "head_dim", "mlp_width"):
             _at_least(self, name, 1)
         _at_least(self, "window", 0)
         _at_least(self, "full_every", 1)
-        for name in ("soft_cap", "rope_theta", "norm_eps"):
+        for name in ("soft_cap", "norm_eps"):
             _at_least(self, name, 0)
-            if getattr(self, name) == math.inf:
-                raise ValueError(f"{name} = inf: should be a finite number")
+        _above_zero(self, "rope_theta")
+        _finite(self, "soft_cap", "norm_eps", "rope_theta")
         _one_of(self, "positions", POSITIONS)
         _one_of(self, "norm", NORMS)
         _one_of(self, "activation", ACTIVATIONS)
@@ -111,7 +104,7 @@ class ModelConfig:
 class TrainConfig:
     """The settings of the training. Together with the model's shape and the data they determine the weights.
 
-    Raises ValueError, naming the field, for a value out of bounds.
+    Raises ValueError, naming the field, for a value out of bounds, TypeError for one of a wrong type.
 
     >>> from model import TrainConfig
     >>> TrainConfig(steps=100, batch_tokens=2048, lr=1e-3, warmup_steps=10).schedule
@@ -143,16 +136,17 @@ class TrainConfig:
     seed: int = 0  # of the initial weights and of the order of the windows
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        _check_fields(self)
         for name in ("steps", "batch_tokens"):
             _at_least(self, name, 1)
         for name in ("warmup_steps", "weight_decay", "seed", "beta1", "beta2", "clip_norm", "spike_sigmas"):
             _at_least(self, name, 0)
-        if not self.seed < 1 << 63:
-            raise ValueError(f"seed = {self.seed}: should be below 2 ** 63")
+        for name in ("beta1", "beta2"):
+            if not getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: should be below 1")
         for name in ("lr", "eps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: should be above 0")
+            _above_zero(self, name)
+        _finite(self, "lr", "eps", "weight_decay")
         for name in ("min_lr_ratio", "decay_fraction", "validation_fraction", "muon_momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: should be between 0 and 1")
@@ -164,7 +158,7 @@ class TrainConfig:
 class RunOptions:
     """How a run is carried out and watched. An `..._every` is a number of steps; 0 means never.
 
-    Raises ValueError, naming the field, for a value out of bounds.
+    Raises ValueError, naming the field, for a value out of bounds, TypeError for one of a wrong type.
 
     >>> from model import RunOptions
     >>> RunOptions(device="cpu", sample_every=0).validate_every
@@ -188,6 +182,7 @@ class RunOptions:
     trackers: tuple[str, ...] = ()  # names in TRACKERS: programs that get the metrics too, beside metrics.jsonl
 
     def __post_init__(self) -> None:
+        _check_fields(self)
         for name in ("micro_batch_tokens", "log_every", "validate_every", "sample_every", "checkpoint_every"):
             _at_least(self, name, 0)
         for name in ("validation_windows", "sample_tokens", "keep_checkpoints"):
@@ -215,13 +210,45 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
     return lines
 
 
-def _check_types(config: ModelConfig | TrainConfig) -> None:
-    """Raises ValueError, naming the field, for a value of another type; the values may come from a file."""
+def check_field(name: str, kind: str, value: Any) -> Any:
+    """`value` for the field `name`, whose annotation is `kind`: scalars of NumPy become Python's, lists tuples.
+
+    Raises TypeError for a value of another type, and ValueError for a number of 64 bits and more.
+    """
+    if kind == "int":
+        number = arguments.whole_number(name, value)
+        if not number < 1 << 63:
+            raise ValueError(f"{name} = {number}: should be below 2 ** 63")
+        return number
+    if kind == "float":
+        return arguments.real(name, value)  # NaN is out of the bounds that are checked next
+    if kind == "str":
+        return arguments.string(name, value)
+    if kind == "tuple[str, ...]":
+        return arguments.strings(name, value)
+    optional = kind == "bool | None"
+    flag = arguments.plain(value)
+    if not isinstance(flag, bool) and not (optional and flag is None):
+        words = "True, False or None" if optional else "True or False"
+        raise TypeError(f"{name} = {brief(repr(value))}: should be {words}")
+    return flag
+
+
+def _check_fields(config: Any) -> None:
+    """`check_field` for every field of a frozen dataclass."""
     for field in dataclasses.fields(config):
-        value, (kind, words) = getattr(config, field.name), _TYPES[str(field.type)]
-        is_right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
-        if not is_right or (kind is numbers.Real and abs(value) > _LARGEST and value != math.inf):
-            raise ValueError(f"{field.name} = {brief(repr(value))}: should be {words}")
+        object.__setattr__(config, field.name, check_field(field.name, str(field.type), getattr(config, field.name)))
+
+
+def _finite(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) == math.inf:
+            raise ValueError(f"{name} = inf: should be a finite number")
+
+
+def _above_zero(config: Any, name: str) -> None:
+    if not getattr(config, name) > 0:
+        raise ValueError(f"{name} = {getattr(config, name)}: should be above 0")
 
 
 def _at_least(config: Any, name: str, low: int) -> None:

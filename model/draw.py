@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bpe import arguments
+
 COLDEST = 1e-6  # below this temperature a draw is argmax; fp32 could not hold the divided logits
 
 
@@ -30,12 +32,10 @@ class Sampling:
     seed: int = 0  # of the random numbers
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens = {self.max_tokens}: should be at least 1")
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature = {self.temperature}: should be at least 0")
-        if self.top_k < 0:
-            raise ValueError(f"top_k = {self.top_k}: should be at least 0")
+        for name, low in (("max_tokens", 1), ("top_k", 0), ("seed", None)):
+            object.__setattr__(self, name, arguments.whole_number(name, getattr(self, name), low))
+        for name, least in (("temperature", 0), ("top_p", None)):
+            object.__setattr__(self, name, arguments.number(name, getattr(self, name), least))
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p = {self.top_p}: should be above 0 and at most 1")
 

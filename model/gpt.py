@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from bpe import arguments
 from model.attention import Mask, Masks, attend, training_masks
 from model.config import ModelConfig
 from model.device import compute_dtype
@@ -188,7 +189,7 @@ class GPT(nn.Module):
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config: ModelConfig = arguments.instance("config", config, ModelConfig, "which from_preset makes too")
         self.checkpoint_activations = False
         self.fp8_head = False
         self.trunk: Callable[..., Tensor] = self.hidden  # or its compiled form

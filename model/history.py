@@ -74,6 +74,12 @@ def read_runs(folders: Sequence[Path]) -> list[History]:
     return [read_run(folder, real.name if names[real.name] == 1 else str(folder)) for real, folder in distinct]
 
 
+def newest_figures(run: Path) -> dict[str, float | None]:
+    """The last known value of each of FIELDS in the metrics of `run`, None where there is none."""
+    finite = {name: column_N[np.isfinite(column_N)] for name, column_N in read_run(run).columns.items()}
+    return {name: float(column_M[-1]) if len(column_M) else None for name, column_M in finite.items()}
+
+
 def read_run(folder: Path, name: str = "") -> History:
     """The history of the run in `folder`, called `name` or else by the folder's name.
 

@@ -6,6 +6,7 @@ Nothing is printed unless `log` is given, errors are exceptions, and the process
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe import arguments
 from bpe.checksums import add_checksums
-from bpe.texts import utf8
+from bpe.texts import SEVERAL_TEXTS, utf8
 from bpe.tokenizer import Tokenizer
 from bpe.whole import make_folder, whole
 from corpus.schema import tokens_schema
 from corpus.store.local import check_below
-from model.config import ModelConfig, RunOptions, TrainConfig
+from model.config import ModelConfig, RunOptions, TrainConfig, check_field
 from model.launch import Request, launch
 from model.train import Summary
 
@@ -36,7 +38,7 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     data in one process; `corpus tokenize` does it for a whole corpus.
 
     Raises TypeError if `texts` is a single string, ValueError if there is no text or the tokenizer names
-    no token that ends a text, and FileExistsError if `output` holds another tokenizer.
+    no token that ends a text, and FileExistsError if `output` holds another tokenizer or the tokens of other texts.
 
     >>> import tempfile
     >>> import bpe
@@ -47,11 +49,12 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     ...     [file.name for file in tokens.iterdir()]
     ['part-00000.parquet']
     """
-    if isinstance(texts, str | bytes):
-        raise TypeError(f"texts is a {type(texts).__name__}: pass several texts, such as a list of strings")
-    contents = [_content(text) for text in texts]
+    items = arguments.several("texts", texts, SEVERAL_TEXTS)
+    contents = [utf8(arguments.string(f"texts[{index}]", text)) for index, text in enumerate(items)]
     if not contents:
         raise ValueError("texts: there is no text; pass at least one")
+    output = arguments.path("output", output)
+    arguments.instance("tokenizer", tokenizer, Tokenizer, "of the package bpe")
     vocabulary, folder = tokenizer.vocabulary, Path(output, "tokens")
     for part in (folder, Path(output, "tokenizer")):
         check_below(output, part)
@@ -61,7 +64,7 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
     footer = {
         "tokenizer_hash": vocabulary.hash,
         "vocab_size": str(vocabulary.size),
-        "end_of_text": str(vocabulary.end_of_text),
+        "end_of_text": str(tokenizer.eot_token),
         "token_total": str(len(tokens.flatten())),
     }
     # The id decides whether a document is held out: equal texts have equal ids.
@@ -74,13 +77,9 @@ def write_tokens(texts: Iterable[str], tokenizer: Tokenizer, output: str | Path)
         pq.write_table(table, partial, write_page_checksum=True)
         with partial.open("r+b") as file:
             add_checksums(file)
+        if (folder / SHARD).exists() and not filecmp.cmp(folder / SHARD, partial, shallow=False):
+            raise FileExistsError(f"{folder}: holds the tokens of other texts; remove it, or choose another output")
     return folder
-
-
-def _content(text: str) -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"texts holds a {type(text).__name__}: pass strings")
-    return utf8(text)
 
 
 def pretrain(
@@ -105,15 +104,17 @@ def pretrain(
     device="cpu", validate_every=0. `log` gets the lines that the command prints.
 
     The answer is the `Summary` that `model pretrain --json` prints: `run`, `step`, `loss` and `validation_loss` (nats a
-    token), `bits_per_byte`, `tokens_per_second` and more.
+    token), `bits_per_byte`, `tokens_per_second` and more. If the run in `output` has as many steps already, or more, no
+    update is made: `step` is the run's own, and `loss`, `validation_loss` and `bits_per_byte` are the last ones that
+    metrics.jsonl has.
 
     In the main thread, Ctrl-C or SIGTERM ends the training after the current update with a checkpoint, and then raises
     KeyboardInterrupt; the same call continues the run. A second Ctrl-C ends it at once. Afterwards the signal handlers
     are those from before. In any other thread, signals are left alone. PyTorch's global generator is seeded.
 
     Raises TypeError for a setting that is unknown or of the wrong type, ValueError for one that is out of bounds, for
-    both `steps` and `tokens`, and if `output` holds a run with other settings or data; FileNotFoundError if there is no
-    such folder; FloatingPointError if training diverges.
+    both `steps` and `tokens`, if `output` is `data`, and if `output` holds a run with other settings or data;
+    FileNotFoundError if there is no such folder; FloatingPointError if training diverges.
 
     >>> import tempfile
     >>> import bpe
@@ -125,17 +126,18 @@ def pretrain(
     >>> summary.step, summary.parameters, 0 < summary.loss < 9
     (4, 238080, True)
     """
-    for name, value in (("steps", steps), ("tokens", tokens)):
-        if value is not None:
-            _check_type(name, "int", value)
-            if value < 1:
-                raise ValueError(f"{name} = {value}: should be at least 1")
+    arguments.function("log", log)
+    steps = None if steps is None else arguments.whole_number("steps", steps, 1)
+    tokens = None if tokens is None else arguments.whole_number("tokens", tokens, 1)
     shape, training, options = _sorted_settings(settings)
-    paths = {"data": data, "tokenizer": tokenizer, "start": start}
-    # What `model pretrain --resume` needs to continue the run.
-    command: dict[str, Any] = {
-        name: None if path is None else str(Path(path).absolute()) for name, path in paths.items()
+    output, given = arguments.path("output", output), {"data": data, "tokenizer": tokenizer, "start": start}
+    paths = {
+        name: None if path is None and name != "data" else Path(arguments.path(name, path))
+        for name, path in given.items()
     }
+    arguments.check_apart([data], output)
+    # What `model pretrain --resume` needs to continue the run.
+    command: dict[str, Any] = {name: path and str(path.absolute()) for name, path in paths.items()}
     command |= {"preset": preset, "steps": steps, "tokens": tokens}
     command |= {"settings": [f"{name}={_written(value)}" for name, value in (shape | training).items()]}
     command |= {_FLAGS.get(name, name): value for name, value in options.items()}
@@ -146,11 +148,12 @@ def pretrain(
         shape=shape,
         training=training | ({} if steps is None else {"steps": steps}),
         tokens=tokens,
-        tokenizer=None if tokenizer is None else Path(tokenizer),
-        start=None if start is None else Path(start),
+        tokenizer=paths["tokenizer"],
+        start=paths["start"],
         command=command,
     )
-    summary = launch(request, RunOptions(**options), log or _silent)
+    with arguments.without_flags():
+        summary = launch(request, RunOptions(**options), arguments.without_flags_in(log or _silent))
     if summary.stopped:
         raise KeyboardInterrupt(f"stopped after step {summary.step} of {summary.steps}; the same call continues")
     return summary
@@ -166,8 +169,7 @@ def _sorted_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str
         if number is None:
             known = ", ".join(sorted(name for types in kinds for name in types))
             raise TypeError(f"{name} = {value!r}: no such setting; there are {known}")
-        _check_type(name, kinds[number][name], value)
-        chosen[number][name] = value
+        chosen[number][name] = check_field(name, kinds[number][name], value)
     shape, training, options = chosen
     return shape, training, options
 
@@ -180,23 +182,6 @@ def _written(value: Any) -> str:
 def _fields_of(kind: Any) -> dict[str, str]:
     """The types of a dataclass's fields, as they are written, by name."""
     return {field.name: str(field.type) for field in dataclasses.fields(kind)}
-
-
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-    "bool": ((bool,), "True or False"),
-    "bool | None": ((bool, type(None)), "True, False or None"),
-    "str": ((str,), "a string"),
-    "tuple[str, ...]": ((tuple,), "a tuple of strings"),
-}
-
-
-def _check_type(name: str, kind: str, value: Any) -> None:
-    """Raises TypeError if `value` is not of the type that the annotation `kind` names."""
-    types, wanted = _TYPES[kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        raise TypeError(f"{name} = {value!r}: should be {wanted}")
 
 
 def _silent(line: str) -> None:

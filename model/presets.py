@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bpe import arguments
 from model.config import ModelConfig, TrainConfig
 
 
@@ -97,7 +98,7 @@ def from_preset(
     >>> model_config.layers, train_config.warmup_steps
     (4, 10)
     """
-    if name not in PRESETS:
+    if arguments.string("preset", name) not in PRESETS:
         raise ValueError(f"preset {name!r}: should be one of {', '.join(PRESETS)}")
     preset = PRESETS[name]
     model = ModelConfig(vocab_size=vocab_size, **{**preset.shape, **_changes(shape)})

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpe.parse import parse_json
+from bpe.texts import utf8
 from model.tokenizer import Tokenizer
 
 JSON_LINES = (".jsonl", ".ndjson")
@@ -127,7 +128,7 @@ class Ending:
         """`stops` are the stop texts; raises ValueError if one is empty."""
         self.check(stops)
         self.tokenizer = tokenizer
-        self.stops = [stop.encode() for stop in stops]
+        self.stops = [utf8(stop) for stop in stops]
         self.longest = max(map(len, self.stops), default=0)
 
     @staticmethod

@@ -31,6 +31,7 @@ from model.device import autocast, check_memory, has_fp8, micro_batch_tokens, pi
 from model.evaluate import Evaluation, Scoring, sum_losses, summarise
 from model.gpt import GPT, flops_per_token, parameter_count
 from model.guard import Guard, diverged
+from model.history import newest_figures
 from model.initial import InitialModel
 from model.meter import Meter, progress
 from model.optim import learning_rate, make_optimizers, set_learning_rate, zero_gradients
@@ -231,6 +232,10 @@ def train(trainer: Trainer, start: int, output: Output) -> Summary:
     stopped = stopped and step < config.steps
     if stopped:
         log(f"stopped after step {step}; the same command continues from there")
+    before = start and output.metrics is not None and (loss is None or scores is None)
+    known = newest_figures(output.run) if before else {}
+    if scores is not None:
+        known.update(validation_loss=scores.loss, bits_per_byte=scores.bits_per_byte)
     return Summary(
         run=str(output.run),
         step=step,
@@ -239,9 +244,9 @@ def train(trainer: Trainer, start: int, output: Output) -> Summary:
         stopped=stopped,
         parameters=parameter_count(model),
         tokens=batches.position(step) * batches.context,
-        loss=loss,
-        validation_loss=scores.loss if scores else None,
-        bits_per_byte=scores.bits_per_byte if scores else None,
+        loss=known.get("loss") if loss is None else loss,
+        validation_loss=known.get("validation_loss"),
+        bits_per_byte=known.get("bits_per_byte"),
         skipped=trainer.learner.guard.skipped,
         tokens_per_second=round(meter.average),
     )

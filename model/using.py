@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bpe import arguments
 from bpe.tokenizer import Tokenizer
 from model.checkpoint import load_model as read_model
 from model.device import micro_batch_tokens, pick_device
@@ -44,6 +45,11 @@ class LoadedModel:
     run: Path | None = None  # the run directory; None for a model that was made in memory
     state: dict[str, Any] = dataclasses.field(default_factory=dict)  # the checkpoint without the weights
 
+    def __post_init__(self) -> None:
+        arguments.instance("gpt", self.gpt, GPT, "or call load_model")
+        if self.tokenizer is not None:
+            arguments.instance("tokenizer", self.tokenizer, Tokenizer, "of the package bpe, or None")
+
     @property
     def codec(self) -> Codec:
         """The tokenizer as prompts and scores need it. Raises ValueError if the run has none."""
@@ -70,9 +76,11 @@ def load_model(run: str | Path, *, device: str = "auto", log: Callable[[str], No
     Traceback (most recent call last):
     FileNotFoundError: runs/none: holds no checkpoint; train one with `model pretrain -o runs/none`
     """
-    path = Path(run)
-    gpt, state = read_model(path, pick_device(device), log or _ignore)
-    codec = run_tokenizer(path, state)
+    path = Path(arguments.path("run", run))
+    arguments.function("log", log)
+    with arguments.without_flags():
+        gpt, state = read_model(path, pick_device(arguments.string("device", device)), log or _ignore)
+        codec = run_tokenizer(path, state)
     return LoadedModel(gpt, Tokenizer(codec.vocabulary) if codec else None, path, state)
 
 
@@ -81,7 +89,14 @@ def _ignore(line: str) -> None:
 
 
 def _loaded(run: AnyModel, device: str) -> LoadedModel:
-    return run if isinstance(run, LoadedModel) else load_model(run, device=device)
+    """The model of `run`. Raises ValueError if it has been read already, and is on another device."""
+    if not isinstance(run, LoadedModel):
+        return load_model(run, device=device)
+    if arguments.string("device", device) != "auto":
+        wanted, present = pick_device(device), run.gpt.embedding.weight.device
+        if wanted.type != present.type or wanted.index not in (None, present.index):
+            raise ValueError(f"device = {device!r}: the model is on {present}; pass device to load_model")
+    return run
 
 
 def generate(
@@ -98,13 +113,15 @@ def generate(
 ) -> str:
     """The text with which the model continues `prompt`: the sample that `model sample` prints after the prompt.
 
-    `run` is a run directory, which is read on `device`, or a `LoadedModel`, which saves reading it each time. The empty
-    prompt begins a document. The text ends before the first of the texts `stop`, where the model ends the document, or
-    after `max_tokens` tokens. `temperature` divides the logits; 0 always takes the likeliest token. Tokens are drawn
-    from the `top_k` likeliest (0: all), and of these from the likeliest that have the probability `top_p` together
-    (nucleus sampling, arXiv:1904.09751). Equal arguments give equal texts on a CPU; another `seed` draws another text.
+    `run` is a run directory, which is read on `device`, or a `LoadedModel`, which saves reading it each time and has
+    its device already. The empty prompt begins a document. The text ends before the first of the texts `stop`, where
+    the model ends the document, or after `max_tokens` tokens. `temperature` divides the logits; 0 always takes the
+    likeliest token. Tokens are drawn from the `top_k` likeliest (0: all), and of these from the likeliest that have the
+    probability `top_p` together (nucleus sampling, arXiv:1904.09751). Equal arguments give equal texts on a CPU;
+    another `seed` draws another text.
 
-    Raises ValueError for a value out of bounds and for a run without a tokenizer, FileNotFoundError for no run.
+    Raises TypeError for a value of a wrong type, ValueError for a value out of bounds, for a run without a tokenizer
+    and for a `LoadedModel` that is not on `device`, FileNotFoundError for no run.
 
     >>> import bpe
     >>> from model import GPT, LoadedModel, ModelConfig, generate
@@ -150,7 +167,7 @@ def generate_stream(
 def _pieces(loaded: LoadedModel, prompt: str, sampling: Sampling, stop: Sequence[str]) -> Iterator[str]:
     """The pieces of `generate_stream`. Errors come now, not with the first piece."""
     codec, ending = loaded.codec, _ending(loaded.codec, stop)
-    ids, end_of_text = codec.encode(_text("prompt", prompt)), codec.vocabulary.end_of_text
+    ids, end_of_text = codec.encode(arguments.string("prompt", prompt)), codec.vocabulary.end_of_text
 
     def pieces() -> Iterator[str]:
         written: list[str] = []
@@ -191,28 +208,18 @@ def generate_many(
     >>> [len(answers) for answers in generate_many(model, ["low", "lowest"], count=3, max_tokens=9)]
     [3, 3]
     """
-    if isinstance(prompts, str):
-        raise TypeError("prompts is a string: pass a list of prompts, or call generate")
-    if count < 1:
-        raise ValueError(f"count = {count}: should be at least 1")
+    texts = arguments.strings("prompts", prompts)
+    count = arguments.whole_number("count", count, 1)
     sampling = Sampling(max_tokens, temperature, top_k, top_p, seed)
     loaded = _loaded(run, device)
     codec, ending = loaded.codec, _ending(loaded.codec, stop)
-    ids = [codec.encode(_text("prompt", prompt)) for prompt in prompts]
+    ids = [codec.encode(text) for text in texts]
     answers = generate_batch(loaded.gpt, ids, codec.vocabulary.end_of_text, sampling, count, ending.reached)
     return ([ending.text(sample.tokens) for sample in samples] for samples in answers)
 
 
 def _ending(codec: Codec, stop: Sequence[str]) -> Ending:
-    if isinstance(stop, str):
-        raise TypeError(f"stop is a string: pass a list of texts, [{stop!r}]")
-    return Ending(codec, stop)
-
-
-def _text(name: str, text: str) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"{name} is a {type(text).__name__}: pass a text")
-    return text
+    return Ending(codec, arguments.strings("stop", stop))
 
 
 # --- scores ------------------------------------------------------------------------------------------------
@@ -250,11 +257,14 @@ def evaluate_model(
     >>> scores.loss > 0, scores.bits_per_byte > 0
     (True, True)
     """
+    folders = data if isinstance(data, Mapping) else {arguments.path("data", data): data}
+    named = [(name, Path(arguments.path("data", folder))) for name, folder in folders.items()]
+    if not named:
+        raise ValueError("data is empty: name a folder of token shards at least")
+    stride, windows = arguments.whole_number("stride", stride, 0), arguments.whole_number("windows", windows, 0)
     loaded = _loaded(run, device)
     if loaded.run is None:
         raise ValueError("run: a model that is in no run directory; score texts with score_text")
-    folders = data if isinstance(data, Mapping) else {str(data): data}
-    named = [(name, Path(folder)) for name, folder in folders.items()]
     codec = None if loaded.tokenizer is None else loaded.codec
     _, total = evaluate_data(loaded.gpt, loaded.state, loaded.run, codec, named, False, stride, windows)
     return total.scores
@@ -275,6 +285,7 @@ def score_text(run: AnyModel, text: str, *, stride: int = 0, device: str = "auto
     >>> scores.bytes, 4 < scores.loss < 8
     (15, True)
     """
+    text, stride = arguments.string("text", text), arguments.whole_number("stride", stride, 0)
     loaded = _loaded(run, device)
     codec, gpt = loaded.codec, loaded.gpt
     scoring = Scoring(
@@ -283,7 +294,7 @@ def score_text(run: AnyModel, text: str, *, stride: int = 0, device: str = "auto
         byte_lengths_V=codec.byte_lengths,
         stride=stride,
     )
-    return evaluate(gpt, np.array(codec.encode(_text("text", text)), np.int64), scoring)
+    return evaluate(gpt, np.array(codec.encode(text), np.int64), scoring)
 
 
 # --- Hugging Face ------------------------------------------------------------------------------------------
@@ -294,7 +305,7 @@ def export_model(run: AnyModel, output: str | Path, *, dtype: str = "float32") -
 
     `AutoModelForCausalLM.from_pretrained(output)` reads the folder. `dtype` of the weights is "float32" or "bfloat16".
     Returns the paths of the files. Raises ValueError, before anything is written, for another dtype and for a shape for
-    which transformers has no class.
+    which transformers has no class, and if `output` is the run.
 
     >>> import tempfile
     >>> import bpe
@@ -306,9 +317,11 @@ def export_model(run: AnyModel, output: str | Path, *, dtype: str = "float32") -
     ...     [path.name for path in export_model(model, folder)][:2]
     ['model.safetensors', 'config.json']
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype = {dtype!r}: should be one of {', '.join(DTYPES)}")
-    loaded = _loaded(run, "cpu")
+    arguments.one_of("dtype", dtype, DTYPES)
+    output = arguments.path("output", output)
+    loaded = run if isinstance(run, LoadedModel) else load_model(run, device="cpu")
+    if loaded.run is not None:
+        arguments.check_apart([loaded.run], output)
     codec = None if loaded.tokenizer is None else loaded.codec
     if loaded.run is None:
         end_of_text = None if codec is None else codec.vocabulary.end_of_text
@@ -327,7 +340,7 @@ def import_model(
     one. The answer has `architecture`, `parameters`, `context` and the hash of the `tokenizer`.
 
     Raises FileNotFoundError for a file that is missing; ValueError, naming file and field, tensor or token, for
-    something that cannot be read or that our model does not compute, and if `output` holds a run.
+    something that cannot be read or that our model does not compute, and if `output` is `folder` or holds a run.
 
     >>> import tempfile
     >>> import bpe
@@ -340,4 +353,8 @@ def import_model(
     ...     import_model(f"{folder}/hf", f"{folder}/run").architecture
     'Qwen3ForCausalLM'
     """
-    return import_folder(Path(folder), Path(output), context, with_tokenizer)
+    folder, output = arguments.path("folder", folder), arguments.path("output", output)
+    context = None if context is None else arguments.whole_number("context", context, 1)
+    arguments.check_apart([folder], output)
+    with arguments.without_flags():
+        return import_folder(Path(folder), Path(output), context, with_tokenizer)

@@ -19,13 +19,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # A process of one test is one of many at a time: a thread a core, each waiting for the others, would take the other
 # tests' time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# What processes do first: see the file there.
+# What the processes of tests do first: see the file there.
 PROCESSES = str(Path(__file__).parent / "support/processes")
-os.environ["PYTHONPATH"] = os.pathsep.join([PROCESSES, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 # A slow shared machine is not a failure, and a test that failed once must fail again.
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.load_profile("default")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes of tests begin with PROCESSES; pytest's own workers, which the tests run in, do not."""
+    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", 0)
+    if runs_tests:
+        os.environ["PYTHONPATH"] = os.pathsep.join([PROCESSES, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @pytest.fixture(scope="session")

@@ -154,3 +154,15 @@ def test_no_file_is_longer_than_one_can_read_at_once() -> None:
 
 def test_few_files_stand_beside_the_folders_of_corpus() -> None:
     assert len(list((REPOSITORY / "corpus").glob("*.py"))) <= BESIDE_FOLDERS
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_type_checkers_know_the_public_names_and_no_others(package: str) -> None:
+    body = ast.parse(MODULES[package].read_text(encoding="utf-8")).body
+    for_checkers = next(
+        node.body for node in body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    )
+    known = {alias.name for node in for_checkers if isinstance(node, ast.ImportFrom) for alias in node.names}
+    everything = next(node.value for node in body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node))
+    assert known == set(ast.literal_eval(everything))
+    assert not [node for node in body if isinstance(node, ast.FunctionDef) and node.name == "__getattr__"]

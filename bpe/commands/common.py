@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from bpe import arguments
 from bpe.terminal.help import FILES, Decorator, Heading
 from bpe.terminal.progress import Live
 from bpe.terminal.text import megabytes, say
@@ -140,8 +141,11 @@ def read(file: Path | None) -> tuple[str, bytes]:
 
 def check_apart(inputs: Iterable[Path | None], output: Path | None) -> None:
     """Raises UsageError if the output is one of the inputs, before any work."""
-    if output and any(path and os.path.realpath(path) == os.path.realpath(output) for path in inputs):
-        raise click.UsageError(f"{output}: is the input too; name another output")
+    try:
+        if output:
+            arguments.check_apart(filter(None, inputs), output)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def names_of(paths: Sequence[str]) -> list[str]:

@@ -29,6 +29,7 @@ from typing import Any, TypeVar, overload
 import click
 
 from bpe.terminal.text import size_of
+from bpe.whole import address_fault
 
 WIDTH = 100  # characters of a line
 _TERM = 36  # characters of an option and its value beside which its help still begins
@@ -101,6 +102,8 @@ class Option(click.Option):
     def __init__(self, *args: Any, heading: str, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.heading = heading
+        if self.name == "output" and self.callback is None:
+            self.callback = local_only
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         if self.hidden:
@@ -112,6 +115,13 @@ class Option(click.Option):
             names = names.replace("--", "--[no-]", 1)
         value = "" if self.is_flag or self.count else f" {_value_name(self)}"
         return names + value, f"{self.help or ''}{_note(self)}".strip()
+
+
+def local_only(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """The value of an option that names what to write. Raises BadParameter for an address, such as s3://bucket."""
+    if value is not None and (fault := address_fault(value)):
+        raise click.BadParameter(fault, context, option)
+    return value
 
 
 def _value_name(option: click.Option) -> str:

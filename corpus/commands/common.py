@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from bpe.terminal.help import FILES, WORK, Decorator, Heading, json_option, together
+from bpe import arguments
+from bpe.terminal.help import FILES, WORK, Decorator, Heading, json_option, local_only, together
 from bpe.terminal.text import say, size_of
 from corpus.engine.base import Engine, Limits
 from corpus.engine.start import DEFAULT, ENGINES, start_engine
@@ -40,10 +39,14 @@ def _output(context: click.Context, option: click.Parameter, value: str) -> str:
     """The output folder. Raises BadParameter if no folder can be made or written to at this path."""
     from bpe.terminal.failures import said
     from bpe.whole import check_folder
-    from corpus.store.open import check_name, is_remote
+    from corpus.store.open import check_name, check_writable, is_remote
 
     if not value:
         raise click.BadParameter("is empty; name a folder", context, option)
+    try:
+        check_writable(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from None
     if not is_remote(value):
         path = Path(value.removeprefix("file://"))
         try:
@@ -56,8 +59,15 @@ def _output(context: click.Context, option: click.Parameter, value: str) -> str:
     return value.rstrip("/") or "/"
 
 
+def _local_output(context: click.Context, option: click.Parameter, value: str) -> str:
+    return _output(context, option, local_only(context, option, value))
+
+
 output_option = FILES.option(
     "-o", "--output", required=True, metavar="DIR", callback=_output, help="folder to write to"
+)
+local_output_option = FILES.option(
+    "-o", "--output", required=True, metavar="DIR", callback=_local_output, help="folder to write to"
 )
 recipe_option = FILES.option("--recipe", metavar="FILE", help="take the settings of the stages from this recipe")
 keep_text_option = FILES.option("--keep-dropped-text", is_flag=True, help="also keep the text of dropped documents")
@@ -258,15 +268,10 @@ def bare_recipe(steps: list[Any], flags: dict[str, Any]) -> Any:
 
 def check_apart(inputs: Iterable[str], output: str) -> None:
     """Raises UsageError if the output is one of the inputs, which paths and patterns name."""
-    from corpus.store.open import is_remote
-
-    def place(path: str) -> str:
-        return path.rstrip("/") if is_remote(path) else os.path.realpath(path.removeprefix("file://"))
-
-    for path in inputs:
-        named = glob.glob(path) if glob.has_magic(path) and not is_remote(path) else [path]
-        if any(place(one) == place(output) for one in named):
-            raise click.UsageError(f"{output}: is the input too; name another output")
+    try:
+        arguments.check_apart(inputs, output)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def documents_source(name: str, inputs: tuple[str, ...], output: str, columns: Any = None) -> Any:

@@ -30,7 +30,13 @@ CARD = Heading("Card")
     show_default=True,
     help="; ".join(f"{name}: {listed.about}" for name, listed in FORMATS.items()),
 )
-@LAYOUT.option("--file-size", type=SIZE, metavar="SIZE", show_default="500MB", help="bytes of shards in one file")
+@LAYOUT.option(
+    "--file-size",
+    type=SIZE,
+    metavar="SIZE",
+    show_default="500MB",
+    help="size of a file, roughly: the bytes that its rows take in the dataset",
+)
 @LAYOUT.option("--row-group", type=click.IntRange(1), default=1024, show_default=True, help="rows of a row group")
 @LAYOUT.option("--columns", metavar="NAME,...", show_default="all", help="the columns to export")
 @CARD.option("--name", metavar="TEXT", show_default="the last part of DIR", help="name of the corpus")

@@ -11,7 +11,7 @@ import click
 from bpe.terminal.help import Heading, command, json_option
 from bpe.terminal.program import Forbidden
 from bpe.terminal.text import counted, say
-from corpus.commands.common import output_option
+from corpus.commands.common import local_output_option
 from corpus.commands.flags import config_from_flags, config_options
 from corpus.crawl.fetch import FetchConfig
 
@@ -20,7 +20,7 @@ DOWNLOAD = Heading("Download")
 
 @command()
 @click.argument("crawl")
-@output_option
+@local_output_option
 @config_options(DOWNLOAD, FetchConfig)
 @json_option
 def fetch(crawl: str, output: str, as_json: bool, **settings: Any) -> int:

@@ -11,13 +11,13 @@ import click
 
 from bpe.terminal.help import Heading, command, json_option
 from bpe.terminal.text import say
-from corpus.commands.common import output_option
+from corpus.commands.common import local_output_option
 
 CRAWL = Heading("Crawl")
 
 
 @command()
-@output_option
+@local_output_option
 @CRAWL.option("--pages", type=click.IntRange(1), show_default="2000", help="pages of documentation")
 @CRAWL.option("--shards", type=click.IntRange(1), default=2, show_default=True, help="WARC files")
 @CRAWL.option("--seed", type=int, default=1, show_default=True, help="another seed makes another sample")

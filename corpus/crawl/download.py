@@ -1,7 +1,7 @@
 """One file over HTTP, whole or not at all, resumed where the last attempt broke off.
 
 In: an address and a local path. Out: the file at that path, its size and ETag. The bytes go to `<name>.part` first
-(`corpus.crawl.part`), and get their name when they are what the name says (`corpus.crawl.content`).
+(`corpus.crawl.part`), and get their name when they are what the name says (`corpus.store.content`).
 
 Failures are of three kinds:
 
@@ -15,9 +15,7 @@ Failures are of three kinds:
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,14 +27,13 @@ from urllib.parse import urljoin
 import urllib3
 
 from bpe.whole import no_link, put_in_place
-from corpus.crawl.content import HEAD, file_fault, head_fault
-from corpus.crawl.deadline import Deadline
 from corpus.crawl.part import Part, Version, continues, length, part_of, version_of
-from corpus.crawl.proxies import Pools
+from corpus.store.connections import TRY_AGAIN, Pools, reason, retry_after
+from corpus.store.content import HEAD, file_fault, head_fault
+from corpus.store.deadline import Deadline
 
 _PIECE = 256 * 1024
 _REPORT_EVERY = 1024 * 1024
-_TRY_AGAIN = (429, 500, 502, 503, 504)
 _MAX_SMALL = 64 * 1024 * 1024  # a listing has 0.2 MB; this limit stops a download from a wrong address
 _MAX_REDIRECTS = 5
 
@@ -278,7 +275,7 @@ class Client:
                     # the connection breaks.
                     piece = response.read1(_PIECE, decode_content=False)
                 except (urllib3.exceptions.HTTPError, ValueError) as error:
-                    raise _TooSlow("too slow") if deadline.has_passed else _TryAgain(_reason(error)) from None
+                    raise _TooSlow("too slow") if deadline.has_passed else _TryAgain(reason(error)) from None
                 if not piece and not deadline.has_passed:
                     return
                 yield piece
@@ -301,8 +298,8 @@ class Client:
                 raise Forbidden(url)
             if response.status in (404, 410):
                 raise Missing(f"{url}: HTTP status {response.status}, no such file; check the name of the crawl")
-            if response.status in _TRY_AGAIN:
-                wait = _retry_after(response.headers.get("Retry-After", ""))
+            if response.status in TRY_AGAIN:
+                wait = retry_after(response.headers.get("Retry-After", ""))
                 raise _TryAgain(f"HTTP status {response.status}", wait)
             yield response
         finally:
@@ -326,7 +323,7 @@ class Client:
                 url = urljoin(url, location)
                 pool = self._pools.for_url(url)
             except (urllib3.exceptions.HTTPError, ValueError) as error:
-                raise _TryAgain(_reason(error)) from None
+                raise _TryAgain(reason(error)) from None
         raise _TryAgain(f"more than {_MAX_REDIRECTS} redirects")
 
     def _retrying(
@@ -369,20 +366,3 @@ def _release(response: urllib3.BaseHTTPResponse) -> None:
     if response.length_remaining != 0:
         response.close()
     response.release_conn()
-
-
-def _retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for (a number or a date, RFC 9110 section 10.2.3); 0 without one."""
-    if re.fullmatch("[0-9]{1,9}", value.strip()):
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return 0.0
-
-
-def _reason(error: Exception) -> str:
-    """An error of urllib3, or an address that is none, in a few words of printable ASCII."""
-    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
-        error = error.reason
-    return ascii(f"{type(error).__name__}: {error}"[:200])[1:-1]

@@ -6,7 +6,7 @@ In: a crawl's name. Out, in the folder:
     _units/<file name>.json     its receipt, written last: where it came from (address, size, ETag) and its sha256
     <file name>.part[.json]     the bytes that an interrupted download has so far
 
-A file with a receipt is done and is not requested again, unless `corpus.crawl.content` finds that it is another file
+A file with a receipt is done and is not requested again, unless `corpus.store.content` finds that it is another file
 than its name says. Only one fetch at a time writes to a folder. Everything that a person may want to see is passed on
 as an event; this module prints nothing.
 """
@@ -197,9 +197,9 @@ def _fetch_all(
 def _fetch_file(
     client: Client, path: str, output: Path, config: FetchConfig, report: Callable[[FetchEvent], None]
 ) -> FetchEvent:
-    from corpus.crawl.content import file_fault
     from corpus.crawl.download import FetchError, Limits
     from corpus.crawl.part import part_of
+    from corpus.store.content import file_fault
 
     name = paths.file_name(path)
     target, url = output / name, paths.join(config.base, path)

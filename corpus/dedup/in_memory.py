@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from bpe.texts import utf8
+from bpe import arguments
+from bpe.texts import SEVERAL_TEXTS, strings_of, utf8
 from corpus.dedup.candidates import blocks_of, candidates
 from corpus.dedup.components import components
 from corpus.dedup.config import Config
@@ -54,7 +55,7 @@ class Duplicate(NamedTuple):
 def minhash_signatures(texts: Iterable[str], **settings: Any) -> NDArray[np.uint32]:
     """MinHash signatures of texts over word n-grams: uint32[texts, bands * rows].
 
-    texts     strings, or an Arrow array of strings
+    texts     strings, or an Arrow array of strings without nulls; a lone surrogate counts as U+FFFD
     settings  settings of [dedup] by their names: ngram=5, bands=22, rows=5, seed=1 (the defaults)
 
     The share of equal numbers in two rows estimates the Jaccard similarity of the two sets of n-grams (Broder 1997). A
@@ -78,7 +79,7 @@ def minhash_signatures(texts: Iterable[str], **settings: Any) -> NDArray[np.uint
 def near_duplicates(texts: Iterable[str], *, threshold: float = 0.75, **settings: Any) -> list[Duplicate]:
     """The texts that duplicate a text which stays, in order: what `corpus dedup` drops of documents with these texts.
 
-    texts      strings, or an Arrow array of strings
+    texts      strings, or an Arrow array of strings without nulls; a lone surrogate counts as U+FFFD
     threshold  Jaccard similarity of the sets of word n-grams from which a text goes; every similarity is computed
     settings   other settings of [dedup] by their names: ngram=3, keep="first", exact=False, preset="fineweb"
 
@@ -116,19 +117,17 @@ def near_duplicates(texts: Iterable[str], *, threshold: float = 0.75, **settings
 
 def text_batches(texts: Iterable[str]) -> list[pa.RecordBatch]:
     """Batches of documents with these texts and nothing else. Raises TypeError for what is no text."""
-    if isinstance(texts, str | bytes):
-        raise TypeError("texts: should be a list of strings, and not one string")
-    if not isinstance(texts, pa.Array | pa.ChunkedArray):
-        texts = pa.array([_utf8(index, text) for index, text in enumerate(texts)], pa.large_string())
-    whole = pa.table({"text": texts})
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        column = strings_of("texts", texts)
+        if column.null_count:
+            raise TypeError("texts holds a null: pass strings; texts.fill_null('') turns nulls into empty texts")
+    else:
+        items = arguments.several("texts", texts, SEVERAL_TEXTS)
+        contents = [utf8(arguments.string(f"texts[{index}]", text)) for index, text in enumerate(items)]
+        column = pa.array(contents, pa.large_binary()).cast(pa.large_string())
+    whole = pa.table({"text": column})
     for name in _DOCUMENTS.names:
         if name != "text":
             whole = whole.append_column(name, pa.nulls(len(whole), _DOCUMENTS.field(name).type))
     batches: list[pa.RecordBatch] = whole.to_batches(ROW_GROUP)
     return batches
-
-
-def _utf8(index: int, text: Any) -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"texts[{index}] is of type {type(text).__name__}: pass strings")
-    return utf8(text)

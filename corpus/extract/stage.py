@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from bpe import arguments
 from corpus.config import setting
 from corpus.extract.extractors import EXTRACTORS, find_extractor, load_extractor
 from corpus.run.recipe import step_with
@@ -164,6 +165,7 @@ def extract_text(
     True
     """
     config = step_with(NAME, {"extractor": extractor, **settings}).config
+    charset = None if charset is None else arguments.string("charset", charset)
     media = None
     if isinstance(page, str):
         decoded = Decoded(page, "utf-8")
@@ -172,7 +174,7 @@ def extract_text(
     elif hasattr(page, "html"):
         decoded, media = decode(page.html, charset or page.charset), page.media
     else:
-        raise TypeError(f"page is of type {type(page).__name__}: pass HTML as bytes or str, or a page of read_pages")
+        raise arguments.of_type("page", page, "HTML as bytes or str, or a page of read_pages")
     text = text_of(decoded, media, config)
     return None if isinstance(text, Drop) else text
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bpe import arguments
 from corpus.filters import c4, fineweb, gopher_quality, gopher_repetition
 from corpus.filters.rules import for_text
 from corpus.run.chain import Step
 from corpus.run.recipe import stage_and_setting, step_with
 from corpus.schema import Drop
+from corpus.text.languages import check_language
 
 # (text, language, settings) -> the answer of a stage: the drop, the text that it leaves, or None for the whole text.
 _RULES: dict[str, Callable[[str, str | None, Any], Drop | str | None]] = {
@@ -30,13 +32,14 @@ def judge_text(
 ) -> Drop | None:
     """Why the quality rules drop a text: the first rule that drops it, with what it measured; None if they keep it.
 
-    language  ISO 639 code of the text, which decides how its words are split; None: unknown, and split as English
+    language  ISO 639 code of the text, such as en, which decides how its words are split; None: unknown, and split as
+              English
     stages    the stages that judge, in this order: gopher_repetition and gopher_quality (arXiv 2112.11446), c4 (arXiv
               1910.10683), fineweb (arXiv 2406.17557). The default is FineWeb's order
     settings  settings that differ from the published ones: {"gopher_quality.min_words": 30}; "off" switches a rule off
 
     The stage c4 cuts lines out of a text, such as a notice about cookies, and the stages behind it judge what is left;
-    `filter_text` returns that. Raises ValueError naming a stage or a setting that is wrong.
+    `filter_text` returns that. Raises ValueError naming a stage, a setting or a language that is wrong.
 
     >>> from corpus import judge_text
     >>> judge_text("Click here to accept. Click here to accept. Click here to accept.", language="en")
@@ -71,9 +74,11 @@ def filter_text(
 
 def _filtered(text: str, language: str | None, stages: Sequence[str], settings: Mapping[str, Any] | None) -> str | Drop:
     """What the stages leave of a text, or the drop by the first rule that drops it."""
-    if not isinstance(text, str):
-        raise TypeError(f"text is of type {type(text).__name__}: pass a str")
-    for stage, _, config in _steps(stages, settings or {}):
+    steps = _steps(stages, {} if settings is None else settings)
+    text = arguments.string("text", text)
+    if not any(getattr(step.config, "language_file", "") for step in steps):  # such a file may have any languages
+        check_language(language)
+    for stage, _, config in steps:
         answer = for_text(stage, config, _RULES[stage])(text, language)
         if isinstance(answer, Drop):
             return answer
@@ -85,6 +90,8 @@ def _steps(stages: Sequence[str], settings: Mapping[str, Any]) -> list[Step]:
     """The stages with their settings. Raises ValueError naming a stage or a setting that is wrong."""
     if isinstance(stages, str):
         raise TypeError(f"stages = {stages!r}: should be a list of names, as in [{stages!r}]")
+    stages = arguments.strings("stages", stages)
+    arguments.mapping("settings", settings, '{"gopher_quality.min_words": 30}')
     if unknown := next((stage for stage in stages if stage not in _RULES), None):
         raise ValueError(f"stages: {unknown} does not judge texts; choose of {', '.join(_RULES)}")
     by_stage: dict[str, dict[str, Any]] = {stage: {} for stage in stages}

@@ -17,17 +17,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from bpe import arguments
 from bpe.whole import read_whole
 from corpus.config import setting
 from corpus.pii import audit, masks
 from corpus.pii import find as finders
 from corpus.pii.find import TYPES
 from corpus.pii.masks import STYLES, Masker, masker
-from corpus.pii.phone_words import regions_of
+from corpus.pii.phone_words import REGIONS, regions_of
 from corpus.pii.text import Span
 from corpus.run.recipe import step_with
 from corpus.schema import Outcome, dropped_rows, replace_column
 from corpus.stage import Stage
+from corpus.text.languages import check_language
 
 NAME = "scrub"
 # The column that this stage adds to DOCUMENTS: the number of masked values.
@@ -90,14 +92,15 @@ def mask_pii(
     settings  other settings of [scrub] by their names: types=("email", "ip"), ip_scope="all", hash_key="key"
 
     E-mail addresses, IP addresses, phone numbers, payment cards, IBANs, US social security numbers and keys are
-    masked; docs/pii.md says how they are recognized. Raises ValueError naming a setting that is wrong.
+    masked; docs/pii.md says how they are recognized. Raises ValueError naming a setting or a language that is
+    wrong.
 
     >>> from corpus import mask_pii
     >>> mask_pii("Write to jo.smith@mail.example or call +49 30 901820.", style="tags")
     'Write to <EMAIL> or call <PHONE>.'
     """
     config = step_with(NAME, {"style": style, **settings}).config
-    return mask(text, find(_checked(text), config, regions_of(language, url)), config)
+    return mask(text, find(arguments.string("text", text), config, _expected(language, url)), config)
 
 
 def find_pii(text: str, *, language: str | None = None, url: str | None = None, **settings: Any) -> list[Span]:
@@ -110,13 +113,13 @@ def find_pii(text: str, *, language: str | None = None, url: str | None = None, 
     >>> find_pii("Write to jo.smith@mail.example.")
     [Span(start=9, end=30, type='email', text='jo.smith@mail.example')]
     """
-    return find(_checked(text), step_with(NAME, settings).config, regions_of(language, url))
+    return find(arguments.string("text", text), step_with(NAME, settings).config, _expected(language, url))
 
 
-def _checked(text: str) -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"text is of type {type(text).__name__}: pass a str")
-    return text
+def _expected(language: str | None, url: str | None) -> tuple[str, ...]:
+    """The regions whose phone numbers to expect. Raises TypeError or ValueError for an argument that is wrong."""
+    address = None if url is None else arguments.string("url", url)
+    return regions_of(check_language(language, REGIONS), address)
 
 
 def find(text: str, config: Config, regions: Sequence[str] = ()) -> list[Span]:

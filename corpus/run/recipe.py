@@ -32,12 +32,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bpe import arguments
 from bpe.parse import brief, parse_toml
 from bpe.whole import read_whole, unreadable
 from corpus import __version__
 from corpus.config import check
 from corpus.run import own
 from corpus.run.chain import Step
+from corpus.run.remote import on_this_machine
 from corpus.stage import STAGES, Stage, load_stage
 from corpus.store.files import sha256
 
@@ -114,9 +116,10 @@ def _checked(name: str, stage: Stage, settings: dict[str, Any]) -> Any:
         if setting not in known:
             raise ValueError(f"{setting}: unknown setting of [{name}]{_suggestion(setting, known)}")
     config = stage.localize(check(stage.config(**settings)))
+    local = on_this_machine(config)
     for field in fields:
         if field.metadata.get("path"):
-            _check_paths(field.name, getattr(config, field.name))
+            _check_paths(field.name, getattr(local, field.name))
     return config
 
 
@@ -162,11 +165,11 @@ def load_recipe(
     >>> recipe.config("language").languages, recipe.config("language").threshold
     (('en', 'de'), 0.5)
     """
-    path, overrides = _recipe_file(path), _overrides(overrides)
+    path, overrides = _recipe_file(arguments.path("path", path)), _overrides(overrides)
     try:
         text = read_whole(Path(path), _MOST_TEXT).decode("utf-8")
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such recipe") from None
+        raise ValueError(f"{path}: no such recipe{_known_recipes(path)}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     except IsADirectoryError:
@@ -217,10 +220,16 @@ def _recipe_file(path: str | os.PathLike[str]) -> str | Path:
     """The file of a recipe. A bare name that is no file is a recipe of the toolkit; ValueError lists these."""
     if not re.fullmatch(r"[\w-]+", os.fspath(path)) or Path(path).is_file():
         return os.fspath(path)
-    known = {item.stem: item for item in sorted(_RECIPES.glob("*.toml"))}
-    if str(path) not in known:
-        raise ValueError(f"{path}: no such recipe; name a file, or one of {', '.join(known)}")
-    return known[str(path)]
+    known = _RECIPES / f"{path}.toml"
+    if not known.is_file():
+        raise ValueError(f"{path}: no such recipe{_known_recipes(path)}")
+    return known
+
+
+def _known_recipes(path: str | os.PathLike[str]) -> str:
+    """The names of the toolkit's recipes, for the message about a file that is not there; "" for a file in a folder."""
+    names = ", ".join(sorted(item.stem for item in _RECIPES.glob("*.toml")))
+    return "" if Path(path).name != str(path) else f"; name a file, or one of {names}"
 
 
 def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
@@ -232,9 +241,10 @@ def describe(steps: Sequence[Step], **more: Any) -> dict[str, Any]:
     versions = {"corpus": __version__}
     for step in steps:
         stage = step.contract
-        settings = _settings(step.config)
+        local = on_this_machine(step.config)
+        settings = _settings(local)
         if stage.resources:
-            settings["resources"] = stage.resources(step.config)
+            settings["resources"] = stage.resources(local)
         if own.is_own(step.module):
             settings = {"module": step.module, "source": own.source_hash(step.module), **settings}
         described[step.stage] = settings
@@ -254,7 +264,10 @@ def _settings(config: Any) -> dict[str, Any]:
 def _overrides(changes: Mapping[str, Any] | Iterable[tuple[str, str, Any]]) -> list[tuple[str, str, Any]]:
     """The changes as (stage, setting, value). Raises ValueError for a name that is not STAGE.SETTING."""
     if not isinstance(changes, Mapping):
-        return list(changes)
+        triples = list(arguments.several("overrides", changes, '{"STAGE.SETTING": value}'))
+        if wrong := [item for item in triples if not isinstance(item, tuple | list) or len(item) != 3]:
+            raise TypeError(f"overrides: {brief(repr(wrong[0]))}: should be (stage, setting, value)")
+        return triples
     return [(*stage_and_setting(name), value) for name, value in changes.items()]
 
 

@@ -7,7 +7,6 @@ folder of its subject.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import pyarrow as pa
 from corpus.engine.base import Attempt, Unit
 from corpus.run.chain import BATCH, Chain, Rows, Step
 from corpus.run.commit import DROPPED_SCHEMAS, check_accounts, committing, find_output
-from corpus.store.open import is_remote, local_path
+from corpus.run.remote import on_this_machine
 from corpus.store.shards import Dataset, ShardWriter
 
 
@@ -117,8 +116,8 @@ class ChainWork:
     columns: pa.Schema | None = None  # of every shard, where passes with other readers write to the same dataset
 
     def run(self, unit: Unit, attempt: Attempt) -> None:
-        with _on_this_machine(self.steps) as steps:
-            dataclasses.replace(self, steps=steps)._run(unit, attempt)
+        steps = tuple(step._replace(config=on_this_machine(step.config)) for step in self.steps)
+        dataclasses.replace(self, steps=steps)._run(unit, attempt)
 
     def _run(self, unit: Unit, attempt: Attempt) -> None:
         chain = Chain(self.steps, attempt, self.seconds, keep_dropped_text=self.keep_dropped_text)
@@ -167,22 +166,6 @@ class ChainWork:
                 if added.name not in schema.names:
                     schema = schema.append(added)
         return schema
-
-
-@contextlib.contextmanager
-def _on_this_machine(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
-    """The steps, with what their settings name fetched where it is in an object store."""
-    with contextlib.ExitStack() as stack:
-        local = []
-        for step in steps:
-            paths = {item.name: getattr(step.config, item.name) for item in dataclasses.fields(step.config)}
-            fetched = {
-                name: str(stack.enter_context(local_path(path)))
-                for name, path in paths.items()
-                if isinstance(path, str) and is_remote(path)
-            }
-            local.append(step._replace(config=dataclasses.replace(step.config, **fetched)) if fetched else step)
-        yield tuple(local)
 
 
 def _with_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -23,11 +23,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+from corpus.store.ranges import READ_AHEAD
 from corpus.store.scratch import scratch_in, sweep_in
-
-READ_AHEAD = 4 << 20  # bytes of a read when an object is read from its beginning to its end
 
 
 class Entry(NamedTuple):
@@ -131,7 +130,7 @@ class Storage(ABC):
         with self.scratch() as scratch:
             folder = scratch / "folder"
             folder.mkdir()
-            inside = self.list(key)
+            inside = self.list(key) if self.is_folder(key) else []
             for item in inside or [key]:
                 with self.open(item) as source, (folder / PurePosixPath(item).name).open("wb") as target:
                     shutil.copyfileobj(source, target, READ_AHEAD)
@@ -155,6 +154,29 @@ class Storage(ABC):
     def abort(self, upload: Upload) -> None:
         """Give up an unfinished upload; no error if it is gone already."""
         raise NotImplementedError  # `unfinished` names none
+
+
+class ReadOnlyStorage(Storage):
+    """A storage in which nothing is written."""
+
+    def publish(self, local: Path, key: str) -> None:
+        self._refuse_writing()
+
+    def create(self, key: str, data: bytes) -> bool:
+        self._refuse_writing()
+
+    def replace(self, key: str, data: bytes) -> None:
+        self._refuse_writing()
+
+    def remove(self, key: str) -> None:
+        self._refuse_writing()
+
+    def make_folder(self, prefix: str) -> None:
+        self._refuse_writing()
+
+    def _refuse_writing(self) -> NoReturn:
+        scheme = self.root.partition("://")[0]
+        raise ValueError(f"{self.root}: {scheme}:// can only be read; write to a local folder, or to an object store")
 
 
 def join_key(folder: str, name: str) -> str:

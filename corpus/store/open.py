@@ -11,18 +11,25 @@ import errno
 import fnmatch
 import glob
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 
-from corpus.store.base import Storage, join_key
+from corpus.store.base import ReadOnlyStorage, Storage, join_key
 
 # Scheme -> "module:class" of a `Storage`, which is called with the address. A module is loaded when it is needed.
 STORAGES = {
     "file": "corpus.store.local:LocalStorage",
     "s3": "corpus.store.s3:S3Storage",
+    "gs": "corpus.store.google:GoogleStorage",
+    "az": "corpus.store.azure:AzureStorage",
+    "abfs": "corpus.store.azure:AzureStorage",
+    "https": "corpus.store.http:HttpStorage",
+    "http": "corpus.store.http:HttpStorage",
+    "hf": "corpus.store.hub:HubStorage",
 }
 _LOCAL = "file"
+_WEB = ("https://", "http://")  # in these addresses, ? begins a query
 _NAME_BYTES = 255  # of a file or folder, in all usual file systems
 
 
@@ -30,12 +37,27 @@ def storage(uri: str | Path) -> Storage:
     """The storage at `uri`. Raises ValueError for a scheme that is not in the table."""
     text = str(uri)
     scheme = text.partition("://")[0] if "://" in text else _LOCAL
+    make: Callable[[str], Storage] = _class_of(scheme, text)
+    return make(text)
+
+
+def _class_of(scheme: str, address: str) -> type[Storage]:
     if scheme not in STORAGES:
         known = ", ".join(f"{name}://" for name in STORAGES)
-        raise ValueError(f"{text}: no storage for {scheme}:// here; use a local path, or one of {known}")
+        raise ValueError(f"{address}: no storage for {scheme}:// here; use a local path, or one of {known}")
     module, _, name = STORAGES[scheme].partition(":")
-    place: Storage = getattr(importlib.import_module(module), name)(text)
-    return place
+    try:
+        kind: type[Storage] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{address}: {error.name} is not installed; pip install '.[data]' brings it") from None
+    return kind
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises ValueError for an address at which nothing can be written: of an unknown scheme, or only to be read."""
+    scheme, colon, _ = str(path).partition("://")
+    if colon and issubclass(_class_of(scheme, str(path)), ReadOnlyStorage):
+        raise ValueError(f"{path}: {scheme}:// can only be read; write to a local folder, or to an object store")
 
 
 def is_remote(path: str | Path) -> bool:
@@ -46,10 +68,12 @@ def is_remote(path: str | Path) -> bool:
 
 def split(path: str | Path) -> tuple[Storage, str]:
     """The storage that holds the file at `path`, and the file's key there."""
-    folder, slash, name = _plain(path).rpartition("/")
+    plain = _plain(path)
+    plain, mark, query = plain.partition("?") if plain.startswith(_WEB) else (plain, "", "")
+    folder, slash, name = plain.rpartition("/")
     if not name or folder.endswith(":/"):
         raise ValueError(f"{path}: names a folder or a bucket, not a file in it; add the file's name")
-    return storage(folder or slash or "."), name
+    return storage(folder or slash or "."), name + mark + query
 
 
 def open_path(path: str | Path) -> BufferedReader:
@@ -108,17 +132,22 @@ def children(path: str | Path) -> list[str]:
 def expand(patterns: tuple[str, ...] | list[str]) -> list[str]:
     """Paths that the patterns name, each once, sorted within a pattern.
 
-    Raises FileNotFoundError naming the pattern that matches nothing.
+    Raises FileNotFoundError naming the pattern that matches nothing, ValueError for an empty one.
     """
     paths: dict[str, None] = {}
     for pattern in map(_plain, patterns):
-        if not glob.has_magic(pattern):
+        if not pattern:
+            raise ValueError("an input is empty; name a file, a folder or a pattern")
+        if pattern.startswith(_WEB) and "*" in pattern:
+            raise ValueError(f"{pattern}: a web server has no listing; name each file")
+        if not glob.has_magic(pattern) or pattern.startswith(_WEB):
             matches = [pattern] if exists(pattern) else []
         elif "://" in pattern:
             scheme, _, rest = pattern.partition("://")
-            bucket, *parts = rest.split("/")
-            root = f"{scheme}://{bucket}"
-            matches = sorted(f"{root}/{key}" for key in _matches(storage(root), "", parts))
+            parts = rest.split("/")
+            first = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+            root = f"{scheme}://{'/'.join(parts[:first])}"
+            matches = sorted(f"{root}/{key}" for key in _matches(storage(root), "", parts[first:]))
         else:
             matches = sorted(glob.glob(pattern, recursive=True))
         if not matches:

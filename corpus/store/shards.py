@@ -29,11 +29,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bpe import arguments
 from bpe.checksums import add_checksums, open_parquet
 from bpe.parse import brief, parse_json
 from corpus.store import manifest
 from corpus.store.base import Entry, Storage
-from corpus.store.open import storage
+from corpus.store.open import is_remote, storage
 from corpus.store.records import UNREADABLE, CommitRecord, Conflict, Input, Output, difference, output_of
 
 _READS = 8  # records that are read at a time
@@ -62,8 +63,8 @@ class Dataset:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
-        self.storage: Storage = storage(path)
+        self.path = arguments.path("path", path)
+        self.storage: Storage = storage(self.path)
 
     def records(self) -> list[CommitRecord]:
         """Every committed unit, sorted by its key."""
@@ -75,7 +76,7 @@ class Dataset:
 
     def _scan(self) -> Iterator[tuple[Entry, CommitRecord]]:
         """Records from the manifest where its row is up to date, else from their own files, several at a time."""
-        rows, entries = self._manifest(), self._entries()
+        entries, rows = self._entries(), self._manifest()
         row, size = next(rows, None), 1  # a caller who wants one record need not wait for more
         with ThreadPoolExecutor(_READS) as pool:
             while part := list(itertools.islice(entries, size)):
@@ -132,6 +133,8 @@ class Dataset:
             raise ValueError(f"{self.path}/{manifest.NAME}: {key}: {reason}; remove it") from None
 
     def _entries(self) -> Iterator[Entry]:
+        if not is_remote(self.path) and Path(self.path.removeprefix("file://")).is_file():
+            raise NotADirectoryError(f"{self.path}: is a file; name the folder that a command has written")
         return (entry for entry in self.storage.entries("_units") if entry.key.endswith(".json"))
 
     def _manifest(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -154,16 +157,19 @@ class Dataset:
         return [output for record in self.records() for output in record.outputs if output.kind == kind]
 
     def stream(
-        self, kind: str = "documents", columns: list[str] | None = None, rows: int = ROW_GROUP
+        self, kind: str = "documents", columns: Sequence[str] | None = None, rows: int = ROW_GROUP
     ) -> Iterator[pa.RecordBatch]:
         """All committed rows of one kind, in the order of the units and of the rows, in batches of at most `rows`.
 
         kind     documents, dropped, tokens, or another kind of file that the command has written
         columns  the columns to read, all by default
 
-        Raises ValueError naming the kinds that there are, if there is none of this kind, and a shard that is damaged.
+        Raises ValueError naming the kinds that there are, if there is none of this kind, the columns that there are,
+        if one of `columns` is none of them, and a shard that is damaged; NotADirectoryError for the path of a file.
         """
-        shards = self.files(kind)
+        arguments.whole_number("rows", rows, 1)
+        names = None if columns is None else list(arguments.strings("columns", columns))
+        shards = self.files(arguments.string("kind", kind))
         if not shards:
             kinds = sorted({output.kind for record in self.scan() for output in record.outputs})
             raise ValueError(
@@ -174,9 +180,12 @@ class Dataset:
                     else "name a folder that has _units, such as out/clean of a run"
                 )
             )
-        return (batch for shard in shards for batch in self.batches(shard, rows, columns))
+        known = [] if names is None else self.schema(shards[0]).names
+        if unknown := [name for name in names or () if name not in known]:
+            raise ValueError(f"columns: {self.path} has no column {unknown[0]}; it has {', '.join(known)}")
+        return (batch for shard in shards for batch in self.batches(shard, rows, names))
 
-    def rows(self, kind: str = "documents", columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, kind: str = "documents", columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """The rows of `stream`, a dict each: `for document in Dataset("out/clean").rows(): document["text"]`."""
         return (row for batch in self.stream(kind, columns) for row in batch.to_pylist())
 

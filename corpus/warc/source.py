@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from bpe import arguments
 from bpe.parse import parse_json
 from corpus.engine.base import Unit
 from corpus.run.chain import Account, Chain, Rows
@@ -97,12 +98,13 @@ def read_pages(
     [('https://a.example/', b'<p>Ahoy!</p>')]
     """
     paths = []
-    for place in expand([os.fspath(path)]):
+    max_page_bytes = arguments.whole_number("max_page_bytes", max_page_bytes, 1)
+    for place in expand([arguments.path("path", path)]):
         files = warc_files(place) if is_dir(place) else [place]
         if not files:
             raise ValueError(f"{place}: holds no .warc or .wet files (.gz, .zst)")
         paths += files
-    return _pages(paths, max_page_bytes, on_bad)
+    return _pages(paths, max_page_bytes, arguments.function("on_bad", on_bad))
 
 
 def _pages(paths: list[str], max_page_bytes: int, on_bad: Callable[[BadRecord], object] | None) -> Iterator[Page]:

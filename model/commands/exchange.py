@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from bpe.arguments import check_apart
 from bpe.terminal.help import FILES, Heading, command, json_option
 from bpe.terminal.text import say
-from model.commands.common import PATH, run_argument
+from model.commands.common import PATH, run_argument, usage
 
 MODEL = Heading("Model")
 
@@ -40,6 +41,8 @@ def export(run: Path, output: Path, to: str, dtype: str, as_json: bool) -> None:
     """
     from model.checkpoint import load_model, require_checkpoint
 
+    with usage():
+        check_apart([run], output)
     require_checkpoint(run)
     import torch
 
@@ -73,6 +76,8 @@ def import_(folder: Path, run: Path, context: int | None, tokenizer: bool, as_js
     FOLDER holds config.json and safetensors files of a Qwen3, Llama or GPT-2 model. `model sample`, `eval`, `export`
     and `pretrain --from` take the run like any other.
     """
+    with usage():
+        check_apart([folder], run)
     if not (folder / "config.json").is_file():  # to import PyTorch takes seconds
         raise FileNotFoundError(
             f"{folder / 'config.json'}: no such file; give a folder of config.json and model.safetensors"

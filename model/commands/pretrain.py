@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from bpe.arguments import check_apart
 from bpe.parse import parse_json
 from bpe.terminal.help import FILES, WORK, Heading, command, json_option
 from bpe.terminal.program import INTERRUPTED
@@ -139,6 +140,7 @@ def pretrain(ctx: click.Context, /, resume: Path | None, as_json: bool, **given:
     if given["tokens"] is not None and "steps" in training:
         raise click.UsageError("give steps or --tokens, not both: one follows from the other")
     with usage():
+        check_apart([given["data"]], given["run"])
         options = _run_options(given)
         if given["start"]:  # that run decides about the shape
             TrainConfig(**{**PRESETS[given["preset"]].training, **training})

@@ -75,5 +75,5 @@ def test_nulls_that_cover_bytes_are_empty(published: Published) -> None:
 
 def test_mistakes_are_named(small: Vocabulary) -> None:
     for array in (pa.array([1, 2]), pa.array([b"a"]), pa.array([["a"]])):
-        with pytest.raises(ValueError, match=f"texts are of Arrow type {array.type}".split("<")[0]):
+        with pytest.raises(TypeError, match=f"texts is of Arrow type {array.type}".split("<")[0]):
             Encoder(small).encode_arrow(array)

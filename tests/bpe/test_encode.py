@@ -211,11 +211,11 @@ def llama(testdata: Path) -> tuple[Encoder, tiktoken.Encoding]:
 
 
 def test_mistakes_are_named(small: Vocabulary) -> None:
-    with pytest.raises(ValueError, match="Arrow type int64"):
+    with pytest.raises(TypeError, match="Arrow type int64"):
         Encoder(small).encode_batch(pa.array([1, 2]))
-    with pytest.raises(ValueError, match="texts hold a bytes"):
+    with pytest.raises(TypeError, match="texts holds a bytes"):
         Encoder(small).encode_batch([b"bytes"])
-    with pytest.raises(ValueError, match="texts is a string: pass a list of strings, or call encode"):
+    with pytest.raises(TypeError, match="texts is of type str: pass a list of strings, or call encode"):
         Encoder(small).encode_batch("text")
     for entries in (3, 32, 96):
         with pytest.raises(ValueError, match=f"cache_entries = {entries}: should be a power of two, at least 64"):

@@ -20,7 +20,7 @@ PACKAGE = Path(bpe.kernels.__file__).parents[1]
 # Calls the smallest kernel and prints how often machine code of it was found, and how often not.
 CALL = "from bpe.kernels import memory; memory.hash_bytes(0, 0, 0); stats = memory.hash_bytes.stats; "
 CALL += "print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))"
-SAID = "compiling for this machine, once; this takes up to a minute ...\n"
+SAID = "compiling for this machine, once; this takes a minute or two ...\n"
 
 
 @pytest.fixture

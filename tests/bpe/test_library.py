@@ -127,9 +127,9 @@ def test_files_of_other_libraries(tokenizer: bpe.Tokenizer, to: str, name: str, 
 
 def test_wrong_arguments_are_named(tokenizer: bpe.Tokenizer, tmp_path: Path) -> None:
     wrong: Any = "text"
-    with pytest.raises(TypeError, match="texts is a str: pass several texts"):
+    with pytest.raises(TypeError, match="texts is of type str: pass several texts"):
         bpe.train_tokenizer(wrong, 300)
-    with pytest.raises(TypeError, match="special_tokens is a string"):
+    with pytest.raises(TypeError, match="special_tokens is of type str: pass a list"):
         bpe.train_tokenizer(["text"], 300, special_tokens="<|end|>")
     with pytest.raises(ValueError, match="vocab_size = 20: at least 257"):
         bpe.train_tokenizer(["text"], 20)
@@ -139,9 +139,9 @@ def test_wrong_arguments_are_named(tokenizer: bpe.Tokenizer, tmp_path: Path) -> 
         bpe.train_tokenizer([], 300)
     with pytest.raises(TypeError, match="tokenizers: pass a dict"):
         bpe.compare_tokenizers([tokenizer], ["text"])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="texts is a str"):
+    with pytest.raises(TypeError, match="texts is of type str"):
         bpe.compare_tokenizers({"a": tokenizer}, wrong)
-    with pytest.raises(ValueError, match="texts hold a int"):
+    with pytest.raises(TypeError, match="texts holds a int"):
         bpe.compare_tokenizers({"a": tokenizer}, [1])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="to = None: should be one of tiktoken, hf, gpt2"):
         bpe.export_tokenizer(tokenizer, tmp_path / "folder")

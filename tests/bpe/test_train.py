@@ -199,7 +199,6 @@ def test_progress_is_told(news: list[str]) -> None:
         (["a"], 256, "cl100k", ("<|endoftext|>",), "vocab_size = 256: at least 257"),
         (["a"], 300, "llama", (), "pattern = 'llama'"),
         (["a"], 300, "cl100k", ("<a>", "<a>"), "special_tokens"),
-        ([7], 300, "cl100k", (), "texts hold a int"),
     ],
 )
 def test_mistakes_are_named(
@@ -207,6 +206,11 @@ def test_mistakes_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         train(documents, size, pattern, special_tokens)
+
+
+def test_what_is_no_text_is_named() -> None:
+    with pytest.raises(TypeError, match="texts holds a int: pass strings"):
+        train([7], 300)  # type: ignore[list-item]
 
 
 def test_options_are_checked(news: list[str]) -> None:

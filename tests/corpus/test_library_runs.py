@@ -138,7 +138,7 @@ def test_units_that_fail_are_an_error_that_names_them(tmp_path: Path) -> None:
 
 def test_wrong_arguments_of_a_run_are_named(crawl: Path, tmp_path: Path) -> None:
     recipe, out = crawl / "mine.toml", tmp_path / "out"
-    with pytest.raises(ValueError, match="inputs: name a WARC file"):
+    with pytest.raises(ValueError, match="inputs is empty: name a file, a folder or a pattern at least"):
         corpus.run_recipe(recipe, [], out)
     with pytest.raises(ValueError, match="workers = 0: should be at least 1"):
         corpus.run_recipe(recipe, crawl, out, workers=0)

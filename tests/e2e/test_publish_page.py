@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from corpus.store.shards import Dataset
 from tests.support.command import command
+from tests.support.loaded import with_pandas
 from tests.support.paths import REPOSITORY
 
 
@@ -17,12 +17,7 @@ def test_the_page_goes_from_a_run_to_a_published_copy(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/publish.md").read_text("utf-8")
     printed = ""
     script: list[str] = []
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(tmp_path / "home"),
-    }
+    environment = with_pandas(tmp_path / "home")
     for kind, block in re.findall(r"^```(sh|python)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         if kind == "sh":
             for line in block.splitlines():

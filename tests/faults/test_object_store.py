@@ -13,8 +13,27 @@ import pytest
 
 from corpus.store.open import storage
 from tests.faults.driver import Task, is_gone
+from tests.support.cloud_servers import azure_server, azurite_missing, google_server
 from tests.support.command import answer, command
-from tests.support.object_server import BUCKET, ObjectServer, Request, error, object_server
+from tests.support.object_server import BUCKET, ObjectServer, Request, error, forget, object_server
+
+
+@pytest.fixture(params=["s3", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("gs", "az"))])
+def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty bucket of each store."""
+    if request.param == "s3":
+        request.getfixturevalue("server")
+        yield f"s3://{BUCKET}"
+        return
+    if request.param == "az" and (reason := azurite_missing()):
+        pytest.skip(reason)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with azure_server() if request.param == "az" else google_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        forget()
+        yield f"{request.param}://{BUCKET}"
+        forget()
 
 
 @pytest.fixture
@@ -37,8 +56,8 @@ def check(task: Task, output: str, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.glob("corpus-*/*") if path.is_dir()]
 
 
-def test_killed_drivers(server: ObjectServer, small: Task, tmp_path: Path) -> None:
-    output = f"s3://{BUCKET}/killed"
+def test_killed_drivers(bucket: str, small: Task, tmp_path: Path) -> None:
+    output = f"{bucket}/killed"
     chance = random.Random(3)
     for _ in range(4):
         driver = small.start(output, stderr=subprocess.DEVNULL)
@@ -52,8 +71,8 @@ def test_killed_drivers(server: ObjectServer, small: Task, tmp_path: Path) -> No
     check(small, output, tmp_path)
 
 
-def test_two_drivers_at_once(server: ObjectServer, small: Task, tmp_path: Path) -> None:
-    output = f"s3://{BUCKET}/two"
+def test_two_drivers_at_once(bucket: str, small: Task, tmp_path: Path) -> None:
+    output = f"{bucket}/two"
     drivers = [small.start(output) for _ in range(2)]
     said = [driver.communicate(timeout=300)[1] for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0], said
@@ -61,7 +80,7 @@ def test_two_drivers_at_once(server: ObjectServer, small: Task, tmp_path: Path) 
 
 
 def test_a_store_that_is_overloaded(server: ObjectServer, small: Task, tmp_path: Path) -> None:
-    """Every twentieth request is answered with 503; boto3 tries again."""
+    """Every twentieth request is answered with 503; the client tries again."""
     count = iter(range(1, 10**9))
 
     def overloaded(request: Request) -> tuple[str, bytes] | None:

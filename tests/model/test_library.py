@@ -190,7 +190,7 @@ def test_wrong_settings_are_named(data: Path, ended: Path, tmp_path: Path) -> No
         (TypeError, "steps = '3': should be a whole number", {"steps": "3"}),
         (TypeError, "lr = '1e-3': should be a number", {"lr": "1e-3"}),
         (TypeError, "doc_mask = 1: should be True or False", {"doc_mask": 1}),
-        (TypeError, "sample_prompts = 'The': should be a tuple", {"sample_prompts": "The"}),
+        (TypeError, "sample_prompts is of type str: pass a list of strings", {"sample_prompts": "The"}),
         (ValueError, "tokens = 0: should be at least 1", {"tokens": 0}),
         (ValueError, "lr = -1: should be above 0", {"lr": -1}),
         (ValueError, "preset 'huge': should be one of tiny", {"preset": "huge"}),
@@ -205,9 +205,9 @@ def test_wrong_settings_are_named(data: Path, ended: Path, tmp_path: Path) -> No
         model.pretrain(tmp_path / "none", tmp_path / "run")
     with pytest.raises(ValueError, match=r"holds another run \(model.width: 32, not 64"):
         model.pretrain(data, ended, steps=3, **{**TINY, "width": 64})
-    with pytest.raises(TypeError, match="texts is a str"):
+    with pytest.raises(TypeError, match="texts is of type str"):
         model.write_tokens("text", bpe.Tokenizer.load(data.parent / "tokenizer"), tmp_path)
-    with pytest.raises(TypeError, match="texts holds a bytes"):
+    with pytest.raises(TypeError, match=r"texts\[0\] is of type bytes: pass a str"):
         model.write_tokens([b"text"], bpe.Tokenizer.load(data.parent / "tokenizer"), tmp_path)  # type: ignore[list-item]
     with pytest.raises(ValueError, match="there is no text"):
         model.write_tokens([], bpe.Tokenizer.load(data.parent / "tokenizer"), tmp_path)
@@ -267,13 +267,13 @@ def test_models_of_transformers(ended: Path, loaded: model.LoadedModel, tmp_path
 
 def test_wrong_arguments_are_named(loaded: model.LoadedModel, tmp_path: Path) -> None:
     wrong: Any = 3
-    with pytest.raises(TypeError, match="prompt is a int: pass a text"):
+    with pytest.raises(TypeError, match="prompt is of type int: pass a str"):
         model.generate(loaded, wrong)
     with pytest.raises(ValueError, match="temperature = -1: should be at least 0"):
         model.generate_stream(loaded, temperature=-1)
-    with pytest.raises(TypeError, match=r"stop is a string: pass a list of texts, \['\.'\]"):
+    with pytest.raises(TypeError, match="stop is of type str: pass a list of strings"):
         model.generate(loaded, stop=".")
-    with pytest.raises(TypeError, match="prompts is a string"):
+    with pytest.raises(TypeError, match="prompts is of type str: pass a list of strings"):
         model.generate_many(loaded, "The")
     with pytest.raises(ValueError, match="count = 0: should be at least 1"):
         model.generate_many(loaded, ["The"], count=0)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from corpus.store.s3 import connect
+from corpus.store.cloud import connect
+from corpus.store.s3 import _session
 
 BUCKET = "bucket"
 
@@ -25,6 +26,7 @@ class ObjectServer:
     """A running server.
 
     requests          the log
+    signed            the header Authorization of each request
     hook              sees each request first; it may wait, or answer with a status and a body
     drops_conditions  ignore If-None-Match, as some gateways do
     breaks            number of the next GETs that send half of their body and close the connection
@@ -40,6 +42,7 @@ class ObjectServer:
                 """Keep the tests' output quiet."""
 
         self.requests: list[Request] = []
+        self.signed: list[str] = []
         self.hook: Callable[[Request], tuple[str, bytes] | None] | None = None
         self.drops_conditions = False
         self.breaks = 0
@@ -88,6 +91,7 @@ class ObjectServer:
             environ.get("HTTP_IF_NONE_MATCH", ""),
         )
         self.requests.append(request)
+        self.signed.append(environ.get("HTTP_AUTHORIZATION", ""))
         answer = self.hook(request) if self.hook else None
         if answer is not None:
             length = environ.get("CONTENT_LENGTH")
@@ -114,6 +118,12 @@ def error(code: str, message: str = "asked for") -> bytes:
     return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
 
+def forget() -> None:
+    """Let the next storage make its connection anew."""
+    connect.cache_clear()
+    _session.cache_clear()
+
+
 @contextlib.contextmanager
 def object_server() -> Iterator[ObjectServer]:
     """A running server with an empty bucket."""
@@ -130,8 +140,8 @@ def object_server() -> Iterator[ObjectServer]:
         )
         client.create_bucket(Bucket=BUCKET)
         client.close()
-        connect.cache_clear()
+        forget()
         yield server
     finally:
-        connect.cache_clear()
+        forget()
         server.close()

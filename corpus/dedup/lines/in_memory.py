@@ -60,7 +60,7 @@ def find_repeated_lines(texts: Iterable[str], *, documents: int = 7, **settings:
 def drop_repeated_lines(texts: Iterable[str], *, documents: int = 7, **settings: Any) -> list[str | None]:
     """The texts without the lines that many of them have, in order, as the stage `lines` leaves them.
 
-    texts      strings, or an Arrow array of strings
+    texts      strings, or an Arrow array of strings without nulls; a lone surrogate becomes U+FFFD
     documents  a line is repeated if so many texts have it, such as a menu or a cookie notice (Llama 3: 7)
     settings   other settings of [lines] by their names: keep_first=False, unit="paragraph", min_words=3 (shorter lines
                are ignored), min_kept_words=50, match="numbers" or "exact"

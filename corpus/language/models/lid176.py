@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus.language.models import ModelKind
-from corpus.language.models.lid176_labels import NAMES, right_label
 from corpus.text import fasttext_model
 from corpus.text.fasttext_model import ALL, DISTRIBUTION, LABEL_PREFIX, predict
+from corpus.text.languages import NAMES, right_label
 
 _NEGLIGIBLE = 0.001
 
@@ -30,7 +30,7 @@ class Lid176:
     binding: Any
 
     def identify(self, text: str) -> tuple[str, float]:
-        """(label, score between 0 and 1) of the likeliest language; ("", 0.0) without an answer, as for ""."""
+        """(label, score between 0 and 1) of the likeliest language; ("", 0.0) without an answer."""
         best = predict(self.binding, text, 1)
         if not best:
             return "", 0.0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus.crawl.content import file_fault, head_fault
 from corpus.crawl.fetch import Finished, Retry
 from corpus.crawl.part import SEAM
+from corpus.store.content import file_fault, head_fault
 from corpus.store.shards import Dataset
 from tests.support.crawl_server import (
     CrawlServer,

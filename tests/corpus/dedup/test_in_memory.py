@@ -155,9 +155,9 @@ def test_no_texts_have_no_duplicates() -> None:
     "function", ["near_duplicates", "drop_repeated_lines", "find_repeated_lines", "minhash_signatures"]
 )
 def test_what_is_no_list_of_texts_is_named(function: str) -> None:
-    with pytest.raises(TypeError, match="texts: should be a list of strings, and not one string"):
+    with pytest.raises(TypeError, match="texts is of type str: pass several texts, such as a list of strings"):
         getattr(corpus, function)("one text")
-    with pytest.raises(TypeError, match=r"texts\[1\] is of type int: pass strings"):
+    with pytest.raises(TypeError, match=r"texts\[1\] is of type int: pass a str"):
         getattr(corpus, function)(["one text", 2])
     with pytest.raises(ValueError, match=r"wordz: unknown setting of \[(dedup|lines)\]"):
         getattr(corpus, function)(["one text"], wordz=2)

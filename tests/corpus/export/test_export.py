@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import duckdb
 import huggingface_hub
 import numpy as np
@@ -35,7 +34,8 @@ from corpus.store.base import Storage
 from corpus.store.local import LocalStorage
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
-from tests.support.command import commit_rows
+from tests.support.command import command, commit_rows
+from tests.support.loaded import loaded
 
 
 def rows(first: int, count: int) -> list[dict[str, Any]]:
@@ -98,9 +98,8 @@ def checked(folder: Path) -> None:
 
 @pytest.fixture
 def loader(tmp_path: Path) -> Any:
-    """`datasets.load_dataset` with a cache of this test."""
-    datasets.disable_progress_bars()
-    return lambda folder, *names: datasets.load_dataset(str(folder), *names, cache_dir=str(tmp_path / "hf-cache"))
+    """`datasets.load_dataset` with a cache of this test: the rows by the names of the splits."""
+    return lambda folder, *config: loaded(folder, tmp_path / "hf-cache", *config)
 
 
 # ---- Parquet ----
@@ -121,9 +120,7 @@ def test_parquet_has_the_rows_in_order_for_every_reader(documents: Path, tmp_pat
         sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
         assert set(sizes[:-1]) == {100}
         assert metadata.row_group(0).column(0).compression == "ZSTD"
-    loaded = loader(out)
-    assert list(loaded) == ["train"]
-    assert loaded["train"].to_list() == expected
+    assert loader(out) == {"train": expected}
     pattern = f"{out}/data/*.parquet"
     assert polars.scan_parquet(pattern).collect().to_dicts() == expected
     found = duckdb.sql(
@@ -156,9 +153,9 @@ def test_a_repeated_export_gives_the_same_bytes(documents: Path, tmp_path: Path)
 
 def test_json_lines_have_all_columns(documents: Path, tmp_path: Path, loader: Any) -> None:
     exported(documents, tmp_path / "jl", "jsonl.zst", file_size=20_000)
-    assert loader(tmp_path / "jl")["train"].select_columns(["id", "text", "warc_offset"]).to_list() == [
-        {name: row[name] for name in ("id", "text", "warc_offset")} for row in Dataset(documents).rows()
-    ]
+    names = ("id", "text", "warc_offset")
+    expected = [{name: row[name] for name in names} for row in Dataset(documents).rows()]
+    assert [{name: row[name] for name in names} for row in loader(tmp_path / "jl")["train"]] == expected
     found = duckdb.sql(f"SELECT text FROM read_json('{tmp_path}/jl/data/*.jsonl.zst') ORDER BY warc_offset").fetchall()
     assert found == [(row["text"],) for row in Dataset(documents).rows()]
     checked(tmp_path / "jl")
@@ -276,12 +273,27 @@ def test_sizes_by_the_hub_s_names(number: int, name: str) -> None:
     assert {"odc-by", "cc-by-4.0", "apache-2.0", "other"} <= LICENCES
 
 
+def test_what_a_command_leaves_opens_by_its_name(tmp_path: Path, loader: Any) -> None:
+    long = "The ship came home, and with it the cargo that they have of the old harbour."
+    texts = [long if number % 2 else "Too short." for number in range(40)]
+    commit_rows(tmp_path / "docs", [{"text": text, "id": f"<{number}>"} for number, text in enumerate(texts)])
+    options = ("--only", "gopher_quality", "--min-words", "9")
+    command("corpus", "filter", tmp_path / "docs", "-o", tmp_path / "filtered", *options)
+    command("corpus", "mix", f"{tmp_path}/docs=1", "-o", tmp_path / "mixed", "--documents", "20")
+    for folder in (tmp_path / "filtered", tmp_path / "mixed"):
+        kept, dropped = len(loader(folder)["train"]), len(loader(folder, "dropped")["train"])
+        assert kept + dropped == 40
+        assert "all as committed" in command("corpus", "verify", folder).stderr
+        assert command("corpus", "gc", folder, "--min-age", "0").stderr == "gc: 0 files, 0.0 MB; 0 unfinished uploads\n"
+        assert (folder / "README.md").is_file()
+
+
 def test_a_dataset_opens_with_its_card(documents: Path, loader: Any) -> None:
     from corpus.store.card import dataset_card
 
     (documents / "README.md").write_text(dataset_card("documents", dropped=True))
     try:
-        assert loader(documents)["train"].num_rows == 3201
+        assert len(loader(documents)["train"]) == 3201
         data = huggingface_hub.DatasetCard.load(documents / "README.md").data
         assert [config["config_name"] for config in data.to_dict()["configs"]] == ["default", "dropped"]
     finally:

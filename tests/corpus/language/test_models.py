@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from corpus.language.models import MODELS, kind_of, lid176, load_model
-from corpus.language.models.lid176_labels import NAMES
 from corpus.run.recipe import describe, in_force, make_step
 from corpus.store.files import sha256
+from corpus.text.languages import NAMES
 from tests.support.web_pages import documents, html, pages
 
 ENGLISH = "the quick brown fox jumps over lazy dogs, and then it sleeps in warm sun until evening comes. " * 4

@@ -10,12 +10,15 @@ import contextlib
 import hashlib
 import io
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
@@ -35,10 +38,13 @@ from corpus.store.open import (
     split,
     storage,
 )
+from corpus.store.ranges import READ_AHEAD
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
 from corpus.store.verify import verify
-from tests.support.object_server import BUCKET, ObjectServer, object_server
+from tests.support.cloud_servers import azure_server, azurite_missing, google_server
+from tests.support.object_server import BUCKET, ObjectServer, forget, object_server
+from tests.support.paths import REPOSITORY
 
 
 class MemoryStorage(Storage):
@@ -101,23 +107,41 @@ class MemoryStorage(Storage):
         self.objects[self._address(key)] = data, Entry(key, len(data), str(next(self.writes)), time.time())
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectServer]:
-    with object_server() as running:
-        yield running
+SERVERS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
+    "s3": object_server,
+    "gs": google_server,
+    "az": azure_server,
+}
 
 
-@pytest.fixture(params=["local", "mem", "s3"])
-def root(request: pytest.FixtureRequest, server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "local":
+@pytest.fixture(scope="module", params=["local", "mem", *SERVERS])
+def kind(request: pytest.FixtureRequest) -> Iterator[tuple[str, dict[str, str]]]:
+    """A kind of storage, and the environment that names its server."""
+    name = request.param
+    if name == "az" and (reason := azurite_missing()):
+        pytest.skip(reason)
+    if name not in SERVERS:
+        yield name, {}
+        return
+    with SERVERS[name]() as running:
+        yield name, running.environment if isinstance(running, ObjectServer) else running
+
+
+@pytest.fixture
+def root(kind: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    name, environment = kind
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    forget()
+    if name == "local":
         (tmp_path / "out").mkdir()
-        return str(tmp_path / "out")
-    if request.param == "mem":
+        yield str(tmp_path / "out")
+    elif name == "mem":
         monkeypatch.setitem(STORAGES, "mem", f"{__name__}:MemoryStorage")
-        return f"mem://memory/{tmp_path.name}/out"
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/{tmp_path.name}/out"
+        yield f"mem://memory/{tmp_path.name}/out"
+    else:
+        yield f"{name}://{BUCKET}/{tmp_path.name}/out"
+    forget()
 
 
 @pytest.fixture
@@ -226,7 +250,8 @@ def test_size_and_fingerprint(place: Storage) -> None:
     before = place.fingerprint("x")
     assert (before[0], place.size("x")) == (3, 3)
     place.replace("x", b"one")
-    assert place.fingerprint("x") == before
+    if not place.root.startswith("az://"):  # there, each write has an ETag of its own
+        assert place.fingerprint("x") == before
     place.replace("x", b"two")
     assert place.fingerprint("x") != before
     assert place.size("nothing") is None
@@ -292,14 +317,82 @@ def test_patterns(root: str, place: Storage) -> None:
             found(nothing)
 
 
+def test_a_big_file(place: Storage, tmp_path: Path) -> None:
+    data = os.urandom(1 << 20) * 20 + b"end"  # more than a part of an upload
+    (tmp_path / "big").write_bytes(data)
+    place.publish(tmp_path / "big", "data/big")
+    assert place.size("data/big") == len(data)
+    assert place.read_range("data/big", len(data) - 5, 5) == data[-5:]
+    with place.open("data/big") as stream:
+        assert hashlib.sha256(stream.read()).digest() == hashlib.sha256(data).digest()
+    assert list(place.unfinished(0)) == []
+
+
+def test_empty_objects(place: Storage, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    place.publish(tmp_path / "empty", "data/empty")
+    assert place.create("data/nothing", b"")
+    assert not place.create("data/nothing", b"x")
+    for key in ("data/empty", "data/nothing"):
+        assert (place.read(key), place.size(key)) == (b"", 0)
+        with place.open(key) as stream:
+            assert stream.read() == b""
+
+
+def test_a_killed_upload_is_invisible(root: str, place: Storage, tmp_path: Path) -> None:
+    if root.startswith("mem://"):
+        pytest.skip("its objects are gone with the process")
+    (tmp_path / "big").write_bytes(bytes(64 << 20))
+    script = "import sys; from pathlib import Path; from corpus.store.open import storage\n"
+    script += "place = storage(sys.argv[1]); print(flush=True); place.publish(Path(sys.argv[2]), sys.argv[3])"
+    for number in range(4):
+        line = [sys.executable, "-c", script, root, str(tmp_path / "big"), f"data/big-{number}"]
+        with subprocess.Popen(line, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(0.03 * number**2)
+            process.kill()
+        assert place.size(f"data/big-{number}") in (None, 64 << 20)
+        assert all(entry.size == 64 << 20 for entry in place.entries("data"))
+    for upload in place.unfinished(0):
+        place.abort(upload)
+    assert list(place.unfinished(0)) == []
+
+
+def test_an_object_that_changes_while_it_is_read(root: str, place: Storage) -> None:
+    if "://" not in root or root.startswith("mem://"):
+        pytest.skip("an open file stays what it was")
+    place.replace("x", bytes(2 * READ_AHEAD))
+    with place.open("x") as stream:
+        stream.read(1)
+        place.replace("x", bytes(2 * READ_AHEAD + 1))
+        with pytest.raises(OSError, match="out/x: was written again while it was being read"):
+            stream.read()
+
+
+def test_a_missing_bucket_is_no_empty_one(root: str, tmp_path: Path) -> None:
+    scheme = root.partition("://")[0]
+    if scheme not in SERVERS:
+        pytest.skip("has no buckets")
+    place = storage(f"{scheme}://nowhere/out")
+    (tmp_path / "x").write_bytes(b"x")
+    for call in (
+        lambda: place.list("data"),
+        lambda: place.create("x", b""),
+        lambda: place.publish(tmp_path / "x", "x"),
+    ):
+        with pytest.raises(OSError, match=f"{scheme}://nowhere/out.*: there is no such (bucket|container)"):
+            call()
+
+
 def test_nothing_is_unfinished(place: Storage) -> None:
     place.create("x", b"x")
     assert list(place.unfinished(0)) == []
 
 
 def test_addresses_that_make_no_sense() -> None:
-    with pytest.raises(ValueError, match=r"gs://bucket/x: no storage for gs:// here; .* one of file://, s3://"):
-        storage("gs://bucket/x")
+    with pytest.raises(ValueError, match=r"ftp://host/x: no storage for ftp:// here; .* one of file://, s3://, gs://"):
+        storage("ftp://host/x")
     with pytest.raises(ValueError, match=r"s3:///x: names no bucket; use s3://bucket/prefix"):
         storage("s3:///x")
     with pytest.raises(ValueError, match="s3://bucket: names a folder or a bucket"):
@@ -315,7 +408,8 @@ def test_file_addresses_are_local_paths(tmp_path: Path) -> None:
 
 def test_what_is_remote(root: str) -> None:
     assert is_remote(f"{root}/x") == ("://" in root)
-    assert not any(is_remote(path) for path in ("file:///x", "https://example.org/x", "s3", "", Path("s3:/x")))
+    assert not any(is_remote(path) for path in ("file:///x", "ftp://example.org/x", "s3", "", Path("s3:/x")))
+    assert all(is_remote(path) for path in ("https://example.org/x", "hf://datasets/a/b/c", "abfs://a/b"))
 
 
 def test_a_dataset_is_written_and_read_back(root: str) -> None:

@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.store import s3
-from corpus.store.s3 import READ_AHEAD, S3Storage, _RangeReader, connect
+from corpus.store import cloud
+from corpus.store.ranges import READ_AHEAD, range_reader
+from corpus.store.s3 import S3Storage, _region
 from tests.support.command import answer, inside
-from tests.support.object_server import BUCKET, ObjectServer, Request, error, object_server
+from tests.support.object_server import BUCKET, ObjectServer, Request, error, forget, object_server
 from tests.support.paths import REPOSITORY
 
-PART = 8 << 20  # the size of boto3's parts; larger uploads are sent in parts
+PART = 8 << 20  # the size of the parts; larger uploads are sent in parts
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def server(running: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
         monkeypatch.setenv(name, value)
     # Retries do not wait here.
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr(s3, "_pause", lambda attempt: None)
-    connect.cache_clear()
+    monkeypatch.setattr(cloud, "_pause", lambda attempt: None)
+    forget()
     running.requests.clear()
     yield running
     running.hook, running.drops_conditions, running.breaks, running.loses = None, False, 0, 0
@@ -68,7 +69,7 @@ def test_the_reader_is_a_file(data: bytes, ahead: int, steps: list[tuple[str, in
         assert start + length <= len(data)
         return data[start : start + length]
 
-    reader, twin = io.BufferedReader(_RangeReader(fetch, len(data)), ahead), io.BytesIO(data)
+    reader, twin = range_reader(fetch, len(data), ahead), io.BytesIO(data)
     for what, number, whence in steps:
         if what == "read":
             assert reader.read(number) == twin.read(number)
@@ -113,27 +114,11 @@ def test_a_connection_that_breaks_in_the_middle(server: ObjectServer, place: S3S
         place.read_range("x", 0, 10)
 
 
-def test_an_object_that_changes_while_it_is_read(place: S3Storage) -> None:
-    place.replace("x", bytes(2 * READ_AHEAD))
-    with place.open("x") as stream:
-        stream.read(1)
-        place.replace("x", bytes(2 * READ_AHEAD + 1))
-        with pytest.raises(OSError, match="/x: was written again while it was being read"):
-            stream.read()
-
-
 def test_more_keys_than_a_page_has(server: ObjectServer, place: S3Storage) -> None:
     names = [f"_units/{number:05}.json" for number in range(1003)]
     server.fill([f"{place.root}/{name}".removeprefix(f"s3://{BUCKET}/") for name in names])
     assert place.list("_units") == names
     assert len(server.requests) == 2
-
-
-def test_a_big_file_in_parts(place: S3Storage, big: Path) -> None:
-    place.publish(big, "data/big")
-    assert place.size("data/big") == 2 * PART + 3
-    assert place.read_range("data/big", 2 * PART - 1, 4) == b"\0end"
-    assert list(place.unfinished(0)) == []
 
 
 def test_an_upload_that_fails_publishes_nothing(server: ObjectServer, place: S3Storage, big: Path) -> None:
@@ -215,7 +200,7 @@ def test_a_put_while_another_is_under_way_is_repeated(server: ObjectServer, plac
     server.hook = lambda request: next(conflicts, None)
     assert place.create("x", b"x")
     server.hook = lambda request: ("409 Conflict", error("ConditionalRequestConflict"))
-    with pytest.raises(OSError, match="/y: PutObject was answered with 409 ConditionalRequestConflict asked for"):
+    with pytest.raises(OSError, match="/y: PUT was answered with 409 ConditionalRequestConflict asked for"):
         place.create("y", b"y")
 
 
@@ -237,7 +222,7 @@ def test_a_busy_store_is_asked_again(server: ObjectServer, place: S3Storage) -> 
         ("InvalidAccessKeyId", "403 Forbidden", "/x: the store does not know this access key; check AWS_PROFILE"),
         ("SignatureDoesNotMatch", "403 Forbidden", "/x: the secret key is wrong"),
         ("ExpiredToken", "400 Bad Request", "/x: the credentials have expired; renew them"),
-        ("InvalidRequest", "400 Bad Request", "/x: GetObject was answered with 400 InvalidRequest asked for"),
+        ("InvalidRequest", "400 Bad Request", "/x: GET was answered with 400 InvalidRequest asked for"),
     ],
 )
 def test_refusals_in_a_line(server: ObjectServer, place: S3Storage, code: str, status: str, line: str) -> None:
@@ -264,20 +249,61 @@ def test_what_is_missing_on_this_side(server: ObjectServer, monkeypatch: pytest.
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
         with pytest.raises(ConnectionError, match=r"s3://bucket/x: .*127.0.0.1:1.*; check AWS_ENDPOINT_URL"):
             S3Storage("s3://bucket").read("x")
-    connect.cache_clear()
+    forget()
     with monkeypatch.context() as patch:
         patch.delenv("AWS_ACCESS_KEY_ID")
-        with pytest.raises(ValueError, match="s3://bucket/x: no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID"):
+        with pytest.raises(ValueError, match="s3://bucket: no credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID"):
             S3Storage("s3://bucket").read("x")
-    connect.cache_clear()
+    forget()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_PROFILE", "nobody")
         with pytest.raises(ValueError, match=r"s3://bucket: .*\(nobody\).*; check the AWS_ variables"):
             S3Storage("s3://bucket")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "boto3", None)
-        with pytest.raises(ValueError, match=r"s3://bucket: boto3 is not installed; pip install '.\[s3\]'"):
+        with pytest.raises(ValueError, match=r"s3://bucket: boto3 is not installed; pip install '.\[cloud\]'"):
             S3Storage("s3://bucket")
+
+
+def test_credentials_of_a_profile_and_of_nobody(
+    server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    S3Storage(f"s3://{BUCKET}").replace("private", b"x")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    forget()
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SKIP_SIGNATURE", "true")
+        with pytest.raises(PermissionError, match="access denied"):  # the object is private
+            S3Storage(f"s3://{BUCKET}").read("private")
+        assert not server.signed[-1]
+    forget()
+    (tmp_path / "credentials").write_text("[mine]\naws_access_key_id = MYKEY\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert S3Storage(f"s3://{BUCKET}").read("private") == b"x"
+    assert "Credential=MYKEY/" in server.signed[-1]
+
+
+def test_the_region_of_a_bucket_of_aws() -> None:
+    from botocore.exceptions import ClientError, NoCredentialsError
+
+    answers = iter(
+        [
+            {"BucketRegion": "eu-west-1"},
+            ClientError({"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "eu-west-2"}}}, "HeadBucket"),
+            NoCredentialsError(),
+        ]
+    )
+
+    def head_bucket(Bucket: str) -> object:
+        reply = next(answers)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    client = SimpleNamespace(meta=SimpleNamespace(region_name="us-east-1"), head_bucket=head_bucket)
+    assert [_region(client, "bucket") for _ in range(3)] == ["eu-west-1", "eu-west-2", "us-east-1"]
 
 
 def test_the_command_says_it_in_a_line(server: ObjectServer) -> None:

@@ -1,9 +1,15 @@
 """The 176 labels of lid.176, each with other names that people give its language: for checks and for suggestions.
 
-A line has the label, then names in English and in the language itself, and the codes of ISO 639-2 and 639-3.
+Labels are ISO 639 codes. A line of the table has the label, then names in English and in the language itself, and the
+codes of ISO 639-2 and 639-3.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from bpe import arguments
 
 NAMES = {
     words[0]: tuple(words)
@@ -202,3 +208,15 @@ def right_label(wrong: str, labels: frozenset[str]) -> str | None:
     by_case = {label.casefold(): label for label in labels}
     names = (word, word.partition("-")[0])
     return next((table[name] for name in names for table in (by_case, by_name) if name in table), None)
+
+
+def check_language(language: Any, more: Collection[str] = ()) -> str | None:
+    """`language`, the argument of a function, if it is a label of lid.176, one of `more`, or None: unknown.
+
+    Raises TypeError for another type, and ValueError that suggests the right label: a wrong one would count as unknown.
+    """
+    if language is None or arguments.string("language", language) in NAMES or language in more:
+        return language  # type: ignore[no-any-return]
+    meant = right_label(language, frozenset(NAMES))
+    fix = f"did you mean {meant}?" if meant else "pass an ISO 639 code, such as en, de or zh, or None: unknown"
+    raise ValueError(f"language = {language!r}: no such language; {fix}")

@@ -1,19 +1,25 @@
 """Pools of connections: one for direct requests, and one for each proxy that the environment names.
 
 In: a URL. Out: the pool of urllib3 through which a request for it goes. `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`
-name proxies, and `NO_PROXY` the hosts that are asked directly; `urllib.request` reads them.
+name proxies, and `NO_PROXY` the hosts that are asked directly; `urllib.request` reads them. Also here: which failures
+of a request may pass, and how they are said.
 """
 
 from __future__ import annotations
 
+import email.utils
+import re
 import threading
+import time
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from corpus.crawl.deadline import POOLS
+from corpus.store.deadline import POOLS
+
+TRY_AGAIN = (429, 500, 502, 503, 504)  # statuses after which another attempt may help
 
 
 class Pools:
@@ -58,3 +64,20 @@ def _proxy(url: str) -> str:
     if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks for (a number or a date, RFC 9110 section 10.2.3); 0 without one."""
+    if re.fullmatch("[0-9]{1,9}", value.strip()):
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def reason(error: Exception) -> str:
+    """An error of urllib3, or an address that is none, in a few words of printable ASCII."""
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        error = error.reason
+    return ascii(f"{type(error).__name__}: {error}"[:200])[1:-1]
