@@ -24,6 +24,10 @@ from bpe.parse import brief
 
 OFF = "off"  # the word for None in a recipe: TOML has no None
 
+# Metadata of a field of a step's Config that names a file which a pass before it has written, in any storage: each
+# machine gets a copy of it, as of the files that settings name (`corpus.run.remote`).
+WRITTEN = {"path": True}
+
 _SCALARS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
 
 

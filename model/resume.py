@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from bpe.parse import brief
 from model.checkpoint import MISFITS, checkpoints, newest, no_checkpoint, require, row_of, save, sweep
 from model.config import differences
 from model.gpt import GPT
@@ -84,7 +85,8 @@ def find_resume_point(run: Path, identity: dict[str, Any], log: Callable[[str], 
     allowed = tuple(f"train.{name}: " for name in MAY_CHANGE)
     refused = [line for line in lines if not line.startswith(allowed)]
     if refused:
-        raise ValueError(f"{run}: holds another run ({'; '.join(refused)}); ask for the same or choose another -o")
+        shown = brief("; ".join(refused), 600)  # a damaged checkpoint may differ in everything
+        raise ValueError(f"{run}: holds another run ({shown}); ask for the same or choose another -o")
     log(f"resuming from {path}")
     for line in lines:
         log(f"from here on {line.replace(', not ', ' becomes ')}")

@@ -14,9 +14,9 @@ The preset `gpt3` decides as GPT-3 does: one n-gram is enough, and is cut out wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from corpus.config import setting
+from corpus.config import WRITTEN, setting
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Config:
 class Search:
     """Settings of the step `overlaps`: the path of the index of benchmarks, and the stage's settings."""
 
-    index: str
+    index: str = field(metadata=WRITTEN)
     settings: Config
 
 
@@ -56,6 +56,6 @@ class Search:
 class Removal:
     """Settings of the step `apply`: paths of the index and of the flags of ignored n-grams; the stage's settings."""
 
-    index: str
-    ignored: str
+    index: str = field(metadata=WRITTEN)
+    ignored: str = field(metadata=WRITTEN)
     settings: Config

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from corpus.config import setting
+from corpus.config import WRITTEN, setting
 
 
 @dataclass(frozen=True)
@@ -46,5 +46,5 @@ class Config:
 class Removal:
     """Settings of the step that removes lines: the path of the table of repeated lines, and the stage's settings."""
 
-    table: str
+    table: str = field(metadata=WRITTEN)
     lines: Config
