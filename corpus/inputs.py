@@ -19,11 +19,11 @@ from corpus.engine.base import Unit
 from corpus.run.chain import Step
 from corpus.run.plan import Source, document_units, documents_of
 from corpus.run.work import Documents, Reader
-from corpus.schema import Drop
+from corpus.schema import DOCUMENTS, Drop
 from corpus.sources.columns import Columns
 from corpus.sources.plan import SourceFiles, is_source, open_sources
 from corpus.store.inputs import input_at
-from corpus.store.open import check_name, expand, is_dir, storage
+from corpus.store.open import check_name, children, expand, is_dir, storage
 from corpus.store.shards import Dataset
 from corpus.warc.source import WarcPages, warc_files
 
@@ -62,9 +62,15 @@ def find_sources(inputs: Sequence[str], columns: Columns | None = None) -> list[
         named = {path.rstrip("/") or "/": _kind(path.rstrip("/") or "/") for path in expand([pattern])}
         for path, kind in named.items():
             if kind == "dataset":
-                datasets[path.rstrip("/")] = None
+                datasets[path] = None
             elif kind == "warc":
                 warcs.update(dict.fromkeys(warc_files(path) if is_dir(path) else [path]))
+                # A .json there is a list of the crawl's files.
+                if is_dir(path) and any(is_source(one) and not one.endswith(".json") for one in children(path)):
+                    raise ValueError(
+                        f"{path}: holds WARC files and files of documents; name them apart, "
+                        f"as in '{path}/*.warc.gz' '{path}/*.parquet'"
+                    )
         own = [path for path, kind in named.items() if kind == "file"]
         # A pattern says which part of the paths stays the same: files are named by the rest.
         files.update(dict.fromkeys([pattern] if own and len(own) == len(named) else own))
@@ -183,6 +189,18 @@ def _rows(source: Source, on_bad: Callable[[str, Drop], object] | None) -> Itera
                     yield document
                 elif on_bad is not None:
                     on_bad(document["id"], drops[row])
+
+
+def check_added(source: Source, steps: Sequence[Step]) -> None:
+    """Raises ValueError if the files have a column, which is kept, that one of the steps writes."""
+    kept = source.files.schema.names[len(DOCUMENTS) :] if source.files else []
+    for step in steps:
+        for column in step.contract.columns(step.config):
+            if column.name in kept:
+                raise ValueError(
+                    f"--keep-columns: the files have a column {column.name}, which [{step.stage}] writes; "
+                    "rename it, or leave --keep-columns out"
+                )
 
 
 def with_languages(source: Source, steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -26,7 +26,7 @@ from bpe import arguments
 from bpe.terminal.text import counted
 from corpus.engine.base import Event, Failure, Limits
 from corpus.engine.start import DEFAULT, start_engine
-from corpus.inputs import find_source, source_keys, source_reader, source_units, with_languages
+from corpus.inputs import check_added, find_source, source_keys, source_reader, source_units, with_languages
 from corpus.run.barrier import BarrierJob
 from corpus.run.chain import Step, sums_of
 from corpus.run.execute import run_pass
@@ -81,6 +81,7 @@ def passes(
             f"{source.dataset or inputs[0]}: holds documents, but recipe {recipe.name} begins with WARC files; "
             f"leave out [{early}] and what else reads pages, or take the recipe fineweb-text"
         )
+    check_added(source, recipe.steps)
     keys = source_keys(source)
     parts = _cut_at_barriers(with_languages(source, recipe.steps))
     if source.files and (not parts or (parts[0] and barrier_of(parts[0][0]))):

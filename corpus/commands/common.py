@@ -78,8 +78,8 @@ def _mapped(context: click.Context, option: click.Parameter, value: tuple[str, .
     pairs = []
     for text in value:
         ours, equals, theirs = text.partition("=")
-        if not (ours and equals and theirs):
-            raise click.BadParameter(f"{text}: should be OURS=THEIRS, as in url=link", context, option)
+        if not (ours and equals):
+            raise click.BadParameter(f"{text}: should be OURS=THEIRS, as in url=link, or OURS=", context, option)
         pairs.append((ours, theirs))
     return tuple(pairs)
 
@@ -296,15 +296,18 @@ def documents_source(name: str, inputs: tuple[str, ...], output: str, columns: A
 def say_left_out(source: Any) -> None:
     """Say which columns of the files are not taken."""
     if source.files and source.files.left_out:
-        say(f"not taken: the columns {', '.join(source.files.left_out)}; --keep-columns keeps them")
+        is_kept = source.files.config()["columns"]["keep"]
+        fix = "columns of ours have these names: rename them" if is_kept else "--keep-columns keeps them"
+        say(f"not taken: the columns {', '.join(source.files.left_out)}; {fix}")
 
 
 def documents_command(name: str, steps: list[Any], inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     """Run the pass `name`, documents to documents; returns the exit code."""
-    from corpus.inputs import source_keys, with_languages
+    from corpus.inputs import check_added, source_keys, with_languages
     from corpus.pipeline import documents_pass
 
     source = documents_source(name, inputs, output, columns_of(flags))
+    check_added(source, steps)
     keys, steps = source_keys(source), list(with_languages(source, steps))
     return execute([documents_pass(name, source, keys, steps, output, bare_recipe(steps, flags))], flags)
 
@@ -318,14 +321,17 @@ class Documents(NamedTuple):
     source: Any
 
 
-def dataset_of(name: str, inputs: tuple[str, ...], output: str, flags: dict[str, Any], folder: str = "") -> Documents:
+def dataset_of(
+    name: str, inputs: tuple[str, ...], output: str, flags: dict[str, Any], steps: Iterable[Any] = (), folder: str = ""
+) -> Documents:
     """The documents that `inputs` name, as a dataset: a command whose passes read documents several times asks for it.
 
     Other people's files are read once, into the dataset `OUTPUT/_import`, or `folder`. Raises as `documents_source`.
     """
-    from corpus.inputs import source_keys
+    from corpus.inputs import check_added, source_keys
 
     source = documents_source(name, inputs, output, columns_of(flags))
+    check_added(source, list(steps))
     keys = source_keys(source)
     if source.dataset:
         return Documents(source.dataset, keys, (), source)

@@ -31,7 +31,7 @@ def decontaminate(inputs: tuple[str, ...], output: str, recipe: str | None, **fl
     from corpus.run.barrier import BarrierJob
 
     steps = stage_steps(("decontaminate",), recipe)
-    documents = dataset_of("decontaminate", inputs, output, flags)
+    documents = dataset_of("decontaminate", inputs, output, flags, steps)
     work = f"{output}/_decontaminate"
     job = BarrierJob(documents.dataset, documents.keys, bare_recipe(steps, flags), work, flags["share"])
 

@@ -78,7 +78,7 @@ def dedup(inputs: tuple[str, ...], output: str, recipe: str | None, **flags: Any
     dedup, lines = stage_steps(("dedup", "lines"), recipe)
     if wanted:
         lines = lines._replace(config=dataclasses.replace(lines.config, match=wanted))
-    documents = dataset_of("dedup", inputs, output, flags)
+    documents = dataset_of("dedup", inputs, output, flags, [dedup] if wanted is None else [dedup, lines])
     if documents.source.files:
         check_score(documents.source.files.schema, dedup.config)
     job = BarrierJob(

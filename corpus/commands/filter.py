@@ -64,18 +64,19 @@ def filter_(inputs: tuple[str, ...], output: str, recipe: str | None, only: tupl
 
 def _keep_top(before: list[Any], last: Any, inputs: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     """Run the stages before the last one, then the last one, which needs the scores of all documents."""
-    from corpus.inputs import source_keys, with_languages
+    from corpus.inputs import check_added, source_keys, with_languages
     from corpus.pipeline import barrier_of, documents_pass
     from corpus.run.barrier import BarrierJob
 
     plans: Iterable[Any]
     if before:
         source = documents_source("filter", inputs, output, columns_of(flags))
+        check_added(source, [*before, last])
         keys, documents = source_keys(source), f"{output}/_scores/filtered"
         before = list(with_languages(source, before))
         plans = [documents_pass("filter", source, keys, before, documents, bare_recipe(before, flags))]
     else:
-        documents, keys, plans, _ = dataset_of("filter", inputs, output, flags)
+        documents, keys, plans, _ = dataset_of("filter", inputs, output, flags, [last])
     job = BarrierJob(documents, keys, bare_recipe([last], flags), f"{output}/_scores", flags["share"])
     barrier = barrier_of(last)
     assert barrier is not None

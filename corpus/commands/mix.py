@@ -99,7 +99,7 @@ def mix(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     documents = {
-        name: dataset_of("mix", (path,), output, flags, f"{output}/_import/{name}")
+        name: dataset_of("mix", (path,), output, flags, folder=f"{output}/_import/{name}")
         for name, path in weighed.named.items()
     }
     for read in documents.values():

@@ -61,12 +61,13 @@ def _rows(stream: Any, path: str) -> Iterator[list[str]]:
     """The rows that are not empty; bytes that are not UTF-8 are lone surrogates."""
     csv.field_size_limit(_FIELD)
     text = io.TextIOWrapper(io.BufferedReader(Unclosed(stream), _BUFFER), "utf-8-sig", "surrogateescape", newline="")
-    rows = csv.reader(text, delimiter="\t" if ending_of(path).startswith(".tsv") else ",")
+    rows = csv.reader(text, delimiter="\t" if ending_of(path).startswith(".tsv") else ",", strict=True)
     while True:
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise Unreadable(f"{path}: line {rows.line_num}: {error}; is a quote before it never closed?") from None
+            why = f"line {rows.line_num}: {error}; is a quote before it not closed, or not doubled?"
+            raise Unreadable(f"{path}: {why}") from None
         if row is None:
             return
         if row:

@@ -170,12 +170,18 @@ def test_columns_are_named_and_kept(
         ("run fineweb --input {shapes}/text_only -o {out}", 1, "begins with WARC files; leave out [urls]"),
         ("extract {shapes}/text_only/a.parquet -o {out}", 1, "holds documents already"),
         ("filter {shapes}/empty -o {out}", 1, "empty"),
+        ("scrub {shapes}/clash -o {out} --keep-columns", 1, "a column pii_spans, which [scrub] writes"),
+        ("import {shapes}/crawl -o {out}", 1, "holds WARC files and files of documents; name them apart"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line_before_work(
     shapes: Path, tmp_path: Path, arguments: str, code: int, said: str
 ) -> None:
-    (shapes / "empty").mkdir(exist_ok=True)
+    for name in ("empty", "crawl", "clash"):
+        (shapes / name).mkdir(exist_ok=True)
+    for name in ("crawl/a.warc", "crawl/a.jsonl"):
+        (shapes / name).touch()
+    (shapes / "clash/a.csv").write_text("text,pii_spans\na,3\n")
     done = command("corpus", *arguments.format(shapes=shapes, out=tmp_path / "out").split(), code=code)
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -53,7 +53,7 @@ def test_csv_without_header_or_with_an_open_quote(tmp_path: Path, monkeypatch: p
         open_sources([str(tmp_path)])
     monkeypatch.setattr(delimited, "_FIELD", 10_000)
     (tmp_path / "a.csv").write_bytes(b'text\n"never closed\n' + b"more\n" * 5000)
-    with pytest.raises(ValueError, match=r"a.csv: line \d+: .*is a quote before it never closed"):
+    with pytest.raises(ValueError, match=r"a.csv: line \d+: .*is a quote before it not closed"):
         read_files(tmp_path)
 
 
