@@ -59,7 +59,7 @@ def find_sources(inputs: Sequence[str], columns: Columns | None = None) -> list[
     files: dict[str, None] = {}
     datasets: dict[str, None] = {}
     for pattern in inputs:
-        named = {path: _kind(path) for path in expand([pattern])}
+        named = {path.rstrip("/") or "/": _kind(path.rstrip("/") or "/") for path in expand([pattern])}
         for path, kind in named.items():
             if kind == "dataset":
                 datasets[path.rstrip("/")] = None

@@ -132,6 +132,8 @@ def _explained(address: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         if (response := getattr(cause, "response", None)) is not None:
             raise _answered(address, response.status_code, str(cause)) from None
+        if type(cause).__name__ == "OfflineModeIsEnabled":
+            raise OSError(f"{address}: HF_HUB_OFFLINE forbids the network; unset it") from None
         if type(cause).__module__.startswith(("httpx", "httpcore")):
             raise ConnectionError(f"{address}: {cause}; check HF_ENDPOINT and the network") from None
         raise

@@ -125,6 +125,8 @@ class HubStorage(HttpStorage):
                 raise FileNotFoundError(
                     f"{address}: no such repository or revision; check the name, and HF_TOKEN"
                 ) from None
+            if type(error).__name__ == "OfflineModeIsEnabled":
+                raise OSError(f"{address}: HF_HUB_OFFLINE forbids the network; unset it") from None
             if isinstance(error, OSError | ValueError) and status is None:
                 raise
             raise ConnectionError(f"{address}: {line}; check HF_ENDPOINT and the network") from None

@@ -294,7 +294,7 @@ def test_wrong_folders_are_refused(few: Path, unique: Path, tmp_path: Path) -> N
     old, out = few / "old", tmp_path / "out"
     (tmp_path / "empty").mkdir()
     before = shard_hashes(old)
-    assert told(tmp_path / "empty", "-o", out).startswith(f"{tmp_path}/empty: holds no .warc")
+    assert told(tmp_path / "empty", "-o", out).startswith(f"{tmp_path}/empty: holds no files to read")
     assert told(tmp_path / "nothing", "-o", out) == f"{tmp_path}/nothing: no such file or directory; check the name"
     assert told(old, "-o", out, "--keep", "score:text").startswith("keep = 'score:text': the documents' column text is")
     assert told(old, "-o", out, "--against", tmp_path / "index").endswith(

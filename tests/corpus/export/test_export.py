@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,23 +34,8 @@ from corpus.store.local import LocalStorage
 from corpus.store.records import CommitRecord
 from corpus.store.shards import Dataset, ShardWriter
 from tests.support.command import command, commit_rows
+from tests.support.exports import checked, contents, rows
 from tests.support.loaded import loaded
-
-
-def rows(first: int, count: int) -> list[dict[str, Any]]:
-    languages = ["en", "no", None]
-    return [
-        {
-            "text": f'Document {number}.\nA line of its own, ünïcode \u2028 and "quotes".',
-            "id": f"<{number}>",
-            "url": f"https://a.example/{number}",
-            "date": "2026-10-01T12:00:00Z",
-            "language": languages[number % 3],
-            "language_score": 0.5,
-            "warc_offset": number,
-        }
-        for number in range(first, first + count)
-    ]
 
 
 def commit_tokens(folder: Path, documents: list[list[int]], vocab_size: int, end: int, unit: str = "u") -> None:
@@ -81,19 +65,6 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(folder: Path, output: Path, to: str, **options: Any) -> Exported:
     source = find_source(str(folder), load_format(to).kinds)
     return export(source, Plan(to, "Mine", **options), str(output), lambda text: None)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def checked(folder: Path) -> None:
-    done = subprocess.run(
-        ["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    listed = {line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
-    assert listed == set(contents(folder)) - {"SHA256SUMS"}
 
 
 @pytest.fixture

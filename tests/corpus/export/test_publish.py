@@ -16,8 +16,8 @@ from corpus.export.write import Plan, export
 from corpus.store.card import dataset_card
 from corpus.store.local import LocalStorage
 from corpus.store.shards import Dataset
-from tests.corpus.export.test_export import checked, contents, rows
 from tests.support.command import command, commit_rows
+from tests.support.exports import checked, contents, rows
 from tests.support.hub_upload import HubUpload, hub_upload
 from tests.support.object_server import object_server
 
@@ -54,6 +54,7 @@ def folder(run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubUpload]:
     with hub_upload() as running:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # other tests forbid the network
         for name, value in running.environment.items():
             monkeypatch.setenv(name, value)
         yield running

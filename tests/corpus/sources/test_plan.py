@@ -15,7 +15,7 @@ from corpus.sources.formats import ENDINGS
 from corpus.sources.keys import unit_keys
 from corpus.sources.plan import is_source, open_sources
 from corpus.store.open import STORAGES
-from tests.corpus.store.test_backends import MemoryStorage
+from tests.support.memory_storage import MemoryStorage
 from tests.support.paths import REPOSITORY
 from tests.support.sources import read_files
 
@@ -150,7 +150,7 @@ def test_units_are_the_same_for_every_caller(tmp_path: Path) -> None:
 
 
 def test_files_in_any_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STORAGES, "mem", "tests.corpus.store.test_backends:MemoryStorage")
+    monkeypatch.setitem(STORAGES, "mem", "tests.support.memory_storage:MemoryStorage")
     MemoryStorage.objects.clear()
     MemoryStorage("mem://bucket").replace("data/x/a.jsonl", LINE)
     MemoryStorage("mem://bucket").replace("data/b.txt", b"u")

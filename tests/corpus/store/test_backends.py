@@ -9,22 +9,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import itertools
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from corpus.schema import DOCUMENTS
-from corpus.store.base import Entry, Storage
+from corpus.store.base import Storage
 from corpus.store.open import (
     STORAGES,
     children,
@@ -45,67 +44,6 @@ from corpus.store.verify import verify
 from tests.support.cloud_servers import azure_server, azurite_missing, google_server
 from tests.support.object_server import BUCKET, ObjectServer, forget, object_server
 from tests.support.paths import REPOSITORY
-
-
-class MemoryStorage(Storage):
-    """`mem://name/prefix`: objects in the memory of this process."""
-
-    objects: ClassVar[dict[str, tuple[bytes, Entry]]] = {}  # by address
-    lock = threading.Lock()
-    writes = itertools.count()
-
-    def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
-
-    def entries(self, prefix: str) -> Sequence[Entry]:
-        below = self._below(prefix)
-        return sorted(entry._replace(key=key) for key, entry in below.items() if "/" not in key[len(prefix) + 1 :])
-
-    def folders(self, prefix: str) -> Sequence[str]:
-        start = len(prefix) + 1 if prefix else 0
-        return sorted({key[: key.index("/", start)] for key in self._below(prefix) if "/" in key[start:]})
-
-    def open(self, key: str) -> io.BufferedReader:
-        return io.BufferedReader(io.BytesIO(self._object(key)))  # type: ignore[arg-type] # as good as a raw stream
-
-    def fingerprint(self, key: str) -> tuple[int, str]:
-        data = self._object(key)
-        return len(data), hashlib.sha256(data).hexdigest()
-
-    def publish(self, local: Path, key: str) -> None:
-        self.create(key, local.read_bytes())
-
-    def create(self, key: str, data: bytes) -> bool:
-        with self.lock:
-            if self._address(key) in self.objects:
-                return False
-            self._write(key, data)
-            return True
-
-    def replace(self, key: str, data: bytes) -> None:
-        with self.lock:
-            self._write(key, data)
-
-    def remove(self, key: str) -> None:
-        self.objects.pop(self._address(key), None)
-
-    def _address(self, key: str) -> str:
-        return f"{self.root}/{key}"
-
-    def _below(self, prefix: str) -> dict[str, Entry]:
-        start = self._address(f"{prefix}/") if prefix else self._address("")
-        addresses = [address for address in list(self.objects) if address.startswith(start)]
-        return {address.removeprefix(f"{self.root}/"): self.objects[address][1] for address in addresses}
-
-    def _object(self, key: str) -> bytes:
-        try:
-            return self.objects[self._address(key)][0]
-        except KeyError:
-            raise FileNotFoundError(f"{self._address(key)}: no such object") from None
-
-    def _write(self, key: str, data: bytes) -> None:
-        self.objects[self._address(key)] = data, Entry(key, len(data), str(next(self.writes)), time.time())
-
 
 SERVERS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
     "s3": object_server,
@@ -137,7 +75,7 @@ def root(kind: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / "out").mkdir()
         yield str(tmp_path / "out")
     elif name == "mem":
-        monkeypatch.setitem(STORAGES, "mem", f"{__name__}:MemoryStorage")
+        monkeypatch.setitem(STORAGES, "mem", "tests.support.memory_storage:MemoryStorage")
         yield f"mem://memory/{tmp_path.name}/out"
     else:
         yield f"{name}://{BUCKET}/{tmp_path.name}/out"

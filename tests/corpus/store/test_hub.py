@@ -43,6 +43,8 @@ FILES = {
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStub]:
     with hub_stub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # other tests forbid the network
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         monkeypatch.setenv("HF_TOKEN", "hf_secret")
         monkeypatch.setattr(web, "_pause", lambda attempt, wait: None)
