@@ -26,6 +26,7 @@ from model.parallel import load_optimizer, unsharded
 # Fields of TrainConfig that may change when a run is resumed. The warm-up is among them because that of a short run
 # follows from its steps.
 MAY_CHANGE = ("steps", "batch_tokens", "warmup_steps")
+_SHOWN = 3  # differences between a run and another that an error lists
 
 
 class Learner(NamedTuple):
@@ -84,7 +85,9 @@ def find_resume_point(run: Path, identity: dict[str, Any], log: Callable[[str], 
     allowed = tuple(f"train.{name}: " for name in MAY_CHANGE)
     refused = [line for line in lines if not line.startswith(allowed)]
     if refused:
-        raise ValueError(f"{run}: holds another run ({'; '.join(refused)}); ask for the same or choose another -o")
+        more = [f"and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
+        shown = "; ".join([*refused[:_SHOWN], *more])
+        raise ValueError(f"{run}: holds another run ({shown}); ask for the same or choose another -o")
     log(f"resuming from {path}")
     for line in lines:
         log(f"from here on {line.replace(', not ', ' becomes ')}")

@@ -164,10 +164,13 @@ def test_training_does_not_resume_from_another_state(run: Path, name: str, value
 def test_the_difference_of_runs_is_a_short_line(run: Path) -> None:
     state = newest(run, print)
     assert state is not None
-    sealed(checkpoints(run)[0], in_section("data", fingerprint="a\nb" * 10**5)(state[1]))
+    changes = {"fingerprint": "a\nb" * 10**5, **{f"{number}" * 10**4: "x" * 10**4 for number in range(20)}}
+    sealed(checkpoints(run)[0], in_section("data", **changes)(state[1]))
     result = run_command("pretrain", "--resume", run, "--steps", 5)
-    one_line(result, str(run), "holds another run (data.fingerprint: a\\nb")
+    one_line(result, str(run), "holds another run (data.000", "and 18 more")
     assert len(result.stderr) < 2000
+    sealed(checkpoints(run)[0], in_section("data", fingerprint=changes["fingerprint"])(state[1]))
+    one_line(run_command("pretrain", "--resume", run, "--steps", 5), "holds another run (data.fingerprint: a\\nb")
 
 
 @pytest.mark.parametrize("guard", [{}, {"skipped": "x"}, {"in_a_row": None}, {"losses": 1}, {"norms": ["x"]}])
