@@ -168,6 +168,8 @@ def load_model(run: Path, device: torch.device, log: Callable[[str], None]) -> t
 
 def _empty_model(fields: dict[str, Any], weights: dict[str, torch.Tensor]) -> GPT:
     """A model of the shape `fields`. Raises ValueError, before memory is asked for, if `weights` are of another."""
+    import torch
+
     from model.device import check_memory
     from model.gpt import GPT
 
@@ -175,6 +177,11 @@ def _empty_model(fields: dict[str, Any], weights: dict[str, torch.Tensor]) -> GP
     check_memory(config)
     if config.layers > len(weights):
         raise ValueError(f"layers = {config.layers}, but it has {len(weights)} weights")
+    with torch.device("meta"):  # shapes without memory
+        shapes = {name: weight.shape for name, weight in GPT(config).state_dict().items()}
+    for name, shape in shapes.items():
+        if getattr(weights.get(name), "shape", None) != shape:
+            raise ValueError(f"its weights have no {name} of the shape {list(shape)}")
     return GPT(config)
 
 

@@ -206,7 +206,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             lines += [f"{name}.{line}" for line in differences(left, right)]
         elif left != right:
-            lines.append(f"{name}: {brief(left)}, not {brief(right)}")
+            lines.append(f"{brief(name)}: {brief(left)}, not {brief(right)}")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 from typing import Any
 
 import numpy.typing as npt
@@ -45,20 +46,23 @@ def activation_bytes(config: ModelConfig, checkpointed: bool = False) -> int:
 
 
 def check_memory(config: ModelConfig) -> None:
-    """Raises ValueError if the weights of a model with `config` do not fit this machine's memory.
+    """Raises ValueError if the weights of a model with `config` do not fit the memory of machine and process.
 
     Every model is made in the machine's memory, also for a GPU. To ask for more than there is would end the process.
     """
     heads = (2 * config.heads + 2 * config.kv_heads) * config.head_dim
     layer = config.width * (heads + (3 if config.activation == "swiglu" else 2) * config.mlp_width)
     embeddings = (1 if config.tied else 2) * config.padded_vocab_size * config.width
-    positions = config.context * (config.width if config.positions == "learned" else 2 * config.head_dim)
+    # RoPE's tables are 2 numbers a channel; while they are made, in fp64, they take twice that (`rope_tables`).
+    positions = config.context * (4 * config.head_dim + (config.width if config.positions == "learned" else 0))
     needed = 4 * (config.layers * layer + embeddings + positions) + config.layers * MODULE_BYTES
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS))
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = min([physical, *(limit for limit in limits if limit != resource.RLIM_INFINITY)])
     if needed > memory:
         raise ValueError(
             f"layers = {config.layers}, width = {config.width}, vocab_size = {config.vocab_size}, context = "
-            f"{config.context}: the model needs {needed // 10**9:,} GB of memory, this machine has {memory // 10**9:,}"
+            f"{config.context}: the model needs {needed / 1e9:,.1f} GB of memory, there are {memory / 1e9:,.1f}"
         )
 
 

@@ -7,8 +7,9 @@ such a folder, whoever wrote it, and makes a run of 0 steps from it: to sample f
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,8 +108,7 @@ def import_folder(source: Path, run: Path, context: int | None = None, with_toke
         check_memory(config)
     except ValueError as error:
         raise ValueError(f"{source / 'config.json'}: {error}") from error
-    model = GPT(config)
-    _read_weights(source, architecture, theirs, model)
+    model = _filled(source, architecture, theirs, config)
     identity = {
         "model": as_dict(config),
         "train": None,
@@ -185,10 +185,32 @@ def _end_of_text(content: dict[str, Any], vocabulary: Vocabulary | None, vocab_s
     return next((one for one in ids if type(one) is int and 0 <= one < vocab_size), None)
 
 
-@torch.no_grad()
-def _read_weights(source: Path, architecture: Architecture, theirs: ModelConfig, model: GPT) -> None:
-    """Fill `model` with the weights in the folder, whose config.json says `theirs`. Raises as `import_folder`."""
+def _filled(source: Path, architecture: Architecture, theirs: ModelConfig, config: ModelConfig) -> GPT:
+    """A model of the shape `config` with the weights in the folder, whose config.json says `theirs`.
+
+    Raises as `import_folder`. Shapes are compared before memory is asked for.
+    """
     files = dict(_tensor_files(source))
+    if config.layers > len(files):
+        raise ValueError(f"{source}: holds {len(files)} tensors, and config.json asks for {config.layers} layers")
+    with torch.device("meta"):  # shapes without memory
+        shape = GPT(config)
+    _read_weights(source, files, architecture, theirs, shape, _tensor_shape)
+    model = GPT(config)
+    _read_weights(source, files, architecture, theirs, model, _read_tensor)
+    return model
+
+
+@torch.no_grad()
+def _read_weights(
+    source: Path,
+    files: dict[str, Path],
+    architecture: Architecture,
+    theirs: ModelConfig,
+    model: GPT,
+    load: Callable[[Path, str], Tensor],
+) -> None:
+    """Fill `model` with the tensors that `load` reads from `files`. Raises as `import_folder`."""
     unread = set(files)
 
     def read(name: str) -> Tensor:
@@ -197,14 +219,15 @@ def _read_weights(source: Path, architecture: Architecture, theirs: ModelConfig,
         if stored not in files:
             raise ValueError(f"holds no tensor {name}")
         unread.discard(stored)
-        return _read_tensor(files[stored], stored).float()
+        return load(files[stored], stored).float()
 
     try:
         to_ours(architecture.pieces(theirs), read, model.state_dict())
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     stored_twice = theirs.tied and "lm_head.weight" in unread  # some programs store a tied embedding a second time
-    if stored_twice and not torch.equal(read("lm_head.weight"), model.embedding.weight[: theirs.vocab_size]):
+    head, embedding = read("lm_head.weight") if stored_twice else None, model.embedding.weight[: theirs.vocab_size]
+    if head is not None and not embedding.is_meta and not torch.equal(head, embedding):
         raise ValueError(f"{source}: lm_head.weight is not the embedding, as tie_word_embeddings says")
     unknown = sorted(name for name in unread if not name.endswith(_DERIVED))
     if unknown:
@@ -237,11 +260,24 @@ def _tensor_files(source: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _read_tensor(path: Path, name: str) -> Tensor:
+    with _tensor_file(path) as file:
+        tensor: Tensor = file.get_tensor(name)
+    return tensor
+
+
+def _tensor_shape(path: Path, name: str) -> Tensor:
+    """A tensor of the shape in the file, which has no memory."""
+    with _tensor_file(path) as file:
+        return torch.empty(file.get_slice(name).get_shape(), device="meta")
+
+
+@contextlib.contextmanager
+def _tensor_file(path: Path) -> Iterator[Any]:
+    """The safetensors file, open. Whatever reading it raises becomes a ValueError that names it."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file, though {INDEX} names it")
     try:
         with safe_open(path, "pt") as file:
-            tensor: Tensor = file.get_tensor(name)
+            yield file
     except (SafetensorError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is damaged ({brief(error)})") from error  # some kinds are raised for a dtype
-    return tensor

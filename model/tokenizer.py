@@ -89,12 +89,19 @@ def run_tokenizer(run: Path, state: Mapping[str, Any] | None = None) -> Tokenize
     """The tokenizer in the run directory; None if it has none.
 
     With `state`, what the run's checkpoint holds, a text ends with the id that ended the texts of the run's training.
+    Raises ValueError if the tokenizer has ids that the model of `state` does not know.
     """
     path = run / "tokenizer"
     if not path.exists():
         return None
+    vocabulary, shape = load_vocabulary(path), (state or {}).get("model") or {}
+    if vocabulary.size > (known := shape.get("vocab_size", vocabulary.size)):
+        raise ValueError(
+            f"{path}: has ids up to {vocabulary.size - 1}, the run's model knows {known}; copy the tokenizer that the "
+            "run was trained with to this place"
+        )
     data = (state or {}).get("data") or {}
-    return Tokenizer(_ending_with(load_vocabulary(path), data.get("end_of_text")))
+    return Tokenizer(_ending_with(vocabulary, data.get("end_of_text")))
 
 
 def _ending_with(vocabulary: Vocabulary, end_of_text: int | None) -> Vocabulary:

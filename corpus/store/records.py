@@ -23,6 +23,8 @@ from bpe.parse import brief
 from corpus.store.files import sha256
 
 FORMAT = 2  # records of format 1 have no checksum
+_MOST, _MOST_ATTEMPTS = 1 << 63, 1 << 31  # the manifest holds numbers below these (int64 and int32)
+_LEVELS = 16  # of lists and objects in an account
 UNREADABLE = ""  # the etag of an input that could not be read when a pass was planned; no record has it
 FOLDERS = {"dropped": "dropped", "audit": "audit"}  # kind of a file -> its folder; all other kinds lie in data/
 
@@ -109,8 +111,10 @@ def checked(record: CommitRecord, name: str) -> CommitRecord:
     if record.unit != PurePosixPath(name).name.removesuffix(".json"):
         raise ValueError(f"unit {record.unit!r} is not the name of the file")
     _check_types(record, {"unit": str, "stage": str, "config": str, "attempt": int, "seconds": (int, float)})
-    if "/" in record.config:
+    if "/" in record.config or "\0" in record.config:
         raise ValueError(f"config {record.config!r} is no hash")
+    if record.attempt >= _MOST_ATTEMPTS:
+        raise ValueError(f"attempt is {record.attempt}, should be a number below {_MOST_ATTEMPTS}")
     for source in record.inputs:
         _check_types(source, {"path": str, "size": int, "etag": str})
     for output in record.outputs:
@@ -123,20 +127,39 @@ def checked(record: CommitRecord, name: str) -> CommitRecord:
             raise ValueError(f"{wrong} is {numbers[wrong]!r} in an account, should be a number of documents")
         if not isinstance(account["stage"], str):
             raise ValueError(f"stage is {account['stage']!r} in an account, should be a name")
+    if not _is_shallow(record.counts):
+        raise ValueError("an account is nested too deep")
+    if not _is_unicode(json.dumps(record.counts, ensure_ascii=False)):
+        raise ValueError("an account has a text that is no Unicode")
     return record
 
 
 def _check_types(item: CommitRecord | Input | Output, types: dict[str, Any]) -> None:
-    """Raises ValueError if a field has another type, or is a negative number."""
+    """Raises ValueError if a field has another type, or is a value that the manifest cannot hold."""
     for name, kind in types.items():
         value = getattr(item, name)
-        is_right = isinstance(value, str) if kind is str else isinstance(value, kind) and not isinstance(value, bool)
-        if not is_right or (kind is not str and not value >= 0):
+        if kind is str:
+            is_right = isinstance(value, str) and _is_unicode(value)
+        else:
+            is_right = isinstance(value, kind) and not isinstance(value, bool) and 0 <= value < _MOST
+        if not is_right:
             raise ValueError(f"{name} is {value!r}, should be {'a string' if kind is str else 'a number from 0'}")
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+def _is_shallow(value: Any, levels: int = _LEVELS) -> bool:
+    """Whether lists and objects lie in each other at most `levels` deep."""
+    items = value.values() if isinstance(value, dict) else value
+    inner = (item for item in items if isinstance(item, dict | list))
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in inner)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text can be written in UTF-8. JSON can name the halves of surrogate pairs, which cannot."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _lies_inside(path: str) -> bool:

@@ -15,6 +15,9 @@ from click.testing import CliRunner, Result
 
 from model.checkpoint import MISFITS, checkpoints, load_model, newest, save, seal
 from model.cli import main
+from model.config import ModelConfig
+from model.device import check_memory
+from model.gpt import GPT
 from model.guard import Guard
 from tests.support.model_shards import random_documents, write_shard
 
@@ -121,6 +124,30 @@ def test_a_sealed_file_that_is_no_checkpoint_is_named(run: Path, tmp_path: Path,
     assert run_command("export", run, "-o", tmp_path / "hf").exit_code == 0
 
 
+@pytest.mark.parametrize("changes", [{"width": 4096}, {"vocab_size": 10**6}, {"head_dim": 4}, {"tied": False}])
+def test_shapes_are_compared_before_memory_is_asked_for(
+    run: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_memory(config: ModelConfig) -> GPT:
+        assert torch.empty(0).is_meta
+        return GPT(config)
+
+    state = newest(run, print)
+    assert state is not None
+    sealed(checkpoints(run)[0], in_section("model", **changes)(state[1]))
+    monkeypatch.setattr("model.gpt.GPT", without_memory)
+    with pytest.raises(ValueError, match=r"its weights have no .* of the shape"):
+        load_model(run, torch.device("cpu"), print)
+
+
+def test_a_context_must_fit_the_limit_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = ModelConfig(300, context=10**6, layers=1, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64)
+    check_memory(shape)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (2 * 10**8, 2 * 10**8))
+    with pytest.raises(ValueError, match=r"context = 1000000: the model needs 0\.3 GB of memory, there are 0\.2"):
+        check_memory(shape)
+
+
 @pytest.mark.parametrize("name", ["position", "train", "optimizers", "guard", "rng"])
 @pytest.mark.parametrize("value", [7.5, [{}], {}, True])
 def test_training_does_not_resume_from_another_state(run: Path, name: str, value: Any) -> None:
@@ -137,10 +164,13 @@ def test_training_does_not_resume_from_another_state(run: Path, name: str, value
 def test_the_difference_of_runs_is_a_short_line(run: Path) -> None:
     state = newest(run, print)
     assert state is not None
-    sealed(checkpoints(run)[0], in_section("data", fingerprint="a\nb" * 10**5)(state[1]))
+    changes = {"fingerprint": "a\nb" * 10**5, **{f"{number}" * 10**4: "x" * 10**4 for number in range(20)}}
+    sealed(checkpoints(run)[0], in_section("data", **changes)(state[1]))
     result = run_command("pretrain", "--resume", run, "--steps", 5)
-    one_line(result, str(run), "holds another run (data.fingerprint: a\\nb")
+    one_line(result, str(run), "holds another run (data.000")
     assert len(result.stderr) < 2000
+    sealed(checkpoints(run)[0], in_section("data", fingerprint=changes["fingerprint"])(state[1]))
+    one_line(run_command("pretrain", "--resume", run, "--steps", 5), "holds another run (data.fingerprint: a\\nb")
 
 
 @pytest.mark.parametrize("guard", [{}, {"skipped": "x"}, {"in_a_row": None}, {"losses": 1}, {"norms": ["x"]}])

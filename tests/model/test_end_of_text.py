@@ -90,6 +90,13 @@ def test_a_tokenizer_that_is_there_is_only_read(tmp_path: Path) -> None:
     assert read.vocabulary.ending == "</s>"
 
 
+def test_a_tokenizer_of_another_run_is_refused(tmp_path: Path) -> None:
+    save_vocabulary(PLAIN, tmp_path / "tokenizer")
+    assert run_tokenizer(tmp_path, {"model": {"vocab_size": 258}}) is not None
+    with pytest.raises(ValueError, match="tokenizer: has ids up to 257, the run's model knows 257; copy the tokenizer"):
+        run_tokenizer(tmp_path, {"model": {"vocab_size": 257}})
+
+
 def test_runs_from_before_tokenizers_had_ends(tmp_path: Path, questions: Path) -> None:
     """Their checkpoints have the id, and their tokenizers name no end."""
     gpt, run = GPT(small_model(vocab_size=258)), tmp_path / "run"

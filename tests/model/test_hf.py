@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from model.checkpoint import load_model
+from model.config import ModelConfig
 from model.gpt import GPT
 from model.hf import export, import_folder
 from model.presets import from_preset
@@ -251,6 +252,25 @@ def test_what_cannot_be_read_is_refused_by_name(
     assert str(caught.value).startswith(str(tmp_path / "hf"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_shapes_are_compared_before_memory_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(config: ModelConfig) -> GPT:
+        assert torch.empty(0).is_meta
+        return GPT(config)
+
+    export(GPT(small_model()), tmp_path / "hf", None, None)
+    monkeypatch.setattr("model.hf.GPT", without_memory)
+    for changes, message in (
+        ({"hidden_size": 4096}, "has shape .*, config.json asks for .*4096"),
+        ({"vocab_size": 10**6}, "has shape .*, config.json asks for .1000000"),
+        ({"num_hidden_layers": 10_000}, "tensors, and config.json asks for 10000 layers"),
+    ):
+        original = (tmp_path / "hf/config.json").read_bytes()
+        change_config(tmp_path / "hf", **changes)
+        with pytest.raises(ValueError, match=message):
+            import_folder(tmp_path / "hf", tmp_path / "run")
+        (tmp_path / "hf/config.json").write_bytes(original)
 
 
 def test_files_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def make_manifest(folder: Path) -> None:
 
 def read_records(folder: Path) -> None:
     """As `corpus verify`, `corpus gc` and every command that reads documents do."""
+    from corpus.store.base import Entry
+    from corpus.store.manifest import to_bytes
     from corpus.store.shards import Dataset
     from corpus.store.verify import datasets_below, orphans, verify
 
@@ -58,6 +60,8 @@ def read_records(folder: Path) -> None:
     dataset.units()
     for record in dataset.records():
         dataset.configuration(record.config)
+    # What `compact` writes: whatever is accepted can be written again.
+    to_bytes((Entry(f"_units/{record.unit}.json", 0, "", 0.0), record) for record in dataset.records())
     for kind in ("documents", "dropped"):
         for _ in dataset.rows(kind):
             pass

@@ -121,6 +121,11 @@ def test_a_dataset_of_an_earlier_version(dataset: Dataset) -> None:
     assert "2 units of an earlier version have no checksums: only this command finds damage in them" in said
 
 
+DEEP: list[Any] = []
+for _ in range(200):
+    DEEP = [DEEP]
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -129,6 +134,16 @@ def test_a_dataset_of_an_earlier_version(dataset: Dataset) -> None:
         ({"format": 3}, "format 3, this version reads 1 and 2; update the toolkit"),
         ({"format": "2"}, "format '2', this version reads 1 and 2"),
         ({"config": "../../x"}, "config '../../x' is no hash"),
+        ({"config": "x\0"}, r"config 'x\x00' is no hash"),
+        # What the manifest could not hold.
+        ({"config": "\ud800"}, r"config is '\ud800', should be a string"),
+        ({"inputs": [{"path": "\ud800", "size": 1, "etag": "0"}]}, r"path is '\ud800', should be a string"),
+        ({"inputs": [{"path": "x", "size": 2**63, "etag": "0"}]}, "size is 9223372036854775808, should be a number"),
+        ({"seconds": 10**400}, "seconds is 1000"),
+        ({"attempt": 2**31}, "attempt is 2147483648, should be a number below 2147483648"),
+        ({"counts": [{"stage": "s", "read": 2**70, "kept": 0, "dropped": {}}]}, "read is 1180591620717411303424 in an"),
+        ({"counts": [{"stage": "s", "read": 1, "kept": 0, "dropped": {"\ud800": 1}}]}, "has a text that is no Unicode"),
+        ({"counts": [{"stage": "s", "read": 1, "kept": 1, "dropped": {}, "x": DEEP}]}, "an account is nested too deep"),
         ({"attempt": "one"}, "attempt is 'one', should be a number from 0"),
         ({"stage": 5}, "stage is 5, should be a string"),
         ({"counts": [5]}, "not a commit record"),
