@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.paths import TESTDATA
+from tests.support.paths import TESTDATA, needed
 
 # nohup and a job in a shell's background leave SIGINT ignored, and every process that a test starts would inherit that:
 # then Ctrl-C could not be tested.
@@ -37,12 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     """The folder of real pages, gold annotations and vocabularies; never part of this repository."""
-    if not TESTDATA.is_dir():
-        reason = f"test data not found at {TESTDATA} (set CORPUS_TESTDATA)"
-        if os.environ.get("REQUIRE_TESTDATA") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return TESTDATA.resolve()
+    return needed(TESTDATA, f"test data not found at {TESTDATA} (set CORPUS_TESTDATA)")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

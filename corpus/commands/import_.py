@@ -28,7 +28,7 @@ from corpus.commands.common import (
 @work_options
 @json_option
 def import_(inputs: tuple[str, ...], output: str, **flags: Any) -> int:
-    """Make one dataset of documents of what there is: Parquet, JSON lines, CSV, text, WARC files, datasets of ours.
+    """Make one dataset of documents from Parquet, JSON lines, CSV, text, WARC files and datasets of ours.
 
     Examples:
       corpus import fineweb/ -o docs/
